@@ -1,0 +1,259 @@
+"""What an episode is, and the one alignment rule that every reader and dataset here obeys.
+
+T transitions are T + 1 steps. Step t holds the observation seen, the action taken in it, and the
+reward and the discount which that action earned (the SAR alignment of RLDS, Ramos et al. 2021).
+The last step holds the final observation and nothing else: its action, reward and discount are
+zero. `is_terminal` says that the environment ended there. A time limit, or any other cut, is
+`is_last and not is_terminal`, and the discount that led to it stays 1.
+
+    step          0      1            T - 1               T
+    observation   o_0    o_1          o_{T-1}             o_T
+    action        a_0    a_1          a_{T-1}             0
+    reward        r_1    r_2          r_T                 0
+    discount      1      1            0 iff terminal      0
+    is_first      True   False        False               False
+    is_last       False  False        False               True
+    is_terminal   False  False        False               terminal
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import dm_env.specs
+import numpy as np
+
+# RLDS's own field names. Spelt out here because `import rlds` loads TensorFlow and Reverb.
+STEPS = "steps"
+OBSERVATION = "observation"
+ACTION = "action"
+REWARD = "reward"
+DISCOUNT = "discount"
+IS_FIRST = "is_first"
+IS_LAST = "is_last"
+IS_TERMINAL = "is_terminal"
+
+LENGTHS_DIFFER = "every field of an episode must have one row a step"
+TOO_SHORT = "an episode must have at least one transition, so at least two steps"
+FIRST_IS_FIRST = "is_first must be True at step 0 and nowhere else"
+LAST_IS_LAST = "is_last must be True at the last step and nowhere else"
+TERMINAL_IS_LAST = "is_terminal may be True at the last step only"
+TERMINAL_DISCOUNT = "the discount of the last transition must be 0 if and only if it is terminal"
+INNER_DISCOUNT = "the discount of a transition that does not end the episode must be in (0, 1]"
+LAST_IS_EMPTY = "the action, reward and discount of the last step must be zero"
+MUST_BE_FINITE = "every number must be finite"
+OUT_OF_BOUNDS = "every action must lie within the bounds of the action spec"
+
+
+class EpisodeError(ValueError):
+    """An episode breaks the alignment rule or its spec; the message states the rule it breaks."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EpisodeSpec:
+    """Shape, dtype and bounds of one step of every field, and of the metadata of an episode.
+
+    Attributes:
+      observation: spec of one observation.
+      action: spec of one action; a `BoundedArray` also bounds its values.
+      extras: specs of further fields that every step has, such as `policy_id`.
+      metadata: specs of what an episode as a whole has, such as `episode_id`. A `StringArray`
+        spec stands for a `str`.
+    """
+
+    observation: dm_env.specs.Array
+    action: dm_env.specs.Array
+    extras: Mapping[str, dm_env.specs.Array] = dataclasses.field(default_factory=dict)
+    metadata: Mapping[str, dm_env.specs.Array] = dataclasses.field(default_factory=dict)
+
+    def step_specs(self) -> dict[str, dm_env.specs.Array]:
+        """The spec of one step of every field, by field name."""
+        flag = dm_env.specs.Array((), np.bool_)
+        return {
+            OBSERVATION: self.observation,
+            ACTION: self.action,
+            REWARD: dm_env.specs.Array((), np.float32),
+            DISCOUNT: dm_env.specs.Array((), np.float32),
+            IS_FIRST: flag,
+            IS_LAST: flag,
+            IS_TERMINAL: flag,
+            **self.extras,
+        }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Episode:
+    """T transitions as T + 1 steps, a struct of arrays whose leading axis is the step.
+
+    Attributes:
+      observation: [T + 1, ...], any dtype.
+      action: [T + 1, ...], any dtype.
+      reward: [T + 1] float32.
+      discount: [T + 1] float32, 0 or in (0, 1].
+      is_first: [T + 1] bool.
+      is_last: [T + 1] bool.
+      is_terminal: [T + 1] bool.
+      extras: further fields of every step, each [T + 1, ...].
+      metadata: what the episode as a whole has: NumPy scalars, arrays or `str`.
+    """
+
+    observation: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray
+    discount: np.ndarray
+    is_first: np.ndarray
+    is_last: np.ndarray
+    is_terminal: np.ndarray
+    extras: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def from_transitions(
+        cls,
+        observation: np.ndarray,
+        action: np.ndarray,
+        reward: np.ndarray,
+        *,
+        is_terminal: bool,
+        extras: Mapping[str, np.ndarray] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Episode:
+        """Lays T transitions out as T + 1 steps by the alignment rule.
+
+        Args:
+          observation: [T + 1, ...], the final observation included.
+          action: [T, ...].
+          reward: [T], converted to float32.
+          is_terminal: whether the environment ended the episode, as against a time limit or a cut.
+          extras: further fields of each transition, each [T, ...]; the last step repeats the last
+            row, because an extra such as `policy_id` describes the episode there too.
+          metadata: what the episode as a whole has.
+
+        Raises:
+          EpisodeError: there is no transition, or the lengths do not fit.
+        """
+        extras = extras or {}
+        length = len(action)
+        if length < 1:
+            raise EpisodeError(TOO_SHORT)
+        if len(observation) != length + 1 or any(
+            len(field) != length for field in (reward, *extras.values())
+        ):
+            raise EpisodeError(LENGTHS_DIFFER)
+        step = np.arange(length + 1)
+        discount = np.ones(length + 1, np.float32)
+        discount[length] = 0
+        if is_terminal:
+            discount[length - 1] = 0
+        return cls(
+            observation=observation,
+            action=np.concatenate([action, np.zeros_like(action[:1])]),
+            reward=np.append(reward, 0).astype(np.float32),
+            discount=discount,
+            is_first=step == 0,
+            is_last=step == length,
+            is_terminal=(step == length) & is_terminal,
+            extras={name: np.concatenate([field, field[-1:]]) for name, field in extras.items()},
+            metadata=metadata or {},
+        )
+
+    @property
+    def num_transitions(self) -> int:
+        """T, one less than the number of steps."""
+        return len(self.observation) - 1
+
+    @property
+    def episode_return(self) -> float:
+        """The undiscounted sum of rewards, accumulated in float64."""
+        return float(np.sum(self.reward, dtype=np.float64))
+
+    def steps(self) -> dict[str, np.ndarray]:
+        """Every field of the steps by name, each [T + 1, ...]."""
+        return {
+            OBSERVATION: self.observation,
+            ACTION: self.action,
+            REWARD: self.reward,
+            DISCOUNT: self.discount,
+            IS_FIRST: self.is_first,
+            IS_LAST: self.is_last,
+            IS_TERMINAL: self.is_terminal,
+            **self.extras,
+        }
+
+    @classmethod
+    def from_steps(
+        cls, steps: Mapping[str, np.ndarray], metadata: Mapping[str, Any] | None = None
+    ) -> Episode:
+        """The inverse of `steps`: fields that are not RLDS's own become extras."""
+        core = {field.name for field in dataclasses.fields(cls)} - {"extras", "metadata"}
+        return cls(
+            **{name: steps[name] for name in core},
+            extras={name: field for name, field in steps.items() if name not in core},
+            metadata=metadata or {},
+        )
+
+
+def check_episode(episode: Episode, spec: EpisodeSpec) -> None:
+    """Raises `EpisodeError` unless the episode obeys the alignment rule and its spec."""
+    steps, specs = episode.steps(), spec.step_specs()
+    if steps.keys() != specs.keys():
+        raise EpisodeError(f"an episode must have exactly the fields {sorted(specs)}")
+    if episode.metadata.keys() != spec.metadata.keys():
+        raise EpisodeError(f"an episode must have exactly the metadata {sorted(spec.metadata)}")
+    if any(len(field) != len(episode.observation) for field in steps.values()):
+        raise EpisodeError(LENGTHS_DIFFER)
+    if episode.num_transitions < 1:
+        raise EpisodeError(TOO_SHORT)
+    for name, field in steps.items():
+        _check_array(name, field[0], specs[name])
+        _require(_is_finite(field), MUST_BE_FINITE, name)
+    for name, value in episode.metadata.items():
+        _check_metadata(name, value, spec.metadata[name])
+    _check_alignment(episode)
+    if isinstance(spec.action, dm_env.specs.BoundedArray):
+        taken = episode.action[:-1]
+        within = (taken >= spec.action.minimum) & (taken <= spec.action.maximum)
+        _require(bool(np.all(within)), OUT_OF_BOUNDS, ACTION)
+
+
+def _check_alignment(episode: Episode) -> None:
+    step = np.arange(len(episode.observation))
+    is_last_step = step == step[-1]
+    terminal = bool(episode.is_terminal[-1])
+    empty = (episode.action[-1], episode.reward[-1], episode.discount[-1])
+    inner = episode.discount[:-2]
+    _require(np.array_equal(episode.is_first, step == 0), FIRST_IS_FIRST, IS_FIRST)
+    _require(np.array_equal(episode.is_last, is_last_step), LAST_IS_LAST, IS_LAST)
+    _require(not np.any(episode.is_terminal[:-1]), TERMINAL_IS_LAST, IS_TERMINAL)
+    _require(not any(np.any(field) for field in empty), LAST_IS_EMPTY, IS_LAST)
+    _require((episode.discount[-2] == 0) == terminal, TERMINAL_DISCOUNT, DISCOUNT)
+    _require(bool(np.all((inner > 0) & (inner <= 1))), INNER_DISCOUNT, DISCOUNT)
+    _require(0 <= episode.discount[-2] <= 1, INNER_DISCOUNT, DISCOUNT)
+
+
+def _check_array(name: str, value: Any, spec: dm_env.specs.Array) -> None:
+    shape, dtype = np.shape(value), np.asarray(value).dtype
+    if shape != spec.shape or dtype != spec.dtype:
+        raise EpisodeError(
+            f"{name} must be {spec.dtype} of shape {spec.shape}, got {dtype} of shape {shape}"
+        )
+
+
+def _check_metadata(name: str, value: Any, spec: dm_env.specs.Array) -> None:
+    if isinstance(spec, dm_env.specs.StringArray):
+        if not isinstance(value, str):
+            raise EpisodeError(f"{name} must be a str, got {type(value).__name__}")
+        return
+    _check_array(name, value, spec)
+    _require(_is_finite(np.asarray(value)), MUST_BE_FINITE, name)
+
+
+def _is_finite(field: np.ndarray) -> bool:
+    return not np.issubdtype(field.dtype, np.inexact) or bool(np.all(np.isfinite(field)))
+
+
+def _require(holds: bool, rule: str, field: str) -> None:
+    if not holds:
+        raise EpisodeError(f"{rule} (field {field!r})")

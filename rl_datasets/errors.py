@@ -1,0 +1,9 @@
+"""The one exception that a user is meant to read."""
+
+
+class DatasetError(Exception):
+    """Something the user can mend.
+
+    The message is one sentence that names the file, record or option at fault and says what to do.
+    The command line prints it without a traceback and exits with status 1.
+    """
