@@ -1,0 +1,92 @@
+"""Who may import whom: the arrows of docs/architecture.md, and no others."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# A module may import its own room and the rooms named here.
+ROOMS = {
+    "rl_datasets.errors": set(),
+    "rl_datasets.episode": {"rl_datasets.errors"},
+    "rl_datasets.sources": {"rl_datasets.errors", "rl_datasets.episode"},
+    "rl_datasets.collection": {
+        "rl_datasets.errors",
+        "rl_datasets.episode",
+        "rl_datasets.sources",
+    },
+    "rl_datasets.publishing": {
+        "rl_datasets.errors",
+        "rl_datasets.episode",
+        "rl_datasets.sources",
+    },
+    "rl_datasets.serving": {
+        "rl_datasets.errors",
+        "rl_datasets.episode",
+        "rl_datasets.publishing",
+    },
+    "builders": {"rl_datasets"},
+    "learners": set(),
+    "benchmarks": {"rl_datasets", "builders", "learners"},
+}
+ROOF = "rl_datasets.cli"
+OURS = {"rl_datasets", "builders", "learners", "benchmarks"}
+LEARNERS_MAY_USE = {"jax", "haiku", "optax", "numpy"} | set(sys.stdlib_module_names)
+HEAVY = ("tensorflow", "apache_beam", "reverb", "gymnasium", "mujoco", "h5py", "jax", "rlds")
+
+
+def modules() -> dict[str, pathlib.Path]:
+    """Every module of the four packages, by dotted name."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for package in OURS
+        for path in sorted((ROOT / package).rglob("*.py"))
+    }
+
+
+def imports(path: pathlib.Path) -> set[str]:
+    """Every module that a file imports, at any depth of its code."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively: name the module in full"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def is_inside(module: str, room: str) -> bool:
+    return module == room or module.startswith(f"{room}.")
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_imports_follow_the_arrows(module):
+    if module in (ROOF, "rl_datasets"):
+        return
+    (home,) = [room for room in ROOMS if is_inside(module, room)]
+    for imported in imports(modules()[module]):
+        if imported.split(".")[0] not in OURS or imported == "rl_datasets.__version__":
+            continue
+        allowed = {home} | ROOMS[home]
+        assert any(is_inside(imported, room) for room in allowed), (
+            f"{module} imports {imported}; {home} may import only {sorted(allowed)}"
+        )
+        assert not is_inside(imported, ROOF), f"{module} imports the command line"
+
+
+@pytest.mark.parametrize("module", sorted(m for m in modules() if is_inside(m, "learners")))
+def test_learners_use_jax_haiku_optax_and_numpy_alone(module):
+    for imported in imports(modules()[module]):
+        assert imported.split(".")[0] in LEARNERS_MAY_USE | {"learners"}, imported
+
+
+@pytest.mark.parametrize("module", ["rl_datasets", "rl_datasets.episode", "rl_datasets.cli"])
+def test_importing_the_package_loads_nothing_heavy(module):
+    script = f"import sys, {module}; print(sorted(set({HEAVY}) & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stdout + result.stderr
