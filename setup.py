@@ -46,7 +46,7 @@ DEVELOPMENT = ["hypothesis", "mypy", "pytest", "pytest-timeout", "pytest-xdist",
 setuptools.setup(
     name="rl-datasets",
     version=VERSION,
-    description="Logged reinforcement-learning data as versioned datasets, with learners and score tables.",
+    description="Logged reinforcement-learning data as versioned datasets, with proof.",
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

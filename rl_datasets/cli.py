@@ -17,7 +17,7 @@ def root() -> None:
 
 
 def main() -> None:
-    """Runs the command line; what a user can mend is printed as one sentence, without a traceback."""
+    """Runs the command line; prints what a user can mend as one sentence, not a traceback."""
     try:
         app()
     except DatasetError as error:
