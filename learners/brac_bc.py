@@ -1,0 +1,130 @@
+"""BRAC's behaviour cloning: maximum likelihood with an entropy term (Wu, Tucker & Nachum 2019).
+
+The paper is "Behavior Regularized Offline Reinforcement Learning" (arXiv:1911.11361); what it
+leaves open is taken from its code (google-research, behavior_regularized_offline_rl,
+`brac/bc_agent.py`).
+
+One deviation. BRAC takes the policy's step first, and then the step of alpha with a new sample of
+the new policy. Here both gradients come from one sample of one forward pass.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from learners import training
+from learners.networks import TanhGaussian, mlp
+from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Defaults are those of BRAC's code and its README, which its published agents ran with."""
+
+    hidden_sizes: tuple[int, ...] = (200, 200)  # README, model_params
+    learning_rate: float = 5e-4  # README, optimizers; for the policy and for alpha
+    adam_epsilon: float = 1e-7  # Keras' default
+    alpha: float = 1.0  # initial weight of the entropy term; bc_agent.py
+    train_alpha: bool = True  # bc_agent.py
+    target_entropy: float | None = None  # None stands for -action_size; bc_agent.py
+    clip_margin: float = 1e-3  # data actions keep this far from the bounds; bc_agent.py
+
+
+class BCParams(NamedTuple):
+    policy: Params
+    alpha: jax.Array  # scalar; used through `one_sided_relu`
+
+
+@jax.custom_vjp
+def one_sided_relu(x: jax.Array) -> jax.Array:
+    """max(x, 0), whose gradient is blocked only where descent would push x further below 0.
+
+    So x may come back after it has crossed zero (BRAC, `brac/utils.py`, relu_v2).
+    """
+    return jnp.maximum(x, 0.0)
+
+
+def _one_sided_relu_forward(x):
+    return one_sided_relu(x), x
+
+
+def _one_sided_relu_backward(x, cotangent):
+    return (jnp.where((cotangent > 0) & (x <= 0), 0.0, cotangent),)
+
+
+one_sided_relu.defvjp(_one_sided_relu_forward, _one_sided_relu_backward)
+
+
+def policy_loss(alpha: jax.Array, log_pi: jax.Array, log_pi_data: jax.Array) -> jax.Array:
+    """alpha log pi(a~|s) - log pi(a|s), a~ ~ pi, a from the data (BRAC, section 3 and code)."""
+    return alpha * log_pi - log_pi_data
+
+
+def alpha_loss(alpha: jax.Array, log_pi: jax.Array, target_entropy: float) -> jax.Array:
+    """alpha (-log pi(a~|s) - target_entropy): alpha grows while the entropy is too low."""
+    return alpha * (-log_pi - target_entropy)
+
+
+def make(config: Config, spec: Spec) -> Learner:
+    """The learner of `config` for a task of `spec`."""
+    network = mlp([*config.hidden_sizes, 2 * spec.action_size])
+    optimizer = optax.adam(config.learning_rate, eps=config.adam_epsilon)
+    target_entropy = (
+        -float(spec.action_size) if config.target_entropy is None else config.target_entropy
+    )
+    lowest = spec.action_centre - spec.action_magnitude + config.clip_margin
+    highest = spec.action_centre + spec.action_magnitude - config.clip_margin
+
+    def policy(params: BCParams, observation: jax.Array) -> TanhGaussian:
+        return TanhGaussian.from_head(network.apply(params.policy, observation), spec)
+
+    def loss(params: BCParams, noise: jax.Array, batch: Transition) -> tuple[jax.Array, Metrics]:
+        pi = policy(params, batch.observation)
+        _, log_pi = pi.sample(noise)
+        log_pi_data = pi.log_prob(jnp.clip(batch.action, lowest, highest))
+        alpha = one_sided_relu(params.alpha)
+        stop = jax.lax.stop_gradient
+        policy_losses = policy_loss(stop(alpha), log_pi, log_pi_data)
+        alpha_losses = alpha_loss(alpha, stop(log_pi), target_entropy)
+        metrics = {
+            "policy_loss": jnp.mean(policy_losses),
+            "alpha_loss": jnp.mean(alpha_losses),
+            "alpha": alpha,
+            "entropy": -jnp.mean(log_pi),
+            "log_likelihood": jnp.mean(log_pi_data),
+        }
+        total = metrics["policy_loss"]
+        return total + metrics["alpha_loss"] if config.train_alpha else total, metrics
+
+    @jax.jit
+    def init(key: jax.Array) -> TrainingState:
+        network_key, run_key = jax.random.split(key)
+        params = BCParams(
+            policy=network.init(network_key, jnp.zeros((1, spec.observation_size))),
+            alpha=jnp.asarray(config.alpha, jnp.float32),
+        )
+        return TrainingState(params, (), optimizer.init(params), run_key, jnp.zeros((), jnp.int32))
+
+    def step(state: TrainingState, batch: Transition) -> tuple[TrainingState, Metrics]:
+        key = jax.random.fold_in(state.key, state.steps)
+        noise = jax.random.normal(key, batch.action.shape)
+        gradients, metrics = jax.grad(loss, has_aux=True)(state.params, noise, batch)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state)
+        params = optax.apply_updates(state.params, updates)
+        return TrainingState(params, (), optimizer_state, state.key, state.steps + 1), metrics
+
+    @jax.jit
+    def act(state: TrainingState, observation: jax.Array) -> jax.Array:
+        return policy(state.params, observation).mode()
+
+    @jax.jit
+    def sample(state: TrainingState, key: jax.Array, observation: jax.Array) -> jax.Array:
+        pi = policy(state.params, observation)
+        return pi.sample(jax.random.normal(key, pi.mean.shape))[0]
+
+    return Learner(init, training.scan(step), act, sample)

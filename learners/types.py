@@ -1,0 +1,113 @@
+"""What learners share: the batch they read, the spec they are made for, the state they keep."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+
+Params = Any  # a pytree of arrays
+Metrics = dict[str, jax.Array]
+
+
+class Transition(Protocol):
+    """A batch of transitions; any NamedTuple with these fields will do.
+
+    Leading axes are [B] within a loss's `vmap`ped step and [K, B] for an update of K steps.
+    `discount` is 0 where the environment ended and 1 elsewhere: a learner multiplies it by its own.
+    """
+
+    @property
+    def observation(self) -> Any: ...
+    @property
+    def action(self) -> Any: ...
+    @property
+    def reward(self) -> Any: ...
+    @property
+    def discount(self) -> Any: ...
+    @property
+    def next_observation(self) -> Any: ...
+    @property
+    def extras(self) -> Any: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """Sizes of a continuous-control task, and the bounds of its actions.
+
+    Attributes:
+      observation_size: number of entries of one observation.
+      action_size: number of entries of one action.
+      action_minimum: lower bound of each entry, or one for all.
+      action_maximum: upper bound of each entry, or one for all.
+
+    Raises:
+      ValueError: if a size is not positive, a bound has a wrong shape, or the bounds are not
+        finite and in order.
+    """
+
+    observation_size: int
+    action_size: int
+    action_minimum: float | np.ndarray = -1.0
+    action_maximum: float | np.ndarray = 1.0
+
+    def __post_init__(self) -> None:
+        if self.observation_size < 1 or self.action_size < 1:
+            raise ValueError(f"observation_size and action_size must be positive, got {self}")
+        for name in ("action_minimum", "action_maximum"):
+            if np.shape(getattr(self, name)) not in ((), (self.action_size,)):
+                raise ValueError(f"{name} must be one number or {self.action_size} of them")
+        if not np.all(np.isfinite(self.action_magnitude) & (self.action_magnitude > 0)):
+            raise ValueError("action bounds must be finite, and minimum below maximum")
+
+    @property
+    def action_centre(self) -> np.ndarray:
+        """Midpoint of the bounds, float32 [action_size]."""
+        return self._per_entry(np.add(self.action_maximum, self.action_minimum) / 2)
+
+    @property
+    def action_magnitude(self) -> np.ndarray:
+        """Half the distance of the bounds, float32 [action_size]."""
+        return self._per_entry(np.subtract(self.action_maximum, self.action_minimum) / 2)
+
+    def _per_entry(self, value: Any) -> np.ndarray:
+        return np.broadcast_to(np.asarray(value, np.float32), (self.action_size,))
+
+
+class TrainingState(NamedTuple):
+    """Everything that changes while a learner learns: a pytree of arrays and nothing else.
+
+    Attributes:
+      params: what the optimisers move.
+      target_params: slow copies of params, or () where the algorithm has none.
+      optimizer_state: state of every optimiser.
+      key: raw uint32 PRNG key of the run; it never changes, a step folds its number in.
+      steps: int32 scalar, gradient steps taken.
+    """
+
+    params: Params
+    target_params: Params
+    optimizer_state: Any
+    key: jax.Array
+    steps: jax.Array
+
+
+class Learner(NamedTuple):
+    """An algorithm as pure functions; every one of them is jitted.
+
+    Attributes:
+      init: key -> state.
+      update: (state, batches [K, B, ...]) -> (state, metrics averaged over the K steps). The
+        state that goes in is donated: use only the one that comes out.
+      act: (state, observation [B, obs]) -> action [B, act] of the evaluated policy.
+      sample: (state, key, observation [B, obs]) -> action [B, act] of the stochastic policy;
+        None where the policy is deterministic.
+    """
+
+    init: Callable[[jax.Array], TrainingState]
+    update: Callable[[TrainingState, Transition], tuple[TrainingState, Metrics]]
+    act: Callable[[TrainingState, jax.Array], jax.Array]
+    sample: Callable[[TrainingState, jax.Array, jax.Array], jax.Array] | None = None
