@@ -1,0 +1,185 @@
+"""N-step returns, discounting and frame stacking, by hand and against a plain loop."""
+
+import subprocess
+import sys
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+from rl_datasets.episode import Episode
+from rl_datasets.errors import DatasetError
+from rl_datasets.serving.transitions import (
+    from_episode,
+    load_transitions,
+    pack,
+    pack_into,
+    row_dtype,
+    unpack,
+)
+
+
+def _episode(rewards, *, is_terminal, discounts=None, observations=None):
+    length = len(rewards)
+    if observations is None:
+        observations = np.arange(length + 1, dtype=np.float32)[:, None]
+    episode = Episode.from_transitions(
+        observations,
+        np.arange(length, dtype=np.float32)[:, None] * 10,
+        np.asarray(rewards),
+        is_terminal=is_terminal,
+        extras={"policy_id": np.arange(length, dtype=np.int32)},
+    )
+    if discounts is not None:
+        episode.discount[: length - 1] = discounts[: length - 1]
+    return episode
+
+
+def test_one_step_transitions_are_the_steps_of_the_episode():
+    transitions = from_episode(_episode([1, 2, 4], is_terminal=True), gamma=0.9)
+    np.testing.assert_array_equal(transitions.observation[:, 0], [0, 1, 2])
+    np.testing.assert_array_equal(transitions.action[:, 0], [0, 10, 20])
+    np.testing.assert_array_equal(transitions.reward, np.float32([1, 2, 4]))
+    np.testing.assert_array_equal(transitions.discount, np.float32([1, 1, 0]))
+    np.testing.assert_array_equal(transitions.next_observation[:, 0], [1, 2, 3])
+    np.testing.assert_array_equal(transitions.extras["policy_id"], [0, 1, 2])
+    assert transitions.reward.dtype == transitions.discount.dtype == np.float32
+
+
+def test_n_step_windows_are_shortened_at_a_time_limit_and_bootstrap_from_its_observation():
+    transitions = from_episode(_episode([1, 2, 4], is_terminal=False), n_step=2, gamma=0.5)
+    # 1 + 2/2, 2 + 4/2, and 4 alone; the learner brings the last factor of gamma.
+    np.testing.assert_array_equal(transitions.reward, np.float32([2, 4, 4]))
+    np.testing.assert_array_equal(transitions.discount, np.float32([0.5, 0.5, 1]))
+    np.testing.assert_array_equal(transitions.next_observation[:, 0], [2, 3, 3])
+
+
+def test_n_step_windows_that_reach_a_terminal_do_not_bootstrap():
+    transitions = from_episode(_episode([1, 2, 4], is_terminal=True), n_step=2, gamma=0.5)
+    np.testing.assert_array_equal(transitions.reward, np.float32([2, 4, 4]))
+    np.testing.assert_array_equal(transitions.discount, np.float32([0.5, 0, 0]))
+
+
+def test_inner_discounts_weigh_the_rewards_that_follow_them():
+    episode = _episode([1, 2, 4, 8], is_terminal=False, discounts=[0.5, 0.25, 1.0])
+    transitions = from_episode(episode, n_step=3)
+    # 1 + .5*2 + .5*.25*4; 2 + .25*4 + .25*1*8; 4 + 8; 8.
+    np.testing.assert_array_equal(transitions.reward, np.float32([2.5, 5, 12, 8]))
+    np.testing.assert_array_equal(transitions.discount, np.float32([0.125, 0.25, 1, 1]))
+
+
+def test_frames_are_stacked_oldest_first_behind_zeros():
+    observations = np.arange(1, 5, dtype=np.uint8).reshape(4, 1, 1, 1) * np.ones(
+        (1, 2, 2, 1), np.uint8
+    )
+    episode = _episode([0, 0, 0], is_terminal=False, observations=observations)
+    transitions = from_episode(episode, frame_stack=3)
+    assert transitions.observation.shape == (3, 2, 2, 3)
+    assert transitions.observation.dtype == np.uint8
+    np.testing.assert_array_equal(
+        transitions.observation[:, 0, 1], [[0, 0, 1], [0, 1, 2], [1, 2, 3]]
+    )
+    np.testing.assert_array_equal(
+        transitions.next_observation[:, 1, 0], [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
+    )
+
+
+def test_scalar_observations_are_stacked_into_vectors():
+    observations = np.arange(1, 4, dtype=np.int32)
+    episode = _episode([0, 0], is_terminal=False, observations=observations)
+    np.testing.assert_array_equal(
+        from_episode(episode, frame_stack=2).observation, [[0, 1], [1, 2]]
+    )
+
+
+@pytest.mark.parametrize("option", ["n_step", "frame_stack"])
+def test_windows_below_one_are_refused(option):
+    with pytest.raises(ValueError, match=option):
+        from_episode(_episode([1], is_terminal=True), **{option: 0})
+
+
+def _one_transition(episode, t, n_step, gamma, frame_stack):
+    """The definition, one step at a time."""
+    total, weight, steps = 0.0, 1.0, 0
+    while steps < n_step and t + steps < episode.num_transitions:
+        if steps:
+            weight *= gamma
+        total += weight * float(episode.reward[t + steps])
+        weight *= float(episode.discount[t + steps])
+        steps += 1
+
+    def stack(index):
+        return np.concatenate(
+            [
+                episode.observation[i] if i >= 0 else np.zeros_like(episode.observation[0])
+                for i in range(index - frame_stack + 1, index + 1)
+            ],
+            axis=-1,
+        )
+
+    return stack(t), total, weight, stack(t + steps)
+
+
+@hypothesis.given(
+    rewards=st.lists(st.floats(-10, 10, width=32), min_size=1, max_size=12),
+    discounts=st.lists(st.floats(0.125, 1, width=32), min_size=12, max_size=12),
+    is_terminal=st.booleans(),
+    n_step=st.integers(1, 15),
+    gamma=st.floats(0, 1),
+    frame_stack=st.integers(1, 5),
+)
+@hypothesis.settings(max_examples=100, deadline=None)
+def test_every_transition_obeys_the_definition(
+    rewards, discounts, is_terminal, n_step, gamma, frame_stack
+):
+    episode = _episode(
+        rewards,
+        is_terminal=is_terminal,
+        discounts=discounts,
+        observations=np.arange(1, 2 * len(rewards) + 3, dtype=np.float32).reshape(-1, 2),
+    )
+    transitions = from_episode(episode, n_step, gamma, frame_stack)
+    for t in range(episode.num_transitions):
+        observation, reward, discount, following = _one_transition(
+            episode, t, n_step, gamma, frame_stack
+        )
+        np.testing.assert_array_equal(transitions.observation[t], observation)
+        np.testing.assert_allclose(transitions.reward[t], reward, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(transitions.discount[t], discount, rtol=1e-6)
+        np.testing.assert_array_equal(transitions.next_observation[t], following)
+
+
+def test_rows_hold_every_field_bit_for_bit():
+    transitions = from_episode(_episode([1, 2, np.float32(0.1)], is_terminal=True))
+    rows = pack(transitions)
+    assert rows.shape == (3,)
+    assert rows.dtype == row_dtype(transitions)
+    assert rows.dtype.itemsize == 4 * (1 + 1 + 1 + 1 + 1 + 1)
+    unpacked = unpack(rows.reshape(3, 1))
+    np.testing.assert_array_equal(unpacked.reward[:, 0], transitions.reward)
+    np.testing.assert_array_equal(unpacked.observation[:, 0], transitions.observation)
+    np.testing.assert_array_equal(unpacked.extras["policy_id"][:, 0], [0, 1, 2])
+
+
+def test_rows_refuse_an_episode_of_other_fields():
+    rows = pack(from_episode(_episode([1, 2], is_terminal=True)))
+    wider = _episode([1, 2], is_terminal=True, observations=np.zeros((3, 2), np.float32))
+    with pytest.raises(DatasetError, match="same fields"):
+        pack_into(rows, from_episode(wider))
+
+
+def test_a_folder_without_a_manifest_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match=r"MANIFEST\.json"):
+        load_transitions(tmp_path)
+
+
+def test_a_learner_needs_neither_tensorflow_nor_reverb():
+    code = (
+        "import sys; import rl_datasets.serving.arrays\n"
+        "print([m for m in ('tensorflow', 'reverb', 'rich', 'dm_env') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "[]"
