@@ -1,0 +1,538 @@
+"""Collects transitions from live environments into a collected folder.
+
+`plan` splits every policy's share of the transitions into units of at most 50,000. A unit has its
+own environments and its own seed, so it does not matter which process collects it, nor when: every
+byte of a collection depends on the environment, the mixture, the policy, the number of transitions
+and the seed alone.
+
+Within a unit, several copies of the environment move in lock step, so that the policy acts on a
+batch. The unit holds the episodes in the order in which they started (of those that started
+together, by the copy's number), each whole but the last, which is cut where the unit is full. So a
+unit has the distribution of one environment run on its own, and at most one cut episode; what the
+other copies had begun beyond it is dropped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import importlib.metadata
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import pathlib
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dm_env.specs
+import numpy as np
+import rich.progress
+import threadpoolctl
+
+import rl_datasets
+from rl_datasets import episode, errors
+from rl_datasets.collection import environments, mixtures, policies
+from rl_datasets.sources import collected
+
+UNIT_TRANSITIONS = 50_000
+# The horizon of MuJoCo's tasks: a unit of whole rounds of 10 copies then cuts and drops nothing.
+LOCK_STEP_COPIES = 10
+HORIZON = 1000
+PLAN_FILE = "plan.json"
+REPORT_EVERY = 100  # lock steps
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """One policy's share, or a part of it, collected on its own.
+
+    Attributes:
+      index: its place in the collection, and the key of its seed.
+      policy_id: the place of its policy in the mixture.
+      transitions: how many it holds, exactly.
+    """
+
+    index: int
+    policy_id: int
+    transitions: int
+
+    @property
+    def file(self) -> str:
+        return f"unit-{self.index:05d}.npz"
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """All that a process needs to collect one unit; it can be pickled."""
+
+    unit: Unit
+    environment: str
+    observation_size: int
+    policy: policies.Policy
+    seed: int
+    path: pathlib.Path
+
+
+def plan(mixture: mixtures.Mixture, transitions: int) -> list[Unit]:
+    """Splits a collection into units, in the order of the mixture's policies.
+
+    Raises:
+      DatasetError: there are too few transitions for every policy of the mixture to have one.
+    """
+    counts = mixture.counts(transitions)
+    if min(counts) < 1:
+        raise errors.DatasetError(
+            f"{transitions} transitions leave a policy of the mixture {mixture.name!r} without "
+            "one: collect more"
+        )
+    shares = [
+        (policy_id, min(UNIT_TRANSITIONS, count - start))
+        for policy_id, count in enumerate(counts)
+        for start in range(0, count, UNIT_TRANSITIONS)
+    ]
+    return [Unit(index, policy_id, share) for index, (policy_id, share) in enumerate(shares)]
+
+
+def collect(
+    environment: str,
+    mixture: str | pathlib.Path,
+    transitions: int,
+    folder: str | pathlib.Path,
+    *,
+    policy_path: str | pathlib.Path | None = None,
+    seed: int = 0,
+    processes: int = 2,
+    name: str | None = None,
+    show_progress: bool = True,
+) -> collected.Collection:
+    """Collects a dataset, or goes on with one that was cut.
+
+    Units that are whole are kept; a collection that is complete is read and returned.
+
+    Args:
+      environment: gymnasium's name, such as `HalfCheetah-v4`.
+      mixture: a shipped data configuration's name, or the path of your own `.toml`.
+      transitions: how many in all.
+      folder: where to write; made if absent.
+      policy_path: a BRAC checkpoint's prefix or a `.npz` of `policies.save_policy`; by default the
+        project's own partially trained policy for this environment.
+      seed: of everything that is random.
+      processes: how many share the work; it changes nothing but the time.
+      name: of the dataset; by default such as `halfcheetah-eps1-recollected`.
+      show_progress: draw a progress bar on standard error.
+
+    Raises:
+      DatasetError: an argument is wrong, the folder holds another collection or another process
+        collects into it, or it cannot be written.
+      KeyboardInterrupt: Ctrl-C; whole units stay, and the same call goes on from them.
+    """
+    if processes < 1:
+        raise errors.DatasetError(f"processes must be 1 or more, got {processes}")
+    if seed < 0:
+        raise errors.DatasetError(f"seed must be 0 or more, got {seed}")
+    configuration = mixtures.load_mixture(mixture)
+    units = plan(configuration, transitions)
+    folder = pathlib.Path(folder)
+    planned, behaviours = _plan_collection(
+        folder, environment, configuration, transitions, policy_path, seed, name
+    )
+    with _sole_collector(folder):
+        _check_same_collection(planned, units)
+        jobs = [
+            Job(
+                unit=unit,
+                environment=environment,
+                observation_size=planned.observation["shape"][0],
+                policy=behaviours[unit.policy_id],
+                seed=seed,
+                path=folder / unit.file,
+            )
+            for unit in units
+        ]
+        whole = {job.unit.index: _whole_unit(job, planned.episode_spec()) for job in jobs}
+        open_jobs = [job for job in jobs if whole[job.unit.index] is None]
+        with _progress(show_progress, jobs, open_jobs) as advance:
+            records = _run_jobs(open_jobs, min(processes, len(open_jobs)), advance)
+        unit_records = tuple(whole[unit.index] or records[unit.index] for unit in units)
+        collection = dataclasses.replace(planned, units=unit_records)
+        collected.write_collection(collection)
+        (folder / PLAN_FILE).unlink(missing_ok=True)
+    return collection
+
+
+def collect_unit(job: Job, report: Callable[[int], None]) -> collected.UnitRecord:
+    """Collects one unit and writes its file.
+
+    Args:
+      job: what to collect.
+      report: called now and then with the transitions gathered since the last call.
+    """
+    episodes = _lock_step_episodes(job, report)
+    return collected.write_unit(job.path, episodes)
+
+
+def _lock_step_episodes(job: Job, report: Callable[[int], None]) -> list[episode.Episode]:
+    """The episodes of one unit, by the rule at the top of this file."""
+    budget = job.unit.transitions
+    copies = max(1, min(LOCK_STEP_COPIES, budget // HORIZON))
+    policy_seed, *environment_seeds = np.random.SeedSequence(
+        job.seed, spawn_key=(job.unit.index,)
+    ).spawn(1 + copies)
+    rng = np.random.default_rng(policy_seed)
+    live = [
+        environments.make_environment(job.environment, seed, job.observation_size)
+        for seed in environment_seeds
+    ]
+    # Row t of the history holds what each copy saw, did and earned at lock step t. The action of a
+    # copy that has just ended an episode is not taken: that step resets it.
+    observations: list[np.ndarray] = []
+    actions: list[np.ndarray] = []
+    rewards: list[np.ndarray] = []
+    action = np.empty(0)
+    spans: list[_Span] = []  # Episodes in the order in which they started.
+    open_spans: list[_Span | None] = [None] * copies
+    oldest, before_oldest, reported = 0, 0, 0
+    observation = np.empty((copies, job.observation_size), np.float32)
+    row = -1
+    while True:
+        row += 1
+        reward = np.zeros(copies, np.float32)
+        for copy, env in enumerate(live):
+            span = open_spans[copy]
+            if span is None:
+                observation[copy] = env.reset().observation
+                open_spans[copy] = span = _Span(copy, row, env.episode_seed)
+                spans.append(span)
+                continue
+            timestep = env.step(action[copy])
+            observation[copy] = timestep.observation
+            reward[copy] = timestep.reward
+            span.length += 1
+            if timestep.last():
+                span.is_open = False
+                span.is_terminal = timestep.discount == 0
+                open_spans[copy] = None
+        rewards.append(reward)
+        observations.append(observation.copy())
+        while oldest < len(spans) and not spans[oldest].is_open:
+            before_oldest += spans[oldest].length
+            oldest += 1
+        held = before_oldest + (spans[oldest].length if oldest < len(spans) else 0)
+        if row % REPORT_EVERY == 0:
+            gathered = min(budget, sum(span.length for span in spans))
+            report(gathered - reported)
+            reported = gathered
+        if held >= budget:
+            break
+        action = job.policy(rng, observation)
+        actions.append(action)
+    report(budget - reported)
+    for env in live:
+        env.close()
+    return _cut_out(job, spans, np.stack(observations), np.stack(actions), np.stack(rewards[1:]))
+
+
+@dataclasses.dataclass
+class _Span:
+    """Where an episode lies in the lock-step history: its copy, and its rows from `start` on."""
+
+    copy: int
+    start: int
+    environment_seed: int
+    length: int = 0  # transitions so far
+    is_open: bool = True
+    is_terminal: bool = False
+
+
+def _cut_out(
+    job: Job,
+    spans: list[_Span],
+    observations: np.ndarray,
+    actions: np.ndarray,
+    rewards: np.ndarray,
+) -> list[episode.Episode]:
+    """Takes a unit's episodes out of the history: whole ones, then one that fills the budget."""
+    episodes: list[episode.Episode] = []
+    left = job.unit.transitions
+    for number, span in enumerate(spans):
+        length = min(span.length, left)
+        if length == 0:
+            break
+        is_cut = length < span.length or span.is_open
+        taken = slice(span.start, span.start + length)
+        episodes.append(
+            episode.Episode.from_transitions(
+                observations[span.start : span.start + length + 1, span.copy],
+                actions[taken, span.copy],
+                rewards[taken, span.copy],
+                is_terminal=span.is_terminal and not is_cut,
+                extras={"policy_id": np.full(length, job.unit.policy_id, np.int32)},
+                metadata={
+                    "episode_id": np.int64(job.unit.index * UNIT_TRANSITIONS + number),
+                    "environment_seed": np.int64(span.environment_seed),
+                    "is_cut": np.bool_(is_cut),
+                },
+            )
+        )
+        left -= length
+    return episodes
+
+
+def _plan_collection(
+    folder: pathlib.Path,
+    environment: str,
+    mixture: mixtures.Mixture,
+    transitions: int,
+    policy_path: str | pathlib.Path | None,
+    seed: int,
+    name: str | None,
+) -> tuple[collected.Collection, list[policies.Policy]]:
+    """The collection to come, as yet without units, and its policies by id."""
+    source = None
+    if any(entry.kind == mixtures.TANH_GAUSSIAN for entry in mixture.entries):
+        source = _load_policy(environment, policy_path)
+    env = environments.make_environment(environment)
+    action, observation = env.action_spec(), env.observation_spec()
+    env.close()
+    if not isinstance(action, dm_env.specs.BoundedArray) or len(observation.shape) != 1:
+        raise errors.DatasetError(
+            f"environment {environment!r} must have observations of one axis and bounded actions"
+        )
+    if action.dtype != np.float32 or len(action.shape) != 1:
+        raise errors.DatasetError(f"environment {environment!r} must have actions of real numbers")
+    observation_size = observation.shape[0]
+    if source is not None:
+        observation_size = _observation_size(environment, observation_size, action, source)
+    minimum = np.broadcast_to(action.minimum, action.shape).astype(np.float32)
+    maximum = np.broadcast_to(action.maximum, action.shape).astype(np.float32)
+    behaviours: list[policies.Policy] = []
+    records = []
+    for policy_id, entry in enumerate(mixture.entries):
+        policy: policies.Policy = policies.Uniform(minimum, maximum)
+        if entry.kind == mixtures.TANH_GAUSSIAN:
+            assert source is not None
+            policy = policies.TanhGaussian(source.layers, minimum, maximum, entry.mode)
+        behaviours.append(policies.with_noise(policy, entry.sigma, entry.epsilon, minimum, maximum))
+        records.append(
+            collected.PolicyRecord(
+                id=policy_id,
+                name=entry.name,
+                kind=entry.kind,
+                mode=entry.mode,
+                sigma=float(entry.sigma),
+                epsilon=float(entry.epsilon),
+                source=source.files if source and entry.kind == mixtures.TANH_GAUSSIAN else (),
+                transitions=mixture.counts(transitions)[policy_id],
+            )
+        )
+    origin = source.origin if source else "recollected"
+    return (
+        collected.Collection(
+            folder=folder,
+            dataset=name or f"{environment.split('-v')[0].lower()}-{mixture.name}-{origin}",
+            environment=environment,
+            mixture=mixture.name,
+            seed=seed,
+            observation={"shape": [observation_size], "dtype": "float32"},
+            action={
+                "shape": list(action.shape),
+                "dtype": "float32",
+                "minimum": minimum.tolist(),
+                "maximum": maximum.tolist(),
+            },
+            policies=tuple(records),
+            units=(),
+            versions={
+                "rl-datasets": rl_datasets.__version__,
+                **{
+                    lib: importlib.metadata.version(lib) for lib in ("gymnasium", "mujoco", "numpy")
+                },
+            },
+        ),
+        behaviours,
+    )
+
+
+def _load_policy(environment: str, policy_path: str | pathlib.Path | None) -> policies.PolicySource:
+    if policy_path is not None:
+        return policies.load_policy(policy_path)
+    path = policies.partial_policy_path(environment)
+    if not path.is_file():
+        raise errors.DatasetError(
+            f"no policy for {environment!r} is shipped ({path} does not exist): give the path of a "
+            "policy"
+        )
+    return policies.load_policy(path)
+
+
+def _observation_size(
+    environment: str, size: int, action: dm_env.specs.Array, source: policies.PolicySource
+) -> int:
+    """The size that the policy takes, if it fits the environment."""
+    inputs, outputs = source.layers[0][0].shape[0], source.layers[-1][0].shape[1]
+    is_ant = environment.startswith("Ant-")
+    padded = is_ant and inputs == environments.ANT_OBSERVATIONS_IN_BRAC
+    if (inputs != size and not padded) or outputs != 2 * action.shape[0]:
+        raise errors.DatasetError(
+            f"the policy {source.files[0][0]} takes {inputs} observations and gives "
+            f"{outputs // 2} actions, and {environment!r} has {size} and {action.shape[0]}: give "
+            "the policy of this environment"
+        )
+    return inputs
+
+
+@contextlib.contextmanager
+def _sole_collector(folder: pathlib.Path) -> Iterator[None]:
+    """Makes the folder, and holds it so that no other process collects into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise errors.DatasetError(
+            f"cannot make the folder {folder} ({error.strerror}): give another"
+        ) from error
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise errors.DatasetError(
+                f"another process is collecting into {folder}: wait for it, or give another folder"
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _check_same_collection(planned: collected.Collection, units: list[Unit]) -> None:
+    """Writes the plan into a fresh folder; in another, checks that it is this very collection."""
+    content = {**dataclasses.asdict(planned), "units": [dataclasses.asdict(u) for u in units]}
+    del content["folder"]
+    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+    folder = planned.folder
+    plan_path, done_path = folder / PLAN_FILE, folder / collected.COLLECTION_FILE
+    if done_path.is_file():
+        done = collected.read_collection(folder)
+        same = dataclasses.replace(done, units=()) == planned
+        same = same and [each.transitions for each in done.units] == [u.transitions for u in units]
+    elif plan_path.is_file():
+        same = plan_path.read_text(encoding="utf-8") == text
+    else:
+        same = not any(folder.glob("unit-*.npz"))
+    if not same:
+        raise errors.DatasetError(
+            f"{folder} holds another collection (environment, mixture, policy, transitions, seed "
+            "or versions differ): give another folder"
+        )
+    collected.write_atomically(plan_path, lambda file: file.write(text.encode()))
+
+
+def _whole_unit(job: Job, spec: episode.EpisodeSpec) -> collected.UnitRecord | None:
+    """The record of a unit that an earlier run finished; None if it must be collected."""
+    if not job.path.is_file():
+        return None
+    try:
+        episodes = list(collected.read_unit(job.path))
+        for each in episodes:
+            episode.check_episode(each, spec)
+    except (errors.DatasetError, episode.EpisodeError):
+        return None  # Damaged since; collecting it again gives the same bytes.
+    transitions = sum(each.num_transitions for each in episodes)
+    if transitions != job.unit.transitions:
+        return None
+    sha256 = collected.file_sha256(job.path)
+    return collected.UnitRecord(job.unit.file, sha256, len(episodes), transitions)
+
+
+@contextlib.contextmanager
+def _progress(show: bool, jobs: list[Job], open_jobs: list[Job]) -> Iterator[Callable[[int], None]]:
+    total = sum(job.unit.transitions for job in jobs)
+    columns = (
+        rich.progress.TextColumn("collecting"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TextColumn("{task.fields[rate]}"),
+        rich.progress.TimeRemainingColumn(),
+    )
+    done = total - sum(job.unit.transitions for job in open_jobs)
+    with rich.progress.Progress(
+        *columns, console=rich.console.Console(stderr=True), disable=not show
+    ) as bar:
+        task = bar.add_task("collect", total=total, completed=done, rate="")
+
+        def advance(steps: int) -> None:
+            bar.advance(task, steps)
+            speed = bar.tasks[0].speed
+            if speed:
+                bar.update(task, rate=f"{speed:,.0f} steps/s")
+
+        yield advance
+
+
+def _run_jobs(
+    jobs: list[Job], processes: int, advance: Callable[[int], None]
+) -> dict[int, collected.UnitRecord]:
+    """Collects units, in this process if it is the only one; gives their records by unit index."""
+    if processes <= 1:
+        with threadpoolctl.threadpool_limits(1):
+            return {job.unit.index: collect_unit(job, advance) for job in jobs}
+    # Not fork: this process may have threads of TensorFlow, which a forked child would lack.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "gymnasium.envs.mujoco"])
+    waiting = list(reversed(jobs))
+    records: dict[int, collected.UnitRecord] = {}
+    workers: dict[Any, Any] = {}
+    try:
+        for _ in range(processes):
+            ours, theirs = context.Pipe()
+            worker = context.Process(target=_work, args=(theirs,), daemon=True)
+            worker.start()
+            theirs.close()
+            ours.send(waiting.pop())
+            workers[ours] = worker
+        while len(records) < len(jobs):
+            ready: list[Any] = multiprocessing.connection.wait(list(workers))
+            for connection in ready:
+                message = _receive(connection)
+                if isinstance(message, int):
+                    advance(message)
+                    continue
+                if isinstance(message, Exception):
+                    raise message
+                index, record = message
+                records[index] = record
+                if waiting:
+                    connection.send(waiting.pop())
+    finally:
+        for connection, worker in workers.items():
+            connection.close()
+            worker.terminate()
+            worker.join()
+    return records
+
+
+def _receive(connection: Any) -> Any:
+    try:
+        return connection.recv()
+    except (EOFError, ConnectionError) as error:
+        raise errors.DatasetError(
+            "a collecting process died (was it out of memory?): run the same command again to go on"
+        ) from error
+
+
+def _work(connection: Any) -> None:
+    """A worker process: collects the units that it is sent until the other end closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent handles Ctrl-C, and ends us.
+    with threadpoolctl.threadpool_limits(1), contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            job = connection.recv()
+            try:
+                record = collect_unit(job, connection.send)
+            except (ConnectionError, EOFError):
+                raise
+            except Exception as error:
+                connection.send(error)
+            else:
+                connection.send((job.unit.index, record))

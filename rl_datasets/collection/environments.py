@@ -1,0 +1,146 @@
+"""dm_env adapters over gymnasium."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import dm_env
+import gymnasium
+import mujoco
+import numpy as np
+from dm_env import specs
+
+from rl_datasets import errors
+
+# BRAC's Ant policies take 111 numbers: the 27 of Ant-v4 and 84 contact forces, which the MuJoCo
+# of their training always gave as zero.
+ANT_OBSERVATIONS_IN_BRAC = 111
+
+
+class GymnasiumEnvironment(dm_env.Environment):
+    """A gymnasium environment with Box observations, as a dm_env environment.
+
+    Gymnasium's `terminated` becomes a termination (discount 0), its `truncated` a truncation
+    (discount 1). Float observations become float32. Every reset draws a new seed for the
+    environment, so that each episode can be replayed on its own:
+    `env.reset(seed=environment.episode_seed)`.
+    """
+
+    def __init__(
+        self, environment: gymnasium.Env, seed: Any = None, observation_size: int | None = None
+    ):
+        """Wraps a gymnasium environment.
+
+        Args:
+          environment: what to wrap; it has its own time limit.
+          seed: of the seeds of the resets; anything that `np.random.default_rng` takes.
+          observation_size: pads observations with zeros up to this many numbers.
+        """
+        self._environment = environment
+        self._seeds = np.random.default_rng(seed)
+        self._needs_reset = True
+        self._observation_spec = _spec(environment.observation_space, "observation")
+        self._action_spec = _spec(environment.action_space, "action")
+        self._padding = 0
+        if observation_size is not None:
+            self._padding = observation_size - self._observation_spec.shape[0]
+            self._observation_spec = specs.Array(
+                (observation_size,), self._observation_spec.dtype, "observation"
+            )
+        self.episode_seed = -1
+
+    def reset(self) -> dm_env.TimeStep:
+        self._needs_reset = False
+        self.episode_seed = int(self._seeds.integers(2**31))
+        observation, _ = self._environment.reset(seed=self.episode_seed)
+        return dm_env.restart(self._observe(observation))
+
+    def step(self, action: np.ndarray) -> dm_env.TimeStep:
+        if self._needs_reset:
+            return self.reset()
+        observation, reward, terminated, truncated, _ = self._environment.step(action)
+        observation, reward = self._observe(observation), float(reward)
+        self._needs_reset = terminated or truncated
+        if terminated:
+            return dm_env.termination(reward, observation)
+        if truncated:
+            return dm_env.truncation(reward, observation)
+        return dm_env.transition(reward, observation)
+
+    def observation_spec(self) -> specs.Array:
+        return self._observation_spec
+
+    def action_spec(self) -> specs.Array:
+        return self._action_spec
+
+    def close(self) -> None:
+        self._environment.close()
+
+    def _observe(self, observation: np.ndarray) -> np.ndarray:
+        observation = observation.astype(self._observation_spec.dtype)
+        if self._padding:
+            observation = np.pad(observation, (0, self._padding))
+        return observation
+
+
+def make_environment(
+    name: str, seed: Any = None, observation_size: int | None = None
+) -> GymnasiumEnvironment:
+    """Makes a gymnasium environment, with the time limit that gymnasium registers for it.
+
+    Args:
+      name: gymnasium's name, such as `HalfCheetah-v4`.
+      seed: of all its episodes; None for a fresh one.
+      observation_size: pads observations with zeros up to this many numbers, as BRAC's Ant
+        policies need (`ANT_OBSERVATIONS_IN_BRAC`).
+
+    Raises:
+      DatasetError: gymnasium has no such environment, or its spaces are not of one array each.
+    """
+    try:
+        with _quiet_about_versions():
+            environment = gymnasium.make(name, disable_env_checker=True)
+    except (gymnasium.error.Error, ModuleNotFoundError) as error:
+        raise errors.DatasetError(
+            f"environment {name!r} cannot be made ({error}): give a name that gymnasium knows"
+        ) from error
+    return GymnasiumEnvironment(environment, seed, observation_size)
+
+
+@contextlib.contextmanager
+def _quiet_about_versions() -> Iterator[None]:
+    """Silences what gymnasium and MuJoCo say about v4, which is chosen on purpose.
+
+    Walker2d and Ant differ in v5; and MuJoCo calls an attribute of HalfCheetah's model deprecated.
+    """
+    handler = mujoco.get_mju_user_warning()
+
+    def warn(message: str) -> None:
+        if "settotalmass" not in message:
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+    mujoco.set_mju_user_warning(warn)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*is out of date", DeprecationWarning)
+            yield
+    finally:
+        mujoco.set_mju_user_warning(handler)
+
+
+def _spec(space: gymnasium.Space, name: str) -> specs.Array:
+    if isinstance(space, gymnasium.spaces.Discrete) and space.start == 0:
+        return specs.DiscreteArray(int(space.n), np.int32, name)
+    if not isinstance(space, gymnasium.spaces.Box):
+        raise errors.DatasetError(
+            f"the {name} space is {space}, and only Box and Discrete from 0 are known: wrap the "
+            "environment so that it has one"
+        )
+    is_float = np.issubdtype(space.dtype, np.floating)
+    dtype = np.dtype(np.float32) if is_float else space.dtype
+    if space.is_bounded():
+        return specs.BoundedArray(space.shape, dtype, space.low, space.high, name)
+    return specs.Array(space.shape, dtype, name)

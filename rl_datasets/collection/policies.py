@@ -1,0 +1,185 @@
+"""Behaviour policies in NumPy: `policy(rng, observation [B, obs]) -> action [B, act]`, float32.
+
+They are BRAC's (Wu, Tucker and Nachum 2019; `behavior_regularized_offline_rl` of google-research):
+a uniform policy, a tanh-Gaussian network, and two kinds of noise on top of either. Each is a plain
+picklable value, so that worker processes need no TensorFlow to act.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rl_datasets import errors
+from rl_datasets.sources import brac, collected, tf_checkpoint
+
+Policy = Callable[[np.random.Generator, np.ndarray], np.ndarray]
+Layers = Sequence[tuple[np.ndarray, np.ndarray]]
+
+LOG_STD_MIN, LOG_STD_MAX = -5.0, 0.0
+# Noisy actions stay this far from the bounds, where the tanh-Gaussian's density has its poles.
+BOUNDS_MARGIN = np.float32(1e-3)
+
+
+@dataclasses.dataclass(frozen=True)
+class Uniform:
+    """Actions uniform between `minimum` [act] and `maximum` [act]."""
+
+    minimum: np.ndarray
+    maximum: np.ndarray
+
+    def __call__(self, rng: np.random.Generator, observation: np.ndarray) -> np.ndarray:
+        shape = (len(observation), *self.minimum.shape)
+        uniform = rng.random(shape, np.float32)
+        action = self.minimum + (self.maximum - self.minimum) * uniform
+        return np.clip(action, self.minimum, self.maximum)
+
+
+@dataclasses.dataclass(frozen=True)
+class TanhGaussian:
+    """BRAC's actor: a ReLU network, its Gaussian squashed by tanh into the bounds of the action.
+
+    The last layer's output is (mean, raw); log std = -5 + 0.5 * 5 * (tanh(raw) + 1); the action is
+    tanh(mean + std * noise), stretched to the bounds.
+
+    Attributes:
+      layers: (kernel [in, out], bias [out]) of each layer, float32.
+      minimum: [act] float32, lower bound of the action.
+      maximum: [act] float32, upper bound of the action.
+      mode: take tanh(mean) instead of a sample.
+    """
+
+    layers: Layers
+    minimum: np.ndarray
+    maximum: np.ndarray
+    mode: bool = False
+
+    def __call__(self, rng: np.random.Generator, observation: np.ndarray) -> np.ndarray:
+        hidden = observation
+        for kernel, bias in self.layers[:-1]:
+            hidden = np.maximum(hidden @ kernel + bias, 0)
+        kernel, bias = self.layers[-1]
+        mean, raw = np.split(hidden @ kernel + bias, 2, axis=-1)
+        if not self.mode:
+            log_std = LOG_STD_MIN + 0.5 * (LOG_STD_MAX - LOG_STD_MIN) * (np.tanh(raw) + 1)
+            mean = mean + np.exp(log_std) * rng.standard_normal(mean.shape, np.float32)
+        magnitude, centre = (self.maximum - self.minimum) / 2, (self.maximum + self.minimum) / 2
+        return np.clip(np.tanh(mean) * magnitude + centre, self.minimum, self.maximum)
+
+
+@dataclasses.dataclass(frozen=True)
+class GaussianNoise:
+    """Adds N(0, sigma^2) to every action of `policy`, then clips to the bounds less 1e-3."""
+
+    policy: Policy
+    sigma: float
+    minimum: np.ndarray
+    maximum: np.ndarray
+
+    def __call__(self, rng: np.random.Generator, observation: np.ndarray) -> np.ndarray:
+        action = self.policy(rng, observation)
+        noise = np.float32(self.sigma) * rng.standard_normal(action.shape, np.float32)
+        return np.clip(action + noise, self.minimum + BOUNDS_MARGIN, self.maximum - BOUNDS_MARGIN)
+
+
+@dataclasses.dataclass(frozen=True)
+class EpsilonNoise:
+    """With probability `epsilon`, step by step, a uniform action instead of that of `policy`."""
+
+    policy: Policy
+    epsilon: float
+    minimum: np.ndarray
+    maximum: np.ndarray
+
+    def __call__(self, rng: np.random.Generator, observation: np.ndarray) -> np.ndarray:
+        action = self.policy(rng, observation)
+        uniform = Uniform(self.minimum, self.maximum)(rng, observation)
+        replaced = rng.random(len(observation)) < self.epsilon
+        return np.where(replaced[:, None], uniform, action)
+
+
+def with_noise(
+    policy: Policy, sigma: float, epsilon: float, minimum: np.ndarray, maximum: np.ndarray
+) -> Policy:
+    """Adds BRAC's noise: `gaussian` if sigma > 0, `eps` if epsilon > 0, `gaussianeps` if both."""
+    if sigma > 0:
+        policy = GaussianNoise(policy, sigma, minimum, maximum)
+    if epsilon > 0:
+        policy = EpsilonNoise(policy, epsilon, minimum, maximum)
+    return policy
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicySource:
+    """A tanh-Gaussian policy as read from files.
+
+    Attributes:
+      layers: (kernel [in, out], bias [out]) of each layer, float32.
+      origin: how the dataset's name ends: `recollected-brac` for BRAC's checkpoints, `recollected`
+        for the policies shipped here, `recollected-<file name>` for any other.
+      files: (file name, sha256) of every file read.
+    """
+
+    layers: Layers
+    origin: str
+    files: tuple[tuple[str, str], ...]
+
+
+def load_policy(path: str | pathlib.Path) -> PolicySource:
+    """Reads a policy: a BRAC checkpoint by its prefix, or a `.npz` that `save_policy` wrote.
+
+    Raises:
+      DatasetError: there is no such file, or it is damaged or holds no policy.
+    """
+    path = pathlib.Path(path)
+    if path.suffix != ".npz":
+        prefix = str(path).removesuffix(".index")
+        layers = brac.read_policy(prefix)
+        files = tf_checkpoint.checkpoint_files(prefix)
+        return PolicySource(layers, "recollected-brac", _hashed(files))
+    arrays = collected.read_arrays(path)
+    try:
+        layers = [
+            (arrays[f"kernel_{i}"], arrays[f"bias_{i}"]) for i in range(max(1, len(arrays) // 2))
+        ]
+    except KeyError as error:
+        raise errors.DatasetError(
+            f"{path} has no array {error}: a policy holds kernel_0, bias_0, kernel_1, ..."
+        ) from error
+    brac.check_layers(layers, str(path))
+    shipped = path.parent.resolve() == partial_policy_path("").parent.resolve()
+    origin = "recollected" if shipped else f"recollected-{path.stem.lower()}"
+    return PolicySource(layers, origin, _hashed([path, path.with_suffix(".json")]))
+
+
+def save_policy(path: str | pathlib.Path, layers: Layers, lineage: Mapping[str, Any]) -> None:
+    """Writes a policy that `load_policy` reads, and its lineage beside it as JSON.
+
+    Args:
+      path: ends in `.npz`; the lineage goes to the same name with `.json`.
+      layers: (kernel [in, out], bias [out]) of each layer, float32.
+      lineage: where the policy comes from: seed, steps, returns, code version.
+    """
+    path = pathlib.Path(path)
+    arrays = {}
+    for i, (kernel, bias) in enumerate(layers):
+        arrays[f"kernel_{i}"], arrays[f"bias_{i}"] = np.asarray(kernel), np.asarray(bias)
+    text = json.dumps(lineage, indent=2, sort_keys=True) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    collected.write_atomically(path.with_suffix(".json"), lambda f: f.write(text.encode()))
+    collected.write_atomically(path, lambda file: np.savez(file, **arrays))
+
+
+def partial_policy_path(environment: str) -> pathlib.Path:
+    """Where the project's own partially trained policy for `environment` lies."""
+    name = environment.split("-v")[0]
+    return pathlib.Path(__file__).parent / "partial_policies" / f"{name}.npz"
+
+
+def _hashed(files: Sequence[pathlib.Path]) -> tuple[tuple[str, str], ...]:
+    return tuple((file.name, collected.file_sha256(file)) for file in files if file.is_file())

@@ -1,0 +1,150 @@
+"""BRAC's published files: policies, and transitions in its saved data format.
+
+Both are TensorFlow object checkpoints written by `behavior_regularized_offline_rl` of
+google-research (Wu, Tucker and Nachum 2019, "Behavior Regularized Offline Reinforcement
+Learning").
+
+The data are arrays of transitions (s1, a1, reward, discount, s2, a2) and nothing else: no episode
+id, no time limits, no policy id. An episode ends wherever s2 of one row is not s1 of the next.
+A discount of 0 is a terminal state; every other end is a time limit or, at the very last row,
+possibly the place where the collection stopped.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pathlib
+from collections.abc import Iterator
+
+import dm_env.specs
+import numpy as np
+
+from rl_datasets import episode, errors
+from rl_datasets.sources import tf_checkpoint
+
+UNKNOWN_POLICY = -1
+
+Layers = list[tuple[np.ndarray, np.ndarray]]
+
+
+def read_policy(prefix: str | pathlib.Path) -> Layers:
+    """Reads the actor of a BRAC agent: a SAC `agent_partial_target`, a BC `agent` or its
+    `agent_behavior`, all of which hold it under `policy/_layers/<i>`.
+
+    Args:
+      prefix: the checkpoint's path without `.index`.
+
+    Returns:
+      (kernel [in, out], bias [out]) of each layer, float32, in order. The last layer's output is
+      the mean and the raw log standard deviation of the Gaussian before tanh.
+
+    Raises:
+      DatasetError: a file is missing, truncated or damaged, or holds no such actor.
+    """
+    variables = tf_checkpoint.read_variables(prefix)
+    count = sum(key.startswith("policy/_layers/") for key in variables) // 2
+    try:
+        layers = [
+            (variables[f"policy/_layers/{i}/kernel"], variables[f"policy/_layers/{i}/bias"])
+            for i in range(count)
+        ]
+    except KeyError as error:
+        raise errors.DatasetError(
+            f"{prefix} has no variable {error}: it is no BRAC agent"
+        ) from error
+    if not layers:
+        raise errors.DatasetError(
+            f"{prefix} has no variable policy/_layers/0/kernel: give the prefix of a BRAC agent"
+        )
+    check_layers(layers, str(prefix))
+    return layers
+
+
+def check_layers(layers: Layers, source: str) -> None:
+    """Raises `DatasetError` unless the layers are finite, float32 and fit one behind the other."""
+    for i, (kernel, bias) in enumerate(layers):
+        fits = kernel.ndim == 2 and bias.shape == kernel.shape[1:]
+        if not fits or (i and layers[i - 1][0].shape[1] != kernel.shape[0]):
+            raise errors.DatasetError(
+                f"{source}: layer {i} of the policy has a kernel of shape {kernel.shape} and a "
+                f"bias of shape {bias.shape}, which do not fit: use another file"
+            )
+        if kernel.dtype != np.float32 or bias.dtype != np.float32:
+            raise errors.DatasetError(f"{source}: layer {i} of the policy must be float32")
+        if not (np.all(np.isfinite(kernel)) and np.all(np.isfinite(bias))):
+            raise errors.DatasetError(
+                f"{source}: layer {i} of the policy holds numbers that are not finite"
+            )
+
+
+def read_episodes(prefix: str | pathlib.Path) -> Iterator[episode.Episode]:
+    """Recovers the episodes of BRAC's saved data.
+
+    Each episode has the extra `policy_id` (int32, always `UNKNOWN_POLICY`: the format does not
+    record it) and the metadata `episode_id` (int64, its place in the file).
+
+    Args:
+      prefix: the checkpoint's path without `.index`, such as `.../data`.
+
+    Raises:
+      DatasetError: a file is missing, truncated or damaged, or an array has a wrong shape or
+        dtype, or a number that is not finite, or a discount other than 0 and 1.
+    """
+    s1, a1, reward, discount, s2 = _read_transitions(prefix)
+    ends = np.any(s2[:-1] != s1[1:], axis=1) | (discount[:-1] == 0)
+    bounds = [0, *(np.flatnonzero(ends) + 1), len(s1)]
+    for episode_id, (start, end) in enumerate(itertools.pairwise(bounds)):
+        yield episode.Episode.from_transitions(
+            np.concatenate([s1[start:end], s2[end - 1 : end]]),
+            a1[start:end],
+            reward[start:end],
+            is_terminal=bool(discount[end - 1] == 0),
+            extras={"policy_id": np.full(end - start, UNKNOWN_POLICY, np.int32)},
+            metadata={"episode_id": np.int64(episode_id)},
+        )
+
+
+def episode_spec(observation_size: int, action_size: int) -> episode.EpisodeSpec:
+    """What `read_episodes` gives; BRAC's environments all bound their actions by -1 and 1."""
+    return episode.EpisodeSpec(
+        observation=dm_env.specs.Array((observation_size,), np.float32),
+        action=dm_env.specs.BoundedArray((action_size,), np.float32, -1.0, 1.0),
+        extras={"policy_id": dm_env.specs.Array((), np.int32)},
+        metadata={"episode_id": dm_env.specs.Array((), np.int64)},
+    )
+
+
+def _read_transitions(prefix: str | pathlib.Path) -> list[np.ndarray]:
+    variables = tf_checkpoint.read_variables(prefix)
+    try:
+        size = int(variables["data/_current_size"])
+        fields = {
+            name: variables[f"data/_{name}"] for name in ("s1", "a1", "reward", "discount", "s2")
+        }
+    except KeyError as error:
+        raise errors.DatasetError(
+            f"{prefix} has no variable {error}: give the prefix of data that BRAC saved"
+        ) from error
+    if not 1 <= size <= len(fields["s1"]):
+        raise errors.DatasetError(
+            f"{prefix} says that it holds {size} transitions and has room for "
+            f"{len(fields['s1'])}: use another file"
+        )
+    for name, field in fields.items():
+        expected = {"s2": fields["s1"].shape}.get(name, (len(fields["s1"]), *field.shape[1:]))
+        rank = 1 if name in ("reward", "discount") else 2
+        if field.shape != expected or field.ndim != rank or field.dtype != np.float32:
+            raise errors.DatasetError(
+                f"{prefix}: data/_{name} must be float32 with {rank} axes and "
+                f"{len(fields['s1'])} rows, as wide as its kind, got {field.dtype} of shape "
+                f"{field.shape}: use another file"
+            )
+        bad = np.flatnonzero(~np.isfinite(field[:size].reshape(size, -1)).all(axis=1))
+        if len(bad):
+            raise errors.DatasetError(
+                f"{prefix}: data/_{name} holds a number that is not finite in row {bad[0]}: "
+                "use another file"
+            )
+    if not np.all(np.isin(fields["discount"][:size], (0, 1))):
+        raise errors.DatasetError(f"{prefix}: data/_discount must be 0 or 1: use another file")
+    return [field[:size] for field in fields.values()]

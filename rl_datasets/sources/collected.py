@@ -1,0 +1,312 @@
+"""The collected folder: what `rl-datasets collect` writes, and its reader.
+
+    collection.json   written last, so its presence says that the collection is complete
+    unit-00000.npz    the first unit: one policy's episodes, at most 50,000 transitions
+    unit-00001.npz    ...
+
+A unit is a NumPy archive without pickles:
+
+    steps/<field>     [sum of episode_length, ...], the steps of its episodes, one after another
+    episode_length    [episodes] int64, steps (one more than transitions) an episode
+    metadata/<name>   [episodes, ...]
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import pathlib
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
+
+import dm_env.specs
+import numpy as np
+
+from rl_datasets import episode, errors
+
+FORMAT_VERSION = 1
+COLLECTION_FILE = "collection.json"
+
+# Every step bears its policy, every episode its number, the seed with which its environment was
+# reset, and whether the unit's budget cut it.
+EXTRAS = {"policy_id": dm_env.specs.Array((), np.int32)}
+METADATA = {
+    "episode_id": dm_env.specs.Array((), np.int64),
+    "environment_seed": dm_env.specs.Array((), np.int64),
+    "is_cut": dm_env.specs.Array((), np.bool_),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyRecord:
+    """One behaviour policy of a collection.
+
+    Attributes:
+      id: what the steps' `policy_id` says.
+      name: the mixture's name for it.
+      kind: `uniform` or `tanh_gaussian`.
+      mode: whether it takes the mode of its distribution instead of sampling.
+      sigma: standard deviation of the Gaussian noise on its actions; 0 for none.
+      epsilon: probability of a uniform action instead; 0 for none.
+      source: (file name, sha256) of every file that holds its weights.
+      transitions: how many it has in the collection.
+    """
+
+    id: int
+    name: str
+    kind: str
+    mode: bool
+    sigma: float
+    epsilon: float
+    source: tuple[tuple[str, str], ...]
+    transitions: int
+
+
+@dataclasses.dataclass(frozen=True)
+class UnitRecord:
+    """One unit file: its name within the folder, the sha256 of its bytes, and what it holds."""
+
+    file: str
+    sha256: str
+    episodes: int
+    transitions: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Collection:
+    """A complete collection, as its `collection.json` says.
+
+    Attributes:
+      folder: where it lies.
+      dataset: name of the dataset, such as `halfcheetah-eps1-recollected`.
+      environment: gymnasium's name of the environment.
+      mixture: name of the data configuration.
+      seed: the one seed of the whole collection.
+      observation: shape and dtype of an observation.
+      action: shape, dtype, minimum and maximum of an action.
+      policies: the behaviour policies, by id.
+      units: the unit files, in order.
+      versions: of this code and of the libraries that shape the data.
+    """
+
+    folder: pathlib.Path
+    dataset: str
+    environment: str
+    mixture: str
+    seed: int
+    observation: Mapping[str, Any]
+    action: Mapping[str, Any]
+    policies: tuple[PolicyRecord, ...]
+    units: tuple[UnitRecord, ...]
+    versions: Mapping[str, str]
+
+    @property
+    def num_episodes(self) -> int:
+        return sum(unit.episodes for unit in self.units)
+
+    @property
+    def num_transitions(self) -> int:
+        return sum(unit.transitions for unit in self.units)
+
+    def episode_spec(self) -> episode.EpisodeSpec:
+        """What every episode of the collection obeys."""
+        observation, action = self.observation, self.action
+        return episode.EpisodeSpec(
+            observation=dm_env.specs.Array(observation["shape"], np.dtype(observation["dtype"])),
+            action=dm_env.specs.BoundedArray(
+                action["shape"], np.dtype(action["dtype"]), action["minimum"], action["maximum"]
+            ),
+            extras=EXTRAS,
+            metadata=METADATA,
+        )
+
+
+def write_unit(path: str | pathlib.Path, episodes: Iterable[episode.Episode]) -> UnitRecord:
+    """Writes a unit file: first under a temporary name, then by one rename.
+
+    Args:
+      path: the unit file.
+      episodes: at least one, all with the same fields.
+
+    Raises:
+      DatasetError: the disk is full or the folder cannot be written; no half unit is left.
+      ValueError: there is no episode, or the episodes' fields differ.
+    """
+    path, episodes = pathlib.Path(path), list(episodes)
+    steps = [each.steps() for each in episodes]
+    metadata = [each.metadata for each in episodes]
+    if not episodes or any(each.keys() != steps[0].keys() for each in steps):
+        raise ValueError("a unit must have episodes, all with the same fields")
+    arrays = {
+        **{f"steps/{name}": np.concatenate([each[name] for each in steps]) for name in steps[0]},
+        "episode_length": np.array([len(each.observation) for each in episodes], np.int64),
+        **{f"metadata/{name}": np.array([each[name] for each in metadata]) for name in metadata[0]},
+    }
+    write_atomically(path, lambda file: np.savez(file, **arrays))
+    return UnitRecord(
+        file=path.name,
+        sha256=file_sha256(path),
+        episodes=len(episodes),
+        transitions=sum(each.num_transitions for each in episodes),
+    )
+
+
+def read_unit(path: str | pathlib.Path) -> Iterator[episode.Episode]:
+    """Reads the episodes of a unit file, in order.
+
+    Raises:
+      DatasetError: the file is missing, truncated or damaged, holds a pickle, lacks a field, or
+        has a field of a wrong length or with a number that is not finite.
+    """
+    arrays = read_arrays(pathlib.Path(path))
+    lengths = arrays.pop("episode_length", np.zeros(0, np.int64))
+    fields = {name: array for name, array in arrays.items() if name.startswith("steps/")}
+    metadata = {
+        name.removeprefix("metadata/"): array
+        for name, array in arrays.items()
+        if name.startswith("metadata/")
+    }
+    _check_unit(path, lengths, fields, metadata)
+    ends = np.cumsum(lengths)
+    for i, end in enumerate(ends):
+        rows = slice(end - lengths[i], end)
+        yield episode.Episode.from_steps(
+            {name.removeprefix("steps/"): field[rows] for name, field in fields.items()},
+            {name: _metadata_value(values[i]) for name, values in metadata.items()},
+        )
+
+
+def write_collection(collection: Collection) -> None:
+    """Writes `collection.json`, which declares the collection complete.
+
+    Raises:
+      DatasetError: the disk is full or the folder cannot be written.
+    """
+    content = {"format_version": FORMAT_VERSION, **dataclasses.asdict(collection)}
+    del content["folder"]
+    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+    write_atomically(
+        collection.folder / COLLECTION_FILE, lambda file: file.write(text.encode("utf-8"))
+    )
+
+
+def read_collection(folder: str | pathlib.Path) -> Collection:
+    """Reads `collection.json` and checks that every unit is there with the bytes that it names.
+
+    Raises:
+      DatasetError: the collection is not complete, is of another format, or a unit is missing or
+        has other bytes.
+    """
+    folder = pathlib.Path(folder)
+    path = folder / COLLECTION_FILE
+    if not path.is_file():
+        raise errors.DatasetError(
+            f"{path} does not exist, so {folder} holds no complete collection: collect it, or run "
+            "the same collection again to go on"
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content.pop("format_version")
+        if version == FORMAT_VERSION:
+            content["policies"] = tuple(_policy_record(each) for each in content["policies"])
+            content["units"] = tuple(UnitRecord(**each) for each in content["units"])
+            collection = Collection(folder=folder, **content)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise errors.DatasetError(
+            f"{path} is damaged ({error!r}): delete it and run the same collection again"
+        ) from error
+    if version != FORMAT_VERSION:
+        raise errors.DatasetError(
+            f"{path} has format version {version}, and this code reads {FORMAT_VERSION}: "
+            "collect again, or use the version of this package that wrote it"
+        )
+    for unit in collection.units:
+        file = folder / unit.file
+        if not file.is_file() or file_sha256(file) != unit.sha256:
+            raise errors.DatasetError(
+                f"{file} is missing or is not what {path} says: delete {path} and run the same "
+                "collection again"
+            )
+    return collection
+
+
+def write_atomically(path: pathlib.Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Writes a file under a temporary name, then renames it; leaves nothing when that fails."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise errors.DatasetError(
+            f"cannot write {path} ({error.strerror or error}): mend that and run the same command "
+            "again"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def file_sha256(path: str | pathlib.Path) -> str:
+    """The sha256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise errors.DatasetError(f"{path} does not exist: collect it again")
+    arrays = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                # The whole member first: zipfile checks its sum before NumPy trusts its header.
+                content = io.BytesIO(archive.read(member))
+                name = member.removesuffix(".npy")
+                arrays[name] = np.lib.format.read_array(content, allow_pickle=False)
+    except Exception as error:  # A damaged archive can raise almost anything, and no more is told.
+        raise errors.DatasetError(
+            f"{path} is truncated, damaged or not of arrays alone ({error}): delete it and run the "
+            "same collection again"
+        ) from error
+    return arrays
+
+
+def _check_unit(
+    path: str | pathlib.Path,
+    lengths: np.ndarray,
+    fields: dict[str, np.ndarray],
+    metadata: dict[str, np.ndarray],
+) -> None:
+    problem = None
+    core = {field.name for field in dataclasses.fields(episode.Episode)} - {"extras", "metadata"}
+    missing = {f"steps/{name}" for name in core} - fields.keys()
+    if missing:
+        problem = f"lacks {sorted(missing)}"
+    elif lengths.ndim != 1 or lengths.dtype != np.int64 or len(lengths) < 1 or lengths.min() < 2:
+        problem = "must have an episode_length of two steps or more for each episode"
+    elif any(field.ndim < 1 or len(field) != lengths.sum() for field in fields.values()):
+        problem = f"must have {lengths.sum()} rows in every field of the steps"
+    elif any(values.ndim < 1 or len(values) != len(lengths) for values in metadata.values()):
+        problem = f"must have {len(lengths)} rows in all metadata"
+    else:
+        inexact = {n: f for n, f in fields.items() if np.issubdtype(f.dtype, np.inexact)}
+        bad = [name for name, field in inexact.items() if not np.all(np.isfinite(field))]
+        if bad:
+            problem = f"holds numbers that are not finite in {bad[0]}"
+    if problem:
+        raise errors.DatasetError(f"{path} {problem}: delete it and run the same collection again")
+
+
+def _metadata_value(value: Any) -> Any:
+    return str(value) if isinstance(value, np.str_) else value
+
+
+def _policy_record(content: dict[str, Any]) -> PolicyRecord:
+    source = tuple((name, sha256) for name, sha256 in content.pop("source"))
+    return PolicyRecord(**content, source=source)

@@ -1,0 +1,63 @@
+"""TensorFlow object checkpoints: every variable by its key, as a NumPy array."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+
+from rl_datasets import errors
+
+VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+def checkpoint_files(prefix: str | pathlib.Path) -> list[pathlib.Path]:
+    """The files of the checkpoint `<prefix>`: its index, then its data shards in order.
+
+    Raises:
+      DatasetError: the index or every data file is missing.
+    """
+    index = pathlib.Path(f"{prefix}.index")
+    if not index.is_file():
+        raise errors.DatasetError(
+            f"{index} does not exist: give the checkpoint's prefix, its file names up to `.index`"
+        )
+    shards = sorted(index.parent.glob(f"{index.stem}.data-*-of-*"))
+    if not shards:
+        raise errors.DatasetError(
+            f"{index.with_suffix('.data-00000-of-00001')} does not exist: copy it beside {index}"
+        )
+    return [index, *shards]
+
+
+def read_variables(prefix: str | pathlib.Path) -> dict[str, np.ndarray]:
+    """Reads every numeric variable of a TensorFlow object checkpoint (TensorBundle format).
+
+    Args:
+      prefix: the checkpoint's path without `.index`.
+
+    Returns:
+      The variables by key, the key's suffix `/.ATTRIBUTES/VARIABLE_VALUE` taken off.
+
+    Raises:
+      DatasetError: a file is missing, truncated or damaged.
+    """
+    import tensorflow as tf  # Slow, and needed here alone.
+
+    index, *shards = checkpoint_files(prefix)
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        keys = reader.get_variable_to_shape_map()
+    except (tf.errors.OpError, IndexError, ValueError) as error:
+        raise errors.DatasetError(
+            f"{index} is truncated or is not a checkpoint index ({error}): copy it again"
+        ) from error
+    try:
+        # TensorFlow checks lengths and checksums as it reads a tensor, not before.
+        return {
+            key.removesuffix(VALUE): reader.get_tensor(key) for key in keys if key.endswith(VALUE)
+        }
+    except (tf.errors.OpError, IndexError, ValueError) as error:
+        raise errors.DatasetError(
+            f"{shards[0]} is truncated or damaged ({error}): copy the checkpoint again"
+        ) from error
