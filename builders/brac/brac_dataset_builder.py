@@ -1,0 +1,159 @@
+"""`brac`: the datasets of "Behavior Regularized Offline Reinforcement Learning", and their kin.
+
+A configuration is named <environment>-<mixture>, as the paper's tables are:
+
+    brac/halfcheetah-eps1                    the paper's own data, from a file that BRAC saved
+    brac/halfcheetah-eps1-recollected        collected again, with this project's policies
+    brac/halfcheetah-eps1-recollected-brac   collected again, with BRAC's own policies
+
+Any other name is a user's own collection.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from rl_datasets.episode import EpisodeSpec
+from rl_datasets.errors import DatasetError
+from rl_datasets.publishing.builder import PublishedDatasetBuilder
+from rl_datasets.publishing.units import SourceUnit
+from rl_datasets.sources import brac, collected
+
+ENVIRONMENTS = ("halfcheetah", "hopper", "walker2d", "ant")
+MIXTURES = ("pure", "eps1", "eps3", "gaussian1", "gaussian3")
+ORIGINS = {
+    "": "as BRAC's authors collected and saved it",
+    "-recollected": "collected again with this project's partially trained policies",
+    "-recollected-brac": "collected again with BRAC's partially trained policies",
+}
+
+
+class Builder(PublishedDatasetBuilder):
+    """Publishes a collected folder, or a data file that BRAC saved.
+
+    The `source` is the folder that `rl-datasets collect` wrote, or the prefix of BRAC's file, which
+    is its path without `.index`.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012
+    BUILDER_CONFIGS = [  # noqa: RUF012
+        tfds.core.BuilderConfig(
+            name=f"{environment}-{mixture}{origin}",
+            description=f"Mixture {mixture} in {environment}, {description}.",
+        )
+        for (origin, description), environment, mixture in itertools.product(
+            ORIGINS.items(), ENVIRONMENTS, MIXTURES
+        )
+    ]
+
+    @classmethod
+    def config_of(cls, source: str) -> str:
+        """The configuration that a collected folder says it is."""
+        return collected.read_collection(source).dataset
+
+    def episode_spec(self) -> EpisodeSpec:
+        return self._source.episode_spec()
+
+    def source_units(self) -> Sequence[SourceUnit]:
+        return self._source.units()
+
+    def lineage(self) -> Mapping[str, Any]:
+        return self._source.lineage()
+
+    @functools.cached_property
+    def _source(self) -> _CollectedFolder | _SavedData:
+        config = self.builder_config.name
+        if self.source is None:
+            raise DatasetError(f"brac/{config} needs a source to be published: name it")
+        if not pathlib.Path(self.source).is_dir():
+            return _SavedData(self.source, config)
+        collection = collected.read_collection(self.source)
+        if collection.dataset != config:
+            raise DatasetError(
+                f"{self.source} was collected as {collection.dataset!r}; publish it as "
+                f"brac/{collection.dataset}, not as brac/{config}"
+            )
+        return _CollectedFolder(collection)
+
+
+@dataclasses.dataclass(frozen=True)
+class _CollectedFolder:
+    """The folder that `rl-datasets collect` writes; every file of it is a unit."""
+
+    collection: collected.Collection
+
+    def episode_spec(self) -> EpisodeSpec:
+        return self.collection.episode_spec()
+
+    def units(self) -> list[SourceUnit]:
+        folder = self.collection.folder.absolute()
+        return [
+            SourceUnit(
+                name=unit.file,
+                split="train",
+                num_episodes=unit.episodes,
+                num_transitions=unit.transitions,
+                files=(str(folder / unit.file), str(folder / collected.COLLECTION_FILE)),
+                read=functools.partial(collected.read_unit, str(folder / unit.file)),
+            )
+            for unit in self.collection.units
+        ]
+
+    def lineage(self) -> dict[str, Any]:
+        fields = dataclasses.asdict(self.collection)
+        for told_elsewhere in ("folder", "units", "observation", "action"):
+            del fields[told_elsewhere]
+        return {"source": "a folder that rl-datasets collected", **fields, "repaired": []}
+
+
+@dataclasses.dataclass(frozen=True)
+class _SavedData:
+    """A data file that BRAC saved, as one unit: it keeps no trace of what its parts were."""
+
+    prefix: str
+    config: str
+
+    def episode_spec(self) -> EpisodeSpec:
+        episode = next(brac.read_episodes(self.prefix))
+        return brac.episode_spec(episode.observation.shape[1], episode.action.shape[1])
+
+    def units(self) -> list[SourceUnit]:
+        if self.config.endswith(tuple(filter(None, ORIGINS))):
+            raise DatasetError(
+                f"brac/{self.config} is a collection, and {self.prefix} is not the folder of one; "
+                f"publish BRAC's saved data as brac/{self.config.split('-recollected')[0]}"
+            )
+        lengths = [episode.num_transitions for episode in brac.read_episodes(self.prefix)]
+        return [
+            SourceUnit(
+                name=pathlib.Path(self.prefix).name,
+                split="train",
+                num_episodes=len(lengths),
+                num_transitions=sum(lengths),
+                files=tuple(
+                    str(pathlib.Path(f"{self.prefix}{suffix}").absolute())
+                    for suffix in (".index", ".data-00000-of-00001")
+                ),
+                read=functools.partial(
+                    brac.read_episodes, str(pathlib.Path(self.prefix).absolute())
+                ),
+            )
+        ]
+
+    def lineage(self) -> dict[str, Any]:
+        return {
+            "source": "a data file that BRAC saved (google-research, behavior_regularized_offline_rl)",
+            "repaired": [
+                "the file does not say where episodes end: they end where s2 of a row is not s1 of "
+                "the next, or the discount is 0",
+                "the file does not say which policy acted: policy_id is -1",
+            ],
+        }

@@ -1,0 +1,79 @@
+"""What every builder here inherits: a TFDS builder whose data are published, not generated."""
+
+from __future__ import annotations
+
+import abc
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from rl_datasets.episode import EpisodeSpec
+from rl_datasets.errors import DatasetError
+from rl_datasets.publishing import manifest
+from rl_datasets.publishing.features import features_dict
+from rl_datasets.publishing.publish import publish
+from rl_datasets.publishing.units import SourceUnit
+
+
+class PublishedDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """A builder gives `episode_spec`, `source_units` and `lineage`; the rest is done here.
+
+    Reading needs the published folder alone. Publishing needs a source: `publish(builder)`, or
+    TFDS's own `builder.download_and_prepare()`.
+    """
+
+    def __init__(self, *, source: str | None = None, config: Any = None, **kwargs: Any):
+        """Makes a builder, to read if `source` is None.
+
+        Args:
+          source: what to publish, such as the folder of a collection.
+          config: a configuration's name, listed or the user's own.
+          **kwargs: TFDS's own: `data_dir`, `version`, `file_format`.
+        """
+        self.source = source
+        if isinstance(config, str) and config not in self.builder_configs:
+            config = tfds.core.BuilderConfig(name=config, description="A user's own dataset.")
+        super().__init__(config=config, **kwargs)
+
+    @abc.abstractmethod
+    def episode_spec(self) -> EpisodeSpec:
+        """The spec that every episode of the source obeys."""
+
+    @abc.abstractmethod
+    def source_units(self) -> Sequence[SourceUnit]:
+        """The units of the source, in the order of their shards."""
+
+    @abc.abstractmethod
+    def lineage(self) -> Mapping[str, Any]:
+        """Where the data come from and what was `repaired`, as plain data for the manifest."""
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(features=features_dict(self._spec()))
+
+    def _spec(self) -> EpisodeSpec:
+        folder = pathlib.Path(self.data_dir)
+        if (folder / manifest.FILE_NAME).exists():
+            return manifest.spec_from_json(manifest.read(folder)["plan"]["spec"])
+        if self.source is None:
+            raise DatasetError(
+                f"{folder} is not published; publish it with `rl-datasets publish`, or name the "
+                "data_dir where it is"
+            )
+        return self.episode_spec()
+
+    def download_and_prepare(self, **kwargs: Any) -> None:
+        """Publishes the source, if one was given and the version is not there yet.
+
+        Raises:
+          DatasetError: the version is not there and no source was given, or it cannot be published.
+        """
+        if self.source is not None:
+            publish(self)
+
+    def _split_generators(self, dl_manager: Any) -> Any:
+        raise NotImplementedError("publishing writes the shards")
+
+    def _generate_examples(self) -> Any:
+        raise NotImplementedError("publishing writes the shards")

@@ -1,0 +1,135 @@
+"""What is published in a folder: list it, show it, prove it whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+from rl_datasets.episode import EpisodeError, check_episode
+from rl_datasets.errors import DatasetError
+from rl_datasets.publishing import files, manifest, reader
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedVersion:
+    """One line of the list of what is published.
+
+    Attributes:
+      name: as `tfds.load` takes it, such as `brac/halfcheetah-eps1-recollected:1.0.0`.
+      path: folder of the version.
+      episodes: of all splits.
+      transitions: of all splits.
+      size: of all files, in bytes.
+    """
+
+    name: str
+    path: pathlib.Path
+    episodes: int
+    transitions: int
+    size: int
+
+
+def list_published(data_dir: str | os.PathLike[str]) -> list[PublishedVersion]:
+    """Every version that was published under `data_dir`, by name."""
+    data_dir = pathlib.Path(data_dir)
+    found = [
+        *data_dir.glob(f"*/*/{manifest.FILE_NAME}"),
+        *data_dir.glob(f"*/*/*/{manifest.FILE_NAME}"),
+    ]
+    return sorted((_summary(path.parent) for path in found), key=lambda version: version.name)
+
+
+def show(version_dir: str | os.PathLike[str]) -> dict[str, Any]:
+    """The content of the version's MANIFEST.json, as `manifest` describes it.
+
+    Raises:
+      DatasetError: the folder holds no published version.
+    """
+    return manifest.read(pathlib.Path(version_dir))
+
+
+def verify(version_dir: str | os.PathLike[str], *, deep: bool = True) -> dict[str, Any]:
+    """Proves that a published version is whole, and gives its manifest.
+
+    Size and sha256 of every file are compared with the manifest, and TFDS's own counts with the
+    manifest's. `deep` also reads every episode, checks it against the alignment rule and its spec,
+    and counts.
+
+    Raises:
+      DatasetError: the first file that is missing, unknown or differs, or the episode at fault.
+    """
+    folder = pathlib.Path(version_dir)
+    published = manifest.read(folder)
+    _verify_files(folder, published["files"])
+    _verify_tfds_counts(folder, published["splits"])
+    if deep:
+        for split, counts in published["splits"].items():
+            _verify_episodes(folder, published, split, counts)
+    return published
+
+
+def _summary(folder: pathlib.Path) -> PublishedVersion:
+    published = manifest.read(folder)
+    plan, splits = published["plan"], published["splits"].values()
+    config = f"/{plan['config']}" if plan["config"] else ""
+    return PublishedVersion(
+        name=f"{plan['dataset']}{config}:{plan['version']}",
+        path=folder,
+        episodes=sum(split["episodes"] for split in splits),
+        transitions=sum(split["transitions"] for split in splits),
+        size=sum(entry["size"] for entry in published["files"].values()),
+    )
+
+
+def _verify_files(folder: pathlib.Path, entries: dict[str, dict[str, Any]]) -> None:
+    for name, entry in entries.items():
+        path = folder / name
+        if not path.is_file():
+            raise DatasetError(f"{path} is missing; copy or publish this version anew")
+        if path.stat().st_size != entry["size"] or files.sha256_of(path) != entry["sha256"]:
+            raise DatasetError(
+                f"{path} is not what was published: its size or sha256 differs from "
+                f"{manifest.FILE_NAME}; copy or publish this version anew"
+            )
+    strangers = {path.name for path in folder.iterdir()} - entries.keys() - {manifest.FILE_NAME}
+    if strangers:
+        raise DatasetError(
+            f"{folder / min(strangers)} does not belong to this version; move it elsewhere"
+        )
+
+
+def _verify_tfds_counts(folder: pathlib.Path, splits: dict[str, dict[str, Any]]) -> None:
+    path = folder / "dataset_info.json"
+    counted = {
+        split["name"]: sum(int(length) for length in split["shardLengths"])
+        for split in json.loads(path.read_text())["splits"]
+    }
+    if counted != {name: split["episodes"] for name, split in splits.items()}:
+        raise DatasetError(
+            f"{path} counts other episodes than {manifest.FILE_NAME}; publish this version anew"
+        )
+
+
+def _verify_episodes(
+    folder: pathlib.Path, published: dict[str, Any], split: str, counts: dict[str, Any]
+) -> None:
+    spec = manifest.spec_from_json(published["plan"]["spec"])
+    episodes = transitions = 0
+    for episode in reader.read_episodes(folder, split):
+        try:
+            check_episode(episode, spec)
+        except EpisodeError as error:
+            raise DatasetError(
+                f"episode {episodes} of split {split!r} of {folder} breaks a rule: {error}; "
+                "mend its source and publish a new version"
+            ) from error
+        episodes += 1
+        transitions += episode.num_transitions
+    if (episodes, transitions) != (counts["episodes"], counts["transitions"]):
+        raise DatasetError(
+            f"split {split!r} of {folder} holds {episodes} episodes with {transitions} transitions, "
+            f"not {counts['episodes']} with {counts['transitions']}; publish this version anew"
+        )

@@ -1,0 +1,42 @@
+"""An episode's spec as TFDS features, by RLDS's names (Ramos et al. 2021, arXiv 2111.02767)."""
+
+from __future__ import annotations
+
+import dm_env.specs
+import numpy as np
+import tensorflow_datasets as tfds
+
+from rl_datasets import episode
+from rl_datasets.episode import EpisodeSpec
+from rl_datasets.publishing import encoding
+
+_DOCUMENTATION = {
+    episode.OBSERVATION: "What the policy saw.",
+    episode.ACTION: "Taken in `observation`; zero at the last step.",
+    episode.REWARD: "Earned by `action`; zero at the last step.",
+    episode.DISCOUNT: "Earned by `action`: 0 where it ended the episode, 1 where the episode went "
+    "on or was cut; zero at the last step.",
+    episode.IS_FIRST: "The first step of the episode.",
+    episode.IS_LAST: "The last step: it holds the final observation and nothing else.",
+    episode.IS_TERMINAL: "The environment ended here; False at a time limit or any other cut.",
+}
+
+
+def features_dict(spec: EpisodeSpec) -> tfds.features.FeaturesDict:
+    """The features of a dataset of such episodes: `steps`, a nested dataset, and the metadata.
+
+    Raises:
+      DatasetError: a dataset cannot hold a field's dtype.
+    """
+    steps = {name: _feature(name, array) for name, array in spec.step_specs().items()}
+    metadata = {name: _feature(name, array) for name, array in spec.metadata.items()}
+    return tfds.features.FeaturesDict({episode.STEPS: tfds.features.Dataset(steps), **metadata})
+
+
+def _feature(name: str, spec: dm_env.specs.Array) -> tfds.features.FeatureConnector:
+    doc = _DOCUMENTATION.get(name)
+    if isinstance(spec, dm_env.specs.StringArray):
+        return tfds.features.Text(doc=doc)
+    return tfds.features.Tensor(
+        shape=spec.shape, dtype=np.dtype(spec.dtype), encoding=encoding.storage(spec), doc=doc
+    )

@@ -1,0 +1,140 @@
+"""MANIFEST.json: what a published version holds, what it was made from, and how to prove both.
+
+It holds no time and no machine's name, so that the same command gives the same bytes.
+
+    format          version of this format
+    code            version of this package
+    plan            what the bytes follow from: dataset, configuration, version, spec of an episode,
+                    units, sha256 of every source file, lineage
+    splits          by split: episodes, transitions, and statistics of the episodes' returns
+    files           by name: sha256 and size of every other file of the version
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dm_env.specs
+import numpy as np
+
+import rl_datasets
+from rl_datasets.episode import EpisodeSpec
+from rl_datasets.errors import DatasetError
+from rl_datasets.publishing import files
+
+FILE_NAME = "MANIFEST.json"
+FORMAT = 1
+_BINS = 50
+
+
+def make(
+    plan: Mapping[str, Any], splits: Mapping[str, Any], entries: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The manifest of a version; see the module's docstring for what the arguments hold."""
+    return {
+        "format": FORMAT,
+        "code": f"rl-datasets {rl_datasets.__version__}",
+        "plan": plan,
+        "splits": splits,
+        "files": dict(sorted(entries.items())),
+    }
+
+
+def write(folder: pathlib.Path, manifest: Mapping[str, Any]) -> None:
+    """Writes the manifest of the version in this folder."""
+    with files.replacing(folder / FILE_NAME) as partial:
+        partial.write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def read(folder: pathlib.Path) -> dict[str, Any]:
+    """The manifest of the published version in this folder.
+
+    Raises:
+      DatasetError: there is none, it is damaged, or its format is unknown.
+    """
+    path = folder / FILE_NAME
+    try:
+        manifest = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise DatasetError(
+            f"{folder} has no {FILE_NAME}, so it was not published by rl-datasets; name the folder "
+            "of a version, such as <data_dir>/brac/halfcheetah-eps1-recollected/1.0.0"
+        ) from None
+    except ValueError as error:
+        raise DatasetError(f"{path} is damaged ({error}); publish this version anew") from error
+    if manifest.get("format") != FORMAT:
+        raise DatasetError(
+            f"{path} has format {manifest.get('format')}, and this rl-datasets reads {FORMAT}; "
+            "use the version of rl-datasets that wrote it"
+        )
+    return manifest
+
+
+def file_entry(path: pathlib.Path) -> dict[str, Any]:
+    """Size and sha256 of a file."""
+    return {"size": path.stat().st_size, "sha256": files.sha256_of(path)}
+
+
+def statistics(lengths: Sequence[int], returns: Sequence[float]) -> dict[str, Any]:
+    """Counts of a split and statistics of its returns, the same however it is cut into units."""
+    mean = math.fsum(returns) / len(returns)
+    variance = math.fsum((r - mean) ** 2 for r in returns) / len(returns)
+    counts, edges = np.histogram(returns, bins=_BINS)
+    return {
+        "episodes": len(lengths),
+        "transitions": sum(lengths),
+        "episode_length": {"min": min(lengths), "max": max(lengths)},
+        "episode_return": {
+            "mean": mean,
+            "standard_deviation": math.sqrt(variance),
+            "min": min(returns),
+            "max": max(returns),
+            "histogram": {"counts": counts.tolist(), "edges": edges.tolist()},
+        },
+    }
+
+
+def spec_to_json(spec: EpisodeSpec) -> dict[str, Any]:
+    """An episode's spec as plain data."""
+    return {
+        "observation": _array_to_json(spec.observation),
+        "action": _array_to_json(spec.action),
+        "extras": {name: _array_to_json(array) for name, array in spec.extras.items()},
+        "metadata": {name: _array_to_json(array) for name, array in spec.metadata.items()},
+    }
+
+
+def spec_from_json(fields: Mapping[str, Any]) -> EpisodeSpec:
+    """The inverse of `spec_to_json`."""
+    return EpisodeSpec(
+        observation=_array_from_json("observation", fields["observation"]),
+        action=_array_from_json("action", fields["action"]),
+        extras={name: _array_from_json(name, array) for name, array in fields["extras"].items()},
+        metadata={
+            name: _array_from_json(name, array) for name, array in fields["metadata"].items()
+        },
+    )
+
+
+def _array_to_json(spec: dm_env.specs.Array) -> dict[str, Any]:
+    if isinstance(spec, dm_env.specs.StringArray):
+        return {"shape": list(spec.shape), "dtype": "str"}
+    fields = {"shape": list(spec.shape), "dtype": np.dtype(spec.dtype).name}
+    if isinstance(spec, dm_env.specs.BoundedArray):
+        fields |= {"minimum": spec.minimum.tolist(), "maximum": spec.maximum.tolist()}
+    return fields
+
+
+def _array_from_json(name: str, fields: Mapping[str, Any]) -> dm_env.specs.Array:
+    shape, dtype = tuple(fields["shape"]), fields["dtype"]
+    if dtype == "str":
+        return dm_env.specs.StringArray(shape, name=name)
+    if "minimum" in fields:
+        return dm_env.specs.BoundedArray(
+            shape, np.dtype(dtype), fields["minimum"], fields["maximum"], name=name
+        )
+    return dm_env.specs.Array(shape, np.dtype(dtype), name=name)

@@ -1,0 +1,354 @@
+"""Publishing: stage, check, gate, commit by one rename.
+
+Everything is built in `<version>.staging` beside the version's folder, under a lock:
+
+    1.0.0.staging/plan.json     what is being published; another plan starts anew
+    1.0.0.staging/receipts/     one a unit, written after its shard
+    1.0.0.staging/version/      becomes 1.0.0
+
+So a publish that was cut goes on from the units that are whole, and readers, TFDS among them, see
+the version complete or not at all. On an object store, which has no rename, MANIFEST.json would be
+written last and be the mark of the commit; only local paths are published to so far.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import filelock
+import rich.console
+import rich.progress
+import tensorflow_datasets as tfds
+
+from rl_datasets.errors import DatasetError
+from rl_datasets.publishing import catalog, files, manifest, pipeline
+from rl_datasets.publishing.units import Receipt, SourceUnit, read_receipt
+
+if TYPE_CHECKING:
+    from rl_datasets.publishing.builder import PublishedDatasetBuilder
+
+_POLL_SECONDS = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class Publication:
+    """The outcome of a publish.
+
+    Attributes:
+      path: folder of the version.
+      manifest: content of its MANIFEST.json.
+      is_new: whether this publish made it; otherwise it stood there, and was verified.
+    """
+
+    path: pathlib.Path
+    manifest: dict[str, Any]
+    is_new: bool
+
+
+def publish(
+    builder: PublishedDatasetBuilder, *, num_workers: int = 1, beam_flags: Sequence[str] = ()
+) -> Publication:
+    """Publishes the builder's dataset as an immutable version that any TFDS user can open.
+
+    Args:
+      builder: gives the plan: spec, units, lineage, and the folder of the version.
+      num_workers: processes on this machine; 1 stays in this process.
+      beam_flags: Beam's pipeline options, which may name another runner; see `pipeline.run`.
+
+    Raises:
+      DatasetError: the source is not what it says, a file cannot be read or written, another
+        process publishes this version, or the version exists with other content. What is
+        published stays as it was.
+    """
+    target = _local_path(builder.data_dir)
+    units = list(builder.source_units())
+    _check_units(units)
+    plan = _plan(builder, units)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(target):
+            if target.exists():
+                return _reuse(target, plan)
+            return _publish(builder, units, plan, target, num_workers, beam_flags)
+    except OSError as error:
+        raise DatasetError(
+            f"{target} could not be published: {error.strerror or error}"
+            f"{f' ({error.filename})' if error.filename else ''}; mend that and publish again, "
+            "the units that are whole are kept"
+        ) from error
+
+
+def _publish(
+    builder: PublishedDatasetBuilder,
+    units: Sequence[SourceUnit],
+    plan: Mapping[str, Any],
+    target: pathlib.Path,
+    num_workers: int,
+    beam_flags: Sequence[str],
+) -> Publication:
+    staging = _stage(target, plan)
+    version = staging / "version"
+    tasks = _tasks(builder, units, staging)
+    with _stopping(tasks[0].stop), _progress(tasks, builder.info.full_name):
+        pipeline.run(tasks, num_workers=num_workers, beam_flags=beam_flags)
+    receipts = _receipts(tasks)
+    _write_tfds_metadata(builder, units, receipts, version)
+    content = _manifest(plan, tasks, receipts, version)
+    manifest.write(version, content)
+    files.sync(version)
+    os.rename(version, target)
+    files.sync(target.parent)
+    shutil.rmtree(staging)
+    return Publication(target, content, is_new=True)
+
+
+def _reuse(target: pathlib.Path, plan: Mapping[str, Any]) -> Publication:
+    """The version that stands there, proved whole and made from the same plan."""
+    published = manifest.read(target)
+    differing = sorted(key for key in plan if published["plan"].get(key) != plan[key])
+    if differing:
+        raise DatasetError(
+            f"{target} is published already and its {', '.join(differing)} would differ; a "
+            "published version never changes: give the builder a new version, or another data_dir"
+        )
+    catalog.verify(target, deep=False)
+    return Publication(target, published, is_new=False)
+
+
+def _local_path(data_dir: str) -> pathlib.Path:
+    if "://" in data_dir:
+        raise DatasetError(
+            f"cannot publish to {data_dir}: only local folders are written to; publish to one and "
+            f"copy it, {manifest.FILE_NAME} last"
+        )
+    return pathlib.Path(data_dir).absolute()
+
+
+def _check_units(units: Sequence[SourceUnit]) -> None:
+    if not units:
+        raise DatasetError("the source has no units, so there is nothing to publish")
+    names = [unit.name for unit in units]
+    for unit in units:
+        if names.count(unit.name) > 1:
+            raise DatasetError(f"two units of the source are named {unit.name!r}; rename one")
+        if unit.num_episodes < 1:
+            raise DatasetError(f"unit {unit.name!r} has no episodes; leave it out of the source")
+
+
+def _plan(builder: PublishedDatasetBuilder, units: Sequence[SourceUnit]) -> dict[str, Any]:
+    """Everything that the bytes of the version follow from, as plain data."""
+    sources = sorted({file for unit in units for file in unit.files})
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        sha256 = dict(zip(sources, pool.map(_sha256_of_source, sources), strict=True))
+    # Relative names, so that the same source gives the same bytes wherever it lies.
+    root = os.path.commonpath([os.path.dirname(os.path.abspath(s)) for s in sources] or ["/"])
+    names = {source: os.path.relpath(source, root) for source in sources}
+    plan = {
+        "dataset": builder.name,
+        "config": builder.builder_config_name,
+        "version": str(builder.version),
+        "spec": manifest.spec_to_json(builder.episode_spec()),
+        "units": [
+            {
+                "name": unit.name,
+                "split": unit.split,
+                "episodes": unit.num_episodes,
+                "transitions": unit.num_transitions,
+                "files": [names[file] for file in unit.files],
+            }
+            for unit in units
+        ],
+        "sources": {names[source]: sha256[source] for source in sources},
+        "lineage": dict(builder.lineage()),
+    }
+    return json.loads(json.dumps(plan))
+
+
+def _sha256_of_source(path: str) -> str:
+    try:
+        return files.sha256_of(path)
+    except OSError as error:
+        raise DatasetError(
+            f"source file {path} cannot be read: {error.strerror}; restore it and publish again"
+        ) from error
+
+
+@contextlib.contextmanager
+def _locked(target: pathlib.Path) -> Iterator[None]:
+    lock = filelock.FileLock(_beside(target, "lock"), timeout=0)
+    try:
+        with lock:
+            yield
+    except filelock.Timeout:
+        raise DatasetError(
+            f"another process is publishing {target}; wait until it has finished"
+        ) from None
+
+
+def _beside(target: pathlib.Path, suffix: str) -> pathlib.Path:
+    return target.with_name(f"{target.name}.{suffix}")
+
+
+def _stage(target: pathlib.Path, plan: Mapping[str, Any]) -> pathlib.Path:
+    """The staging folder of this plan, with whatever an earlier publish of it left whole."""
+    staging = _beside(target, "staging")
+    path = staging / "plan.json"
+    staged = json.dumps({"format": manifest.FORMAT, "plan": plan})
+    if not path.exists() or path.read_text() != staged:
+        shutil.rmtree(staging, ignore_errors=True)
+    (staging / "receipts").mkdir(parents=True, exist_ok=True)
+    (staging / "version").mkdir(exist_ok=True)
+    with files.replacing(path) as partial:
+        partial.write_text(staged)
+    return staging
+
+
+def _tasks(
+    builder: PublishedDatasetBuilder, units: Sequence[SourceUnit], staging: pathlib.Path
+) -> list[pipeline.Task]:
+    """A task a unit, in the units' order."""
+    spec, stop = builder.episode_spec(), staging / "stop"
+    stop.unlink(missing_ok=True)
+    shards: dict[str, Iterator[str]] = {}
+    for split, of_split in _by_split(units).items():
+        template = tfds.core.ShardedFileTemplate(
+            data_dir=staging, dataset_name=builder.name, split=split, filetype_suffix="tfrecord"
+        )
+        shards[split] = iter(template.sharded_filenames(len(of_split)))
+    return [
+        pipeline.Task(
+            unit=unit,
+            spec=spec,
+            shard=staging / "version" / (shard := next(shards[unit.split])),
+            receipt=staging / "receipts" / f"{shard}.json",
+            stop=stop,
+        )
+        for unit in units
+    ]
+
+
+def _by_split(units: Sequence[SourceUnit]) -> dict[str, list[int]]:
+    """Indices of the units of every split, splits in the order in which units name them."""
+    splits: dict[str, list[int]] = {}
+    for index, unit in enumerate(units):
+        splits.setdefault(unit.split, []).append(index)
+    return splits
+
+
+@contextlib.contextmanager
+def _stopping(stop: pathlib.Path) -> Iterator[None]:
+    """Keeps workers from beginning another unit once the launcher has given up."""
+    try:
+        yield
+    except BaseException as error:
+        if not stop.exists():
+            stop.write_text(f"the publish was cut ({type(error).__name__})")
+        if isinstance(error, KeyboardInterrupt):
+            raise DatasetError(
+                f"publishing was interrupted with its work kept in {stop.parent}; "
+                "publish again to go on from there"
+            ) from error
+        raise
+
+
+@contextlib.contextmanager
+def _progress(tasks: Sequence[pipeline.Task], title: str) -> Iterator[None]:
+    """Shows the transitions that are safe on the disk, as the receipts appear."""
+    done = threading.Event()
+    bar = rich.progress.Progress(
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TextColumn("transitions"),
+        rich.progress.TimeRemainingColumn(),
+        console=rich.console.Console(stderr=True),
+    )
+
+    def watch() -> None:
+        row = bar.add_task(title, total=sum(task.unit.num_transitions for task in tasks))
+        waiting, is_last_look = list(tasks), False
+        while not is_last_look:
+            is_last_look = done.wait(_POLL_SECONDS)
+            finished = [task for task in waiting if task.receipt.exists()]
+            waiting = [task for task in waiting if task not in finished]
+            bar.advance(row, sum(task.unit.num_transitions for task in finished))
+
+    with bar:
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
+
+
+def _receipts(tasks: Sequence[pipeline.Task]) -> list[Receipt]:
+    """The receipt of every task. Raises `DatasetError` where a unit failed or was lost."""
+    stop = tasks[0].stop
+    if stop.exists():
+        raise DatasetError(stop.read_text())
+    receipts = []
+    for task in tasks:
+        receipt = read_receipt(task.receipt)
+        if receipt is None:
+            raise DatasetError(
+                f"the runner lost unit {task.unit.name!r}, so nothing was published; "
+                "publish again, the units that are whole are kept"
+            )
+        receipts.append(receipt)
+    return receipts
+
+
+def _write_tfds_metadata(
+    builder: PublishedDatasetBuilder,
+    units: Sequence[SourceUnit],
+    receipts: Sequence[Receipt],
+    version: pathlib.Path,
+) -> None:
+    """dataset_info.json and features.json, by TFDS's own classes."""
+    builder.info.set_splits(
+        tfds.core.splits.SplitDict(
+            [
+                tfds.core.SplitInfo(
+                    name=split,
+                    shard_lengths=[len(receipts[i].lengths) for i in indices],
+                    num_bytes=sum(receipts[i].size for i in indices),
+                )
+                for split, indices in _by_split(units).items()
+            ]
+        )
+    )
+    builder.info.write_to_directory(version)
+
+
+def _manifest(
+    plan: Mapping[str, Any],
+    tasks: Sequence[pipeline.Task],
+    receipts: Sequence[Receipt],
+    version: pathlib.Path,
+) -> dict[str, Any]:
+    splits = {}
+    for split, indices in _by_split([task.unit for task in tasks]).items():
+        lengths = [length for i in indices for length in receipts[i].lengths]
+        returns = [value for i in indices for value in receipts[i].returns]
+        splits[split] = manifest.statistics(lengths, returns)
+    entries = {
+        task.shard.name: {"size": receipt.size, "sha256": receipt.sha256}
+        for task, receipt in zip(tasks, receipts, strict=True)
+    }
+    # TFDS may leave more than its two files, such as a LICENSE.
+    for path in sorted(version.iterdir()):
+        if path.name not in entries and path.name != manifest.FILE_NAME:
+            files.sync(path)
+            entries[path.name] = manifest.file_entry(path)
+    return manifest.make(plan, splits, entries)
