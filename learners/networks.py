@@ -8,6 +8,7 @@ from typing import NamedTuple
 import haiku as hk
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from learners.types import Params, Spec
 
@@ -39,8 +40,8 @@ class TanhGaussian(NamedTuple):
 
     mean: jax.Array
     log_std: jax.Array
-    centre: jax.Array
-    magnitude: jax.Array
+    centre: jax.Array | np.ndarray
+    magnitude: jax.Array | np.ndarray
 
     @classmethod
     def from_head(cls, head: jax.Array, spec: Spec) -> TanhGaussian:
@@ -73,3 +74,18 @@ class TanhGaussian(NamedTuple):
 
     def _normal_log_density(self, standard: jax.Array) -> jax.Array:
         return -0.5 * (jnp.square(standard) + jnp.log(2.0 * jnp.pi)) - self.log_std
+
+
+def twin(network: Network) -> Network:
+    """Two independent copies of a scalar network: params and outputs [2, ...] gain a leading axis.
+
+    Stacked, so that each layer of both is one batched matrix product.
+    """
+
+    def init(key: jax.Array, *inputs: jax.Array) -> Params:
+        return jax.vmap(lambda k: network.init(k, *inputs))(jax.random.split(key))
+
+    def apply(params: Params, *inputs: jax.Array) -> jax.Array:
+        return jax.vmap(lambda p: network.apply(p, *inputs)[..., 0])(params)
+
+    return Network(init, apply)
