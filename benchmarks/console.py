@@ -14,7 +14,7 @@ import rich.table
 from benchmarks.results import RESULTS, read_results
 
 if TYPE_CHECKING:
-    from benchmarks.runner import Cell, Progress
+    from benchmarks.cells import Cell, Progress
 
 
 def show_plan(cells: Sequence[Cell], runs_dir: pathlib.Path) -> None:
@@ -23,7 +23,7 @@ def show_plan(cells: Sequence[Cell], runs_dir: pathlib.Path) -> None:
     left = 0
     for row in dict.fromkeys(cell.row for cell in cells):
         of_row = [cell for cell in cells if cell.row == row]
-        reached = [min(cell.step_reached(runs_dir), cell.steps) for cell in of_row]
+        reached = [cell.step_reached(runs_dir) for cell in of_row]
         total = sum(cell.steps for cell in of_row)
         left += total - sum(reached)
         seeds = " ".join(str(cell.seed) for cell in of_row)
@@ -56,7 +56,7 @@ def progress(cells: Sequence[Cell], runs_dir: pathlib.Path) -> Iterator[Progress
         _RateColumn(),
         rich.progress.TimeRemainingColumn(),
     )
-    reached = {cell: min(cell.step_reached(runs_dir), cell.steps) for cell in cells}
+    reached = {cell: cell.step_reached(runs_dir) for cell in cells}
     with rich.progress.Progress(*columns, speed_estimate_period=60) as bars:
         total = bars.add_task(
             "all", total=sum(cell.steps for cell in cells), completed=sum(reached.values())

@@ -1,0 +1,76 @@
+"""The cells of a table: one row and one seed each, which is what the runner runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Sequence
+
+from benchmarks.recipe import Recipe, Row
+from benchmarks.results import RESULTS, read_results
+from rl_datasets.errors import DatasetError
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One row and one seed of a table at a fraction of its full budget."""
+
+    recipe: Recipe
+    row: Row
+    seed: int
+    budget: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return f"{self.row.reported} seed {self.seed}"
+
+    @property
+    def steps(self) -> int:
+        """Gradient steps at this budget."""
+        return self.recipe.steps_at(self.budget)
+
+    def folder(self, runs_dir: pathlib.Path) -> pathlib.Path:
+        """Runs of a smaller budget lie apart, so that they are never taken for full ones."""
+        table = self.recipe.table
+        if self.budget != 1:
+            table = f"{table}-budget-{self.budget:g}"
+        seed = f"seed-{self.seed}"
+        return runs_dir / table / self.row.version_path / self.recipe.learner / seed
+
+    def step_reached(self, runs_dir: pathlib.Path) -> int:
+        """The step of its last evaluation, 0 before the first."""
+        results = read_results(self.folder(runs_dir) / RESULTS)
+        return results[-1]["step"] if results else 0
+
+    def is_done(self, runs_dir: pathlib.Path) -> bool:
+        return self.step_reached(runs_dir) >= self.steps
+
+
+def plan(
+    recipe: Recipe,
+    rows: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    budget: float = 1.0,
+) -> list[Cell]:
+    """The cells of a recipe, row by row; `rows` are names of the reported table, all by default.
+
+    Raises:
+      DatasetError: a row or seed that the recipe does not have, or a budget outside (0, 1].
+    """
+    known = {row.reported: row for row in recipe.rows}
+    rows, seeds = list(rows or known), list(recipe.seeds if seeds is None else seeds)
+    for row in rows:
+        if row not in known:
+            raise DatasetError(
+                f"table {recipe.table!r} has no row {row!r}, choose from: {', '.join(known)}"
+            )
+    for seed in seeds:
+        if seed not in recipe.seeds:
+            raise DatasetError(
+                f"table {recipe.table!r} has no seed {seed}, choose from: {recipe.seeds}"
+            )
+    recipe.steps_at(budget)
+    return [Cell(recipe, known[row], seed, budget) for row in rows for seed in seeds]
+
+
+Progress = Callable[[Cell, int], None]  # told the step that a cell has come to

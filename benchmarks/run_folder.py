@@ -1,0 +1,157 @@
+"""What a run keeps on disk, so that it can be cut at any time and gone on with.
+
+A cell has a folder of its own, `<runs>/<table>/<dataset>/<learner>/seed-<n>/`, that holds
+
+    run.json       what the run is; a folder is never gone on with as another run
+    results.jsonl  one line an evaluation
+    checkpoint/    the training state at the last evaluation
+    events.*       the same numbers for TensorBoard
+    .lock          held while a process works on the cell
+
+A kill loses what came after the last evaluation and nothing else: the line is written before the
+checkpoint, and whoever goes on from a checkpoint first drops the lines after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import filelock
+import numpy as np
+
+from benchmarks.results import (
+    RESULTS,
+    append_result,
+    code_version,
+    read_results,
+    write_atomically,
+    write_results,
+)
+from learners.types import TrainingState
+from rl_datasets.errors import DatasetError
+
+
+class RunFolder:
+    """The folder of one cell, in the hands of this process (see `lock`).
+
+    Args:
+      folder: of the cell; made if it is not there.
+      identity: what the run is, as JSON; every line of results begins with it.
+
+    Raises:
+      DatasetError: the folder holds another run.
+    """
+
+    def __init__(self, folder: pathlib.Path, identity: Mapping[str, Any]):
+        import orbax.checkpoint as ocp
+
+        self._folder = folder
+        self._identity = json.loads(json.dumps(identity))
+        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+        self._checkpoints = ocp.CheckpointManager(
+            (folder / "checkpoint").resolve(), options=options
+        )
+        self._check_identity()
+
+    def _check_identity(self) -> None:
+        path = self._folder / "run.json"
+        if not path.exists():
+            write_atomically(path, json.dumps(self._identity, indent=2) + "\n")
+        before = json.loads(path.read_text())
+        differing = [k for k in self._identity if before.get(k) != self._identity[k]]
+        if differing:
+            raise DatasetError(
+                f"{self._folder} holds a run whose {' and '.join(differing)} differ from this "
+                "one's: move that folder away, or run what it holds"
+            )
+
+    @property
+    def checkpoint_step(self) -> int:
+        """The step to go on from, 0 at the start."""
+        return self._checkpoints.latest_step() or 0
+
+    def restore(self, initial: TrainingState) -> TrainingState:
+        """The state at `checkpoint_step`; results after it are dropped, they will be made again.
+
+        Args:
+          initial: the state at step 0, which also gives the structure of the others.
+        """
+        import orbax.checkpoint as ocp
+
+        step, path = self.checkpoint_step, self._folder / RESULTS
+        results = [result for result in read_results(path) if result["step"] <= step]
+        write_results(path, results)
+        self._open_events(results)
+        if not step:
+            return initial
+        return self._checkpoints.restore(step, args=ocp.args.StandardRestore(initial))
+
+    def write(
+        self,
+        step: int,
+        state: TrainingState,
+        returns: np.ndarray,
+        metrics: Mapping[str, float],
+        seconds: Mapping[str, float],
+    ) -> None:
+        """Keeps one evaluation: the line, then the state, in this order (see the top).
+
+        Args:
+          step: gradient steps taken.
+          state: after them.
+          returns: [episodes], kept to a thousandth.
+          metrics: of training.
+          seconds: that training and evaluation took since the last evaluation.
+        """
+        import orbax.checkpoint as ocp
+
+        result = {
+            **self._identity,
+            "step": step,
+            "returns": [round(float(r), 3) for r in returns],
+            "metrics": metrics,
+            "code_version": code_version(),
+            "seconds": seconds,
+        }
+        append_result(self._folder / RESULTS, result)
+        self._checkpoints.save(step, args=ocp.args.StandardSave(state))
+        self._write_event(result)
+
+    def _open_events(self, results: Sequence[Mapping[str, Any]]) -> None:
+        """Starts the events anew from the lines, so that no point is lost or doubled."""
+        import tensorflow as tf
+
+        for events in self._folder.glob("events.*"):
+            events.unlink()
+        self._events = tf.summary.create_file_writer(str(self._folder))
+        for result in results:
+            self._write_event(result)
+
+    def _write_event(self, result: Mapping[str, Any]) -> None:
+        import tensorflow as tf
+
+        with self._events.as_default(step=result["step"]):
+            tf.summary.scalar("evaluation/return", np.mean(result["returns"]))
+            for name, value in result["metrics"].items():
+                tf.summary.scalar(f"train/{name}", value)
+        self._events.flush()
+
+
+@contextlib.contextmanager
+def lock(folder: pathlib.Path) -> Iterator[bool]:
+    """Makes the folder and tries to take it; gives whether this process has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    held = filelock.FileLock(folder / ".lock")
+    try:
+        held.acquire(timeout=0)
+    except filelock.Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        held.release()

@@ -1,0 +1,259 @@
+"""The runner on a tiny table: what it writes, what it skips, and what a kill leaves.
+
+Run as a program, this file measures that table, so that a test can kill it.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import filelock
+import numpy as np
+import pytest
+
+from benchmarks import runner
+from benchmarks.cells import Cell, plan
+from benchmarks.recipe import Recipe, Row
+from benchmarks.results import RESULTS, read_results
+from rl_datasets.errors import DatasetError
+from rl_datasets.serving.transitions import Transition
+
+ROWS = (
+    Row("first", "tiny/first:1.0.0", "Pendulum-v1"),
+    Row("other", "tiny/other:1.0.0", "Pendulum-v1"),
+)
+RECIPE = Recipe(
+    title="Tiny",
+    table="tiny",
+    learner="brac_bc",
+    seeds=(0, 1, 2),
+    steps=80,
+    batch_size=4,
+    evaluate_every=20,
+    episodes=2,
+    rows=ROWS,
+    config={"hidden_sizes": [8]},
+)
+
+
+def transitions(_version_dir: pathlib.Path) -> Transition:
+    rng = np.random.default_rng(0)
+
+    def normal(*shape):
+        return rng.normal(size=shape).astype(np.float32)
+
+    return Transition(
+        normal(50, 3),
+        np.tanh(normal(50, 1)),
+        normal(50),
+        np.ones(50, np.float32),
+        normal(50, 3),
+        {},
+    )
+
+
+def publish(data_dir: pathlib.Path) -> None:
+    """Folders that pass for published versions as far as the runner looks at them."""
+    for row in ROWS:
+        version_dir = data_dir / row.version_path
+        version_dir.mkdir(parents=True, exist_ok=True)
+        (version_dir / "MANIFEST.json").write_text(f'{{"name": "{row.dataset}"}}\n')
+
+
+def run(folder: pathlib.Path, cells=None, progress=lambda cell, step: None, **options) -> None:
+    publish(folder / "data")
+    places = runner.Places(folder / "data", folder / "runs")
+    runner.run_cells(cells or plan(RECIPE, ["first"], [0]), places, progress, **options)
+
+
+CELLS = plan(RECIPE, ["first"])
+
+
+@pytest.fixture(autouse=True)
+def _tiny_data(monkeypatch):
+    monkeypatch.setattr(runner, "_transitions", transitions)
+
+
+def results(folder: pathlib.Path, cell: Cell = CELLS[0]) -> list[dict]:
+    return read_results(cell.folder(folder / "runs") / RESULTS)
+
+
+def measured(folder: pathlib.Path, cell: Cell = CELLS[0]) -> list[tuple]:
+    """What must repeat: all but the seconds and the commit."""
+    return [(r["seed"], r["step"], r["returns"], r["metrics"]) for r in results(folder, cell)]
+
+
+@pytest.fixture(scope="module")
+def uncut(tmp_path_factory):
+    """A run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("uncut")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(runner, "_transitions", transitions)
+        run(folder)
+    return folder
+
+
+def test_one_line_an_evaluation_with_what_is_needed_to_place_it(uncut):
+    lines = results(uncut)
+    assert [line["step"] for line in lines] == [20, 40, 60, 80]
+    line = lines[0]
+    assert line["dataset"] == "tiny/first:1.0.0"
+    assert line["config"]["hidden_sizes"] == [8]
+    assert line["seed"] == 0
+    assert line["budget"] == 1
+    assert len(line["returns"]) == 2
+    assert all(-2000 < r < 0 for r in line["returns"])  # 200 steps of Pendulum, each in [-16.3, 0]
+    assert np.isfinite(line["metrics"]["policy_loss"])
+    # By coreutils' sha256sum, of the manifest that `publish` writes for this row.
+    assert line["fingerprint"].startswith("940b7664317b9d11")
+
+
+def test_events_hold_the_same_numbers(uncut):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    accumulator = EventAccumulator(str(CELLS[0].folder(uncut / "runs")))
+    accumulator.Reload()
+    assert "evaluation/return" in accumulator.Tags()["tensors"]
+
+
+def test_a_run_that_is_done_is_not_done_again(uncut):
+    before = (CELLS[0].folder(uncut / "runs") / RESULTS).stat().st_mtime_ns
+    run(uncut, progress=lambda cell, step: pytest.fail("it ran again"))
+    assert (CELLS[0].folder(uncut / "runs") / RESULTS).stat().st_mtime_ns == before
+
+
+def test_the_same_seed_gives_the_same_results(uncut, tmp_path):
+    run(tmp_path)
+    assert measured(tmp_path) == measured(uncut)
+
+
+def test_a_killed_run_goes_on_bit_for_bit(uncut, tmp_path):
+    path = CELLS[0].folder(tmp_path / "runs") / RESULTS
+    program = subprocess.Popen(
+        [sys.executable, __file__, str(tmp_path)],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.getcwd()},
+    )
+    deadline = time.monotonic() + 120
+    while len(read_results(path)) < 2 and program.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    program.send_signal(signal.SIGKILL)
+    program.wait()
+    run(tmp_path)
+    assert measured(tmp_path) == measured(uncut)
+
+
+class _Cut(Exception):
+    pass
+
+
+def cut_at(step_of_cut: int):
+    def progress(cell, step):
+        if step == step_of_cut:
+            raise _Cut
+
+    return progress
+
+
+def test_a_cut_loses_at_most_one_evaluation_interval(uncut, tmp_path):
+    with pytest.raises(_Cut):
+        run(tmp_path, progress=cut_at(60))
+    steps = []
+    run(tmp_path, progress=lambda cell, step: steps.append(step))
+    assert steps == [60, 80]
+    assert measured(tmp_path) == measured(uncut)
+
+
+def test_a_line_without_its_checkpoint_is_made_again_and_not_doubled(uncut, tmp_path):
+    with pytest.raises(_Cut):
+        run(tmp_path, progress=cut_at(60))
+    with (CELLS[0].folder(tmp_path / "runs") / RESULTS).open("a") as file:
+        file.write(json.dumps({**results(uncut)[2], "returns": [1.0, 2.0]}) + '\n{"cut whi')
+    run(tmp_path)
+    assert measured(tmp_path) == measured(uncut)
+
+
+def test_seeds_trained_together_learn_what_each_learns_alone(uncut, tmp_path):
+    with pytest.raises(_Cut):
+        run(tmp_path, CELLS[:1], cut_at(40))
+    run(tmp_path, CELLS, seeds_at_once=3)  # One goes on alone, and the others start together.
+    for cell in CELLS:
+        assert [(r["seed"], r["step"]) for r in results(tmp_path, cell)] == [
+            (cell.seed, step) for step in (20, 40, 60, 80)
+        ]
+    assert measured(tmp_path, CELLS[0]) == measured(uncut)
+    run(tmp_path / "alone", CELLS[2:])
+    together, alone = results(tmp_path, CELLS[2]), results(tmp_path / "alone", CELLS[2])
+    losses = [[r["metrics"]["policy_loss"] for r in lines] for lines in (together, alone)]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    assert losses[0] != [r["metrics"]["policy_loss"] for r in results(tmp_path, CELLS[1])]
+
+
+def test_a_cell_in_other_hands_is_left_alone(tmp_path):
+    folder = CELLS[0].folder(tmp_path / "runs")
+    folder.mkdir(parents=True)
+    with filelock.FileLock(folder / ".lock"):
+        run(tmp_path, CELLS[:2])
+    assert results(tmp_path, CELLS[0]) == []
+    assert len(results(tmp_path, CELLS[1])) == 4
+
+
+def test_a_dataset_that_changed_is_refused(tmp_path):
+    with pytest.raises(_Cut):
+        run(tmp_path, progress=cut_at(40))
+    places = runner.Places(tmp_path / "data", tmp_path / "runs")
+    (tmp_path / "data" / ROWS[0].version_path / "MANIFEST.json").write_text("{}")
+    with pytest.raises(DatasetError, match=r"fingerprint differ"):
+        runner.run_cells(CELLS[:1], places, lambda cell, step: None)
+
+
+def test_a_dataset_that_is_not_there_is_named(tmp_path):
+    places = runner.Places(tmp_path / "nowhere", tmp_path / "runs")
+    with pytest.raises(DatasetError, match=r"nowhere/tiny/first/1.0.0.*publish"):
+        runner.run_cells(CELLS[:1], places, lambda cell, step: None)
+
+
+def test_an_unknown_feed_is_refused(tmp_path):
+    publish(tmp_path / "data")
+    places = runner.Places(tmp_path / "data", tmp_path / "runs", feed="queue")
+    with pytest.raises(DatasetError, match="queue"):
+        runner.run_cells(CELLS[:1], places, lambda cell, step: None)
+
+
+def test_a_smaller_budget_lies_apart_and_says_so(tmp_path):
+    cells = plan(RECIPE, ["first"], [0], budget=0.5)
+    run(tmp_path, cells)
+    lines = results(tmp_path, cells[0])
+    assert [line["step"] for line in lines] == [20, 40]
+    assert {line["budget"] for line in lines} == {0.5}
+    assert results(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "seeds", "budget", "named"),
+    [
+        (["third"], None, 1, "third"),
+        (None, [7], 1, "7"),
+        (None, None, 0, "0"),
+        (None, None, 2, "2"),
+    ],
+)
+def test_a_cell_that_does_not_exist_is_refused(rows, seeds, budget, named):
+    with pytest.raises(DatasetError, match=named):
+        plan(RECIPE, rows, seeds, budget)
+
+
+def test_the_plan_goes_row_by_row():
+    cells = plan(RECIPE)
+    assert [(cell.row.reported, cell.seed) for cell in cells] == [
+        ("first", 0), ("first", 1), ("first", 2), ("other", 0), ("other", 1), ("other", 2),
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    runner._transitions = transitions
+    run(pathlib.Path(sys.argv[1]))
