@@ -7,7 +7,6 @@ published version imports its reader when it is called.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pathlib
 import sys
@@ -138,11 +137,15 @@ def load_rows(
     frame_stack: int = 1,
 ) -> np.ndarray:
     """As `load_transitions`, as the packed rows [N] that `unpack` takes apart."""
+    from rl_datasets.publishing import manifest
     from rl_datasets.publishing.reader import read_episodes
 
-    expected = num_transitions(version_dir, split)
+    splits = manifest.read(pathlib.Path(version_dir))["splits"]
+    if split not in splits:
+        raise DatasetError(f"{version_dir} has no split {split!r}; it has {sorted(splits)}")
+    expected = splits[split]["transitions"]
     rows, filled = None, 0
-    with _progress(f"loading {os.fspath(version_dir)}", expected) as advance:
+    with progress(f"loading {os.fspath(version_dir)}", expected) as advance:
         for episode in read_episodes(version_dir, split):
             transitions = from_episode(episode, n_step, gamma, frame_stack)
             length = len(transitions.reward)
@@ -160,24 +163,6 @@ def load_rows(
     return rows
 
 
-def num_transitions(version_dir: str | os.PathLike[str], split: str = "train") -> int:
-    """How many transitions the manifest of a published version says that a split holds.
-
-    Raises:
-      DatasetError: there is no manifest, or it knows no such split.
-    """
-    path = pathlib.Path(version_dir) / "MANIFEST.json"
-    try:
-        manifest = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        raise DatasetError(
-            f"{path} does not exist; name the folder of one published version"
-        ) from None
-    if split not in manifest["splits"]:
-        raise DatasetError(f"{path} has no split {split!r}; it has {sorted(manifest['splits'])}")
-    return int(manifest["splits"][split]["num_transitions"])
-
-
 def row_dtype(transitions: Transition) -> np.dtype:
     """The structured dtype of one transition as one row of bytes, so that a copy is one memcpy."""
     return np.dtype(
@@ -186,7 +171,10 @@ def row_dtype(transitions: Transition) -> np.dtype:
 
 
 def pack(transitions: Transition) -> np.ndarray:
-    """Transition of [N, ...] arrays -> [N] rows of `row_dtype`."""
+    """Transition of [N, ...] arrays -> [N] rows of `row_dtype`; no copy if `unpack` made them."""
+    rows = transitions.reward.base
+    if isinstance(rows, np.ndarray) and _are_views(transitions, rows):
+        return rows
     rows = np.empty(len(transitions.reward), row_dtype(transitions))
     pack_into(rows, transitions)
     return rows
@@ -215,6 +203,13 @@ def unpack(rows: np.ndarray) -> Transition:
     )
 
 
+def _are_views(transitions: Transition, rows: np.ndarray) -> bool:
+    return rows.dtype == row_dtype(transitions) and all(
+        field.__array_interface__ == rows[name].__array_interface__
+        for name, field in _fields(transitions).items()
+    )
+
+
 def _fields(transitions: Transition) -> dict[str, np.ndarray]:
     *core, extras = transitions
     named = dict(zip(Transition._fields[:-1], core, strict=True))
@@ -222,7 +217,7 @@ def _fields(transitions: Transition) -> dict[str, np.ndarray]:
 
 
 @contextlib.contextmanager
-def _progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
+def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on a terminal's standard error; nothing where that is no terminal."""
     if not sys.stderr.isatty():
         yield lambda advance: None
@@ -230,6 +225,6 @@ def _progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
     import rich.console
     import rich.progress
 
-    with rich.progress.Progress(console=rich.console.Console(stderr=True)) as progress:
-        task = progress.add_task(description, total=total)
-        yield lambda advance: progress.advance(task, advance)
+    with rich.progress.Progress(console=rich.console.Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda advance: bar.advance(task, advance)

@@ -146,7 +146,7 @@ def test_every_transition_obeys_the_definition(
         )
         np.testing.assert_array_equal(transitions.observation[t], observation)
         np.testing.assert_allclose(transitions.reward[t], reward, rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(transitions.discount[t], discount, rtol=1e-6)
+        np.testing.assert_allclose(transitions.discount[t], discount, rtol=1e-6, atol=1e-30)
         np.testing.assert_array_equal(transitions.next_observation[t], following)
 
 
