@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import pathlib
 import sys
+import warnings
+from typing import Annotated, Any
 
 import typer
 
 from rl_datasets.errors import DatasetError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+DataDir = Annotated[
+    pathlib.Path,
+    typer.Option("--data-dir", help="Where published datasets lie; TFDS calls it so too."),
+]
+DEFAULT_DATA_DIR = pathlib.Path(".data")
+INTERRUPTED = 130  # What a shell gives a command that Ctrl-C ended, and Typer too.
+Version = Annotated[
+    str,
+    typer.Argument(
+        help="A published version: brac/halfcheetah-eps1-recollected:1.0.0, or its folder."
+    ),
+]
 
 
 @app.callback()
@@ -16,10 +38,248 @@ def root() -> None:
     """Logged reinforcement-learning data: collect, publish, serve, train on it, score it."""
 
 
+@app.command()
+def quickstart(
+    folder: Annotated[
+        pathlib.Path, typer.Option(help="Everything is written below it.")
+    ] = DEFAULT_DATA_DIR / "quickstart",
+) -> None:
+    """From a policy to a score in five minutes: the whole path on HalfCheetah.
+
+    Collects 200,000 transitions, publishes them, loads them with `tfds.load`, serves them with
+    Reverb, trains BC and TD3+BC from there, evaluates both in MuJoCo, and writes a report. A second
+    run reuses what is published.
+    """
+    from benchmarks import quickstart as job
+
+    job.run(folder)
+
+
+@app.command()
+def collect(
+    environment: Annotated[str, typer.Argument(help="Gymnasium's name, such as HalfCheetah-v4.")],
+    mixture: Annotated[
+        str, typer.Argument(help="pure, eps1, eps3, gaussian1, gaussian3, or your own .toml file.")
+    ],
+    folder: Annotated[pathlib.Path, typer.Argument(help="Where to write the collection.")],
+    transitions: Annotated[int, typer.Option(help="How many in all.")] = 1_000_000,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="A .npz of `train-policy`, or the prefix of a BRAC checkpoint; by default the "
+            "partially trained policy shipped for this environment."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+    processes: Annotated[
+        int, typer.Option(help="Share the work; every byte stays the same.")
+    ] = os.cpu_count() or 1,
+    name: Annotated[
+        str | None, typer.Option(help="Of the dataset, such as halfcheetah-eps1-recollected.")
+    ] = None,
+) -> None:
+    """Collects transitions with a mixture of behaviour policies, as BRAC did.
+
+    Interrupt it at any time: the same command goes on from the units that are whole.
+
+    Example: `rl-datasets collect HalfCheetah-v4 eps1 collected --transitions 200000`
+    """
+    import time
+
+    from rl_datasets.collection import collector
+
+    start = time.perf_counter()
+    collection = collector.collect(
+        environment,
+        mixture,
+        transitions,
+        folder,
+        policy_path=policy,
+        seed=seed,
+        processes=processes,
+        name=name,
+    )
+    seconds = time.perf_counter() - start
+    typer.echo(
+        f"{folder}: {collection.dataset}, {transitions:,} transitions in "
+        f"{len(collection.units)} units, {transitions / seconds:,.0f} steps/s"
+    )
+
+
+@app.command()
+def train_policy(
+    environment: Annotated[str, typer.Argument(help="Gymnasium's name, such as HalfCheetah-v4.")],
+    file: Annotated[pathlib.Path, typer.Argument(help="The .npz to write; lineage beside it.")],
+    target: Annotated[
+        float | None, typer.Option(help="Mean return to reach twice in a row; BRAC's by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+    max_steps: Annotated[int, typer.Option(help="Environment steps before it gives up.")] = 1000000,
+) -> None:
+    """Trains SAC online until its policy is partially trained by BRAC's rule, and keeps it."""
+    from benchmarks import online
+
+    online.train_and_save(environment, file, target=target, seed=seed, max_steps=max_steps)
+
+
+@app.command()
+def publish(
+    dataset: Annotated[
+        str, typer.Argument(help="Builder and config: brac/halfcheetah-eps1-recollected.")
+    ],
+    source: Annotated[str, typer.Argument(help="What to publish, such as a collected folder.")],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    workers: Annotated[int, typer.Option(help="Processes on this machine.")] = 1,
+    beam_option: Annotated[
+        list[str] | None,
+        typer.Option(help="One of Beam's pipeline options, such as --runner=FlinkRunner; repeat."),
+    ] = None,
+) -> None:
+    """Publishes a source as an immutable version that `tfds.load` opens anywhere.
+
+    Staged beside the target, every episode checked, counts read back, committed by one rename.
+    A version that exists is never changed. Interrupt it at any time: the same command goes on.
+    """
+    from rl_datasets.publishing import publish as publishing
+
+    name, _, config = dataset.partition("/")
+    builder = _builder_class(name)(source=source, config=config, data_dir=str(data_dir))
+    publication = publishing.publish(builder, num_workers=workers, beam_flags=beam_option or [])
+    typer.echo(f"{publication.path}: {'published' if publication.is_new else 'was published'}")
+
+
+@app.command()
+def verify(
+    version: Version,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    shallow: Annotated[bool, typer.Option(help="Files and counts alone, not episodes.")] = False,
+) -> None:
+    """Proves a published version whole: every file's sha256, every count, every episode."""
+    from rl_datasets.publishing import catalog
+
+    folder = _version_folder(version, data_dir)
+    manifest = catalog.verify(folder, deep=not shallow)
+    typer.echo(f"{folder}: whole, {len(manifest['files'])} files")
+
+
+@app.command("list")
+def list_versions(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """Lists the published versions."""
+    import rich.console
+    import rich.table
+
+    from rl_datasets.publishing import catalog
+
+    table = rich.table.Table("version", "episodes", "transitions", "MB")
+    for version in catalog.list_published(data_dir):
+        table.add_row(
+            version.name,
+            f"{version.episodes:,}",
+            f"{version.transitions:,}",
+            f"{version.size / 1e6:,.1f}",
+        )
+    rich.console.Console().print(table)
+
+
+@app.command()
+def show(version: Version, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """Shows what a published version holds and what it was made from."""
+    import rich
+
+    from rl_datasets.publishing import catalog
+
+    rich.print_json(data=catalog.show(_version_folder(version, data_dir)))
+
+
+@app.command()
+def serve(
+    version: Version,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    port: Annotated[int, typer.Option(help="Reverb listens on it, on every interface.")] = 8000,
+    seed: Annotated[int, typer.Option(help="Of the order in which transitions are packed.")] = 0,
+) -> None:
+    """Fills a Reverb server from a published version and serves it until Ctrl-C.
+
+    Reverb has no authentication: whoever reaches the port can read, write and stop it.
+    """
+    from rl_datasets.serving import reverb
+
+    reverb.serve(_version_folder(version, data_dir), port=port, seed=seed)
+
+
+@app.command()
+def reproduce(
+    table: Annotated[str, typer.Argument(help="The table's name, such as brac_bc.")],
+    rows: Annotated[
+        list[str] | None, typer.Option("--row", help="A row of it; repeat for more.")
+    ] = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option("--seed", help="A seed of it; repeat for more.")
+    ] = None,
+    budget: Annotated[float, typer.Option(help="Fraction of the full training budget.")] = 1.0,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    runs_dir: Annotated[pathlib.Path, typer.Option(help="Where runs lie.")] = pathlib.Path(".runs"),
+    processes: Annotated[int, typer.Option(help="Runs side by side, a core each.")] = 1,
+    seeds_at_once: Annotated[int, typer.Option(help="Seeds in one vmap, for accelerators.")] = 1,
+    feed: Annotated[str, typer.Option(help="arrays or reverb.")] = "arrays",
+    dry_run: Annotated[bool, typer.Option(help="Say what would run, and stop.")] = False,
+) -> None:
+    """Reproduces a reported table: trains, evaluates, reports it beside what was measured.
+
+    Interrupt it at any time: the same command goes on from the last evaluation.
+    """
+    from benchmarks import runner
+
+    runner.reproduce(
+        table,
+        rows=rows,
+        seeds=seeds,
+        budget=budget,
+        data_dir=data_dir,
+        runs_dir=runs_dir,
+        processes=processes,
+        seeds_at_once=seeds_at_once,
+        feed=feed,
+        dry_run=dry_run,
+    )
+
+
+def _builder_class(name: str) -> Any:
+    import importlib
+    import pkgutil
+
+    import builders
+
+    known = [module.name for module in pkgutil.iter_modules(builders.__path__) if module.ispkg]
+    if name not in known:
+        raise DatasetError(f"there is no builder {name!r}: choose one of {', '.join(known)}")
+    return importlib.import_module(f"builders.{name}.{name}_dataset_builder").Builder
+
+
+def _version_folder(version: str, data_dir: pathlib.Path) -> pathlib.Path:
+    """The folder of `builder/config:version`, or of a path given as it is."""
+    name, colon, number = version.partition(":")
+    return data_dir / name / number if colon else pathlib.Path(version)
+
+
 def main() -> None:
     """Runs the command line; prints what a user can mend as one sentence, not a traceback."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="google")
     try:
         app()
     except DatasetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        _fail(str(error), 1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}; mend that and run the command again", 1)
+    except SystemExit as exit_:
+        if exit_.code == INTERRUPTED:
+            _fail("interrupted; run the same command again to go on", INTERRUPTED)
+        raise
+
+
+def _fail(sentence: str, status: int) -> None:
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,70 @@
+"""`python -m benchmarks.speed`: every speed beside its anchor, measured in one run."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pathlib
+import platform
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import results
+
+ROOMS = ("collection", "publishing", "serving", "learners")
+RESULTS = pathlib.Path(__file__).parents[1] / "results" / "speed"
+
+
+def processor() -> str:
+    """The processor's name and the number of cores this process may use."""
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.machine()
+    return f"{name}, {len(os.sched_getaffinity(0))} cores"
+
+
+def show(room: str, rows: list[dict]) -> None:
+    """Prints one room's rows as a table."""
+    table = Table("measured", "value", "unit", "anchor", "ratio", title=room, title_justify="left")
+    for row in rows:
+        ratio = row.get("ratio")
+        table.add_row(
+            row["name"],
+            f"{row['value']:,.6g}",
+            row["unit"],
+            str(row.get("anchor") or ""),
+            "" if ratio is None else f"{ratio:.2f}",
+        )
+    Console(width=160).print(table)
+
+
+def main(
+    rooms: Annotated[
+        list[str] | None, typer.Argument(help=f"Any of {', '.join(ROOMS)}; all by default.")
+    ] = None,
+    quick: Annotated[bool, typer.Option(help="Smaller inputs: shows that it runs.")] = False,
+    save: Annotated[bool, typer.Option(help="Write the rows to benchmarks/results/speed.")] = False,
+) -> None:
+    """Measures this project's speed beside its anchors; leave the machine alone meanwhile."""
+    for room in rooms or ROOMS:
+        rows = importlib.import_module(f"benchmarks.speed.{room}").measure(quick=quick)
+        show(room, rows)
+        if save:
+            RESULTS.mkdir(parents=True, exist_ok=True)
+            measured = {
+                "command": f"python -m benchmarks.speed {room}",
+                "machine": processor(),
+                "code_version": results.code_version(),
+                "rows": rows,
+            }
+            results.write_atomically(
+                RESULTS / f"{room}.json", json.dumps(measured, indent=1) + "\n"
+            )
+
+
+if __name__ == "__main__":
+    typer.run(main)
