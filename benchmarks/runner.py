@@ -177,8 +177,8 @@ def _feed(
     elif places.feed == "reverb":
         from rl_datasets.serving.reverb import ReverbFeed, ReverbServer
 
-        with ReverbServer(version_dir, seed=cell.seed) as server:
-            yield ReverbFeed(server.address, batch_size, steps=steps_a_call)
+        with ReverbServer(_transitions(version_dir), seed=cell.seed) as server:
+            yield ReverbFeed(server.address, batch_size, steps_a_call, cell.seed)
     else:
         raise DatasetError(f"unknown feed {places.feed!r}, choose arrays or reverb")
 

@@ -1,0 +1,99 @@
+"""Writes `brac_bc.toml` and `brac_bc_curves.csv` from the `results.csv` files of BRAC's authors.
+
+The files are those of google-research's `behavior_regularized_offline_rl`, at the commit that
+`brac_bc.toml` names: `python -m benchmarks.reported.brac_bc <folder that holds HalfCheetah-v2>`
+"""
+
+from __future__ import annotations
+
+import csv
+import pathlib
+import sys
+
+from rl_datasets.errors import DatasetError
+
+FOLDER = pathlib.Path(__file__).parent
+ENVIRONMENTS = ("HalfCheetah-v2", "Hopper-v2")
+DATASETS = ("pure", "eps1", "eps3", "gaussian1", "gaussian3")
+SEEDS = range(5)
+EVALUATIONS = 100
+
+HEAD = '''\
+# Made by benchmarks/reported/brac_bc.py from the authors' own files; edit that instead.
+
+title = "BRAC behaviour cloning"
+paper = """
+Wu, Tucker and Nachum 2019, Behavior Regularized Offline Reinforcement Learning, arXiv:1911.11361"""
+source = """
+results.csv of the authors' own runs, github.com/google-research/google-research commit 9a46e688,
+behavior_regularized_offline_rl, <environment>/<dataset>/n1000000/bc/0/<seed>"""
+license = "Apache-2.0"
+metric = "undiscounted return of the policy's mode, mean of 20 episodes"
+exact = true # the authors' files, which keep four significant digits; not read off a figure
+curves = "brac_bc_curves.csv"
+defects = [
+  "the seed option of the authors' code names the output folder and seeds nothing",
+  "runs that were restored did not restore their optimisers",
+  "the paper's own tables are not part of these files, and may average over another window",
+  "the authors' data mark neither episodes nor time limits, nor which policy acted",
+]
+
+[protocol]
+environments = "HalfCheetah-v2 and Hopper-v2 of gym, on MuJoCo 2"
+policy = "mode"
+episodes = 20
+evaluate_every = 5_000
+steps = 500_000
+batch_size = 256
+transitions = 1_000_000
+seeds = 5
+
+# A value for each seed: the last evaluation, and the mean of the last ten.
+'''
+
+
+def read_curve(path: pathlib.Path) -> tuple[list[int], list[float]]:
+    """The steps and mean returns of one run.
+
+    Raises:
+      DatasetError: the file is missing, or does not hold 100 rows of a step and a return.
+    """
+    try:
+        with path.open() as file:
+            rows = [(int(float(step)), float(value)) for step, value in csv.reader(file)]
+    except FileNotFoundError as error:
+        raise DatasetError(f"no {path}, name the folder that holds HalfCheetah-v2") from error
+    except ValueError as error:
+        raise DatasetError(f"{path} has a row that is not step,return: {error}") from error
+    if len(rows) != EVALUATIONS:
+        raise DatasetError(f"{path} has {len(rows)} rows instead of 100, restore it")
+    return [step for step, _ in rows], [value for _, value in rows]
+
+
+def write(source: pathlib.Path, folder: pathlib.Path) -> None:
+    """Writes both files into `folder`."""
+    curves: dict[str, list[float]] = {}
+    blocks = []
+    for environment in ENVIRONMENTS:
+        for dataset in DATASETS:
+            row = f"{environment}/{dataset}"
+            for seed in SEEDS:
+                path = source / row / "n1000000/bc/0" / str(seed) / "results.csv"
+                steps, curves[f"{row}/{seed}"] = read_curve(path)
+            runs = [curves[f"{row}/{seed}"] for seed in SEEDS]
+            last_10 = [round(sum(run[-10:]) / 10, 3) for run in runs]
+            final = [run[-1] for run in runs]
+            blocks.append(f'\n[[rows]]\nname = "{row}"\nlast_10 = {last_10}\nfinal = {final}\n')
+    (folder / "brac_bc.toml").write_text(HEAD + "".join(blocks))
+    with (folder / "brac_bc_curves.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["step", *curves])
+        columns = zip(*curves.values(), strict=True)
+        writer.writerows(
+            [step, *(f"{value:g}" for value in values)]
+            for step, values in zip(steps, columns, strict=True)
+        )
+
+
+if __name__ == "__main__":
+    write(pathlib.Path(sys.argv[1]), FOLDER)
