@@ -24,9 +24,12 @@ import multiprocessing.connection
 import os
 import pathlib
 import signal
+import sys
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import dm_env
 import dm_env.specs
 import numpy as np
 import rich.progress
@@ -140,7 +143,7 @@ def collect(
         folder, environment, configuration, transitions, policy_path, seed, name
     )
     with _sole_collector(folder):
-        _check_same_collection(planned, units)
+        done = _check_same_collection(planned, units)
         jobs = [
             Job(
                 unit=unit,
@@ -152,12 +155,14 @@ def collect(
             )
             for unit in units
         ]
-        whole = {job.unit.index: _whole_unit(job, planned.episode_spec()) for job in jobs}
-        open_jobs = [job for job in jobs if whole[job.unit.index] is None]
-        with _progress(show_progress, jobs, open_jobs) as advance:
-            records = _run_jobs(open_jobs, min(processes, len(open_jobs)), advance)
-        unit_records = tuple(whole[unit.index] or records[unit.index] for unit in units)
-        collection = dataclasses.replace(planned, units=unit_records)
+        spec = planned.episode_spec()
+        whole = {job.unit.file: _whole_unit(job, spec, done) for job in jobs}
+        open_jobs = [job for job in jobs if whole[job.unit.file] is None]
+        with _progress(show_progress and bool(open_jobs), jobs, open_jobs) as advance:
+            records = whole | _run_jobs(open_jobs, processes, advance)
+        collection = dataclasses.replace(
+            planned, units=tuple(record for record in records.values() if record)
+        )
         collected.write_collection(collection)
         (folder / PLAN_FILE).unlink(missing_ok=True)
     return collection
@@ -178,61 +183,46 @@ def _lock_step_episodes(job: Job, report: Callable[[int], None]) -> list[episode
     """The episodes of one unit, by the rule at the top of this file."""
     budget = job.unit.transitions
     copies = max(1, min(LOCK_STEP_COPIES, budget // HORIZON))
-    policy_seed, *environment_seeds = np.random.SeedSequence(
-        job.seed, spawn_key=(job.unit.index,)
-    ).spawn(1 + copies)
-    rng = np.random.default_rng(policy_seed)
+    seeds = np.random.SeedSequence(job.seed, spawn_key=(job.unit.index,)).spawn(1 + copies)
+    rng = np.random.default_rng(seeds[0])
     live = [
         environments.make_environment(job.environment, seed, job.observation_size)
-        for seed in environment_seeds
+        for seed in seeds[1:]
     ]
-    # Row t of the history holds what each copy saw, did and earned at lock step t. The action of a
-    # copy that has just ended an episode is not taken: that step resets it.
+    # Row t holds, for every copy, what it saw at lock step t, the action it took then, and the
+    # reward of the action before. A copy whose episode has ended resets instead of acting.
     observations: list[np.ndarray] = []
     actions: list[np.ndarray] = []
     rewards: list[np.ndarray] = []
-    action = np.empty(0)
-    spans: list[_Span] = []  # Episodes in the order in which they started.
-    open_spans: list[_Span | None] = [None] * copies
-    oldest, before_oldest, reported = 0, 0, 0
-    observation = np.empty((copies, job.observation_size), np.float32)
-    row = -1
-    while True:
-        row += 1
+    begun = _Begun(copies)
+    action: Any = [None] * copies
+    reported = 0
+    while begun.filled < budget:
+        row = len(observations)
+        observation = np.empty((copies, job.observation_size), np.float32)
         reward = np.zeros(copies, np.float32)
         for copy, env in enumerate(live):
-            span = open_spans[copy]
-            if span is None:
-                observation[copy] = env.reset().observation
-                open_spans[copy] = span = _Span(copy, row, env.episode_seed)
-                spans.append(span)
-                continue
             timestep = env.step(action[copy])
             observation[copy] = timestep.observation
-            reward[copy] = timestep.reward
-            span.length += 1
-            if timestep.last():
-                span.is_open = False
-                span.is_terminal = timestep.discount == 0
-                open_spans[copy] = None
+            if timestep.first():
+                begun.start(_Span(copy, row, env.episode_seed))
+            else:
+                reward[copy] = timestep.reward
+                begun.go_on(copy, timestep)
+        action = job.policy(rng, observation)
+        observations.append(observation)
+        actions.append(action)
         rewards.append(reward)
-        observations.append(observation.copy())
-        while oldest < len(spans) and not spans[oldest].is_open:
-            before_oldest += spans[oldest].length
-            oldest += 1
-        held = before_oldest + (spans[oldest].length if oldest < len(spans) else 0)
         if row % REPORT_EVERY == 0:
-            gathered = min(budget, sum(span.length for span in spans))
+            gathered = min(budget, row * copies)
             report(gathered - reported)
             reported = gathered
-        if held >= budget:
-            break
-        action = job.policy(rng, observation)
-        actions.append(action)
     report(budget - reported)
     for env in live:
         env.close()
-    return _cut_out(job, spans, np.stack(observations), np.stack(actions), np.stack(rewards[1:]))
+    return _cut_out(
+        job, begun.spans, np.stack(observations), np.stack(actions), np.stack(rewards[1:])
+    )
 
 
 @dataclasses.dataclass
@@ -242,9 +232,44 @@ class _Span:
     copy: int
     start: int
     environment_seed: int
-    length: int = 0  # transitions so far
+    transitions: int = 0
     is_open: bool = True
     is_terminal: bool = False
+
+
+class _Begun:
+    """The episodes begun so far, in the order in which they started.
+
+    Attributes:
+      spans: where they lie.
+      filled: how many transitions of a unit they fill: those of the whole episodes up to the
+        oldest one that is still open, and its own.
+    """
+
+    def __init__(self, copies: int):
+        self.spans: list[_Span] = []
+        self.filled = 0
+        self._of_copy: list[_Span | None] = [None] * copies
+        self._oldest = 0
+        self._before_oldest = 0
+
+    def start(self, span: _Span) -> None:
+        self.spans.append(span)
+        self._of_copy[span.copy] = span
+
+    def go_on(self, copy: int, timestep: dm_env.TimeStep) -> None:
+        span = self._of_copy[copy]
+        assert span is not None
+        span.transitions += 1
+        if timestep.last():
+            span.is_open = False
+            span.is_terminal = timestep.discount == 0
+        while self._oldest < len(self.spans) and not self.spans[self._oldest].is_open:
+            self._before_oldest += self.spans[self._oldest].transitions
+            self._oldest += 1
+        is_one_open = self._oldest < len(self.spans)
+        open_transitions = self.spans[self._oldest].transitions if is_one_open else 0
+        self.filled = self._before_oldest + open_transitions
 
 
 def _cut_out(
@@ -258,10 +283,10 @@ def _cut_out(
     episodes: list[episode.Episode] = []
     left = job.unit.transitions
     for number, span in enumerate(spans):
-        length = min(span.length, left)
+        length = min(span.transitions, left)
         if length == 0:
             break
-        is_cut = length < span.length or span.is_open
+        is_cut = length < span.transitions or span.is_open
         taken = slice(span.start, span.start + length)
         episodes.append(
             episode.Episode.from_transitions(
@@ -406,15 +431,21 @@ def _sole_collector(folder: pathlib.Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _check_same_collection(planned: collected.Collection, units: list[Unit]) -> None:
-    """Writes the plan into a fresh folder; in another, checks that it is this very collection."""
-    content = {**dataclasses.asdict(planned), "units": [dataclasses.asdict(u) for u in units]}
+def _check_same_collection(
+    planned: collected.Collection, units: list[Unit]
+) -> collected.Collection | None:
+    """Checks that the folder holds nothing, or this very collection; notes the plan in it.
+
+    Returns:
+      The collection as it was completed before, if it was; its units may be damaged since.
+    """
+    folder = planned.folder
+    content = {**dataclasses.asdict(planned), "units": [dataclasses.asdict(unit) for unit in units]}
     del content["folder"]
     text = json.dumps(content, indent=2, sort_keys=True) + "\n"
-    folder = planned.folder
-    plan_path, done_path = folder / PLAN_FILE, folder / collected.COLLECTION_FILE
-    if done_path.is_file():
-        done = collected.read_collection(folder)
+    plan_path, done = folder / PLAN_FILE, None
+    if (folder / collected.COLLECTION_FILE).is_file():
+        done = collected.read_collection(folder, check_units=False)
         same = dataclasses.replace(done, units=()) == planned
         same = same and [each.transitions for each in done.units] == [u.transitions for u in units]
     elif plan_path.is_file():
@@ -426,10 +457,14 @@ def _check_same_collection(planned: collected.Collection, units: list[Unit]) -> 
             f"{folder} holds another collection (environment, mixture, policy, transitions, seed "
             "or versions differ): give another folder"
         )
-    collected.write_atomically(plan_path, lambda file: file.write(text.encode()))
+    if done is None:
+        collected.write_atomically(plan_path, lambda file: file.write(text.encode("utf-8")))
+    return done
 
 
-def _whole_unit(job: Job, spec: episode.EpisodeSpec) -> collected.UnitRecord | None:
+def _whole_unit(
+    job: Job, spec: episode.EpisodeSpec, done: collected.Collection | None
+) -> collected.UnitRecord | None:
     """The record of a unit that an earlier run finished; None if it must be collected."""
     if not job.path.is_file():
         return None
@@ -438,12 +473,12 @@ def _whole_unit(job: Job, spec: episode.EpisodeSpec) -> collected.UnitRecord | N
         for each in episodes:
             episode.check_episode(each, spec)
     except (errors.DatasetError, episode.EpisodeError):
-        return None  # Damaged since; collecting it again gives the same bytes.
+        return None  # Damaged since it was written: collecting it again gives the same bytes.
     transitions = sum(each.num_transitions for each in episodes)
-    if transitions != job.unit.transitions:
-        return None
     sha256 = collected.file_sha256(job.path)
-    return collected.UnitRecord(job.unit.file, sha256, len(episodes), transitions)
+    record = collected.UnitRecord(job.unit.file, sha256, len(episodes), transitions)
+    expected = done is None or record in done.units
+    return record if expected and transitions == job.unit.transitions else None
 
 
 @contextlib.contextmanager
@@ -473,38 +508,36 @@ def _progress(show: bool, jobs: list[Job], open_jobs: list[Job]) -> Iterator[Cal
 
 def _run_jobs(
     jobs: list[Job], processes: int, advance: Callable[[int], None]
-) -> dict[int, collected.UnitRecord]:
-    """Collects units, in this process if it is the only one; gives their records by unit index."""
-    if processes <= 1:
+) -> dict[str, collected.UnitRecord]:
+    """Collects units; gives their records by file. One process is this one."""
+    if min(processes, len(jobs)) <= 1:
         with threadpoolctl.threadpool_limits(1):
-            return {job.unit.index: collect_unit(job, advance) for job in jobs}
+            return {job.unit.file: collect_unit(job, advance) for job in jobs}
     # Not fork: this process may have threads of TensorFlow, which a forked child would lack.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "gymnasium.envs.mujoco"])
     waiting = list(reversed(jobs))
-    records: dict[int, collected.UnitRecord] = {}
+    records: dict[str, collected.UnitRecord] = {}
     workers: dict[Any, Any] = {}
     try:
-        for _ in range(processes):
-            ours, theirs = context.Pipe()
-            worker = context.Process(target=_work, args=(theirs,), daemon=True)
-            worker.start()
+        for _ in range(min(processes, len(jobs))):
+            connection, theirs = context.Pipe()
+            workers[connection] = context.Process(target=_work, args=(theirs,), daemon=True)
+            workers[connection].start()
             theirs.close()
-            ours.send(waiting.pop())
-            workers[ours] = worker
+            connection.send(waiting.pop())
         while len(records) < len(jobs):
             ready: list[Any] = multiprocessing.connection.wait(list(workers))
             for connection in ready:
                 message = _receive(connection)
                 if isinstance(message, int):
                     advance(message)
-                    continue
-                if isinstance(message, Exception):
+                elif isinstance(message, Exception):
                     raise message
-                index, record = message
-                records[index] = record
-                if waiting:
-                    connection.send(waiting.pop())
+                else:
+                    records[message.file] = message
+                    if waiting:
+                        connection.send(waiting.pop())
     finally:
         for connection, worker in workers.items():
             connection.close()
@@ -518,21 +551,23 @@ def _receive(connection: Any) -> Any:
         return connection.recv()
     except (EOFError, ConnectionError) as error:
         raise errors.DatasetError(
-            "a collecting process died (was it out of memory?): run the same command again to go on"
+            "a collecting process died, perhaps for want of memory: run the same command again to "
+            "go on"
         ) from error
 
 
 def _work(connection: Any) -> None:
     """A worker process: collects the units that it is sent until the other end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent handles Ctrl-C, and ends us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent handles Ctrl-C, and ends us so:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by an exception, which cleans up.
     with threadpoolctl.threadpool_limits(1), contextlib.suppress(EOFError, ConnectionError):
         while True:
             job = connection.recv()
             try:
-                record = collect_unit(job, connection.send)
-            except (ConnectionError, EOFError):
+                message: Any = collect_unit(job, connection.send)
+            except ConnectionError:
                 raise
             except Exception as error:
-                connection.send(error)
-            else:
-                connection.send((job.unit.index, record))
+                error.add_note(traceback.format_exc())
+                message = error
+            connection.send(message)

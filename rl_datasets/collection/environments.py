@@ -100,14 +100,22 @@ def make_environment(
     Raises:
       DatasetError: gymnasium has no such environment, or its spaces are not of one array each.
     """
+    return GymnasiumEnvironment(make_gymnasium(name), seed, observation_size)
+
+
+def make_gymnasium(name: str) -> gymnasium.Env:
+    """`gymnasium.make`, without its warnings about v4 and without its checks of every step.
+
+    Raises:
+      DatasetError: gymnasium has no such environment.
+    """
     try:
         with _quiet_about_versions():
-            environment = gymnasium.make(name, disable_env_checker=True)
+            return gymnasium.make(name, disable_env_checker=True)
     except (gymnasium.error.Error, ModuleNotFoundError) as error:
         raise errors.DatasetError(
             f"environment {name!r} cannot be made ({error}): give a name that gymnasium knows"
         ) from error
-    return GymnasiumEnvironment(environment, seed, observation_size)
 
 
 @contextlib.contextmanager

@@ -64,7 +64,8 @@ class TanhGaussian:
         for kernel, bias in self.layers[:-1]:
             hidden = np.maximum(hidden @ kernel + bias, 0)
         kernel, bias = self.layers[-1]
-        mean, raw = np.split(hidden @ kernel + bias, 2, axis=-1)
+        output = hidden @ kernel + bias
+        mean, raw = output[:, : len(self.minimum)], output[:, len(self.minimum) :]
         if not self.mode:
             log_std = LOG_STD_MIN + 0.5 * (LOG_STD_MAX - LOG_STD_MIN) * (np.tanh(raw) + 1)
             mean = mean + np.exp(log_std) * rng.standard_normal(mean.shape, np.float32)
