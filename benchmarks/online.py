@@ -13,9 +13,9 @@ import functools
 import importlib.metadata
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import dm_env
 import jax
 import numpy as np
 import rich.console
@@ -89,32 +89,34 @@ class ReplayBuffer:
     """A ring of transitions, sampled uniformly with replacement."""
 
     def __init__(self, capacity: int, observation_size: int, action_size: int):
-        self._fields = Transition(
-            observation=np.empty((capacity, observation_size), np.float32),
-            action=np.empty((capacity, action_size), np.float32),
-            reward=np.empty(capacity, np.float32),
-            discount=np.empty(capacity, np.float32),
-            next_observation=np.empty((capacity, observation_size), np.float32),
-            extras={},
-        )
+        sizes = {
+            "observation": (observation_size,),
+            "action": (action_size,),
+            "reward": (),
+            "discount": (),
+            "next_observation": (observation_size,),
+        }
+        self._fields = {
+            name: np.empty((capacity, *size), np.float32) for name, size in sizes.items()
+        }
         self._capacity = capacity
         self._added = 0
 
     def __len__(self) -> int:
         return min(self._added, self._capacity)
 
-    def add(self, o_tm1, a_tm1, r_t, discount_t, o_t) -> None:
-        """Overwrites the oldest transition with this one."""
+    def add(self, transition: Mapping[str, Any]) -> None:
+        """Overwrites the oldest transition with this one, given by `Transition`'s field names."""
         index = self._added % self._capacity
-        for field, value in zip(self._fields, (o_tm1, a_tm1, r_t, discount_t, o_t), strict=False):
-            field[index] = value
+        for name, field in self._fields.items():
+            field[index] = transition[name]
         self._added += 1
 
     def sample(self, rng: np.random.Generator, batch_size: int) -> Transition:
         """A batch [1, B, ...], one for each update of a scan of one."""
         indices = rng.integers(len(self), size=batch_size)
-        fields = [field[indices][None] for field in self._fields[:-1]]
-        return Transition(*fields, {})
+        batch = {name: field[indices][None] for name, field in self._fields.items()}
+        return Transition(**batch, extras={})
 
 
 def has_reached(evaluations: Sequence[Evaluation], target: float, patience: int) -> bool:
@@ -168,7 +170,15 @@ def train_until_partial(
             key_t = jax.random.fold_in(action_key, step)
             action = np.asarray(learner.sample(state, key_t, observation[None]))[0]
         timestep = environment.step(action)
-        _remember(replay, observation, action, timestep)
+        replay.add(
+            {
+                "observation": observation,
+                "action": action,
+                "reward": timestep.reward,
+                "discount": timestep.discount,
+                "next_observation": timestep.observation,
+            }
+        )
         if timestep.last():
             timestep = environment.reset()
         if step > recipe.exploration_steps:
@@ -241,9 +251,3 @@ def _layers(params: types.Params) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def _act(learner: types.Learner, state: types.TrainingState, observation: np.ndarray) -> np.ndarray:
     return np.asarray(learner.act(state, jax.numpy.asarray(observation)))
-
-
-def _remember(
-    replay: ReplayBuffer, o_tm1: np.ndarray, a_tm1: np.ndarray, timestep: dm_env.TimeStep
-) -> None:
-    replay.add(o_tm1, a_tm1, timestep.reward, timestep.discount, timestep.observation)

@@ -33,7 +33,15 @@ def test_two_evaluations_in_a_row_must_reach_the_target(means, reached):
 def test_the_replay_buffer_overwrites_the_oldest():
     replay = ReplayBuffer(capacity=3, observation_size=1, action_size=1)
     for i in range(5):
-        replay.add([i], [10 * i], i, 1, [i + 1])
+        replay.add(
+            {
+                "observation": [i],
+                "action": [10 * i],
+                "reward": i,
+                "discount": 1,
+                "next_observation": [i + 1],
+            }
+        )
     batch = replay.sample(np.random.default_rng(0), 200)
     assert len(replay) == 3
     assert batch.observation.shape == (1, 200, 1)
