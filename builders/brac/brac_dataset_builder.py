@@ -150,7 +150,7 @@ class _SavedData:
 
     def lineage(self) -> dict[str, Any]:
         return {
-            "source": "a data file that BRAC saved (google-research, behavior_regularized_offline_rl)",
+            "source": "a data file saved by google-research's behavior_regularized_offline_rl",
             "repaired": [
                 "the file does not say where episodes end: they end where s2 of a row is not s1 of "
                 "the next, or the discount is 0",

@@ -17,7 +17,9 @@ from rl_datasets.publishing.publish import publish
 from rl_datasets.publishing.units import SourceUnit
 
 
-class PublishedDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class PublishedDatasetBuilder(  # type: ignore[call-arg]
+    tfds.core.GeneratorBasedBuilder, skip_registration=True
+):
     """A builder gives `episode_spec`, `source_units` and `lineage`; the rest is done here.
 
     Reading needs the published folder alone. Publishing needs a source: `publish(builder)`, or

@@ -130,6 +130,7 @@ def _verify_episodes(
         transitions += episode.num_transitions
     if (episodes, transitions) != (counts["episodes"], counts["transitions"]):
         raise DatasetError(
-            f"split {split!r} of {folder} holds {episodes} episodes with {transitions} transitions, "
-            f"not {counts['episodes']} with {counts['transitions']}; publish this version anew"
+            f"split {split!r} of {folder} holds {episodes} episodes with {transitions} "
+            f"transitions, not {counts['episodes']} with {counts['transitions']}; "
+            "publish this version anew"
         )

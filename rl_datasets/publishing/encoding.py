@@ -78,7 +78,7 @@ def encode_episode(episode: Episode, spec: EpisodeSpec) -> bytes:
 
 
 def decode_episode(record: bytes, spec: EpisodeSpec) -> Episode:
-    """The inverse of `encode_episode`; its arrays are read-only where they share the record's bytes.
+    """The inverse of `encode_episode`; arrays that share the record's bytes are read-only.
 
     Raises:
       DatasetError: the record is not an episode of this spec.

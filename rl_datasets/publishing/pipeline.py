@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import sys
 from collections.abc import Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner import fn_runner, worker_handlers
+from apache_beam.transforms import environments
 
 from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
@@ -92,7 +95,15 @@ def _runner(
         return None, options
     # Beam's periodic flush of this buffer can throw elements away; 0 turns it off.
     worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
-    if num_workers > 1:
-        direct.direct_running_mode = "multi_processing"
-        direct.direct_num_workers = num_workers
-    return fn_runner.FnApiRunner(), options
+    if num_workers == 1:
+        return fn_runner.FnApiRunner(), options
+    # What --direct_running_mode=multi_processing would set up, less the chatter of its workers.
+    direct.direct_running_mode, direct.direct_num_workers = None, num_workers
+    workers = environments.SubprocessSDKEnvironment.from_command_string(
+        f"{sys.executable} -W ignore -m apache_beam.runners.worker.sdk_worker_main"
+    )
+    quiet = beam_provision_api_pb2.ProvisionInfo(retrieval_token="unused")
+    quiet.pipeline_options.update({"default_sdk_harness_log_level": "ERROR"})
+    return fn_runner.FnApiRunner(
+        workers, provision_info=fn_runner.ExtendedProvisionInfo(quiet)
+    ), options

@@ -108,6 +108,7 @@ def _publish(
     os.rename(version, target)
     files.sync(target.parent)
     shutil.rmtree(staging)
+    _beside(target, "lock").unlink(missing_ok=True)
     return Publication(target, content, is_new=True)
 
 
@@ -274,13 +275,14 @@ def _progress(tasks: Sequence[pipeline.Task], title: str) -> Iterator[None]:
     )
 
     def watch() -> None:
-        row = bar.add_task(title, total=sum(task.unit.num_transitions for task in tasks))
-        waiting, is_last_look = list(tasks), False
+        total = sum(task.unit.num_transitions for task in tasks)
+        row = bar.add_task(title, total=total)
+        waiting, is_last_look = tasks, False
         while not is_last_look:
             is_last_look = done.wait(_POLL_SECONDS)
-            finished = [task for task in waiting if task.receipt.exists()]
-            waiting = [task for task in waiting if task not in finished]
-            bar.advance(row, sum(task.unit.num_transitions for task in finished))
+            waiting = [task for task in waiting if not task.receipt.exists()]
+            left = sum(task.unit.num_transitions for task in waiting)
+            bar.update(row, completed=total - left)
 
     with bar:
         watcher = threading.Thread(target=watch)

@@ -89,7 +89,8 @@ def read_receipt(path: pathlib.Path) -> Receipt | None:
         fields = json.loads(path.read_text())
     except FileNotFoundError:
         return None
-    return Receipt(**{key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()})
+    fields["lengths"], fields["returns"] = tuple(fields["lengths"]), tuple(fields["returns"])
+    return Receipt(**fields)
 
 
 def _is_whole(unit: SourceUnit, shard: pathlib.Path, receipt: pathlib.Path) -> bool:
