@@ -8,15 +8,28 @@ from typing import NamedTuple
 import haiku as hk
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from learners.types import Params, Spec
 
 LOG_STD_MIN = -5.0  # BRAC, networks.py
 LOG_STD_MAX = 0.0
 
-# The default of Keras' Dense, with zero biases.
-GLOROT_UNIFORM = hk.initializers.VarianceScaling(1.0, "fan_avg", "uniform")
+Initializer = Callable[..., jax.Array]
+
+
+def keras_initializers(fan_in: int) -> tuple[Initializer, Initializer]:
+    """Of weights and biases, as Keras' Dense begins: Glorot's uniform, and zeros."""
+    del fan_in
+    return hk.initializers.VarianceScaling(1.0, "fan_avg", "uniform"), jnp.zeros
+
+
+def torch_initializers(fan_in: int) -> tuple[Initializer, Initializer]:
+    """Of weights and biases, as PyTorch's Linear begins: both uniform within fan_in^-1/2."""
+    uniform = hk.initializers.RandomUniform(-(fan_in**-0.5), fan_in**-0.5)
+    return uniform, uniform
+
+
+Initializers = Callable[[int], tuple[Initializer, Initializer]]  # fan-in -> of weights, of biases
 
 
 class Network(NamedTuple):
@@ -26,13 +39,36 @@ class Network(NamedTuple):
     apply: Callable[..., jax.Array]
 
 
-def mlp(sizes: Sequence[int], w_init: hk.initializers.Initializer = GLOROT_UNIFORM) -> Network:
-    """ReLU network with zero biases and a linear last layer, over the concatenated inputs."""
+def mlp(sizes: Sequence[int], initializers: Initializers = keras_initializers) -> Network:
+    """ReLU network with a linear last layer, over the concatenated inputs."""
 
     def forward(*inputs: jax.Array) -> jax.Array:
-        return hk.nets.MLP(sizes, w_init=w_init)(jnp.concatenate(inputs, axis=-1))
+        x = jnp.concatenate(inputs, axis=-1)
+        for index, size in enumerate(sizes[:-1]):
+            w_init, b_init = initializers(x.shape[-1])
+            x = jax.nn.relu(
+                hk.Linear(size, w_init=w_init, b_init=b_init, name=f"hidden_{index}")(x)
+            )
+        return Head(sizes[-1], *initializers(x.shape[-1]), name="head")(x)
 
     return Network(*hk.without_apply_rng(hk.transform(forward)))
+
+
+class Head(hk.Module):
+    """A linear layer to a few outputs, whose weights are [outputs, inputs].
+
+    `hk.Linear` keeps them the other way round; there XLA's CPU backend takes ten times as long for
+    the gradient of a narrow layer's weights.
+    """
+
+    def __init__(self, size: int, w_init: Initializer, b_init: Initializer, name: str):
+        super().__init__(name=name)
+        self.size, self.w_init, self.b_init = size, w_init, b_init
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        w = hk.get_parameter("w", [self.size, x.shape[-1]], x.dtype, init=self.w_init)
+        b = hk.get_parameter("b", [self.size], x.dtype, init=self.b_init)
+        return x @ w.T + b
 
 
 class TanhGaussian(NamedTuple):
@@ -40,15 +76,16 @@ class TanhGaussian(NamedTuple):
 
     mean: jax.Array
     log_std: jax.Array
-    centre: jax.Array | np.ndarray
-    magnitude: jax.Array | np.ndarray
+    centre: jax.Array
+    magnitude: jax.Array
 
     @classmethod
     def from_head(cls, head: jax.Array, spec: Spec) -> TanhGaussian:
         """Splits a network's output [..., 2 A]; log_std is squashed into [-5, 0] (BRAC)."""
         mean, raw = jnp.split(head, 2, axis=-1)
         log_std = LOG_STD_MIN + 0.5 * (LOG_STD_MAX - LOG_STD_MIN) * (jnp.tanh(raw) + 1.0)
-        return cls(mean, log_std, spec.action_centre, spec.action_magnitude)
+        centre, magnitude = jnp.asarray(spec.action_centre), jnp.asarray(spec.action_magnitude)
+        return cls(mean, log_std, centre, magnitude)
 
     def mode(self) -> jax.Array:
         """What BRAC evaluates: the image of u's mean, [..., A]."""
@@ -58,22 +95,27 @@ class TanhGaussian(NamedTuple):
         """Action [..., A] and its log density [...] from standard normal noise [..., A].
 
         Differentiable in the distribution. The density comes from u itself, so that a saturated
-        tanh costs no digits: log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2 u)).
+        tanh costs no digits: log(1 - tanh(u)^2) = 2 (log 2 - |u| - log(1 + exp(-2 |u|))).
         """
         u = self.mean + jnp.exp(self.log_std) * noise
-        log_slope = 2.0 * (jnp.log(2.0) - u - jax.nn.softplus(-2.0 * u)) + jnp.log(self.magnitude)
-        log_density = self._normal_log_density(noise) - log_slope
-        return self.centre + self.magnitude * jnp.tanh(u), jnp.sum(log_density, axis=-1)
+        magnitude_of_u = jnp.abs(u)
+        log_slope = 2.0 * (
+            jnp.log(2.0) - magnitude_of_u - jnp.log(1.0 + jnp.exp(-2.0 * magnitude_of_u))
+        )
+        return self.centre + self.magnitude * jnp.tanh(u), self._log_density(noise, log_slope)
 
     def log_prob(self, action: jax.Array) -> jax.Array:
         """Log density [...] of an action [..., A] strictly within the bounds."""
         squashed = (action - self.centre) / self.magnitude
-        standard = (jnp.arctanh(squashed) - self.mean) * jnp.exp(-self.log_std)
-        log_slope = jnp.log1p(-jnp.square(squashed)) + jnp.log(self.magnitude)
-        return jnp.sum(self._normal_log_density(standard) - log_slope, axis=-1)
+        log_above, log_below = jnp.log(1.0 - squashed), jnp.log(1.0 + squashed)
+        u = 0.5 * (log_below - log_above)  # arctanh
+        standard = (u - self.mean) * jnp.exp(-self.log_std)
+        return self._log_density(standard, log_slope=log_above + log_below)
 
-    def _normal_log_density(self, standard: jax.Array) -> jax.Array:
-        return -0.5 * (jnp.square(standard) + jnp.log(2.0 * jnp.pi)) - self.log_std
+    def _log_density(self, standard: jax.Array, log_slope: jax.Array) -> jax.Array:
+        """Of the action whose u is `standard` deviations from the mean; tanh'(u) = e^log_slope."""
+        normal = -0.5 * (jnp.square(standard) + jnp.log(2.0 * jnp.pi)) - self.log_std
+        return jnp.sum(normal - log_slope - jnp.log(self.magnitude), axis=-1)
 
 
 def twin(network: Network) -> Network:
