@@ -43,6 +43,9 @@ class Spec:
       action_size: number of entries of one action.
       action_minimum: lower bound of each entry, or one for all.
       action_maximum: upper bound of each entry, or one for all.
+      observation_mean: mean of each entry over the dataset, or one number for all.
+      observation_std: standard deviation of each entry over the dataset, likewise. Only learners
+        that normalise observations read these two.
 
     Raises:
       ValueError: if a size is not positive, a bound has a wrong shape, or the bounds are not
@@ -53,13 +56,17 @@ class Spec:
     action_size: int
     action_minimum: float | np.ndarray = -1.0
     action_maximum: float | np.ndarray = 1.0
+    observation_mean: float | np.ndarray = 0.0
+    observation_std: float | np.ndarray = 1.0
 
     def __post_init__(self) -> None:
         if self.observation_size < 1 or self.action_size < 1:
-            raise ValueError(f"observation_size and action_size must be positive, got {self}")
-        for name in ("action_minimum", "action_maximum"):
-            if np.shape(getattr(self, name)) not in ((), (self.action_size,)):
-                raise ValueError(f"{name} must be one number or {self.action_size} of them")
+            raise ValueError("observation_size and action_size must be positive")
+        sizes = {"action": self.action_size, "observation": self.observation_size}
+        for name in ("action_minimum", "action_maximum", "observation_mean", "observation_std"):
+            size = sizes[name.partition("_")[0]]
+            if np.shape(getattr(self, name)) not in ((), (size,)):
+                raise ValueError(f"{name} must be one number or {size} of them")
         if not np.all(np.isfinite(self.action_magnitude) & (self.action_magnitude > 0)):
             raise ValueError("action bounds must be finite, and minimum below maximum")
 

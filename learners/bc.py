@@ -1,0 +1,62 @@
+"""Behaviour cloning by regression: a deterministic policy fitted to the data's actions.
+
+The plain baseline of TD3+BC's paper (Fujimoto & Gu 2021, arXiv:2106.06860, section 7: its policy
+loss, eq. 3, without the Q term), as d3rlpy's BC also is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from learners import training
+from learners.networks import mlp, torch_initializers
+from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Defaults are TD3+BC's."""
+
+    hidden_sizes: tuple[int, ...] = (256, 256)  # Fujimoto & Gu 2021, table 3
+    learning_rate: float = 3e-4  # likewise
+
+
+def policy_loss(pi_tm1: jax.Array, a_tm1: jax.Array) -> jax.Array:
+    """Mean over entries of (pi_tm1 - a_tm1)^2 (Fujimoto & Gu 2021, eq. 3 without Q)."""
+    return jnp.mean(jnp.square(pi_tm1 - a_tm1), axis=-1)
+
+
+def make(config: Config, spec: Spec) -> Learner:
+    """The learner of `config` for a task of `spec`."""
+    network = mlp([*config.hidden_sizes, spec.action_size], torch_initializers)
+    optimizer = training.adam(config.learning_rate)
+
+    def policy(params: Params, observation: jax.Array) -> jax.Array:
+        head = network.apply(params, observation)
+        return jnp.tanh(head) * spec.action_magnitude + spec.action_centre
+
+    def batch_loss(params: Params, batch: Transition) -> jax.Array:
+        return jnp.mean(policy_loss(policy(params, batch.observation), batch.action))
+
+    @jax.jit
+    def init(key: jax.Array) -> TrainingState:
+        network_key, run_key = jax.random.split(key)
+        params = network.init(network_key, jnp.zeros((1, spec.observation_size)))
+        return TrainingState(params, (), optimizer.init(params), run_key, jnp.zeros((), jnp.int32))
+
+    def step(state: TrainingState, batch: Transition) -> tuple[TrainingState, Metrics]:
+        loss, gradients = jax.value_and_grad(batch_loss)(state.params, batch)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state)
+        params = optax.apply_updates(state.params, updates)
+        new_state = TrainingState(params, (), optimizer_state, state.key, state.steps + 1)
+        return new_state, {"policy_loss": loss}
+
+    @jax.jit
+    def act(state: TrainingState, observation: jax.Array) -> jax.Array:
+        return policy(state.params, observation)
+
+    return Learner(init, training.scan(step), act)
