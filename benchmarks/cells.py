@@ -29,13 +29,15 @@ class Cell:
         """Gradient steps at this budget."""
         return self.recipe.steps_at(self.budget)
 
-    def folder(self, runs_dir: pathlib.Path) -> pathlib.Path:
+    def table_folder(self, runs_dir: pathlib.Path) -> pathlib.Path:
         """Runs of a smaller budget lie apart, so that they are never taken for full ones."""
-        table = self.recipe.table
-        if self.budget != 1:
-            table = f"{table}-budget-{self.budget:g}"
-        seed = f"seed-{self.seed}"
-        return runs_dir / table / self.row.version_path / self.recipe.learner / seed
+        at_budget = "" if self.budget == 1 else f"-budget-{self.budget:g}"
+        return runs_dir / f"{self.recipe.table}{at_budget}"
+
+    def folder(self, runs_dir: pathlib.Path) -> pathlib.Path:
+        """Where this cell's run lies."""
+        folder = self.table_folder(runs_dir) / self.row.version_path / self.recipe.learner
+        return folder / f"seed-{self.seed}"
 
     def step_reached(self, runs_dir: pathlib.Path) -> int:
         """The step of its last evaluation, 0 before the first."""

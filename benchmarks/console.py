@@ -33,6 +33,11 @@ def show_plan(cells: Sequence[Cell], runs_dir: pathlib.Path) -> None:
     rich.print(f"{left:,} gradient steps left" + (f", {_duration(left * rate)}" if rate else ""))
 
 
+def show_page(path: pathlib.Path) -> None:
+    """Prints where a report is, on a line of its own that a terminal does not break."""
+    rich.print(f"report: [link={path.resolve().as_uri()}]{path}[/link]")
+
+
 def _seconds_a_step(cells: Sequence[Cell], runs_dir: pathlib.Path) -> float | None:
     results = [result for cell in cells for result in read_results(cell.folder(runs_dir) / RESULTS)]
     if not results:

@@ -6,7 +6,6 @@ the same runs: a cell's lock gives it to one of them.
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import functools
@@ -15,6 +14,8 @@ import math
 import multiprocessing
 import os
 import pathlib
+import queue
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -183,8 +184,9 @@ def _feed(
         raise DatasetError(f"unknown feed {places.feed!r}, choose arrays or reverb")
 
 
-def _worker(index: int, queue: Any, cells: Sequence[Cell], places: Places, seeds: int) -> None:
+def _worker(index: int, messages: Any, cells: Sequence[Cell], places: Places, seeds: int) -> None:
     """Works on one core through all cells; the cells' locks share them out."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent handles Ctrl-C, and ends us.
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[index % len(cores)]})
     parent = os.getppid()
@@ -192,30 +194,43 @@ def _worker(index: int, queue: Any, cells: Sequence[Cell], places: Places, seeds
     def progress(cell: Cell, step: int) -> None:
         if os.getppid() != parent:
             raise SystemExit("the process that started this one is gone")
-        queue.put((cell, step))
+        messages.put((cell, step))
 
-    run_cells(cells, places, progress, seeds)
+    try:
+        run_cells(cells, places, progress, seeds)
+    except Exception as error:
+        messages.put(error)
 
 
 def _run_in_processes(
     processes: int, cells: Sequence[Cell], places: Places, progress: Progress, seeds_at_once: int
 ) -> None:
     context = multiprocessing.get_context("spawn")
-    with (
-        context.Manager() as manager,
-        concurrent.futures.ProcessPoolExecutor(processes, context) as pool,
-    ):
-        queue = manager.Queue()
-        running = {
-            pool.submit(_worker, index, queue, cells, places, seeds_at_once)
-            for index in range(processes)
-        }
-        while running:
-            done, running = concurrent.futures.wait(running, timeout=0.5)
-            while not queue.empty():
-                progress(*queue.get())
-            for future in done:
-                future.result()
+    messages: Any = context.Queue()
+    workers = [
+        context.Process(
+            target=_worker, args=(index, messages, cells, places, seeds_at_once), daemon=True
+        )
+        for index in range(processes)
+    ]
+    try:
+        for worker in workers:
+            worker.start()
+        while any(worker.is_alive() for worker in workers) or not messages.empty():
+            with contextlib.suppress(queue.Empty):
+                message = messages.get(timeout=0.5)
+                if isinstance(message, Exception):
+                    raise message
+                progress(*message)
+            if any(worker.exitcode for worker in workers):
+                raise DatasetError(
+                    "a process that was training died (was it out of memory?): run the same "
+                    "command again to go on"
+                )
+    finally:
+        for worker in workers:
+            worker.terminate()
+            worker.join()
 
 
 def reproduce(
@@ -229,8 +244,8 @@ def reproduce(
     seeds_at_once: int = 1,
     feed: str = "arrays",
     dry_run: bool = False,
-) -> None:
-    """Measures a table: runs what is not done, goes on with what was cut.
+) -> pathlib.Path | None:
+    """Measures a table: runs what is not done, goes on with what was cut, writes the report.
 
     Args:
       table: the recipe's name, such as `brac_bc`.
@@ -244,18 +259,25 @@ def reproduce(
       feed: `arrays` or `reverb`.
       dry_run: say what would run, and run nothing.
 
+    Returns:
+      The path of the report's page; None after a dry run.
+
     Raises:
       DatasetError: something the user can mend, such as a row that does not exist.
     """
-    from benchmarks import console
+    from benchmarks import console, report
 
     places = Places(pathlib.Path(data_dir), pathlib.Path(runs_dir), feed)
-    cells = plan(load_recipe(table), rows, seeds, budget)
+    recipe = load_recipe(table)
+    cells = plan(recipe, rows, seeds, budget)
     console.show_plan(cells, places.runs_dir)
     if dry_run:
-        return
+        return None
     with console.progress(cells, places.runs_dir) as progress:
         if processes == 1:
             run_cells(cells, places, progress, seeds_at_once)
         else:
             _run_in_processes(processes, cells, places, progress, seeds_at_once)
+    page = report.export(plan(recipe, budget=budget), places.data_dir, places.runs_dir)
+    console.show_page(page)
+    return page

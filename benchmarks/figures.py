@@ -1,0 +1,88 @@
+"""Plots as SVG text, the same bytes for the same numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+STYLE: Any = {"svg.hashsalt": "rl-datasets", "svg.fonttype": "none", "path.simplify": False}
+COLUMNS = 5
+PANEL_INCHES = (3.2, 2.6)
+
+Curve = tuple[np.ndarray, np.ndarray]  # steps, returns
+
+
+@dataclasses.dataclass(frozen=True)
+class CurvePanel:
+    """Curves of one row: a name for each group, and the group's runs."""
+
+    title: str
+    groups: Mapping[str, Sequence[Curve]]
+    levels: Mapping[str, float] = dataclasses.field(default_factory=dict)  # horizontal lines
+
+
+def learning_curves(panels: Sequence[CurvePanel]) -> str:
+    """A panel a row: every run thin, and the mean of its group thick."""
+
+    def draw(axes: Any, panel: CurvePanel) -> None:
+        for index, (name, runs) in enumerate(panel.groups.items()):
+            for steps, returns in runs:
+                axes.plot(steps, returns, color=f"C{index}", linewidth=0.5, alpha=0.5)
+            whole = [run for run in runs if len(run[0]) == len(runs[0][0])]
+            if whole:
+                mean = np.mean([returns for _, returns in whole], axis=0)
+                axes.plot(whole[0][0], mean, color=f"C{index}", linewidth=1.8, label=name)
+        for index, (name, level) in enumerate(panel.levels.items(), start=len(panel.groups)):
+            axes.axhline(level, color=f"C{index}", linestyle="--", linewidth=1, label=name)
+        axes.set_xlabel("gradient steps")
+        axes.set_ylabel("return")
+
+    return _grid(panels, draw)
+
+
+@dataclasses.dataclass(frozen=True)
+class HistogramPanel:
+    """Episode returns of a dataset as counts [bins] between edges [bins + 1]."""
+
+    title: str
+    counts: Sequence[int]
+    edges: Sequence[float]
+
+
+def histograms(panels: Sequence[HistogramPanel]) -> str:
+    """A panel a dataset."""
+
+    def draw(axes: Any, panel: HistogramPanel) -> None:
+        axes.stairs(panel.counts, panel.edges, fill=True, color="C2")
+        axes.set_xlabel("episode return")
+        axes.set_ylabel("episodes")
+
+    return _grid(panels, draw)
+
+
+def _grid(panels: Sequence[Any], draw: Callable[[Any, Any], None]) -> str:
+    columns = min(COLUMNS, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    with mpl.rc_context(STYLE):
+        size = (PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows)
+        figure = Figure(figsize=size, layout="constrained")
+        all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, panel in zip(all_axes, panels, strict=False):
+            draw(axes, panel)
+            axes.set_title(panel.title, fontsize=9)
+            axes.tick_params(labelsize=7)
+        for axes in all_axes[len(panels) :]:
+            axes.set_axis_off()
+        handles, labels = all_axes[0].get_legend_handles_labels()
+        if labels:
+            figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
