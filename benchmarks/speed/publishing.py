@@ -50,7 +50,7 @@ def synthetic_episodes(first: int, count: int) -> Iterator[Episode]:
         )
 
 
-class Synthetic(PublishedDatasetBuilder, skip_registration=True):
+class Synthetic(PublishedDatasetBuilder, skip_registration=True):  # type: ignore[call-arg]
     """As many synthetic transitions as `source` says, in units of 50 episodes."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -76,7 +76,9 @@ class Synthetic(PublishedDatasetBuilder, skip_registration=True):
         return {"source": "synthetic", "repaired": []}
 
 
-class Plain(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class Plain(  # type: ignore[call-arg]
+    tfds.core.GeneratorBasedBuilder, skip_registration=True
+):
     """The anchor: the same episodes through a TFDS builder as its documentation writes one."""
 
     VERSION = tfds.core.Version("1.0.0")

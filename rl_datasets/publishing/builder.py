@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,8 +33,17 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
         Args:
           source: what to publish, such as the folder of a collection.
           config: a configuration's name, listed or the user's own.
-          **kwargs: TFDS's own: `data_dir`, `version`, `file_format`.
+          **kwargs: TFDS's own: `data_dir`, `version`.
+
+        Raises:
+          DatasetError: the source would be published to an object store, or there is nothing
+            published and no source.
         """
+        if source is not None and "://" in os.fspath(kwargs.get("data_dir") or ""):
+            raise DatasetError(
+                f"cannot publish to {kwargs['data_dir']}: only local folders are published to; "
+                f"name one, and copy what is published there, its {manifest.FILE_NAME} last"
+            )
         self.source = source
         if isinstance(config, str) and config not in self.builder_configs:
             config = tfds.core.BuilderConfig(name=config, description="A user's own dataset.")

@@ -22,6 +22,7 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import files
 from rl_datasets.publishing.units import SourceUnit, write_unit
 
+INTERRUPTED = "publishing was interrupted; publish again to go on from the units that are whole"
 _LOCAL_RUNNERS = (None, "FnApiRunner")
 
 
@@ -77,8 +78,15 @@ def do(task: Task) -> None:
     try:
         write_unit(task.unit, task.spec, task.shard, task.receipt)
     except DatasetError as error:
-        with files.replacing(task.stop) as partial:
-            partial.write_text(str(error))
+        stop(task, str(error))
+    except KeyboardInterrupt:
+        stop(task, INTERRUPTED)
+
+
+def stop(task: Task, reason: str) -> None:
+    """Keeps every worker from beginning another unit."""
+    with files.replacing(task.stop) as partial:
+        partial.write_text(reason)
 
 
 def _runner(
@@ -89,8 +97,15 @@ def _runner(
     if direct.direct_running_mode == "multi_threading":
         raise DatasetError(
             "Beam option --direct_running_mode=multi_threading loses elements without an error; "
-            "use --workers N, which starts N processes"
+            "ask for several workers instead, which are processes"
         )
+    if standard.runner == "DirectRunner":
+        raise DatasetError(
+            "Beam option --runner=DirectRunner picks an engine by what it can download; leave it "
+            "out, or name FnApiRunner"
+        )
+    if num_workers < 1:
+        raise DatasetError(f"{num_workers} workers cannot publish; ask for at least 1")
     if standard.runner not in _LOCAL_RUNNERS:
         return None, options
     # Beam's periodic flush of this buffer can throw elements away; 0 turns it off.

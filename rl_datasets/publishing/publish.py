@@ -69,7 +69,7 @@ def publish(
         process publishes this version, or the version exists with other content. What is
         published stays as it was.
     """
-    target = _local_path(builder.data_dir)
+    target = pathlib.Path(builder.data_dir).absolute()
     units = list(builder.source_units())
     _check_units(units)
     plan = _plan(builder, units)
@@ -96,11 +96,12 @@ def _publish(
     beam_flags: Sequence[str],
 ) -> Publication:
     staging = _stage(target, plan)
-    version = staging / "version"
     tasks = _tasks(builder, units, staging)
-    with _stopping(tasks[0].stop), _progress(tasks, builder.info.full_name):
+    with _progress(tasks, builder.info.full_name), _stopping(tasks[0]):
         pipeline.run(tasks, num_workers=num_workers, beam_flags=beam_flags)
-    receipts = _receipts(tasks)
+    receipts, version = _receipts(tasks), staging / "version"
+    for partial in version.glob(".*"):  # What a worker that was killed left half written.
+        partial.unlink()
     _write_tfds_metadata(builder, units, receipts, version)
     content = _manifest(plan, tasks, receipts, version)
     manifest.write(version, content)
@@ -123,15 +124,6 @@ def _reuse(target: pathlib.Path, plan: Mapping[str, Any]) -> Publication:
         )
     catalog.verify(target, deep=False)
     return Publication(target, published, is_new=False)
-
-
-def _local_path(data_dir: str) -> pathlib.Path:
-    if "://" in data_dir:
-        raise DatasetError(
-            f"cannot publish to {data_dir}: only local folders are written to; publish to one and "
-            f"copy it, {manifest.FILE_NAME} last"
-        )
-    return pathlib.Path(data_dir).absolute()
 
 
 def _check_units(units: Sequence[SourceUnit]) -> None:
@@ -246,19 +238,19 @@ def _by_split(units: Sequence[SourceUnit]) -> dict[str, list[int]]:
 
 
 @contextlib.contextmanager
-def _stopping(stop: pathlib.Path) -> Iterator[None]:
-    """Keeps workers from beginning another unit once the launcher has given up."""
+def _stopping(task: pipeline.Task) -> Iterator[None]:
+    """Stops the workers when the launcher gives up, and tells why they stopped."""
     try:
         yield
     except BaseException as error:
-        if not stop.exists():
-            stop.write_text(f"the publish was cut ({type(error).__name__})")
-        if isinstance(error, KeyboardInterrupt):
-            raise DatasetError(
-                f"publishing was interrupted with its work kept in {stop.parent}; "
-                "publish again to go on from there"
-            ) from error
-        raise
+        if not task.stop.exists():
+            interrupted = isinstance(error, KeyboardInterrupt)
+            pipeline.stop(task, pipeline.INTERRUPTED if interrupted else str(error))
+            if not interrupted:
+                raise
+        raise DatasetError(task.stop.read_text()) from error
+    if task.stop.exists():
+        raise DatasetError(task.stop.read_text())
 
 
 @contextlib.contextmanager
@@ -295,10 +287,7 @@ def _progress(tasks: Sequence[pipeline.Task], title: str) -> Iterator[None]:
 
 
 def _receipts(tasks: Sequence[pipeline.Task]) -> list[Receipt]:
-    """The receipt of every task. Raises `DatasetError` where a unit failed or was lost."""
-    stop = tasks[0].stop
-    if stop.exists():
-        raise DatasetError(stop.read_text())
+    """The receipt of every task. Raises `DatasetError` where the runner lost a unit."""
     receipts = []
     for task in tasks:
         receipt = read_receipt(task.receipt)
@@ -317,7 +306,7 @@ def _write_tfds_metadata(
     receipts: Sequence[Receipt],
     version: pathlib.Path,
 ) -> None:
-    """dataset_info.json and features.json, by TFDS's own classes."""
+    """Writes dataset_info.json and features.json, by TFDS's own classes."""
     builder.info.set_splits(
         tfds.core.splits.SplitDict(
             [

@@ -1,0 +1,344 @@
+"""Publishing: whole or not at all, never changed, and every failure leaves what was published."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import filelock
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from rl_datasets.errors import DatasetError
+from rl_datasets.publishing import catalog, manifest, pipeline, reader
+from rl_datasets.publishing.publish import publish
+from tests.rl_datasets.publishing import synthetic
+from tests.rl_datasets.publishing.synthetic import Synthetic, unit
+
+NUM_UNITS = 3
+
+
+@pytest.fixture
+def source(tmp_path) -> str:
+    """A source file; the synthetic units only pretend to read it."""
+    path = tmp_path / "source.bin"
+    path.write_bytes(b"raw logs")
+    return str(path)
+
+
+@pytest.fixture
+def units(source):
+    return [unit(index, source) for index in range(NUM_UNITS)]
+
+
+def contents(folder: pathlib.Path) -> dict[str, bytes]:
+    """Every file under a folder, by relative name."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def fails_with(message: str, units, data_dir, **kwargs) -> None:
+    with pytest.raises(DatasetError, match=message) as caught:
+        publish(Synthetic(units=units, data_dir=data_dir), **kwargs)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_version_holds_the_source_and_tells_where_it_came_from(tmp_path, units, source):
+    published = publish(Synthetic(units=units, data_dir=tmp_path / "data"))
+    assert published.is_new
+    assert published.path == tmp_path / "data" / "synthetic" / "1.0.0"
+    episodes = list(reader.read_episodes(published.path))
+    expected = [synthetic.episode(i) for i in range(4 * NUM_UNITS)]
+    assert len(episodes) == len(expected)
+    for ours, theirs in zip(episodes, expected, strict=True):
+        assert ours.metadata == theirs.metadata
+        for name, field in theirs.steps().items():
+            np.testing.assert_array_equal(ours.steps()[name], field, err_msg=name)
+
+    told = json.loads((published.path / manifest.FILE_NAME).read_text())
+    assert told == published.manifest
+    assert told["plan"]["sources"] == {"source.bin": hashlib.sha256(b"raw logs").hexdigest()}
+    assert told["plan"]["lineage"] == {"source": "synthetic", "repaired": []}
+    assert told["code"].startswith("rl-datasets ")
+    returns = [float(np.sum(each.reward, dtype=np.float64)) for each in expected]
+    train = told["splits"]["train"]
+    assert train["episodes"] == 12
+    assert train["transitions"] == sum(3 + i % 5 for i in range(12))
+    assert train["episode_return"]["mean"] == pytest.approx(np.mean(returns))
+    assert train["episode_return"]["standard_deviation"] == pytest.approx(np.std(returns))
+    assert train["episode_return"]["min"] == min(returns)
+    assert sum(train["episode_return"]["histogram"]["counts"]) == 12
+    for name, entry in told["files"].items():
+        content = (published.path / name).read_bytes()
+        assert entry == {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    assert {path.name for path in published.path.parent.iterdir()} == {"1.0.0"}
+
+
+def test_splits_and_their_shards_follow_the_order_of_the_units(tmp_path, source):
+    units = [unit(index, source, count=1) for index in range(12)]
+    units[5] = dataclasses.replace(units[5], split="test")
+    builder = Synthetic(units=units, data_dir=tmp_path)
+    published = publish(builder)
+    ids = [int(e.metadata["episode_id"]) for e in reader.read_episodes(published.path)]
+    assert ids == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
+    (alone,) = reader.read_episodes(published.path, "test")
+    assert alone.metadata["episode_id"] == 5
+    read_config = tfds.ReadConfig(interleave_cycle_length=1)
+    theirs = builder.as_dataset(split="train[3:11]", read_config=read_config)
+    assert [int(e["episode_id"]) for e in theirs] == [3, 4, 6, 7, 8, 9, 10, 11]
+    with pytest.raises(DatasetError, match=r"no split 'dev'.*\['test', 'train'\]"):
+        list(reader.read_episodes(published.path, "dev"))
+
+
+def test_the_same_source_gives_the_same_bytes_wherever_it_lies(tmp_path, units):
+    moved = tmp_path / "elsewhere" / "source.bin"
+    moved.parent.mkdir()
+    moved.write_bytes(b"raw logs")
+    moved_units = [dataclasses.replace(each, files=(str(moved),)) for each in units]
+    one = publish(Synthetic(units=units, data_dir=tmp_path / "one")).path
+    two = publish(Synthetic(units=moved_units, data_dir=tmp_path / "two")).path
+    assert contents(one) == contents(two)
+
+
+def test_publishing_again_verifies_and_reuses(tmp_path, units):
+    first = publish(Synthetic(units=units, data_dir=tmp_path))
+    before = contents(first.path)
+    again = publish(Synthetic(units=units, data_dir=tmp_path))
+    assert not again.is_new
+    assert again.manifest == first.manifest
+    assert contents(first.path) == before
+    shard = first.path / "synthetic-train.tfrecord-00001-of-00003"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    fails_with("tfrecord-00001-of-00003 is not what was published", units, tmp_path)
+
+
+@pytest.mark.parametrize("change", ["source", "units", "lineage"])
+def test_a_published_version_is_never_changed(tmp_path, units, source, change):
+    data_dir = tmp_path / "data"
+    published = publish(Synthetic(units=units, data_dir=data_dir))
+    before = contents(published.path)
+    lineage = None
+    if change == "source":
+        pathlib.Path(source).write_bytes(b"other logs")
+    elif change == "units":
+        units = units[:-1]
+    else:
+        lineage = {"source": "another", "repaired": []}
+    with pytest.raises(DatasetError, match=f"published already and its {change}s? would differ"):
+        publish(Synthetic(units=units, lineage=lineage, data_dir=data_dir))
+    assert contents(published.path) == before
+
+
+def test_a_folder_that_was_not_published_here_is_left_alone(tmp_path, units):
+    stranger = tmp_path / "synthetic" / "1.0.0"
+    stranger.mkdir(parents=True)
+    (stranger / "notes.txt").write_text("mine")
+    fails_with("was not published by rl-datasets", units, tmp_path)
+    assert contents(stranger) == {"notes.txt": b"mine"}
+
+
+def test_a_source_that_lies_about_its_counts_is_refused(tmp_path, units):
+    more = dataclasses.replace(units[1], num_transitions=units[1].num_transitions + 1)
+    fails_with(
+        f"'unit-1'.*4 episodes with {units[1].num_transitions} transitions, but its source says 4 "
+        f"with {units[1].num_transitions + 1}",
+        [units[0], more, units[2]],
+        tmp_path,
+    )
+    fewer = dataclasses.replace(units[1], num_episodes=3)
+    fails_with("'unit-1'.*its source says 3", [units[0], fewer, units[2]], tmp_path)
+    assert not (tmp_path / "synthetic" / "1.0.0").exists()
+
+
+def test_an_episode_that_breaks_a_rule_is_refused_by_name(tmp_path, units, source):
+    bad = unit(1, source, reader=synthetic.read_nan)
+    fails_with(
+        r"episode 0 of unit 'unit-1' of .*source\.bin .*every number must be finite",
+        [units[0], bad, units[2]],
+        tmp_path,
+    )
+    assert not (tmp_path / "synthetic" / "1.0.0").exists()
+
+
+def test_a_source_file_that_is_missing_is_named(tmp_path, units, source):
+    os.remove(source)
+    fails_with(r"source\.bin cannot be read", units, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda units: [], "no units"),
+        (lambda units: [units[0], units[0]], "two units of the source are named 'unit-0'"),
+        (lambda units: [dataclasses.replace(units[0], num_episodes=0)], "'unit-0' has no episodes"),
+    ],
+)
+def test_units_that_cannot_be_published_are_refused(tmp_path, units, broken, message):
+    fails_with(message, broken(units), tmp_path)
+
+
+def test_a_full_disk_leaves_what_was_published_and_what_is_whole(tmp_path, units, source):
+    other = publish(Synthetic(units=units, data_dir=tmp_path / "other"))
+    full = unit(1, source, reader=synthetic.read_full_disk)
+    fails_with(
+        "'unit-1' could not be written to .*00001-of-00003: No space left on device; mend that",
+        [units[0], full, units[2]],
+        tmp_path / "data",
+    )
+    staging = tmp_path / "data" / "synthetic" / "1.0.0.staging"
+    assert not list(staging.rglob(".*"))
+    assert publish(Synthetic(units=units, data_dir=tmp_path / "data")).is_new
+    assert contents(tmp_path / "data" / "synthetic" / "1.0.0") == contents(other.path)
+
+
+def test_a_disk_that_fills_when_the_metadata_are_written(tmp_path, units, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, os.strerror(28), "MANIFEST.json")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "write", full)
+        fails_with("No space left on device .MANIFEST.json.; mend", units, tmp_path)
+    assert not (tmp_path / "synthetic" / "1.0.0").exists()
+    assert publish(Synthetic(units=units, data_dir=tmp_path)).is_new
+
+
+def test_what_the_runner_raises_is_not_hidden(tmp_path, units, monkeypatch):
+    def broken(tasks, **kwargs):
+        raise RuntimeError("Channel closed prematurely.")
+
+    monkeypatch.setattr(pipeline, "run", broken)
+    with pytest.raises(RuntimeError, match="Channel closed"):
+        publish(Synthetic(units=units, data_dir=tmp_path))
+    assert not (tmp_path / "synthetic" / "1.0.0").exists()
+
+
+def test_a_unit_that_the_runner_lost_is_missed(tmp_path, units, monkeypatch):
+    everything = pipeline.run
+    monkeypatch.setattr(pipeline, "run", lambda tasks, **kwargs: everything(tasks[:-1], **kwargs))
+    fails_with("the runner lost unit 'unit-2'", units, tmp_path)
+    assert not (tmp_path / "synthetic" / "1.0.0").exists()
+
+
+def test_a_second_publisher_is_turned_away(tmp_path, units):
+    lock = tmp_path / "synthetic" / "1.0.0.lock"
+    lock.parent.mkdir()
+    with filelock.FileLock(lock):
+        fails_with("another process is publishing .*1.0.0; wait", units, tmp_path)
+    assert publish(Synthetic(units=units, data_dir=tmp_path)).is_new
+
+
+def test_an_object_store_is_refused(units):
+    fails_with("cannot publish to gs://bucket", units, "gs://bucket/data")
+
+
+def test_tfds_does_not_take_the_staging_folder_for_a_version(tmp_path, units):
+    publish(Synthetic(units=units, data_dir=tmp_path))
+    staging = tmp_path / "synthetic" / "9.0.0.staging"
+    staging.mkdir()
+    assert str(tfds.builder("synthetic", data_dir=tmp_path).version) == "1.0.0"
+    assert [version.name for version in catalog.list_published(tmp_path)] == ["synthetic:1.0.0"]
+
+
+SCRIPT = """
+import sys, pathlib
+from tests.rl_datasets.publishing import synthetic
+from rl_datasets.publishing.publish import publish
+reader, data_dir, source, once = sys.argv[1:]
+units = [synthetic.unit(index, source) for index in range(3)]
+if reader != "read":
+    units[1] = synthetic.unit(1, source, reader=getattr(synthetic, reader), once=once)
+publish(synthetic.Synthetic(units=units, data_dir=data_dir))
+"""
+
+
+def start(reader_name: str, data_dir, source, once) -> subprocess.Popen:
+    """A publisher in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, reader_name, str(data_dir), source, str(once)],
+        env={**os.environ, "PYTHONPATH": str(synthetic.ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path: pathlib.Path, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline, f"{path} never appeared"
+        time.sleep(0.05)
+
+
+def test_a_killed_publish_goes_on_from_the_units_that_are_whole(tmp_path, units, source):
+    killed = start("read_then_kill", tmp_path / "data", source, tmp_path / "once")
+    killed.communicate(timeout=180)
+    assert killed.returncode == -signal.SIGKILL
+    staging = tmp_path / "data" / "synthetic" / "1.0.0.staging" / "version"
+    whole = {path: path.stat().st_ino for path in staging.glob("synthetic-*")}
+    assert not (tmp_path / "data" / "synthetic" / "1.0.0").exists()
+
+    published = publish(Synthetic(units=units, data_dir=tmp_path / "data"))
+    fresh = publish(Synthetic(units=units, data_dir=tmp_path / "fresh"))
+    assert contents(published.path) == contents(fresh.path)
+    assert {p.name for p in published.path.parent.iterdir()} == {"1.0.0"}
+    for path, inode in whole.items():
+        assert (published.path / path.name).stat().st_ino == inode, "a whole unit was done again"
+
+
+def test_units_that_are_whole_are_not_done_again(tmp_path, units, source):
+    full = unit(2, source, reader=synthetic.read_full_disk)
+    with pytest.raises(DatasetError):
+        publish(Synthetic(units=[*units[:2], full], data_dir=tmp_path))
+    staging = tmp_path / "synthetic" / "1.0.0.staging" / "version"
+    whole = {path.name: path.stat().st_ino for path in staging.iterdir()}
+    assert whole, "Beam began with the unit that fails; this test then shows nothing"
+    damaged = min(whole)
+    (staging / damaged).write_bytes(b"damaged")
+    published = publish(Synthetic(units=units, data_dir=tmp_path))
+    catalog.verify(published.path)
+    for name, inode in whole.items():
+        assert ((published.path / name).stat().st_ino == inode) == (name != damaged)
+
+
+def test_a_publisher_at_work_turns_others_away_and_can_be_interrupted(tmp_path, units, source):
+    once = tmp_path / "once"
+    at_work = start("read_then_wait", tmp_path / "data", source, once)
+    wait_for(once, at_work)
+    fails_with("another process is publishing", units, tmp_path / "data")
+    at_work.send_signal(signal.SIGINT)
+    _, stderr = at_work.communicate(timeout=60)
+    assert at_work.returncode == 1
+    assert "DatasetError: publishing was interrupted; publish again" in stderr.splitlines()[-1]
+    assert not (tmp_path / "data" / "synthetic" / "1.0.0").exists()
+    published = publish(Synthetic(units=units, data_dir=tmp_path / "data"))
+    assert published.is_new
+    catalog.verify(published.path)
+
+
+def test_publishing_leaves_no_module_of_tensorflow_behind():
+    """A worker imports this much; it should not pay for more."""
+    script = (
+        "import sys, rl_datasets.publishing.pipeline, rl_datasets.publishing.reader;"
+        "print(sorted({'tensorflow', 'tensorflow_datasets'} & set(sys.modules)))"
+    )
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout
+    assert output.strip() == "[]"
+
+
+def test_a_staging_folder_of_another_plan_is_not_taken_up(tmp_path, units, source):
+    full = unit(2, source, reader=synthetic.read_full_disk)
+    with pytest.raises(DatasetError):
+        publish(Synthetic(units=[*units[:2], full], data_dir=tmp_path))
+    pathlib.Path(source).write_bytes(b"other logs")
+    other = [dataclasses.replace(each, name=f"other-{each.name}") for each in units]
+    published = publish(Synthetic(units=other, data_dir=tmp_path))
+    assert published.manifest["plan"]["units"][0]["name"] == "other-unit-0"
