@@ -322,12 +322,12 @@ def _plan_collection(
     env = environments.make_environment(environment)
     action, observation = env.action_spec(), env.observation_spec()
     env.close()
-    if not isinstance(action, dm_env.specs.BoundedArray) or len(observation.shape) != 1:
+    bounded = isinstance(action, dm_env.specs.BoundedArray) and action.dtype == np.float32
+    if not bounded or len(action.shape) != 1 or len(observation.shape) != 1:
         raise errors.DatasetError(
-            f"environment {environment!r} must have observations of one axis and bounded actions"
+            f"environment {environment!r} must have observations of one axis, and actions of "
+            "bounded real numbers and one axis: choose another"
         )
-    if action.dtype != np.float32 or len(action.shape) != 1:
-        raise errors.DatasetError(f"environment {environment!r} must have actions of real numbers")
     observation_size = observation.shape[0]
     if source is not None:
         observation_size = _observation_size(environment, observation_size, action, source)
@@ -567,6 +567,8 @@ def _work(connection: Any) -> None:
                 message: Any = collect_unit(job, connection.send)
             except ConnectionError:
                 raise
+            except errors.DatasetError as error:
+                message = error
             except Exception as error:
                 error.add_note(traceback.format_exc())
                 message = error

@@ -42,8 +42,8 @@ class GymnasiumEnvironment(dm_env.Environment):
         self._environment = environment
         self._seeds = np.random.default_rng(seed)
         self._needs_reset = True
-        self._observation_spec = _spec(environment.observation_space, "observation")
-        self._action_spec = _spec(environment.action_space, "action")
+        self._observation_spec = _spec(environment, environment.observation_space, "observation")
+        self._action_spec = _spec(environment, environment.action_space, "action")
         self._padding = 0
         if observation_size is not None:
             self._padding = observation_size - self._observation_spec.shape[0]
@@ -139,13 +139,13 @@ def _quiet_about_versions() -> Iterator[None]:
         mujoco.set_mju_user_warning(handler)
 
 
-def _spec(space: gymnasium.Space, name: str) -> specs.Array:
+def _spec(environment: gymnasium.Env, space: gymnasium.Space, name: str) -> specs.Array:
     if isinstance(space, gymnasium.spaces.Discrete) and space.start == 0:
         return specs.DiscreteArray(int(space.n), np.int32, name)
     if not isinstance(space, gymnasium.spaces.Box):
         raise errors.DatasetError(
-            f"the {name} space is {space}, and only Box and Discrete from 0 are known: wrap the "
-            "environment so that it has one"
+            f"the {name} space of {environment} is {space}, and only Box and Discrete from 0 are "
+            "known: wrap the environment so that it has one"
         )
     is_float = np.issubdtype(space.dtype, np.floating)
     dtype = np.dtype(np.float32) if is_float else space.dtype

@@ -53,11 +53,11 @@ def read_variables(prefix: str | pathlib.Path) -> dict[str, np.ndarray]:
             f"{index} is truncated or is not a checkpoint index ({error}): copy it again"
         ) from error
     try:
-        # TensorFlow checks lengths and checksums as it reads a tensor, not before.
-        return {
-            key.removesuffix(VALUE): reader.get_tensor(key) for key in keys if key.endswith(VALUE)
-        }
+        # TensorFlow checks the length and the sum of what it reads, as it reads it. So read all,
+        # the object graph too, which comes last in the file.
+        tensors = {key: reader.get_tensor(key) for key in keys}
     except (tf.errors.OpError, IndexError, ValueError) as error:
         raise errors.DatasetError(
             f"{shards[0]} is truncated or damaged ({error}): copy the checkpoint again"
         ) from error
+    return {key.removesuffix(VALUE): value for key, value in tensors.items() if key.endswith(VALUE)}

@@ -1,0 +1,115 @@
+"""The shipped data configurations beside BRAC's, and files of one's own."""
+
+import pytest
+
+from rl_datasets import errors
+from rl_datasets.collection import mixtures
+
+
+# BRAC's data configurations: noise and transitions of each policy in a million, in order.
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("pure", [("tanh_gaussian", 0, 0, 1_000_000)]),
+        (
+            "eps1",
+            [
+                ("uniform", 0, 0, 200_000),
+                ("tanh_gaussian", 0, 0, 400_000),
+                ("tanh_gaussian", 0, 0.1, 400_000),
+            ],
+        ),
+        (
+            "eps3",
+            [
+                ("uniform", 0, 0, 200_000),
+                ("tanh_gaussian", 0, 0, 400_000),
+                ("tanh_gaussian", 0, 0.3, 400_000),
+            ],
+        ),
+        (
+            "gaussian1",
+            [
+                ("uniform", 0, 0, 200_000),
+                ("tanh_gaussian", 0, 0, 400_000),
+                ("tanh_gaussian", 0.1, 0, 400_000),
+            ],
+        ),
+        (
+            "gaussian3",
+            [
+                ("uniform", 0, 0, 200_000),
+                ("tanh_gaussian", 0, 0, 400_000),
+                ("tanh_gaussian", 0.3, 0, 400_000),
+            ],
+        ),
+    ],
+)
+def test_shipped_mixtures_are_bracs(name, expected):
+    mixture = mixtures.load_mixture(name)
+    counts = mixture.counts(1_000_000)
+    assert [
+        (entry.kind, entry.sigma, entry.epsilon, count)
+        for entry, count in zip(mixture.entries, counts, strict=True)
+    ] == expected
+    assert not any(entry.mode for entry in mixture.entries)
+
+
+def test_shipped_names():
+    assert mixtures.shipped() == ["eps1", "eps3", "gaussian1", "gaussian3", "pure"]
+
+
+def test_the_last_policy_gets_the_remainder():
+    assert mixtures.load_mixture("eps1").counts(10_004) == [2000, 4001, 4003]
+
+
+def test_a_users_own_file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        '[[policies]]\nname = "a"\nkind = "tanh_gaussian"\nweight = 1\nmode = true\n'
+        '[[policies]]\nname = "b"\nkind = "uniform"\nweight = 3\nsigma = 0.1\nepsilon = 1\n'
+    )
+    assert mixtures.load_mixture(path) == mixtures.Mixture(
+        "mine",
+        (
+            mixtures.MixtureEntry("a", "tanh_gaussian", 1, mode=True),
+            mixtures.MixtureEntry("b", "uniform", 3, sigma=0.1, epsilon=1),
+        ),
+    )
+    assert mixtures.load_mixture(str(path)).counts(8) == [2, 6]
+
+
+@pytest.mark.parametrize("name", ["eps2", "missing.toml", ""])
+def test_unknown_mixture_lists_the_known(name):
+    with pytest.raises(errors.DatasetError, match="one of eps1, eps3, gaussian1, gaussian3, pure"):
+        mixtures.load_mixture(name)
+
+
+ENTRY = '[[policies]]\nname = "a"\nkind = "uniform"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is not a data configuration"),
+        ("policies = []", "at least one"),
+        ("policies = 3", "is not a data configuration"),
+        ("[[policies", "is not a data configuration"),
+        (ENTRY, "weight"),
+        (ENTRY + "weight = 0", "weight must be above 0"),
+        (ENTRY + "weight = -1", "weight must be above 0"),
+        (ENTRY + "weight = inf", "weight must be above 0"),
+        (ENTRY + "weight = nan", "weight must be above 0"),
+        (ENTRY + 'weight = "2"', "weight must be above 0"),
+        (ENTRY + "weight = 1\nepsilon = 1.5", "epsilon must be from 0 to 1"),
+        (ENTRY + "weight = 1\nsigma = -0.1", "sigma must be 0 or more"),
+        (ENTRY + "weight = 1\nmode = 1", "mode must be true or false"),
+        (ENTRY + "weight = 1\nepsilom = 0.1", "epsilom"),
+        ('[[policies]]\nname = "a"\nkind = "sac"\nweight = 1', "kind must be"),
+    ],
+)
+def test_bad_file_is_named(tmp_path, text, message):
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(errors.DatasetError, match=rf"bad\.toml.*{message}"):
+        mixtures.load_mixture(path)

@@ -1,0 +1,89 @@
+"""Checkpoints that TensorFlow wrote, whole and damaged."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rl_datasets import errors
+from rl_datasets.sources import tf_checkpoint
+
+DATA = ".data-00000-of-00001"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    prefix = tmp_path_factory.mktemp("checkpoint") / "agent"
+    values = {
+        "weights": np.arange(2000, dtype=np.float32).reshape(40, 50),
+        "count": np.int32(7),
+    }
+    module = tf.Module()
+    module.variables_ = {name: tf.Variable(value) for name, value in values.items()}
+    tf.train.Checkpoint(root=module).write(str(prefix))
+    files = {
+        suffix: prefix.with_name(prefix.name + suffix).read_bytes() for suffix in (".index", DATA)
+    }
+    return values, files
+
+
+@pytest.fixture
+def checkpoint(written, tmp_path):
+    """A fresh copy of the checkpoint: its prefix and the values in it."""
+    values, files = written
+    for suffix, content in files.items():
+        (tmp_path / f"agent{suffix}").write_bytes(content)
+    return tmp_path / "agent", values
+
+
+def test_round_trip(checkpoint):
+    prefix, values = checkpoint
+    variables = tf_checkpoint.read_variables(prefix)
+    assert variables.keys() == {f"variables_/{name}" for name in values}
+    for name, value in values.items():
+        np.testing.assert_array_equal(variables[f"variables_/{name}"], value)
+        assert variables[f"variables_/{name}"].dtype == value.dtype
+
+
+@pytest.mark.parametrize("suffix", [".index", DATA])
+def test_missing_file_is_named(checkpoint, suffix):
+    prefix, _ = checkpoint
+    file = prefix.with_name(prefix.name + suffix)
+    file.unlink()
+    with pytest.raises(errors.DatasetError, match=f"{file} does not exist"):
+        tf_checkpoint.read_variables(prefix)
+
+
+@pytest.mark.parametrize("suffix", [".index", DATA])
+@pytest.mark.parametrize("kept", [0, 0.1, 0.9, -1])
+def test_truncated_file_is_named(checkpoint, suffix, kept):
+    prefix, _ = checkpoint
+    file = prefix.with_name(prefix.name + suffix)
+    content = file.read_bytes()
+    file.write_bytes(content[: kept if kept < 0 else int(len(content) * kept)])
+    with pytest.raises(errors.DatasetError, match=f"{file} is truncated"):
+        tf_checkpoint.read_variables(prefix)
+
+
+def test_flipped_byte_is_found(checkpoint):
+    prefix, _ = checkpoint
+    file = prefix.with_name(prefix.name + DATA)
+    content = bytearray(file.read_bytes())
+    content[1000] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(errors.DatasetError, match=f"{file} is truncated or damaged"):
+        tf_checkpoint.read_variables(prefix)
+
+
+def test_garbage_index(checkpoint):
+    prefix, _ = checkpoint
+    prefix.with_name("agent.index").write_bytes(b"\x00" * 500)
+    with pytest.raises(errors.DatasetError, match=r"agent\.index is truncated or is not"):
+        tf_checkpoint.read_variables(prefix)
+
+
+def test_real_policy_truncated_by_one_byte(shared, tmp_path):
+    source = shared / "brac/Hopper-v2"
+    for file in source.glob("agent_partial_target*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes()[: -1 if DATA in file.name else None])
+    with pytest.raises(errors.DatasetError, match="truncated or damaged"):
+        tf_checkpoint.read_variables(tmp_path / "agent_partial_target")
