@@ -243,10 +243,11 @@ def train_and_save(
 
 
 def _layers(params: types.Params) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Kernel [in, out] and bias [out] of every layer of a Haiku MLP, in their order."""
-    return [
-        (np.asarray(params[name]["w"]), np.asarray(params[name]["b"])) for name in sorted(params)
-    ]
+    """Kernel [in, out] and bias [out] of every layer of `networks.mlp`, in their order."""
+    hidden = [params[name] for name in sorted(params) if name.startswith("hidden")]
+    head = params["head"]
+    layers = [(layer["w"], layer["b"]) for layer in hidden] + [(head["w"].T, head["b"])]
+    return [(np.array(kernel), np.array(bias)) for kernel, bias in layers]
 
 
 def _act(learner: types.Learner, state: types.TrainingState, observation: np.ndarray) -> np.ndarray:

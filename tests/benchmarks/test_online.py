@@ -6,7 +6,8 @@ import pytest
 
 from benchmarks import online
 from benchmarks.online import Evaluation, Recipe, ReplayBuffer, has_reached
-from learners import sac
+from learners import sac, types
+from rl_datasets.collection import policies
 from rl_datasets.errors import DatasetError
 
 
@@ -75,3 +76,29 @@ def test_training_stops_at_the_rule_and_repeats_bit_for_bit():
 def test_a_target_that_is_never_reached_is_said():
     with pytest.raises(DatasetError, match="Pendulum-v1 twice in a row within 60 steps"):
         online.train_until_partial(Recipe(target=1e6, **SMALL), TINY_SAC, seed=3)
+
+
+def test_a_saved_policy_acts_like_the_learner_that_it_came_from(tmp_path, monkeypatch):
+    states = []
+    train = online.train_until_partial
+
+    def train_and_keep(recipe, config, seed, report):
+        state, evaluations = train(Recipe(target=-1e6, **SMALL), config, seed, report)
+        states.append(state)
+        return state, evaluations
+
+    monkeypatch.setattr(online, "train_until_partial", train_and_keep)
+    path = tmp_path / "policy.npz"
+    online.train_and_save("Pendulum-v1", path, target=-1e6, seed=3, max_steps=60)
+    minimum, maximum = np.full(1, -2, np.float32), np.full(1, 2, np.float32)
+    layers = policies.load_policy(path).layers
+    policy = policies.TanhGaussian(layers, minimum, maximum, mode=True)
+    observation = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    learner = sac.make(
+        sac.Config(critic_sizes=online.BRAC_CRITIC_SIZES), types.Spec(3, 1, minimum, maximum)
+    )
+    np.testing.assert_allclose(
+        policy(np.random.default_rng(0), observation),
+        learner.act(states[0], observation),
+        atol=1e-5,
+    )

@@ -1,0 +1,42 @@
+"""The README's examples run as they stand in an empty folder: the commands, then the code."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+COMMANDS = [text for kind, text in BLOCKS if kind == "console" and "make " not in text]
+CODE = [text for kind, text in BLOCKS if kind == "python"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> pathlib.Path:
+    """Where the README's commands have been run."""
+    folder = tmp_path_factory.mktemp("readme")
+    run(["bash", "-euxc", "".join(COMMANDS)], folder)
+    return folder
+
+
+def run(command: list[str], folder: pathlib.Path) -> str:
+    path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    result = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_there_are_examples():
+    assert len(COMMANDS) >= 2
+    assert len(CODE) >= 3
+
+
+@pytest.mark.parametrize("code", CODE, ids=lambda code: code.splitlines()[0][:30])
+def test_code_runs_after_the_commands(code, folder):
+    assert run([sys.executable, "-c", code], folder).strip()
