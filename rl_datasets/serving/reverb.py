@@ -14,7 +14,6 @@ offers nothing else. Serve on a trusted network, or behind a firewall.
 
 from __future__ import annotations
 
-import collections
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -22,9 +21,11 @@ import json
 import math
 import os
 import pathlib
+import socket
+import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 import reverb
@@ -33,6 +34,8 @@ import tensorflow as tf
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.transitions import Transition, load_transitions, pack, progress, unpack
 
+T = TypeVar("T")
+
 TRANSITIONS = "transitions"
 SCHEMA = "schema"
 ROWS = "rows"
@@ -40,7 +43,7 @@ BLOCK = 64
 PULL_BYTES = 4 << 20  # what a feed draws and shuffles at a time where its batches are smaller
 PULLS_AHEAD = 2
 BLOCKS_IN_FLIGHT = 16
-BLOCKS_A_FLUSH = 64
+BLOCKS_A_FLUSH = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +108,7 @@ class ReverbServer:
         self._server: reverb.Server | None = _start(self.schema, port)
         self.address = f"localhost:{self._server.port}"
         try:
-            self._fill(rows, seed)
+            _fill(self.address, self.schema, rows, seed)
         except BaseException:
             self.stop()
             raise
@@ -144,26 +147,6 @@ class ReverbServer:
 
     def __exit__(self, *exception: object) -> None:
         self.stop()
-
-    def _fill(self, rows: np.ndarray, seed: int) -> None:
-        client = reverb.Client(self.address)
-        client.insert(np.frombuffer(self.schema.to_json(), np.uint8), {SCHEMA: 1.0})
-        order = np.random.default_rng(seed).permutation(len(rows))
-        with (
-            client.trajectory_writer(num_keep_alive_refs=1) as writer,
-            progress(f"filling {self.address}", len(rows)) as advance,
-        ):
-            for number, start in enumerate(range(0, len(rows), BLOCK), start=1):
-                chosen = order[start : start + BLOCK]
-                block = np.zeros(BLOCK, rows.dtype)
-                block[: len(chosen)] = rows[chosen]
-                writer.append({ROWS: block.view(np.uint8)})
-                # A Uniform sampler ignores the priority: it tells the feed how many rows are real.
-                writer.create_item(TRANSITIONS, len(chosen), {ROWS: writer.history[ROWS][-1]})
-                if number % BLOCKS_A_FLUSH == 0:
-                    writer.flush(BLOCKS_A_FLUSH)  # holds the writer's memory down
-                advance(len(chosen))
-            writer.flush()
 
 
 def serve(
@@ -226,9 +209,8 @@ class ReverbFeed(Iterator[Transition]):
         rows_a_pull = max(PULL_BYTES // row_bytes, math.prod(self._shape))
         blocks_a_pull = -(-rows_a_pull // self.schema.block)
         self._blocks = _block_dataset(address, self.schema, blocks_a_pull, timeout)
-        self._worker = concurrent.futures.ThreadPoolExecutor(1, "ReverbFeed")
-        self._pulls: collections.deque[concurrent.futures.Future] = collections.deque()
         self._ready: Iterator[Transition] = iter(())
+        self._pending = _in_background(self._pull)
 
     def __next__(self) -> Transition:
         transitions = next(self._ready, None)
@@ -238,15 +220,15 @@ class ReverbFeed(Iterator[Transition]):
         return transitions
 
     def _next_pull(self) -> list[Transition]:
-        while len(self._pulls) <= PULLS_AHEAD:
-            self._pulls.append(self._worker.submit(self._pull))
         try:
-            return self._pulls.popleft().result(self._timeout)
+            batches = self._pending.result(self._timeout)
         except (tf.errors.OpError, StopIteration, TimeoutError) as error:
             raise DatasetError(
-                f"the Reverb server at {self._address} stopped answering; start it again with "
-                "`rl-datasets serve`"
+                f"the Reverb server at {self._address} gave nothing for {self._timeout:g} s; start "
+                "it again with `rl-datasets serve`"
             ) from error
+        self._pending = _in_background(self._pull)
+        return batches
 
     def _pull(self) -> list[Transition]:
         counts, blocks = next(self._blocks)
@@ -258,6 +240,20 @@ class ReverbFeed(Iterator[Transition]):
         whole = len(rows) // size * size
         self._rest = rows[whole:].copy()
         return [unpack(batch) for batch in rows[:whole].reshape(-1, *self._shape)]
+
+
+def _in_background(function: Callable[[], T]) -> concurrent.futures.Future[T]:
+    """Calls in a daemon thread: Reverb's client waits for ever for a server that died."""
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def call() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:  # whoever asks for the result is told
+            future.set_exception(error)
+
+    threading.Thread(target=call, daemon=True).start()
+    return future
 
 
 def wait_until_full(address: str, timeout: float) -> Schema:
@@ -306,14 +302,43 @@ def _read_schema(client: reverb.Client) -> Schema:
     return Schema.from_json(sample.data[0].tobytes())
 
 
+def _fill(address: str, schema: Schema, rows: np.ndarray, seed: int) -> None:
+    client = reverb.Client(address)
+    client.insert(np.frombuffer(schema.to_json(), np.uint8), {SCHEMA: 1.0})
+    order = np.random.default_rng(seed).permutation(len(rows))
+    with (
+        client.trajectory_writer(num_keep_alive_refs=1) as writer,
+        progress(f"filling {address}", len(rows)) as advance,
+    ):
+        for number, start in enumerate(range(0, len(rows), schema.block), start=1):
+            chosen = order[start : start + schema.block]
+            block = np.zeros(schema.block, schema.row)
+            block[: len(chosen)] = rows[chosen]
+            writer.append({ROWS: block.view(np.uint8)})
+            # A Uniform sampler ignores the priority: it tells the feed how many rows are real.
+            writer.create_item(TRANSITIONS, len(chosen), {ROWS: writer.history[ROWS][-1]})
+            if number % BLOCKS_A_FLUSH == 0:
+                writer.flush(BLOCKS_A_FLUSH // 4)  # holds the writer's memory down
+            advance(len(chosen))
+        writer.flush()
+
+
 def _start(schema: Schema, port: int | None) -> reverb.Server:
     row_bytes = schema.block * schema.row.itemsize
     block = {ROWS: tf.TensorSpec((row_bytes,), tf.uint8)}
+    if port is not None:
+        _check_port(port)
+    return reverb.Server(
+        [_table(TRANSITIONS, schema.num_blocks, block), _table(SCHEMA, 1, None)], port
+    )
+
+
+def _check_port(port: int) -> None:
+    """Reverb would share a port with another server, and each would get half of the calls."""
     try:
-        return reverb.Server(
-            [_table(TRANSITIONS, schema.num_blocks, block), _table(SCHEMA, 1, None)], port
-        )
-    except RuntimeError as error:
+        with socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True):
+            pass
+    except (OSError, OverflowError) as error:
         raise DatasetError(
             f"cannot listen on port {port} ({error}); choose another with --port"
         ) from error
@@ -345,4 +370,4 @@ def _block_dataset(
         rate_limiter_timeout_ms=round(1000 * timeout),
     )
     rows = samples.map(lambda sample: (sample.info.priority, sample.data[ROWS]))
-    return rows.batch(blocks, drop_remainder=True).as_numpy_iterator()
+    return rows.batch(blocks, drop_remainder=True).prefetch(PULLS_AHEAD).as_numpy_iterator()

@@ -7,26 +7,20 @@ import numpy as np
 import pytest
 
 from rl_datasets.serving.arrays import ArrayFeed
-from rl_datasets.serving.transitions import Transition
+from tests.rl_datasets.serving.conftest import make_transitions
 
 SIZE = 1000
 everywhere = pytest.mark.parametrize("on_device", [False, True])
 
 
-def _transitions(size=SIZE):
-    number = np.arange(size)
-    return Transition(
-        observation=np.stack([number, -number], axis=1).astype(np.float32),
-        action=number[:, None].astype(np.float32) / 2,
-        reward=number.astype(np.float32),
-        discount=(number % 7 > 0).astype(np.float32),
-        next_observation=np.stack([number + 1, -number - 1], axis=1).astype(np.float32),
-        extras={"policy_id": number.astype(np.int32)},
-    )
-
-
 def _feed(seed=0, steps=None, on_device=False, batch_size=32, transitions=None):
-    return ArrayFeed(transitions or _transitions(), batch_size, seed, steps, on_device)
+    return ArrayFeed(
+        make_transitions(SIZE) if transitions is None else transitions,
+        batch_size,
+        seed,
+        steps,
+        on_device,
+    )
 
 
 def _rewards(feed, count):
@@ -39,7 +33,7 @@ def _assert_same(a, b):
 
 @everywhere
 def test_a_batch_is_rows_of_the_data(on_device):
-    data = _transitions()
+    data = make_transitions(SIZE)
     for batch in itertools.islice(_feed(on_device=on_device), 3):
         index = np.array(batch.extras["policy_id"])
         assert index.shape == (32,)
@@ -110,7 +104,7 @@ def test_batches_that_are_kept_do_not_change():
 @everywhere
 def test_images_keep_their_type_and_values(on_device):
     rng = np.random.default_rng(0)
-    data = _transitions(50)._replace(
+    data = make_transitions(50)._replace(
         observation=rng.integers(0, 256, (50, 84, 84, 4), np.uint8),
         next_observation=rng.integers(0, 256, (50, 84, 84, 4), np.uint8),
         action=rng.integers(0, 18, 50, np.int32),
@@ -122,7 +116,7 @@ def test_images_keep_their_type_and_values(on_device):
 
 
 @pytest.mark.parametrize(
-    "options", [{"batch_size": 0}, {"steps": 0}, {"transitions": _transitions(0)}]
+    "options", [{"batch_size": 0}, {"steps": 0}, {"transitions": make_transitions(0)}]
 )
 def test_an_empty_request_is_refused(options):
     with pytest.raises(ValueError, match="positive batch_size"):

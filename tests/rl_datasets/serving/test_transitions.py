@@ -1,5 +1,7 @@
 """N-step returns, discounting and frame stacking, by hand and against a plain loop."""
 
+import json
+import shutil
 import subprocess
 import sys
 
@@ -18,6 +20,7 @@ from rl_datasets.serving.transitions import (
     row_dtype,
     unpack,
 )
+from tests.rl_datasets.publishing import synthetic
 
 
 def _episode(rewards, *, is_terminal, discounts=None, observations=None):
@@ -169,8 +172,50 @@ def test_rows_refuse_an_episode_of_other_fields():
         pack_into(rows, from_episode(wider))
 
 
+def test_packing_views_of_rows_gives_the_rows_themselves():
+    rows = pack(from_episode(_episode([1, 2, 4], is_terminal=True)))
+    assert pack(unpack(rows)) is rows
+    reversed_views = unpack(rows[::-1])
+    assert pack(reversed_views) is not rows
+    np.testing.assert_array_equal(pack(reversed_views), rows[::-1])
+
+
+def test_a_published_version_is_loaded_whole_in_its_order(published):
+    loaded = load_transitions(published, n_step=3, gamma=0.9, frame_stack=2)
+    expected = [
+        from_episode(episode, n_step=3, gamma=0.9, frame_stack=2)
+        for episode in map(synthetic.episode, range(12))
+    ]
+    for name in ("observation", "action", "reward", "discount", "next_observation"):
+        np.testing.assert_array_equal(
+            getattr(loaded, name), np.concatenate([getattr(e, name) for e in expected]), name
+        )
+    for name in ("policy_id", "goal", "frame"):
+        extra = np.concatenate([e.extras[name] for e in expected])
+        np.testing.assert_array_equal(loaded.extras[name], extra)
+        assert loaded.extras[name].dtype == extra.dtype
+    assert loaded.observation.shape[1] == 2 * 3
+
+
+@pytest.mark.parametrize("difference", [-1, 1])
+def test_a_version_that_does_not_hold_what_its_manifest_says_is_refused(
+    published, tmp_path, difference
+):
+    copy = shutil.copytree(published, tmp_path / "copy")
+    manifest = json.loads((copy / "MANIFEST.json").read_text())
+    manifest["splits"]["train"]["transitions"] += difference
+    (copy / "MANIFEST.json").write_text(json.dumps(manifest))
+    with pytest.raises(DatasetError, match=r"transitions in split 'train' but its MANIFEST\.json"):
+        load_transitions(copy)
+
+
+def test_a_split_that_is_not_there_is_refused(published):
+    with pytest.raises(DatasetError, match=r"no split 'test'; it has \['train'\]"):
+        load_transitions(published, split="test")
+
+
 def test_a_folder_without_a_manifest_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match=r"MANIFEST\.json"):
+    with pytest.raises(DatasetError, match=r"no MANIFEST\.json"):
         load_transitions(tmp_path)
 
 

@@ -1,0 +1,223 @@
+"""The Reverb feed: the same transitions as from memory, whole or not at all, and never a hang."""
+
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import numpy as np
+import pytest
+import reverb
+
+from rl_datasets.errors import DatasetError
+from rl_datasets.publishing import files
+from rl_datasets.serving import reverb as serving
+from rl_datasets.serving.arrays import ArrayFeed
+from rl_datasets.serving.reverb import ReverbFeed, ReverbServer, Schema
+from rl_datasets.serving.transitions import load_rows, pack
+from tests.rl_datasets.serving.conftest import make_transitions
+
+SIZE = 1003  # 15 blocks of 64 and one of 43
+TIMEOUT = 20.0
+
+
+@pytest.fixture(scope="module")
+def server():
+    with ReverbServer(make_transitions(SIZE), fingerprint="abc") as running:
+        yield running
+
+
+def _feed(server, batch_size=32, steps=None):
+    return ReverbFeed(server.address, batch_size, steps, timeout=TIMEOUT)
+
+
+def _rows_of_the_table(server):
+    """The rows of every item of the table, each item once, told apart by its key."""
+    blocks = {}
+    client = reverb.Client(server.address)
+    for sample in client.sample(serving.TRANSITIONS, 10_000, emit_timesteps=False):
+        rows = sample.data[0].view(server.schema.row)
+        blocks[sample.info.key] = rows[: int(sample.info.priority)]
+        if len(blocks) == server.schema.num_blocks:
+            return np.concatenate(list(blocks.values()))
+    raise AssertionError(f"only {len(blocks)} of {server.schema.num_blocks} items were drawn")
+
+
+def _sorted(rows):
+    return sorted(row.tobytes() for row in rows)
+
+
+def test_the_table_holds_every_transition_once(server):
+    assert _sorted(_rows_of_the_table(server)) == _sorted(pack(make_transitions(SIZE)))
+
+
+def test_a_published_version_is_served_whole_with_its_fingerprint(published):
+    with ReverbServer.from_published(published, n_step=2, gamma=0.5) as server:
+        assert server.schema.fingerprint == files.sha256_of(published / "MANIFEST.json")
+        rows = load_rows(published, n_step=2, gamma=0.5)
+        assert _sorted(_rows_of_the_table(server)) == _sorted(rows)
+        batch = next(_feed(server, batch_size=7))
+        assert batch.extras["frame"].shape == (7, 4, 4, 1)
+        assert batch.extras["goal"].dtype == np.float64
+
+
+@pytest.mark.parametrize("steps", [None, 3])
+def test_batches_look_as_those_from_memory_and_are_rows_of_the_data(server, steps):
+    data = make_transitions(SIZE)
+    like = next(ArrayFeed(data, 32, seed=0, steps=steps, on_device=False))
+    for batch in itertools.islice(_feed(server, steps=steps), 20):
+        shapes = jax.tree.map(lambda field: (field.shape, field.dtype), batch)
+        assert shapes == jax.tree.map(lambda field: (field.shape, field.dtype), like)
+        index = np.array(batch.extras["policy_id"])
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            batch,
+            jax.tree.map(lambda field, index=index: field[index], data),
+        )
+
+
+def test_every_transition_is_equally_likely_those_of_the_short_block_too(server):
+    batches = itertools.islice(_feed(server, batch_size=100), 2000)
+    drawn = np.concatenate([batch.extras["policy_id"] for batch in batches])
+    counts = np.bincount(drawn, minlength=SIZE)
+    # Each of 16 blocks is drawn 200,000 / 1003 = 199 times, give or take sqrt(199 * 15 / 16) = 14.
+    assert 199 - 6 * 14 < counts.min() <= counts.max() < 199 + 6 * 14
+
+
+def test_the_rows_of_a_batch_come_from_many_blocks(server):
+    blocks = np.empty(SIZE, int)
+    order = np.random.default_rng(0).permutation(SIZE)  # the server's seed is 0
+    blocks[order] = np.arange(SIZE) // serving.BLOCK
+    batch = next(_feed(server, batch_size=256))
+    assert len(np.unique(blocks[batch.extras["policy_id"]])) == server.schema.num_blocks
+
+
+def test_training_does_not_start_on_a_partial_load():
+    rows = pack(make_transitions(SIZE))
+    schema = Schema(rows.dtype, SIZE, serving.BLOCK, "")
+    half = serving._start(schema, port=None)
+    address = f"localhost:{half.port}"
+    try:
+        serving._fill(address, schema, rows[: SIZE // 2], seed=0)
+        with pytest.raises(DatasetError, match="holds 8 of 16 blocks after 1 s"):
+            ReverbFeed(address, 32, timeout=1)
+        # Nor does one that does not ask how many there are: the server gives it nothing.
+        assert list(serving._block_dataset(address, schema, 1, timeout=1)) == []
+    finally:
+        half.stop()
+
+
+def test_a_fill_that_is_interrupted_stops_the_server(monkeypatch):
+    addresses = []
+
+    def interrupted(address, schema, rows, seed):
+        addresses.append(address)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(serving, "_fill", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ReverbServer(make_transitions(SIZE))
+    with pytest.raises(DatasetError, match="no Reverb server answers at " + addresses[0]):
+        ReverbFeed(addresses[0], 32, timeout=1)
+
+
+_LEARNER = """
+import sys
+import numpy as np
+from rl_datasets.serving.reverb import ReverbFeed
+feed = ReverbFeed(sys.argv[1], 32, steps=2, timeout=60)
+for _ in range(5):
+    batch = next(feed)
+    assert batch.observation.shape == (2, 32, 3) and np.all(np.isfinite(batch.observation))
+print(feed.schema.num_transitions, feed.schema.fingerprint)
+"""
+
+
+def test_serve_feeds_learners_in_other_processes_until_ctrl_c(published):
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+    def start(code, argument):
+        return subprocess.Popen(
+            [sys.executable, "-c", code, argument], stdout=subprocess.PIPE, text=True, env=quiet
+        )
+
+    serve = "import sys; from rl_datasets.serving.reverb import serve; serve(sys.argv[1])"
+    processes = [start(serve, str(published))]
+    try:
+        line = processes[0].stdout.readline()
+        num_transitions = len(load_rows(published))
+        assert line.startswith(f"serving {num_transitions} transitions at localhost:")
+        address = line.split()[4]
+        feed = ReverbFeed(address, 32, timeout=3)
+        processes += [start(_LEARNER, address) for _ in range(2)]
+        for learner in processes[1:]:
+            output, _ = learner.communicate(timeout=120)
+            fingerprint = files.sha256_of(published / "MANIFEST.json")
+            assert (learner.returncode, output) == (0, f"{num_transitions} {fingerprint}\n")
+        processes[0].send_signal(signal.SIGINT)
+        assert processes[0].wait(30) == 0
+        with pytest.raises(DatasetError, match=f"server at {address} gave nothing for 3 s"):
+            list(feed)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+
+def test_a_server_that_is_not_there_is_named():
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(DatasetError, match=f"no Reverb server answers at localhost:{port}"):
+        ReverbFeed(f"localhost:{port}", 32, timeout=1)
+
+
+def test_a_reverb_server_of_something_else_is_refused():
+    other = reverb.Server([reverb.Table.queue("replay", 1)])
+    try:
+        with pytest.raises(DatasetError, match=r"tables \['replay'\]"):
+            ReverbFeed(f"localhost:{other.port}", 32, timeout=5)
+    finally:
+        other.stop()
+
+
+def test_a_port_that_is_taken_is_named(server):
+    port = int(server.address.partition(":")[2])
+    with pytest.raises(DatasetError, match=f"cannot listen on port {port}"):
+        ReverbServer(make_transitions(3), port=port)
+
+
+def test_nothing_to_serve_is_refused():
+    with pytest.raises(DatasetError, match="no transitions to serve"):
+        ReverbServer(make_transitions(0))
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"batch_size": 1, "steps": 0}])
+def test_an_empty_request_is_refused(server, options):
+    with pytest.raises(ValueError, match="must be positive"):
+        ReverbFeed(server.address, **options)
+
+
+@hypothesis.given(
+    fields=st.dictionaries(
+        st.text(st.characters(codec="utf-8"), min_size=1, max_size=10),
+        st.tuples(
+            st.sampled_from(["f4", "f8", "u1", "i4", "i8", "?"]),
+            st.lists(st.integers(1, 5), max_size=3).map(tuple),
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    size=st.integers(1, 10**9),
+)
+@hypothesis.settings(max_examples=50, deadline=None)
+def test_the_schema_survives_its_json(fields, size):
+    row = np.dtype([(name, kind, shape) for name, (kind, shape) in fields.items()])
+    schema = Schema(row, size, 64, "0123")
+    assert Schema.from_json(schema.to_json()) == schema
+    assert (schema.num_blocks - 1) * 64 < size <= schema.num_blocks * 64
