@@ -22,6 +22,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from benchmarks.cells import Cell, Progress, plan
 from benchmarks.evaluation import evaluate
@@ -42,7 +43,8 @@ class Places:
     Attributes:
       data_dir: holds `builder/config/version/` folders.
       runs_dir: holds the runs' folders.
-      feed: `arrays`, whose runs repeat bit for bit, or `reverb`.
+      feed: `arrays`, whose runs repeat bit for bit; `reverb`, a server of its own for every run;
+        or the `host:port` of a Reverb server that serves the row's dataset.
     """
 
     data_dir: pathlib.Path
@@ -92,7 +94,7 @@ def _open(cell: Cell, places: Places) -> RunFolder:
         "learner": recipe.learner,
         "config": dataclasses.asdict(recipe.learner_config()),
         "batch_size": recipe.batch_size,
-        "feed": places.feed,
+        "feed": "arrays" if places.feed == "arrays" else "reverb",
         "seed": cell.seed,
         "budget": cell.budget,
         "steps": cell.steps,
@@ -107,7 +109,7 @@ def _run_group(folders: dict[Cell, RunFolder], places: Places, progress: Progres
     cells = list(folders)
     recipe, row = cells[0].recipe, cells[0].row
     module = importlib.import_module(f"learners.{recipe.learner}")
-    learner = module.make(recipe.learner_config(), _spec(row.environment))
+    learner = module.make(recipe.learner_config(), _spec(cells[0], places))
     update = (training.over_seeds(learner) if len(cells) > 1 else learner).update
     steps_a_call = math.gcd(recipe.evaluate_every, STEPS_A_CALL)
     step = folders[cells[0]].checkpoint_step
@@ -138,10 +140,25 @@ def _run_group(folders: dict[Cell, RunFolder], places: Places, progress: Progres
                 )
 
 
-def _spec(environment_name: str) -> types.Spec:
-    environment = make_environment(environment_name, 0)
-    observation, action = environment.observation_spec(), environment.action_spec()
-    return types.Spec(observation.shape[0], action.shape[0], action.minimum, action.maximum)
+def _spec(cell: Cell, places: Places) -> types.Spec:
+    """The task as a learner needs it: bounds from the environment, statistics from the data."""
+    environment = make_environment(cell.row.environment, 0)
+    action = environment.action_spec()
+    observations = _transitions(places.data_dir / cell.row.version_path).observation
+    if observations.shape[1:] != environment.observation_spec().shape:
+        raise DatasetError(
+            f"{cell.row.dataset} has observations of shape {observations.shape[1:]}, and "
+            f"{cell.row.environment} of {environment.observation_spec().shape}: name the "
+            "environment that the data are from"
+        )
+    return types.Spec(
+        observation_size=observations.shape[1],
+        action_size=action.shape[0],
+        action_minimum=action.minimum,
+        action_maximum=action.maximum,
+        observation_mean=observations.mean(axis=0, dtype=np.float64).astype(np.float32),
+        observation_std=observations.std(axis=0, dtype=np.float64).astype(np.float32),
+    )
 
 
 def _join(trees: Sequence[Any]) -> Any:
@@ -176,12 +193,30 @@ def _feed(
         feed.seek(step)
         yield feed
     elif places.feed == "reverb":
-        from rl_datasets.serving.reverb import ReverbFeed, ReverbServer
+        from rl_datasets.serving.reverb import ReverbServer
 
-        with ReverbServer(_transitions(version_dir), seed=cell.seed) as server:
-            yield ReverbFeed(server.address, batch_size, steps_a_call, cell.seed)
+        with ReverbServer.from_published(version_dir, seed=cell.seed) as server:
+            yield _reverb_feed(server.address, version_dir, batch_size, steps_a_call, cell.seed)
+    elif ":" in places.feed:
+        yield _reverb_feed(places.feed, version_dir, batch_size, steps_a_call, cell.seed)
     else:
-        raise DatasetError(f"unknown feed {places.feed!r}, choose arrays or reverb")
+        raise DatasetError(
+            f"unknown feed {places.feed!r}, choose arrays, reverb or the host:port of a server"
+        )
+
+
+def _reverb_feed(
+    address: str, version_dir: pathlib.Path, batch_size: int, steps_a_call: int, seed: int
+) -> Iterator[types.Transition]:
+    from rl_datasets.serving.reverb import ReverbFeed
+
+    feed = ReverbFeed(address, batch_size, steps=steps_a_call, seed=seed)
+    if feed.schema.fingerprint != fingerprint(version_dir):
+        raise DatasetError(
+            f"the Reverb server at {address} serves another dataset than {version_dir} (its "
+            "fingerprint differs): serve that one"
+        )
+    return (batch._replace(extras={}) for batch in feed)
 
 
 def _worker(index: int, messages: Any, cells: Sequence[Cell], places: Places, seeds: int) -> None:
@@ -256,7 +291,7 @@ def reproduce(
       runs_dir: where the runs are kept.
       processes: each on a core of its own; 1 runs in this process, on all cores.
       seeds_at_once: seeds of a row trained in one `vmap`.
-      feed: `arrays` or `reverb`.
+      feed: see `Places`.
       dry_run: say what would run, and run nothing.
 
     Returns:

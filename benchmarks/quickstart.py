@@ -1,0 +1,228 @@
+"""The whole path at once: from a policy to a score, on HalfCheetah, in minutes."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import rich
+import rich.table
+
+from benchmarks import console, figures
+from benchmarks.cells import Cell, plan
+from benchmarks.comparison import Score, curves
+from benchmarks.page import table, write_page
+from benchmarks.recipe import Recipe, Row
+from benchmarks.results import RESULTS, read_results
+from benchmarks.runner import Places, run_cells
+from benchmarks.tables import load_table
+
+ENVIRONMENT = "HalfCheetah-v4"
+MIXTURE = "eps1"
+REPORTED_ROW = "HalfCheetah-v2/eps1"
+SEED = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How much of everything; the defaults take minutes on two cores."""
+
+    transitions: int = 200_000
+    bc_steps: int = 50_000
+    td3_bc_steps: int = 30_000
+    evaluations: int = 10
+    episodes: int = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A line of the table that a quickstart prints."""
+
+    name: str
+    value: float
+    spread: float
+    what: str
+
+
+def run(
+    folder: pathlib.Path | str,
+    size: Size | None = None,
+    policy_path: pathlib.Path | str | None = None,
+    processes: int = 2,
+) -> pathlib.Path:
+    """Collects, publishes, loads, serves, trains, evaluates and reports.
+
+    A second run finds what the first one collected, published and trained.
+
+    Args:
+      folder: everything is written below it.
+      size: how much of everything.
+      policy_path: the behaviour policy; by default the one that is shipped.
+      processes: that share the collection.
+
+    Returns:
+      The path of the report's page.
+
+    Raises:
+      DatasetError: something the user can mend, such as a folder that cannot be written.
+    """
+    from rl_datasets.serving.reverb import ReverbServer
+
+    folder, size = pathlib.Path(folder), size or Size()
+    version_dir, dataset = _publish(folder, size, policy_path, processes)
+    _open_with_tfds(folder, dataset)
+    cells = _cells(dataset, size)
+    rich.print("[bold]training from a Reverb server")
+    with ReverbServer.from_published(version_dir, seed=SEED) as server:
+        places = Places(folder / "data", folder / "runs", feed=server.address)
+        with console.progress(cells, places.runs_dir) as progress:
+            run_cells(cells, places, progress)
+    return _report(folder, version_dir, dataset, cells, size)
+
+
+def _publish(
+    folder: pathlib.Path, size: Size, policy_path: pathlib.Path | str | None, processes: int
+) -> tuple[pathlib.Path, str]:
+    """The folder of the published version, and its name, `builder/config:version`."""
+    from builders.brac.brac_dataset_builder import Builder
+    from rl_datasets.collection.collector import collect
+    from rl_datasets.publishing.publish import publish
+
+    rich.print(f"[bold]collecting[/] {size.transitions:,} transitions of {ENVIRONMENT}")
+    source = folder / "collected"
+    collection = collect(
+        ENVIRONMENT,
+        MIXTURE,
+        size.transitions,
+        source,
+        policy_path=policy_path,
+        seed=SEED,
+        processes=processes,
+    )
+    rich.print(f"[bold]publishing[/] brac/{collection.dataset}")
+    builder = Builder(source=str(source), config=collection.dataset, data_dir=str(folder / "data"))
+    publication = publish(builder)
+    return publication.path, f"brac/{collection.dataset}:{publication.path.name}"
+
+
+def _open_with_tfds(folder: pathlib.Path, dataset: str) -> None:
+    """Shows that the published folder is a dataset for whoever has TFDS and not this project."""
+    import tensorflow_datasets as tfds
+
+    call = f'tfds.load("{dataset}", data_dir="{folder / "data"}", split="train")'
+    episodes = tfds.load(dataset, data_dir=str(folder / "data"), split="train")
+    rich.print(f"[bold]opening[/] {call}: {len(episodes):,} episodes")
+
+
+def _cells(dataset: str, size: Size) -> list[Cell]:
+    row = Row(REPORTED_ROW, dataset, ENVIRONMENT)
+    return [
+        cell
+        for learner, steps in (("brac_bc", size.bc_steps), ("td3_bc", size.td3_bc_steps))
+        for cell in plan(
+            Recipe(
+                title="Quickstart",
+                table="quickstart",
+                learner=learner,
+                seeds=(SEED,),
+                steps=steps,
+                batch_size=256,
+                evaluate_every=steps // size.evaluations,
+                episodes=size.episodes,
+                rows=(row,),
+            )
+        )
+    ]
+
+
+NAMES = {"brac_bc": "BC", "td3_bc": "TD3+BC"}
+
+
+def _report(
+    folder: pathlib.Path, version_dir: pathlib.Path, dataset: str, cells: list[Cell], size: Size
+) -> pathlib.Path:
+    from rl_datasets.publishing import manifest
+
+    returns = manifest.read(version_dir)["splits"]["train"]["episode_return"]
+    results = {
+        NAMES[cell.recipe.learner]: read_results(cell.folder(folder / "runs") / RESULTS)
+        for cell in cells
+    }
+    reported = load_table("brac_bc")
+    reported_score = Score(reported.rows[REPORTED_ROW].last_10)
+    outcomes = [
+        Outcome(
+            "behaviour policy",
+            returns["mean"],
+            returns["standard_deviation"],
+            f"episodes of {dataset}: 20 % random, the rest by the partially trained policy",
+        ),
+        *(_measured(name, lines) for name, lines in results.items()),
+        Outcome(
+            "BC, reported",
+            reported_score.mean,
+            reported_score.spread,
+            "BRAC's own runs, last ten evaluations of 5 seeds: HalfCheetah-v2, their 1,000,000 "
+            "transitions, 500,000 steps; of the same kind, not the same measurement",
+        ),
+    ]
+    page = write_page(
+        folder,
+        "report",
+        "Quickstart: from a policy to a score",
+        _text(outcomes, dataset, size, " ".join(reported.source.split())),
+        {
+            "curves": figures.learning_curves(
+                [
+                    figures.CurvePanel(
+                        f"{ENVIRONMENT}, {MIXTURE}",
+                        {name: list(curves(lines).values()) for name, lines in results.items()},
+                        {"behaviour policy": returns["mean"], "BC, reported": reported_score.mean},
+                    )
+                ]
+            ),
+            "returns": figures.histograms(
+                [figures.HistogramPanel(dataset, **returns["histogram"])]
+            ),
+        },
+    )
+    _show(outcomes)
+    console.show_page(page)
+    return page
+
+
+def _measured(name: str, results: list[dict]) -> Outcome:
+    last = results[-1]
+    return Outcome(
+        name,
+        float(np.mean(last["returns"])),
+        float(np.std(last["returns"])),
+        f"measured here: {len(last['returns'])} episodes after {last['step']:,} steps, one seed",
+    )
+
+
+def _text(outcomes: list[Outcome], dataset: str, size: Size, source: str) -> str:
+    rows = [[o.name, f"{o.value:.0f} ± {o.spread:.0f}", o.what] for o in outcomes]
+    return f"""\
+{size.transitions:,} transitions of {ENVIRONMENT}, collected with the mixture `{MIXTURE}` and
+published as `{dataset}`; BC and TD3+BC trained on them from a Reverb server.
+
+{table(["", "return", "of what"], rows)}
+The reported value is from {source.replace("<", "&lt;")}.
+
+## Learning curves
+
+{{curves}}
+
+## Returns of the data's episodes
+
+{{returns}}
+"""
+
+
+def _show(outcomes: list[Outcome]) -> None:
+    shown = rich.table.Table("", "return", "of what", title=f"{ENVIRONMENT}, {MIXTURE}")
+    for o in outcomes:
+        shown.add_row(o.name, f"{o.value:,.0f} ± {o.spread:,.0f}", o.what)
+    rich.print(shown)
