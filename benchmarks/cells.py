@@ -22,7 +22,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        return f"{self.row.reported} seed {self.seed}"
+        return f"{self.row.reported} {self.recipe.learner} seed {self.seed}"
 
     @property
     def steps(self) -> int:

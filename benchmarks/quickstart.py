@@ -67,17 +67,11 @@ def run(
     Raises:
       DatasetError: something the user can mend, such as a folder that cannot be written.
     """
-    from rl_datasets.serving.reverb import ReverbServer
-
     folder, size = pathlib.Path(folder), size or Size()
     version_dir, dataset = _publish(folder, size, policy_path, processes)
     _open_with_tfds(folder, dataset)
     cells = _cells(dataset, size)
-    rich.print("[bold]training from a Reverb server")
-    with ReverbServer.from_published(version_dir, seed=SEED) as server:
-        places = Places(folder / "data", folder / "runs", feed=server.address)
-        with console.progress(cells, places.runs_dir) as progress:
-            run_cells(cells, places, progress)
+    _train(folder, version_dir, cells)
     return _report(folder, version_dir, dataset, cells, size)
 
 
@@ -113,6 +107,21 @@ def _open_with_tfds(folder: pathlib.Path, dataset: str) -> None:
     call = f'tfds.load("{dataset}", data_dir="{folder / "data"}", split="train")'
     episodes = tfds.load(dataset, data_dir=str(folder / "data"), split="train")
     rich.print(f"[bold]opening[/] {call}: {len(episodes):,} episodes")
+
+
+def _train(folder: pathlib.Path, version_dir: pathlib.Path, cells: list[Cell]) -> None:
+    from rl_datasets.serving.reverb import ReverbServer
+
+    runs_dir = folder / "runs"
+    if all(cell.is_done(runs_dir) for cell in cells):
+        rich.print("[bold]training[/] was done before")
+        return
+    rich.print("[bold]training[/] BC and TD3+BC from one Reverb server")
+    with (
+        ReverbServer.from_published(version_dir, seed=SEED) as server,
+        console.progress(cells, runs_dir) as progress,
+    ):
+        run_cells(cells, Places(folder / "data", runs_dir, feed=server.address), progress)
 
 
 def _cells(dataset: str, size: Size) -> list[Cell]:

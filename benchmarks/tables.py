@@ -69,12 +69,17 @@ def table_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def load_table(name: str, folder: pathlib.Path = FOLDER) -> ReportedTable:
-    """Reads `<folder>/<name>.toml`, and the curves beside it where it names them.
+def load_table(name: str, folder: pathlib.Path | None = None) -> ReportedTable:
+    """Reads `reported/<name>.toml`, and the curves beside it where it names them.
+
+    Args:
+      name: of the table.
+      folder: where to look instead.
 
     Raises:
       DatasetError: there is no such table, or it is malformed.
     """
+    folder = folder or FOLDER
     path = folder / f"{name}.toml"
     if not path.is_file():
         raise DatasetError(f"unknown table {name!r}, choose one of: {', '.join(table_names())}")

@@ -1,0 +1,109 @@
+"""A table from end to end: a dataset that is really collected and published, two processes."""
+
+import pytest
+
+from benchmarks import recipe, runner, tables
+from benchmarks.results import read_results
+from builders.brac.brac_dataset_builder import Builder
+from rl_datasets.collection.collector import collect
+from rl_datasets.errors import DatasetError
+from rl_datasets.publishing.publish import publish
+from rl_datasets.serving.reverb import ReverbServer
+
+MIXTURE = """
+[[policies]]
+name = "random"
+kind = "uniform"
+weight = 1
+"""
+RECIPE = """
+title = "Pendulum"
+table = "pendulum"
+learner = "bc"
+seeds = [0, 1]
+steps = 20
+batch_size = 8
+evaluate_every = 10
+episodes = 2
+[config]
+hidden_sizes = [8]
+[[rows]]
+reported = "pendulum"
+dataset = "brac/pendulum:1.0.0"
+environment = "Pendulum-v1"
+"""
+TABLE = """
+title = "Pendulum"
+paper = "none"
+source = "made up for a test"
+license = "none"
+metric = "return"
+exact = true
+defects = []
+[protocol]
+steps = 20
+[[rows]]
+name = "pendulum"
+last_10 = [-1200.0, -1300.0]
+final = [-1200.0, -1300.0]
+"""
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pendulum")
+    (folder / "uniform.toml").write_text(MIXTURE)
+    source = str(folder / "collected")
+    collect(
+        "Pendulum-v1", folder / "uniform.toml", 400, source, processes=1, name="pendulum",
+        show_progress=False,
+    )  # fmt: skip
+    publish(Builder(source=source, config="pendulum", data_dir=str(folder / "data")))
+    return folder / "data"
+
+
+@pytest.fixture(autouse=True)
+def _pendulum_table(tmp_path, monkeypatch):
+    for module, text in ((recipe, RECIPE), (tables, TABLE)):
+        folder = tmp_path / module.__name__
+        folder.mkdir()
+        (folder / "pendulum.toml").write_text(text)
+        monkeypatch.setattr(module, "FOLDER", folder)
+
+
+def test_two_processes_share_the_cells_and_the_report_follows(data_dir, tmp_path, capsys):
+    page = runner.reproduce("pendulum", data_dir=data_dir, runs_dir=tmp_path, processes=2)
+    assert "40 gradient steps left" in capsys.readouterr().out
+    lines = read_results(page.parent / "pendulum.jsonl")
+    assert [(line["seed"], line["step"]) for line in lines] == [(0, 10), (0, 20), (1, 10), (1, 20)]
+    assert "0 not run" in page.with_suffix(".md").read_text()
+    # One process, alone, measures the same.
+    alone = runner.reproduce("pendulum", data_dir=data_dir, runs_dir=tmp_path / "alone")
+    again = read_results(alone.parent / "pendulum.jsonl")
+    assert [line["returns"] for line in again] == [line["returns"] for line in lines]
+
+
+def test_an_error_in_a_process_is_the_same_sentence(tmp_path):
+    with pytest.raises(DatasetError, match="no published dataset"):
+        runner.reproduce("pendulum", data_dir=tmp_path, runs_dir=tmp_path, processes=2)
+
+
+def test_a_dry_run_runs_nothing(data_dir, tmp_path, capsys):
+    runs_dir = tmp_path / "runs"
+    assert runner.reproduce("pendulum", data_dir=data_dir, runs_dir=runs_dir, dry_run=True) is None
+    assert "40 gradient steps left" in capsys.readouterr().out
+    assert not runs_dir.exists()
+
+
+def test_a_reverb_server_of_another_dataset_is_refused(data_dir, tmp_path):
+    other = ReverbServer(runner._transitions(data_dir / "brac/pendulum/1.0.0"), fingerprint="other")
+    with other, pytest.raises(DatasetError, match="serves another dataset"):
+        runner.reproduce("pendulum", data_dir=data_dir, runs_dir=tmp_path, feed=other.address)
+
+
+def test_the_reverb_feed_trains_as_well(data_dir, tmp_path):
+    page = runner.reproduce(
+        "pendulum", seeds=[0], data_dir=data_dir, runs_dir=tmp_path, feed="reverb"
+    )
+    lines = read_results(page.parent / "pendulum.jsonl")
+    assert [line["feed"] for line in lines] == ["reverb"] * 2
