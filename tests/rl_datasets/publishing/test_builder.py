@@ -1,0 +1,54 @@
+"""The builder that others inherit, held to the contract with every kind of field."""
+
+import pytest
+import tensorflow_datasets as tfds
+
+from rl_datasets.errors import DatasetError
+from rl_datasets.publishing.publish import publish
+from tests.dataset_contract import DatasetContract
+from tests.rl_datasets.publishing import synthetic
+from tests.rl_datasets.publishing.synthetic import Synthetic, unit
+
+
+class TestSynthetic(DatasetContract):
+    def make_builder(self, folder):
+        source = folder / "source.bin"
+        source.write_bytes(b"raw logs")
+        units = [unit(index, str(source)) for index in range(2)]
+        return Synthetic(units=units, data_dir=folder)
+
+    def episodes(self):
+        return list(synthetic.read(0, 8))
+
+
+@pytest.fixture
+def units(tmp_path):
+    (tmp_path / "source.bin").write_bytes(b"raw logs")
+    return [unit(0, str(tmp_path / "source.bin"))]
+
+
+def test_a_builder_reads_what_is_published_without_its_source(tmp_path, units):
+    publish(Synthetic(units=units, data_dir=tmp_path))
+    reading = Synthetic(source=None, data_dir=tmp_path)
+    assert reading.info.splits["train"].num_examples == 4
+    assert reading.info.features["steps"]["observation"].shape == (3,)
+    reading.download_and_prepare()
+    assert [int(e["episode_id"]) for e in reading.as_dataset(split="train")] == [0, 1, 2, 3]
+
+
+def test_a_builder_with_nothing_to_read_says_how_to_publish(tmp_path):
+    with pytest.raises(DatasetError, match="is not published; publish it with `rl-datasets pub"):
+        Synthetic(source=None, data_dir=tmp_path)
+
+
+def test_download_and_prepare_publishes(tmp_path, units):
+    builder = Synthetic(units=units, data_dir=tmp_path)
+    builder.download_and_prepare()
+    assert (tmp_path / "synthetic" / "1.0.0" / "MANIFEST.json").is_file()
+    assert len(builder.as_dataset(split="train")) == 4
+
+
+def test_a_users_own_configuration_gets_a_folder_of_its_own(tmp_path, units):
+    published = publish(Synthetic(units=units, config="mine", data_dir=tmp_path))
+    assert published.path == tmp_path / "synthetic" / "mine" / "1.0.0"
+    assert tfds.builder("synthetic/mine", data_dir=tmp_path).info.splits["train"].num_examples == 4

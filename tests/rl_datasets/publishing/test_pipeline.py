@@ -1,0 +1,116 @@
+"""The bytes of a version do not depend on where Beam runs."""
+
+import contextlib
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rl_datasets.errors import DatasetError
+from rl_datasets.publishing.publish import publish
+from tests.rl_datasets.publishing import synthetic
+from tests.rl_datasets.publishing.synthetic import Synthetic, unit
+
+# Twelve units: more than ten, so that shards sorted as text would be seen.
+SCRIPT = """
+import sys
+from tests.rl_datasets.publishing import synthetic
+from rl_datasets.publishing.publish import publish
+data_dir, source, num_workers, *beam_flags = sys.argv[1:]
+units = [synthetic.unit(index, source) for index in range(12)]
+builder = synthetic.Synthetic(units=units, data_dir=data_dir)
+publish(builder, num_workers=int(num_workers), beam_flags=beam_flags)
+"""
+
+
+@pytest.fixture
+def source(tmp_path) -> str:
+    path = tmp_path / "source.bin"
+    path.write_bytes(b"raw logs")
+    return str(path)
+
+
+@pytest.fixture
+def expected(tmp_path, source) -> dict[str, bytes]:
+    """Every file of the version that this process publishes."""
+    units = [unit(index, source) for index in range(12)]
+    return contents(publish(Synthetic(units=units, data_dir=tmp_path / "here")).path)
+
+
+def contents(folder: pathlib.Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def published_elsewhere(data_dir, source, num_workers, *beam_flags) -> dict[str, bytes]:
+    """Every file of the version that another process publishes, bounded in time."""
+    command = [sys.executable, "-c", SCRIPT, str(data_dir), source, str(num_workers), *beam_flags]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return contents(data_dir / "synthetic" / "1.0.0")
+
+
+def environment() -> dict[str, str]:
+    """Workers must find this module's units, and Beam's must find this Python."""
+    scripts = pathlib.Path(sys.executable).parent
+    path = f"{scripts}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PYTHONPATH": str(synthetic.ROOT), "PATH": path}
+
+
+@contextlib.contextmanager
+def job_service(folder: pathlib.Path):
+    """Beam's own local job service, in a process of its own; gives its port."""
+    port_file = folder / "port"
+    command = [sys.executable, "-m", "apache_beam.runners.portability.local_job_service_main"]
+    command += ["--port", "0", "--port_file", str(port_file), "--staging_dir", str(folder)]
+    process = subprocess.Popen(
+        command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (port_file.exists() and port_file.read_text()):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield int(port_file.read_text())
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_two_worker_processes_write_the_same_bytes(tmp_path, source, expected):
+    assert published_elsewhere(tmp_path / "there", source, 2) == expected
+
+
+def test_the_portable_job_service_writes_the_same_bytes(tmp_path, source, expected):
+    (tmp_path / "service").mkdir()
+    with job_service(tmp_path / "service") as port:
+        flags = ("--runner=PortableRunner", f"--job_endpoint=localhost:{port}")
+        there = published_elsewhere(
+            tmp_path / "there", source, 1, *flags, "--environment_type=LOOPBACK"
+        )
+    assert there == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "num_workers", "message"),
+    [
+        (["--direct_running_mode=multi_threading"], 1, "multi_threading loses elements"),
+        (["--runner=DirectRunner"], 1, "DirectRunner picks an engine by what it can download"),
+        ([], 0, "0 workers cannot publish"),
+    ],
+)
+def test_what_could_lose_data_is_refused(tmp_path, source, flags, num_workers, message):
+    builder = Synthetic(units=[unit(0, source)], data_dir=tmp_path)
+    with pytest.raises(DatasetError, match=message):
+        publish(builder, num_workers=num_workers, beam_flags=flags)
+
+
+def test_memory_does_not_grow_with_the_data():
+    """Ten times the transitions, in a process of its own each; the whole data are 88 MB."""
+    from benchmarks.speed.publishing import peak_memory
+
+    small, large = peak_memory(100_000), peak_memory(1_000_000)
+    assert large - small < 30e6
