@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from rl_datasets import episode, errors
-from rl_datasets.collection import collector, mixtures, policies
+from rl_datasets.collection import collector, environments, mixtures, policies
 from rl_datasets.sources import collected
 
 TRANSITIONS = 6_000
@@ -183,25 +183,28 @@ def uniform(folder):
     return path
 
 
-def test_copies_in_lock_step_are_what_one_alone_would_do(tmp_path, monkeypatch):
+@pytest.mark.parametrize("transitions", [2_000, 2_003, 2_009])
+def test_copies_in_lock_step_are_what_one_alone_would_do(tmp_path, monkeypatch, transitions):
     """Of a deterministic policy, every episode is that of its seed, whatever ran beside it."""
     mode = tmp_path / "mode.toml"
     mode.write_text('[[policies]]\nname = "m"\nkind = "tanh_gaussian"\nmode = true\nweight = 1\n')
     constant = [(np.zeros((11, 6), np.float32), np.array([1, -1, 0.5, 0, 0, 0], np.float32))]
     policies.save_policy(tmp_path / "constant.npz", constant, {})
-    monkeypatch.setattr(collector, "HORIZON", 100)
-    collection = collect(tmp_path / "c", tmp_path / "constant.npz", mixture=mode, transitions=2_000)
-    episodes = read_all(collection)
-    assert len(episodes) > 10
-    for each in episodes:
-        env = gymnasium.make("Hopper-v4")
+    monkeypatch.setattr(collector, "HORIZON", 100)  # Ten copies.
+    collection = collect(
+        tmp_path / "c", tmp_path / "constant.npz", mixture=mode, transitions=transitions
+    )
+    *whole, last = read_all(collection)
+    env = environments.make_gymnasium("Hopper-v4")
+    for each in [*whole, last]:
         env.reset(seed=int(each.metadata["environment_seed"]))
-        length, ended = 0, False
-        while not ended:
-            _, _, terminated, truncated, _ = env.step(np.tanh([1, -1, 0.5]).astype(np.float32))
-            length, ended = length + 1, terminated or truncated
-        assert each.metadata["is_cut"] or each.num_transitions == length
-        assert each.num_transitions <= length
+        length, terminated = 0, False
+        while not terminated:
+            *_, terminated, _, _ = env.step(np.tanh([1, -1, 0.5]).astype(np.float32))
+            length += 1
+        assert each.num_transitions == length or each is last
+        assert each.is_terminal[-1] == (each.num_transitions == length)
+        assert each.metadata["is_cut"] == (each.num_transitions < length)
 
 
 def test_same_bytes_with_any_number_of_processes(hopper, policy_path, tmp_path):
