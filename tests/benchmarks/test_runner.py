@@ -13,9 +13,10 @@ import time
 
 import filelock
 import numpy as np
+import orbax.checkpoint
 import pytest
 
-from benchmarks import runner
+from benchmarks import run_folder, runner
 from benchmarks.cells import Cell, plan
 from benchmarks.recipe import Recipe, Row
 from benchmarks.results import RESULTS, read_results
@@ -165,6 +166,31 @@ def test_a_cut_loses_at_most_one_evaluation_interval(uncut, tmp_path):
     steps = []
     run(tmp_path, progress=lambda cell, step: steps.append(step))
     assert steps == [60, 80]
+    assert measured(tmp_path) == measured(uncut)
+
+
+@pytest.mark.parametrize("place", ["line", "checkpoint"])
+def test_a_cut_in_the_middle_of_keeping_an_evaluation(uncut, tmp_path, monkeypatch, place):
+    calls = []
+
+    def cut_second(function):
+        def call(*args, **kwargs):
+            calls.append(args)
+            if len(calls) == 2:
+                raise _Cut
+            return function(*args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        if place == "line":
+            patch.setattr(run_folder, "append_result", cut_second(run_folder.append_result))
+        else:
+            manager = orbax.checkpoint.CheckpointManager
+            patch.setattr(manager, "save", cut_second(manager.save))
+        with pytest.raises(_Cut):
+            run(tmp_path)
+    run(tmp_path)
     assert measured(tmp_path) == measured(uncut)
 
 
