@@ -316,30 +316,20 @@ def _plan_collection(
     name: str | None,
 ) -> tuple[collected.Collection, list[policies.Policy]]:
     """The collection to come, as yet without units, and its policies by id."""
+    observation, action = _specs(environment)
     source = None
     if any(entry.kind == mixtures.TANH_GAUSSIAN for entry in mixture.entries):
-        source = _load_policy(environment, policy_path)
-    env = environments.make_environment(environment)
-    action, observation = env.action_spec(), env.observation_spec()
-    env.close()
-    bounded = isinstance(action, dm_env.specs.BoundedArray) and action.dtype == np.float32
-    if not bounded or len(action.shape) != 1 or len(observation.shape) != 1:
-        raise errors.DatasetError(
-            f"environment {environment!r} must have observations of one axis, and actions of "
-            "bounded real numbers and one axis: choose another"
-        )
-    observation_size = observation.shape[0]
-    if source is not None:
-        observation_size = _observation_size(environment, observation_size, action, source)
+        source = policies.load_policy(policy_path or _shipped_policy(environment))
+    observation_size = _observation_size(environment, observation, action, source)
     minimum = np.broadcast_to(action.minimum, action.shape).astype(np.float32)
     maximum = np.broadcast_to(action.maximum, action.shape).astype(np.float32)
-    behaviours: list[policies.Policy] = []
-    records = []
+    behaviours, records = [], []
     for policy_id, entry in enumerate(mixture.entries):
         policy: policies.Policy = policies.Uniform(minimum, maximum)
-        if entry.kind == mixtures.TANH_GAUSSIAN:
-            assert source is not None
+        files: tuple[tuple[str, str], ...] = ()
+        if source is not None and entry.kind == mixtures.TANH_GAUSSIAN:
             policy = policies.TanhGaussian(source.layers, minimum, maximum, entry.mode)
+            files = source.files
         behaviours.append(policies.with_noise(policy, entry.sigma, entry.epsilon, minimum, maximum))
         records.append(
             collected.PolicyRecord(
@@ -349,62 +339,75 @@ def _plan_collection(
                 mode=entry.mode,
                 sigma=float(entry.sigma),
                 epsilon=float(entry.epsilon),
-                source=source.files if source and entry.kind == mixtures.TANH_GAUSSIAN else (),
+                source=files,
                 transitions=mixture.counts(transitions)[policy_id],
             )
         )
     origin = source.origin if source else "recollected"
-    return (
-        collected.Collection(
-            folder=folder,
-            dataset=name or f"{environment.split('-v')[0].lower()}-{mixture.name}-{origin}",
-            environment=environment,
-            mixture=mixture.name,
-            seed=seed,
-            observation={"shape": [observation_size], "dtype": "float32"},
-            action={
-                "shape": list(action.shape),
-                "dtype": "float32",
-                "minimum": minimum.tolist(),
-                "maximum": maximum.tolist(),
-            },
-            policies=tuple(records),
-            units=(),
-            versions={
-                "rl-datasets": rl_datasets.__version__,
-                **{
-                    lib: importlib.metadata.version(lib) for lib in ("gymnasium", "mujoco", "numpy")
-                },
-            },
-        ),
-        behaviours,
+    collection = collected.Collection(
+        folder=folder,
+        dataset=name or f"{environment.split('-v')[0].lower()}-{mixture.name}-{origin}",
+        environment=environment,
+        mixture=mixture.name,
+        seed=seed,
+        observation={"shape": [observation_size], "dtype": "float32"},
+        action={
+            "shape": list(action.shape),
+            "dtype": "float32",
+            "minimum": minimum.tolist(),
+            "maximum": maximum.tolist(),
+        },
+        policies=tuple(records),
+        units=(),
+        versions={
+            "rl-datasets": rl_datasets.__version__,
+            **{lib: importlib.metadata.version(lib) for lib in ("gymnasium", "mujoco", "numpy")},
+        },
     )
+    return collection, behaviours
 
 
-def _load_policy(environment: str, policy_path: str | pathlib.Path | None) -> policies.PolicySource:
-    if policy_path is not None:
-        return policies.load_policy(policy_path)
+def _specs(environment: str) -> tuple[dm_env.specs.Array, dm_env.specs.BoundedArray]:
+    """Of an observation and an action, if the policies here can act in the environment."""
+    env = environments.make_environment(environment)
+    observation, action = env.observation_spec(), env.action_spec()
+    env.close()
+    bounded = isinstance(action, dm_env.specs.BoundedArray) and action.dtype == np.float32
+    if not bounded or len(action.shape) != 1 or len(observation.shape) != 1:
+        raise errors.DatasetError(
+            f"environment {environment!r} must have observations of one axis, and actions of "
+            "bounded real numbers and one axis: choose another"
+        )
+    return observation, action
+
+
+def _shipped_policy(environment: str) -> pathlib.Path:
     path = policies.partial_policy_path(environment)
     if not path.is_file():
         raise errors.DatasetError(
             f"no policy for {environment!r} is shipped ({path} does not exist): give the path of a "
             "policy"
         )
-    return policies.load_policy(path)
+    return path
 
 
 def _observation_size(
-    environment: str, size: int, action: dm_env.specs.Array, source: policies.PolicySource
+    environment: str,
+    observation: dm_env.specs.Array,
+    action: dm_env.specs.Array,
+    source: policies.PolicySource | None,
 ) -> int:
-    """The size that the policy takes, if it fits the environment."""
+    """How many numbers an observation has: the environment's, or more where BRAC's Ant needs it."""
+    (size,), (action_size,) = observation.shape, action.shape
+    if source is None:
+        return size
     inputs, outputs = source.layers[0][0].shape[0], source.layers[-1][0].shape[1]
-    is_ant = environment.startswith("Ant-")
-    padded = is_ant and inputs == environments.ANT_OBSERVATIONS_IN_BRAC
-    if (inputs != size and not padded) or outputs != 2 * action.shape[0]:
+    is_ant = environment.startswith("Ant-") and inputs == environments.ANT_OBSERVATIONS_IN_BRAC
+    if (inputs != size and not is_ant) or outputs != 2 * action_size:
         raise errors.DatasetError(
-            f"the policy {source.files[0][0]} takes {inputs} observations and gives "
-            f"{outputs // 2} actions, and {environment!r} has {size} and {action.shape[0]}: give "
-            "the policy of this environment"
+            f"the policy {source.files[0][0]} takes {inputs} observations and gives {outputs // 2} "
+            f"actions, and {environment!r} has {size} and {action_size}: give the policy of this "
+            "environment"
         )
     return inputs
 
@@ -529,7 +532,7 @@ def _run_jobs(
         while len(records) < len(jobs):
             ready: list[Any] = multiprocessing.connection.wait(list(workers))
             for connection in ready:
-                message = _receive(connection)
+                message = connection.recv()
                 if isinstance(message, int):
                     advance(message)
                 elif isinstance(message, Exception):
@@ -538,22 +541,17 @@ def _run_jobs(
                     records[message.file] = message
                     if waiting:
                         connection.send(waiting.pop())
+    except (EOFError, ConnectionError) as error:
+        raise errors.DatasetError(
+            "a collecting process died, perhaps for want of memory: run the same command again to "
+            "go on"
+        ) from error
     finally:
         for connection, worker in workers.items():
             connection.close()
             worker.terminate()
             worker.join()
     return records
-
-
-def _receive(connection: Any) -> Any:
-    try:
-        return connection.recv()
-    except (EOFError, ConnectionError) as error:
-        raise errors.DatasetError(
-            "a collecting process died, perhaps for want of memory: run the same command again to "
-            "go on"
-        ) from error
 
 
 def _work(connection: Any) -> None:

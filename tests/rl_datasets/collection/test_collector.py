@@ -85,6 +85,11 @@ def hopper(policy_path, tmp_path_factory):
     return collect(tmp_path_factory.mktemp("hopper") / "collected", policy_path)
 
 
+def test_workers_need_no_tensorflow():
+    check = "import sys, rl_datasets.collection.collector; assert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", check], check=True)
+
+
 def test_plan_splits_shares_into_units():
     units = collector.plan(mixtures.load_mixture("eps1"), 300_000)
     assert [(unit.policy_id, unit.transitions) for unit in units] == [
