@@ -110,6 +110,7 @@ class Synthetic(PublishedDatasetBuilder, skip_registration=True):
     """Publishes the units that it is given."""
 
     VERSION = tfds.core.Version("1.0.0")
+    pkg_dir_path = tfds.core.Path(__file__).parent  # TFDS cannot tell, as `tests` is no package.
 
     def __init__(self, *, units=(), lineage=None, source="synthetic", **kwargs):
         self.units, self._lineage = units, lineage or {"source": "synthetic", "repaired": []}

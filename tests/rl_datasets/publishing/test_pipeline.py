@@ -9,7 +9,9 @@ import time
 
 import pytest
 
+from benchmarks.speed import publishing as speed
 from rl_datasets.errors import DatasetError
+from rl_datasets.publishing import encoding, reader, records
 from rl_datasets.publishing.publish import publish
 from tests.rl_datasets.publishing import synthetic
 from tests.rl_datasets.publishing.synthetic import Synthetic, unit
@@ -18,6 +20,7 @@ from tests.rl_datasets.publishing.synthetic import Synthetic, unit
 SCRIPT = """
 import sys
 from tests.rl_datasets.publishing import synthetic
+from rl_datasets.publishing import encoding, reader, records
 from rl_datasets.publishing.publish import publish
 data_dir, source, num_workers, *beam_flags = sys.argv[1:]
 units = [synthetic.unit(index, source) for index in range(12)]
@@ -110,7 +113,18 @@ def test_what_could_lose_data_is_refused(tmp_path, source, flags, num_workers, m
 
 def test_memory_does_not_grow_with_the_data():
     """Ten times the transitions, in a process of its own each; the whole data are 88 MB."""
-    from benchmarks.speed.publishing import peak_memory
-
-    small, large = peak_memory(100_000), peak_memory(1_000_000)
+    small, large = speed.peak_memory(100_000), speed.peak_memory(1_000_000)
     assert large - small < 30e6
+
+
+def test_the_speed_anchor_publishes_the_same_transitions(tmp_path):
+    ours = publish(speed.Synthetic(source="2000", data_dir=tmp_path)).path
+    speed.Plain(transitions=2000, data_dir=tmp_path).download_and_prepare()
+    (theirs,) = (tmp_path / "plain" / "1.0.0").glob("*.tfrecord-*")
+    found = {
+        episode.episode_return
+        for record in records.read_records(theirs)
+        for episode in [encoding.decode_episode(record, speed.SPEC)]
+    }
+    assert found == {episode.episode_return for episode in reader.read_episodes(ours)}
+    assert len(found) == 2

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import sys
@@ -338,7 +339,21 @@ def test_a_staging_folder_of_another_plan_is_not_taken_up(tmp_path, units, sourc
     full = unit(2, source, reader=synthetic.read_full_disk)
     with pytest.raises(DatasetError):
         publish(Synthetic(units=[*units[:2], full], data_dir=tmp_path))
+    assert list((tmp_path / "synthetic" / "1.0.0.staging" / "receipts").iterdir())
     pathlib.Path(source).write_bytes(b"other logs")
-    other = [dataclasses.replace(each, name=f"other-{each.name}") for each in units]
+    other = [dataclasses.replace(unit(10 + i, source), name=units[i].name) for i in range(3)]
     published = publish(Synthetic(units=other, data_dir=tmp_path))
-    assert published.manifest["plan"]["units"][0]["name"] == "other-unit-0"
+    ids = [int(each.metadata["episode_id"]) for each in reader.read_episodes(published.path)]
+    assert ids == list(range(40, 52))
+
+
+def test_a_shard_that_the_system_refuses_to_write(tmp_path, source):
+    """A real failure of a write, by the limit on the size of a file."""
+    units = [unit(index, source, count=100) for index in range(2)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        fails_with("'unit-[01]' could not be written to .*: File too large", units, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    catalog.verify(publish(Synthetic(units=units, data_dir=tmp_path)).path)
