@@ -33,7 +33,7 @@ def policy_loss(pi_tm1: jax.Array, a_tm1: jax.Array) -> jax.Array:
 def make(config: Config, spec: Spec) -> Learner:
     """The learner of `config` for a task of `spec`."""
     network = mlp([*config.hidden_sizes, spec.action_size], torch_initializers)
-    optimizer = training.adam(config.learning_rate)
+    optimizer = optax.adam(config.learning_rate)
 
     def policy(params: Params, observation: jax.Array) -> jax.Array:
         head = network.apply(params, observation)

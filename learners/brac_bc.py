@@ -73,7 +73,7 @@ def alpha_loss(alpha: jax.Array, log_pi: jax.Array, target_entropy: float) -> ja
 def make(config: Config, spec: Spec) -> Learner:
     """The learner of `config` for a task of `spec`."""
     network = mlp([*config.hidden_sizes, 2 * spec.action_size])
-    optimizer = training.adam(config.learning_rate, config.adam_epsilon)
+    optimizer = optax.adam(config.learning_rate, eps=config.adam_epsilon)
     target_entropy = (
         -float(spec.action_size) if config.target_entropy is None else config.target_entropy
     )

@@ -128,6 +128,7 @@ def twin(network: Network) -> Network:
         return jax.vmap(lambda k: network.init(k, *inputs))(jax.random.split(key))
 
     def apply(params: Params, *inputs: jax.Array) -> jax.Array:
-        return jax.vmap(lambda p: network.apply(p, *inputs)[..., 0])(params)
+        twice = [jnp.broadcast_to(x, (2, *x.shape)) for x in inputs]
+        return jax.vmap(network.apply)(params, *twice)[..., 0]
 
     return Network(init, apply)

@@ -79,7 +79,7 @@ def make(config: Config, spec: Spec) -> Learner:
     """The learner of `config` for a task of `spec`."""
     policy_network = mlp([*config.policy_sizes, 2 * spec.action_size])
     critics = twin(mlp([*config.critic_sizes, 1]))
-    optimizer = training.adam(config.learning_rate, config.adam_epsilon)
+    optimizer = optax.adam(config.learning_rate, eps=config.adam_epsilon)
     target_entropy = (
         -float(spec.action_size) if config.target_entropy is None else config.target_entropy
     )

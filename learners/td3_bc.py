@@ -77,8 +77,9 @@ def make(config: Config, spec: Spec) -> Learner:
     An update's K must be a multiple of `policy_delay`; a ValueError says so otherwise.
     """
     policy_network = mlp([*config.hidden_sizes, spec.action_size], torch_initializers)
-    critics = twin(mlp([*config.hidden_sizes, 1], torch_initializers))
-    optimizer = training.adam(config.learning_rate)
+    critic = mlp([*config.hidden_sizes, 1], torch_initializers)
+    critics = twin(critic)
+    optimizer = optax.adam(config.learning_rate)
     centre, magnitude = spec.action_centre, spec.action_magnitude
 
     def normalize(observation: jax.Array) -> jax.Array:
@@ -100,16 +101,13 @@ def make(config: Config, spec: Spec) -> Learner:
         return jnp.mean(critic_loss(critics.apply(params, s_tm1, a_tm1), target_tm1))
 
     def batch_policy_loss(
-        params: Params, critic: Params, s_tm1, a_tm1
+        params: Params, critic_params: Params, s_tm1, a_tm1
     ) -> tuple[jax.Array, jax.Array]:
+        first_critic = jax.tree.map(lambda p: p[0], critic_params)
         pi_tm1 = policy(params, s_tm1)
-        q_tm1 = first(critic, s_tm1, pi_tm1)
+        q_tm1 = critic.apply(first_critic, s_tm1, pi_tm1)[..., 0]
         losses = policy_loss(q_tm1, pi_tm1, a_tm1, q_weight(q_tm1, config.alpha))
         return jnp.mean(losses), jnp.mean(q_tm1)
-
-    def first(params: Params, s_tm1, a_tm1) -> jax.Array:
-        """The first critic alone, which is all that the policy's loss asks (eq. 3)."""
-        return critics.apply(jax.tree.map(lambda p: p[:1], params), s_tm1, a_tm1)[0]
 
     @jax.jit
     def init(key: jax.Array) -> TrainingState:
@@ -164,7 +162,7 @@ def make(config: Config, spec: Spec) -> Learner:
 
     scan_rounds = training.scan(round_)
 
-    @functools.partial(jax.jit, donate_argnums=0)
+    @training.jit_update
     def update(state: TrainingState, batches: Transition) -> tuple[TrainingState, Metrics]:
         steps = batches.action.shape[0]
         if steps % config.policy_delay:
