@@ -56,9 +56,10 @@ setuptools.setup(
             p + g for p in ("rl_datasets", "builders", "learners", "benchmarks") for g in ("", ".*")
         ]
     ),
-    include_package_data=True,
     package_data={
-        "": ["*.toml", "*.json", "*.jsonl", "*.csv", "*.npz", "*.md", "*.bib", "*.txt", "py.typed"]
+        "rl_datasets.collection": ["mixtures/*.toml", "partial_policies/*"],
+        "builders": ["*/*.md", "*/*.bib", "*/*.txt"],
+        "benchmarks": ["recipes/*.toml", "reported/*.toml", "reported/*.csv", "results/**/*"],
     },
     install_requires=LEARNERS + [f"{r}; {DATA_PLANE_PLATFORM}" for r in DATA_PLANE],
     extras_require={"dev": DEVELOPMENT},
