@@ -11,7 +11,7 @@ format is protobuf's:
 TFDS stores the steps of an RLDS episode as one list a field, `steps/<field>`, and a packed float
 list is the array's own bytes. So a field is encoded by one NumPy call however long the episode is,
 where TFDS's serializer loops over single numbers. Entries are written in the order of their keys,
-which is protobuf's deterministic order; protobuf's default order is left to chance.
+as protobuf writes them when asked to be deterministic; its default order is left to chance.
 """
 
 from __future__ import annotations
