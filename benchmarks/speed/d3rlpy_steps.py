@@ -1,0 +1,58 @@
+"""d3rlpy's update steps a second, in d3rlpy's own environment: imports nothing of this project.
+
+Run with the number of threads; each line on standard input names an algorithm and gives seconds,
+and is answered by a line with steps a second. Batches are sampled beforehand.
+"""
+
+import sys
+import time
+
+import numpy as np
+
+OBSERVATION_SIZE, ACTION_SIZE, BATCH_SIZE = 17, 6, 256
+
+
+def load(threads: int):
+    import d3rlpy
+    import torch
+
+    torch.set_num_threads(threads)
+    d3rlpy.seed(0)
+    rng = np.random.default_rng(0)
+    size = 20_000
+    dataset = d3rlpy.dataset.MDPDataset(
+        rng.normal(size=(size, OBSERVATION_SIZE)).astype(np.float32),
+        np.tanh(rng.normal(size=(size, ACTION_SIZE))).astype(np.float32),
+        rng.normal(size=size).astype(np.float32),
+        np.zeros(size, np.float32),
+        (np.arange(size) % 1000 == 999).astype(np.float32),
+    )
+    batches = [dataset.sample_transition_batch(BATCH_SIZE) for _ in range(50)]
+    configs = {  # two hidden layers of 256 are d3rlpy's default in all three
+        "bc": d3rlpy.algos.BCConfig(batch_size=BATCH_SIZE),
+        "td3_bc": d3rlpy.algos.TD3PlusBCConfig(batch_size=BATCH_SIZE),
+        "sac": d3rlpy.algos.SACConfig(batch_size=BATCH_SIZE),
+    }
+    algorithms = {}
+    for name, config in configs.items():
+        algorithms[name] = config.create(device="cpu:0")
+        algorithms[name].build_with_dataset(dataset)
+        for batch in batches[:10]:
+            algorithms[name].update(batch)
+    return algorithms, batches
+
+
+def main() -> None:
+    algorithms, batches = load(int(sys.argv[1]))
+    print("ready", flush=True)
+    for line in sys.stdin:
+        name, seconds = line.split()
+        steps, start = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - start) < float(seconds) or steps < 2:
+            algorithms[name].update(batches[steps % len(batches)])
+            steps += 1
+        print("rate", steps / elapsed, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""The learners' update steps a second, and the peak of a matrix product, in a process of their own.
+
+Run with the number of threads; each line on standard input names a learner or a peak and gives
+seconds, and is answered by a line with steps, or GFLOP, a second. Batches lie in memory beforehand.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+OBSERVATION_SIZE, ACTION_SIZE, BATCH_SIZE = 17, 6, 256
+STEPS_PER_CALL = 20
+MATRIX = 256
+
+
+class Batch(NamedTuple):
+    observation: Any
+    action: Any
+    reward: Any
+    discount: Any
+    next_observation: Any
+    extras: Any
+
+
+def load() -> dict[str, tuple[Callable[[], Any], float]]:
+    """What each name runs once, and how many steps or GFLOP that is."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from learners import bc, brac_bc, sac, td3_bc
+    from learners.types import Learner, Spec
+
+    rng = np.random.default_rng(0)
+
+    def normal(*size: int):
+        return rng.normal(size=(STEPS_PER_CALL, BATCH_SIZE, *size)).astype(np.float32)
+
+    observation, next_observation = normal(OBSERVATION_SIZE), normal(OBSERVATION_SIZE)
+    action, reward = np.tanh(normal(ACTION_SIZE)), normal()
+    batches = jax.device_put(
+        Batch(observation, action, reward, np.ones_like(reward), next_observation, ())
+    )
+
+    def updates(learner: Learner) -> Callable[[], Any]:
+        states = [learner.init(jax.random.PRNGKey(0))]
+
+        def run():
+            states[0] = jax.block_until_ready(learner.update(states[0], batches)[0])
+
+        return run
+
+    spec = Spec(OBSERVATION_SIZE, ACTION_SIZE)
+    learners = {
+        "bc": bc.make(bc.Config(), spec),
+        "td3_bc": td3_bc.make(td3_bc.Config(), spec),
+        "sac": sac.make(sac.Config(policy_sizes=(256, 256), critic_sizes=(256, 256)), spec),
+        "brac_bc": brac_bc.make(brac_bc.Config(), spec),
+    }
+    work: dict[str, tuple[Callable[[], Any], float]] = {
+        name: (updates(learner), STEPS_PER_CALL) for name, learner in learners.items()
+    }
+
+    products = 50
+    matrix = rng.normal(size=(MATRIX, MATRIX)).astype(np.float32) / MATRIX**0.5
+    out = np.empty_like(matrix)
+    chain = jax.jit(lambda x: jax.lax.fori_loop(0, products, lambda _, y: y @ x, x))
+    gflop = products * 2 * MATRIX**3 / 1e9
+    work["peak_numpy"] = (
+        lambda: [np.matmul(matrix, matrix, out=out) for _ in range(products)],
+        gflop,
+    )
+    work["peak_jax"] = (lambda: jax.block_until_ready(chain(jnp.asarray(matrix))), gflop)
+    for run, _ in work.values():
+        run()
+    return work
+
+
+def main() -> None:
+    threads = int(sys.argv[1])
+    os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:threads]))
+    os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
+    work = load()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        name, seconds = line.split()
+        run, amount = work[name]
+        calls, start = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - start) < float(seconds) or not calls:
+            run()
+            calls += 1
+        print("rate", calls * amount / elapsed, flush=True)
+
+
+if __name__ == "__main__":
+    main()

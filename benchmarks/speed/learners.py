@@ -1,0 +1,159 @@
+"""Update steps a second of the learners beside d3rlpy's, and beside the machine's matrix product.
+
+Batch 256, 17 observations, 6 actions, two hidden layers of 256 (BRAC's cloning: 200). Every worker
+is a process with its number of threads; they take turns, so that all meet the same machine, and the
+best of the turns counts. Both sides take batches that were sampled beforehand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+
+from learners import bc, td3_bc
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+D3RLPY_ENVIRONMENT = ROOT / ".venv-d3rlpy"
+D3RLPY = "d3rlpy==2.8.1"
+BATCH_SIZE = 256
+COMPARED = ("td3_bc", "bc", "sac")
+PEAKS = ("peak_numpy", "peak_jax")
+
+
+def measure(quick: bool = False) -> list[dict]:
+    """Rows of name, value, unit, anchor and ratio; d3rlpy is installed on the first call."""
+    turns, seconds = (1, 0.5) if quick else (8, 1.5)
+    threads = sorted({1, len(os.sched_getaffinity(0))})
+    python = d3rlpy_python()
+    with contextlib.ExitStack() as stack:
+
+        def worker(*command: str) -> Worker:
+            return stack.enter_context(Worker.start([*command]))
+
+        ours = {
+            n: worker(sys.executable, "-m", "benchmarks.speed.learner_steps", str(n))
+            for n in threads
+        }
+        theirs = {
+            n: worker(str(python), str(ROOT / "benchmarks/speed/d3rlpy_steps.py"), str(n))
+            for n in threads
+        }
+        best: dict[tuple[str, str, int], float] = {}
+        for _ in range(turns):
+            for name in (*PEAKS, *COMPARED, "brac_bc"):
+                for who, workers in (("ours", ours), ("d3rlpy", theirs)):
+                    if who == "d3rlpy" and name not in COMPARED:
+                        continue
+                    for n, turn in workers.items():
+                        rate = turn.rate(name, seconds)
+                        best[who, name, n] = max(rate, best.get((who, name, n), 0.0))
+    return list(rows(best, threads))
+
+
+def rows(best: dict[tuple[str, str, int], float], threads: Sequence[int]) -> Iterator[dict]:
+    """The table's rows from the best rates by (whose, name, threads)."""
+    peaks = {n: max(best["ours", name, n] for name in PEAKS) for n in threads}
+    for n in threads:
+        yield row(f"matrix product 256x256x256, {n} threads", peaks[n], "GFLOP/s")
+    for name in COMPARED:
+        anchor_threads = max(threads, key=lambda n: best["d3rlpy", name, n])
+        anchor = best["d3rlpy", name, anchor_threads]
+        for n in threads:
+            steps = best["ours", name, n]
+            note = f"{D3RLPY}, {anchor_threads} threads: {anchor:.0f}"
+            yield row(f"{name}, {n} threads", steps, "steps/s", note, steps / anchor)
+            achieved = steps * flop(name) / 1e9
+            note = f"peak {peaks[n]:.0f}"
+            yield row(f"{name}, {n} threads", achieved, "GFLOP/s", note, achieved / peaks[n])
+    for n in threads:
+        steps = best["ours", "brac_bc", n]
+        achieved = steps * flop("brac_bc") / 1e9
+        note = f"peak {peaks[n]:.0f} GFLOP/s"
+        yield row(f"brac_bc, {n} threads", steps, "steps/s", note, achieved / peaks[n])
+
+
+def row(name: str, value: float, unit: str, anchor: str = "", ratio: float | None = None) -> dict:
+    return {"name": name, "value": value, "unit": unit, "anchor": anchor, "ratio": ratio}
+
+
+def flop(name: str) -> float:
+    """Floating-point operations of the matrix products of one step: nothing else is counted."""
+
+    def forward(*sizes: int) -> int:
+        return sum(a * b for a, b in itertools.pairwise(sizes))
+
+    def trained(*sizes: int) -> int:  # forward, gradient of weights, gradient of all inputs but x
+        return 3 * forward(*sizes) - sizes[0] * sizes[1]
+
+    hidden = td3_bc.Config().hidden_sizes
+    assert hidden == bc.Config().hidden_sizes
+    q, pi, gaussian = (23, *hidden, 1), (17, *hidden, 6), (17, *hidden, 12)
+    through_q = 2 * forward(*q)  # forward, and the gradient of the action
+    products = {
+        "bc": trained(*pi),
+        # The policy's step, every other one, goes through the first critic alone.
+        "td3_bc": forward(*pi)
+        + 2 * forward(*q)
+        + 2 * trained(*q)
+        + (trained(*pi) + through_q) / td3_bc.Config().policy_delay,
+        "sac": forward(*gaussian)
+        + 2 * forward(*q)
+        + 2 * trained(*q)
+        + trained(*gaussian)
+        + 2 * through_q,
+        "brac_bc": trained(17, 200, 200, 12),
+    }
+    return 2 * BATCH_SIZE * products[name]
+
+
+class Worker:
+    """A process that answers one rate at a time."""
+
+    def __init__(self, process: subprocess.Popen):
+        self._process = process
+        self._answer("ready")
+
+    @classmethod
+    @contextlib.contextmanager
+    def start(cls, command: list[str]) -> Iterator[Worker]:
+        with subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                yield cls(process)
+            finally:
+                process.kill()
+
+    def rate(self, name: str, seconds: float) -> float:
+        assert self._process.stdin
+        self._process.stdin.write(f"{name} {seconds}\n")
+        self._process.stdin.flush()
+        return float(self._answer("rate"))
+
+    def _answer(self, word: str) -> str:
+        assert self._process.stdout
+        for line in self._process.stdout:  # libraries print lines of their own
+            if line.startswith(word):
+                return line.removeprefix(word)
+        raise RuntimeError(f"a benchmark's worker ended: {self._process.args}")
+
+
+def d3rlpy_python() -> pathlib.Path:
+    """The interpreter of d3rlpy's own environment, made on demand with uv."""
+    python = D3RLPY_ENVIRONMENT / "bin" / "python"
+    mark = D3RLPY_ENVIRONMENT / ".installed"
+    if not mark.exists():
+        uv = pathlib.Path(sys.executable).with_name("uv")
+        command = str(uv) if uv.exists() else "uv"
+        subprocess.run(
+            [command, "venv", "--clear", "--python", sys.executable, str(D3RLPY_ENVIRONMENT)],
+            check=True,
+        )
+        subprocess.run([command, "pip", "install", "--python", str(python), D3RLPY], check=True)
+        mark.touch()
+    return python

@@ -1,0 +1,99 @@
+"""Losses on numbers that can be worked by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from learners import bc, brac_bc, sac, td3_bc
+
+
+def test_brac_bc_policy_loss():
+    # alpha log pi(a~) - log pi(a) = 2 * -1 - 0.5
+    assert brac_bc.policy_loss(2.0, -1.0, 0.5) == -2.5
+
+
+def test_brac_bc_alpha_loss():
+    # alpha (-log pi - target) = 2 * (-1 + 3)
+    assert brac_bc.alpha_loss(2.0, 1.0, -3.0) == 4.0
+
+
+@pytest.mark.parametrize(
+    ("x", "cotangent", "value", "gradient"),
+    [
+        (0.5, 2.0, 0.5, 2.0),
+        (0.5, -2.0, 0.5, -2.0),
+        (-0.5, 2.0, 0.0, 0.0),  # descent would push x further below zero
+        (-0.5, -2.0, 0.0, -2.0),  # descent brings x back
+        (0.0, 2.0, 0.0, 0.0),
+    ],
+)
+def test_one_sided_relu(x, cotangent, value, gradient):
+    y, vjp = jax.vjp(brac_bc.one_sided_relu, jnp.float32(x))
+    assert y == value
+    assert vjp(jnp.float32(cotangent))[0] == gradient
+
+
+def test_sac_critic_target():
+    # r + discount (min q - alpha log pi): 1 + 0.5 (2 - 1 * -1) = 2.5, and 4 + 0 = 4 at the end.
+    target = sac.critic_target(
+        r_t=jnp.array([1.0, 4.0]),
+        discount_t=jnp.array([0.5, 0.0]),
+        q_t=jnp.array([[3.0, 9.0], [2.0, 9.0]]),
+        log_pi_t=jnp.array([-1.0, 9.0]),
+        log_alpha=0.0,
+    )
+    np.testing.assert_allclose(target, [2.5, 4.0])
+
+
+@pytest.mark.parametrize("learner", [sac, td3_bc])
+def test_critic_loss(learner):
+    # (1 - 2)^2 + (4 - 2)^2 = 5 and (3 - 3)^2 + (0 - 3)^2 = 9, a loss a sample.
+    q_tm1, target = jnp.array([[1.0, 3.0], [4.0, 0.0]]), jnp.array([2.0, 3.0])
+    np.testing.assert_allclose(learner.critic_loss(q_tm1, target), [5.0, 9.0])
+    # No gradient goes through the target.
+    gradient = jax.grad(lambda t: jnp.sum(learner.critic_loss(q_tm1, t)))(target)
+    np.testing.assert_array_equal(gradient, [0.0, 0.0])
+
+
+def test_sac_policy_loss():
+    # alpha log pi - min q = 2 * -1 - 2
+    loss = sac.policy_loss(jnp.array([[3.0], [2.0]]), jnp.array([-1.0]), jnp.log(2.0))
+    np.testing.assert_allclose(loss, [-4.0], rtol=1e-6)
+
+
+def test_sac_alpha_loss():
+    # alpha (-log pi - target) = 2 * (1 + 3)
+    np.testing.assert_allclose(sac.alpha_loss(jnp.log(2.0), jnp.array([-1.0]), -3.0), [8.0])
+
+
+def test_td3_critic_target():
+    # 1 + 0.9 * min(2, 3) = 2.8, and the reward alone where the episode ended.
+    target = td3_bc.critic_target(
+        jnp.array([1.0, 5.0]), jnp.array([0.9, 0.0]), jnp.array([[2.0, 8.0], [3.0, 7.0]])
+    )
+    np.testing.assert_allclose(target, [2.8, 5.0], rtol=1e-6)
+
+
+def test_td3_bc_policy_loss():
+    # -0.5 * 4 + (0.5^2 + 1^2) / 2 = -2 + 0.625, a loss a sample.
+    loss = td3_bc.policy_loss(
+        q_tm1=jnp.array([4.0, 0.0]),
+        pi_tm1=jnp.array([[0.5, 0.0], [0.0, 0.0]]),
+        a_tm1=jnp.array([[0.0, 1.0], [0.0, 0.0]]),
+        weight=0.5,
+    )
+    np.testing.assert_allclose(loss, [-1.375, 0.0])
+
+
+def test_td3_bc_weight_of_q():
+    # 2.5 / mean(|1|, |-3|) = 1.25, and it is a constant of the loss.
+    q_tm1 = jnp.array([1.0, -3.0])
+    assert td3_bc.q_weight(q_tm1, 2.5) == 1.25
+    np.testing.assert_array_equal(jax.grad(lambda q: td3_bc.q_weight(q, 2.5))(q_tm1), [0.0, 0.0])
+
+
+def test_bc_policy_loss():
+    # (0.5^2 + 1^2) / 2, a loss a sample.
+    loss = bc.policy_loss(jnp.array([[0.5, 0.0], [1.0, 1.0]]), jnp.array([[0.0, 1.0], [1.0, 1.0]]))
+    np.testing.assert_allclose(loss, [0.625, 0.0])
