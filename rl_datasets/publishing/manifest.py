@@ -21,7 +21,7 @@ from typing import Any
 import dm_env.specs
 import numpy as np
 
-import rl_datasets
+from rl_datasets import __version__
 from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import files
@@ -37,7 +37,7 @@ def make(
     """The manifest of a version; see the module's docstring for what the arguments hold."""
     return {
         "format": FORMAT,
-        "code": f"rl-datasets {rl_datasets.__version__}",
+        "code": f"rl-datasets {__version__}",
         "plan": plan,
         "splits": splits,
         "files": dict(sorted(entries.items())),
