@@ -36,8 +36,11 @@ DATA_PLANE = [
     "matplotlib",
     "rliable==1.2.0",
     "pandas<3",  # rliable's import fails beside pandas 3.
+    "scipy",
+    "markdown",
     "filelock",
     "threadpoolctl",
+    "google-crc32c",
 ]
 DATA_PLANE_PLATFORM = 'python_version < "3.12" and sys_platform == "linux"'
 

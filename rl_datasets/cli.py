@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pathlib
 import sys
@@ -125,7 +126,11 @@ def train_policy(
 @app.command()
 def publish(
     dataset: Annotated[
-        str, typer.Argument(help="Builder and config: brac/halfcheetah-eps1-recollected.")
+        str,
+        typer.Argument(
+            help="Builder and config, brac/halfcheetah-eps1-recollected; or the builder alone, "
+            "brac, for the config that the source says it is."
+        ),
     ],
     source: Annotated[str, typer.Argument(help="What to publish, such as a collected folder.")],
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -143,7 +148,10 @@ def publish(
     from rl_datasets.publishing import publish as publishing
 
     name, _, config = dataset.partition("/")
-    builder = _builder_class(name)(source=source, config=config, data_dir=str(data_dir))
+    builder_class = _builder_class(name)
+    builder = builder_class(
+        source=source, config=config or builder_class.config_of(source), data_dir=str(data_dir)
+    )
     publication = publishing.publish(builder, num_workers=workers, beam_flags=beam_option or [])
     typer.echo(f"{publication.path}: {'published' if publication.is_new else 'was published'}")
 
@@ -244,6 +252,20 @@ def reproduce(
     )
 
 
+@app.command()
+def report(
+    table: Annotated[str, typer.Argument(help="The table's name, such as brac_bc.")],
+    folder: Annotated[
+        pathlib.Path,
+        typer.Argument(help="Its results, such as benchmarks/results/brac_bc in the repository."),
+    ],
+) -> None:
+    """Writes a table's report again from its results, reported beside measured."""
+    from benchmarks import report as report_lib
+
+    typer.echo(report_lib.write_report(table, folder))
+
+
 def _builder_class(name: str) -> Any:
     import importlib
     import pkgutil
@@ -266,6 +288,7 @@ def main() -> None:
     """Runs the command line; prints what a user can mend as one sentence, not a traceback."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
+    logging.basicConfig(level=logging.ERROR)  # Beam warns of packages that it does not need here.
     try:
         app()
     except DatasetError as error:

@@ -34,6 +34,7 @@ ROOMS = {
     "benchmarks": {"rl_datasets", "builders", "learners"},
 }
 ROOF = "rl_datasets.cli"
+VERSION = "rl_datasets.__version__"
 OURS = {"rl_datasets", "builders", "learners", "benchmarks"}
 LEARNERS_MAY_USE = {"jax", "haiku", "optax", "numpy"} | set(sys.stdlib_module_names)
 HEAVY = ("tensorflow", "apache_beam", "reverb", "gymnasium", "mujoco", "h5py", "jax", "rlds")
@@ -70,7 +71,7 @@ def test_imports_follow_the_arrows(module):
         return
     (home,) = [room for room in ROOMS if is_inside(module, room)]
     for imported in imports(modules()[module]):
-        if imported.split(".")[0] not in OURS or imported == "rl_datasets.__version__":
+        if imported.split(".")[0] not in OURS or imported in ("rl_datasets", VERSION):
             continue
         allowed = {home} | ROOMS[home]
         assert any(is_inside(imported, room) for room in allowed), (
