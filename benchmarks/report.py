@@ -34,6 +34,19 @@ DATASETS = "datasets.json"
 Dataset = dict[str, Any]  # dataset, fingerprint, episodes, transitions, statistics of its returns
 
 
+def adopt(cells: Sequence[Cell], folder: pathlib.Path, runs_dir: pathlib.Path) -> None:
+    """Takes the seeds that a results folder has whole as done, so that they are not run again."""
+    for cell in cells:
+        whole = [
+            result
+            for result in read_results(_row_path(folder, cell.row.reported))
+            if result["seed"] == cell.seed and result["budget"] == cell.budget
+        ]
+        if whole and whole[-1]["step"] == cell.steps and not cell.step_reached(runs_dir):
+            cell.folder(runs_dir).mkdir(parents=True, exist_ok=True)
+            write_results(cell.folder(runs_dir) / RESULTS, whole)
+
+
 def export(
     cells: Sequence[Cell],
     data_dir: pathlib.Path,
@@ -44,7 +57,7 @@ def export(
 
     Args:
       cells: which runs, all of one recipe and budget.
-      data_dir: where the datasets lie; a row whose dataset is not there has no histogram.
+      data_dir: where the datasets lie; what the folder says already of one that is not there stays.
       runs_dir: where the runs lie.
       folder: where to write; by default `results` beside the runs.
 
@@ -56,7 +69,8 @@ def export(
     """
     folder = folder or cells[0].table_folder(runs_dir) / "results"
     folder.mkdir(parents=True, exist_ok=True)
-    datasets = {}
+    known = folder / DATASETS
+    datasets = json.loads(known.read_text()) if known.is_file() else {}
     for row in dict.fromkeys(cell.row for cell in cells):
         results = [
             result
@@ -69,7 +83,7 @@ def export(
         if (version_dir / manifest.FILE_NAME).is_file():
             datasets[row.reported] = _describe(row.dataset, version_dir)
             _check_fingerprints(results, datasets[row.reported], version_dir)
-    write_atomically(folder / DATASETS, json.dumps(datasets, indent=1) + "\n")
+    write_atomically(known, json.dumps(datasets, indent=1) + "\n")
     return write_report(cells[0].recipe, folder, cells[0].budget)
 
 

@@ -278,6 +278,7 @@ def reproduce(
     processes: int = 1,
     seeds_at_once: int = 1,
     feed: str = "arrays",
+    results_dir: pathlib.Path | str | None = None,
     dry_run: bool = False,
 ) -> pathlib.Path | None:
     """Measures a table: runs what is not done, goes on with what was cut, writes the report.
@@ -292,6 +293,8 @@ def reproduce(
       processes: each on a core of its own; 1 runs in this process, on all cores.
       seeds_at_once: seeds of a row trained in one `vmap`.
       feed: see `Places`.
+      results_dir: results folder that the report is written to; seeds that it has whole are not
+        run again. By default beside the runs.
       dry_run: say what would run, and run nothing.
 
     Returns:
@@ -305,6 +308,9 @@ def reproduce(
     places = Places(pathlib.Path(data_dir), pathlib.Path(runs_dir), feed)
     recipe = load_recipe(table)
     cells = plan(recipe, rows, seeds, budget)
+    results_dir = None if results_dir is None else pathlib.Path(results_dir)
+    if results_dir is not None:
+        report.adopt(plan(recipe, budget=budget), results_dir, places.runs_dir)
     console.show_plan(cells, places.runs_dir)
     if dry_run:
         return None
@@ -313,6 +319,7 @@ def reproduce(
             run_cells(cells, places, progress, seeds_at_once)
         else:
             _run_in_processes(processes, cells, places, progress, seeds_at_once)
-    page = report.export(plan(recipe, budget=budget), places.data_dir, places.runs_dir)
+    every_cell = plan(recipe, budget=budget)
+    page = report.export(every_cell, places.data_dir, places.runs_dir, results_dir)
     console.show_page(page)
     return page

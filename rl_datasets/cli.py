@@ -230,6 +230,13 @@ def reproduce(
     processes: Annotated[int, typer.Option(help="Runs side by side, a core each.")] = 1,
     seeds_at_once: Annotated[int, typer.Option(help="Seeds in one vmap, for accelerators.")] = 1,
     feed: Annotated[str, typer.Option(help="arrays or reverb.")] = "arrays",
+    results_dir: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            help="Write the report here, and do not run what it has whole: in the repository, "
+            "benchmarks/results/TABLE. By default beside the runs."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option(help="Say what would run, and stop.")] = False,
 ) -> None:
     """Reproduces a reported table: trains, evaluates, reports it beside what was measured.
@@ -248,6 +255,7 @@ def reproduce(
         processes=processes,
         seeds_at_once=seeds_at_once,
         feed=feed,
+        results_dir=results_dir,
         dry_run=dry_run,
     )
 

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import report
 from benchmarks.cells import plan
 from benchmarks.recipe import load_recipe
-from benchmarks.results import RESULTS, write_results
+from benchmarks.results import RESULTS, read_results, write_results
 from rl_datasets.errors import DatasetError
 
 RECIPE = load_recipe("brac_bc")
@@ -147,3 +147,30 @@ def test_without_the_dataset_there_is_a_report_without_its_histogram(tmp_path):
 def test_a_folder_without_results_is_named(tmp_path):
     with pytest.raises(DatasetError, match=str(tmp_path)):
         report.write_report("brac_bc", tmp_path)
+
+
+def test_seeds_that_a_results_folder_has_whole_are_done_elsewhere_too(tmp_path):
+    measure(tmp_path, [4440.0, 4450.0])
+    cells = plan(RECIPE)
+    cut = cells[1].folder(tmp_path / "runs") / RESULTS
+    write_results(cut, read_results(cut)[:-1])
+    results_dir = tmp_path / "results"
+    report.export(cells, tmp_path / "data", tmp_path / "runs", results_dir)
+    elsewhere = tmp_path / "elsewhere"
+    report.adopt(cells, results_dir, elsewhere)
+    assert [cell.is_done(elsewhere) for cell in cells[:3]] == [True, False, False]
+    written = (results_dir / "report.md").read_text()
+    report.export(cells[:1], tmp_path / "no data", elsewhere, results_dir)
+    assert "1,000,000" in (results_dir / "report.md").read_text(), "what is known of the data stays"
+    assert "(1 of 5 seeds have finished)" in written
+
+
+def test_adopting_leaves_a_run_that_has_begun_alone(tmp_path):
+    measure(tmp_path, [4440.0])
+    cells = plan(RECIPE)
+    results_dir = tmp_path / "results"
+    report.export(cells, tmp_path / "data", tmp_path / "runs", results_dir)
+    begun = cells[0].folder(tmp_path / "runs") / RESULTS
+    write_results(begun, read_results(begun)[:3])
+    report.adopt(cells, results_dir, tmp_path / "runs")
+    assert len(read_results(begun)) == 3
