@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import rl_datasets
+from rl_datasets import files
 from rl_datasets.errors import DatasetError
 
 RESULTS = "results.jsonl"
@@ -62,7 +63,6 @@ def write_results(path: pathlib.Path, results: Iterable[dict[str, Any]]) -> None
 
 
 def write_atomically(path: pathlib.Path, text: str) -> None:
-    """Writes a file by way of a temporary name, so that nobody reads half of it."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    """Writes a file whole or not at all, so that nobody reads half of it."""
+    with files.replacing(path) as partial:
+        partial.write_text(text)

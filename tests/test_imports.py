@@ -12,20 +12,24 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # A module may import its own room and the rooms named here.
 ROOMS = {
     "rl_datasets.errors": set(),
+    "rl_datasets.files": set(),
     "rl_datasets.episode": {"rl_datasets.errors"},
-    "rl_datasets.sources": {"rl_datasets.errors", "rl_datasets.episode"},
+    "rl_datasets.sources": {"rl_datasets.errors", "rl_datasets.files", "rl_datasets.episode"},
     "rl_datasets.collection": {
         "rl_datasets.errors",
+        "rl_datasets.files",
         "rl_datasets.episode",
         "rl_datasets.sources",
     },
     "rl_datasets.publishing": {
         "rl_datasets.errors",
+        "rl_datasets.files",
         "rl_datasets.episode",
         "rl_datasets.sources",
     },
     "rl_datasets.serving": {
         "rl_datasets.errors",
+        "rl_datasets.files",
         "rl_datasets.episode",
         "rl_datasets.publishing",
     },

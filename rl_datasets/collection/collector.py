@@ -36,7 +36,7 @@ import rich.progress
 import threadpoolctl
 
 import rl_datasets
-from rl_datasets import episode, errors
+from rl_datasets import episode, errors, files
 from rl_datasets.collection import environments, mixtures, policies
 from rl_datasets.sources import collected
 
@@ -429,6 +429,7 @@ def _sole_collector(folder: pathlib.Path) -> Iterator[None]:
             raise errors.DatasetError(
                 f"another process is collecting into {folder}: wait for it, or give another folder"
             ) from error
+        files.remove_partial(folder)
         yield
     finally:
         os.close(descriptor)
@@ -478,7 +479,7 @@ def _whole_unit(
     except (errors.DatasetError, episode.EpisodeError):
         return None  # Damaged since it was written: collecting it again gives the same bytes.
     transitions = sum(each.num_transitions for each in episodes)
-    sha256 = collected.file_sha256(job.path)
+    sha256 = files.sha256_of(job.path)
     record = collected.UnitRecord(job.unit.file, sha256, len(episodes), transitions)
     expected = done is None or record in done.units
     return record if expected and transitions == job.unit.transitions else None

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rl_datasets import errors
+from rl_datasets import errors, files
 from rl_datasets.sources import brac, collected, tf_checkpoint
 
 Policy = Callable[[np.random.Generator, np.ndarray], np.ndarray]
@@ -141,8 +141,9 @@ def load_policy(path: str | pathlib.Path) -> PolicySource:
     if path.suffix != ".npz":
         prefix = str(path).removesuffix(".index")
         layers = brac.read_policy(prefix)
-        files = tf_checkpoint.checkpoint_files(prefix)
-        return PolicySource(layers, "recollected-brac", _hashed(files))
+        return PolicySource(
+            layers, "recollected-brac", _hashed(tf_checkpoint.checkpoint_files(prefix))
+        )
     arrays = collected.read_arrays(path)
     try:
         layers = [
@@ -182,5 +183,5 @@ def partial_policy_path(environment: str) -> pathlib.Path:
     return pathlib.Path(__file__).parent / "partial_policies" / f"{name}.npz"
 
 
-def _hashed(files: Sequence[pathlib.Path]) -> tuple[tuple[str, str], ...]:
-    return tuple((file.name, collected.file_sha256(file)) for file in files if file.is_file())
+def _hashed(paths: Sequence[pathlib.Path]) -> tuple[tuple[str, str], ...]:
+    return tuple((path.name, files.sha256_of(path)) for path in paths if path.is_file())

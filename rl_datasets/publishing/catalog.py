@@ -8,9 +8,10 @@ import os
 import pathlib
 from typing import Any
 
+from rl_datasets import files
 from rl_datasets.episode import EpisodeError, check_episode
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import files, manifest, reader
+from rl_datasets.publishing import manifest, reader
 
 
 @dataclasses.dataclass(frozen=True)

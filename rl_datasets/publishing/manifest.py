@@ -21,10 +21,9 @@ from typing import Any
 import dm_env.specs
 import numpy as np
 
-from rl_datasets import __version__
+from rl_datasets import __version__, files
 from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import files
 
 FILE_NAME = "MANIFEST.json"
 FORMAT = 1

@@ -17,9 +17,9 @@ from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner import fn_runner, worker_handlers
 from apache_beam.transforms import environments
 
+from rl_datasets import files
 from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import files
 from rl_datasets.publishing.units import SourceUnit, write_unit
 
 INTERRUPTED = "publishing was interrupted; publish again to go on from the units that are whole"

@@ -29,8 +29,9 @@ import rich.console
 import rich.progress
 import tensorflow_datasets as tfds
 
+from rl_datasets import files
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import catalog, files, manifest, pipeline
+from rl_datasets.publishing import catalog, manifest, pipeline
 from rl_datasets.publishing.units import Receipt, SourceUnit, read_receipt
 
 if TYPE_CHECKING:
@@ -100,8 +101,7 @@ def _publish(
     with _progress(tasks, builder.info.full_name), _stopping(tasks[0]):
         pipeline.run(tasks, num_workers=num_workers, beam_flags=beam_flags)
     receipts, version = _receipts(tasks), staging / "version"
-    for partial in version.glob(".*"):  # What a worker that was killed left half written.
-        partial.unlink()
+    files.remove_partial(version)
     _write_tfds_metadata(builder, units, receipts, version)
     content = _manifest(plan, tasks, receipts, version)
     manifest.write(version, content)

@@ -12,9 +12,10 @@ import json
 import pathlib
 from collections.abc import Callable, Iterator
 
+from rl_datasets import files
 from rl_datasets.episode import Episode, EpisodeError, EpisodeSpec, check_episode
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import encoding, files, records
+from rl_datasets.publishing import encoding, records
 
 
 @dataclasses.dataclass(frozen=True)

@@ -125,7 +125,8 @@ class ReverbServer:
         frame_stack: int = 1,
     ) -> ReverbServer:
         """Serves a split of a published version; see `transitions.load_transitions`."""
-        from rl_datasets.publishing import files, manifest
+        from rl_datasets import files
+        from rl_datasets.publishing import manifest
 
         transitions = load_transitions(version_dir, split, n_step, gamma, frame_stack)
         fingerprint = files.sha256_of(pathlib.Path(version_dir) / manifest.FILE_NAME)

@@ -14,10 +14,8 @@ A unit is a NumPy archive without pickles:
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import io
 import json
-import os
 import pathlib
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,7 +24,7 @@ from typing import Any, BinaryIO
 import dm_env.specs
 import numpy as np
 
-from rl_datasets import episode, errors
+from rl_datasets import episode, errors, files
 
 FORMAT_VERSION = 1
 COLLECTION_FILE = "collection.json"
@@ -149,7 +147,7 @@ def write_unit(path: str | pathlib.Path, episodes: Iterable[episode.Episode]) ->
     write_atomically(path, lambda file: np.savez(file, **arrays))
     return UnitRecord(
         file=path.name,
-        sha256=file_sha256(path),
+        sha256=files.sha256_of(path),
         episodes=len(episodes),
         transitions=sum(each.num_transitions for each in episodes),
     )
@@ -230,7 +228,7 @@ def read_collection(folder: str | pathlib.Path, check_units: bool = True) -> Col
         )
     for unit in collection.units if check_units else ():
         file = folder / unit.file
-        if not file.is_file() or file_sha256(file) != unit.sha256:
+        if not file.is_file() or files.sha256_of(file) != unit.sha256:
             raise errors.DatasetError(
                 f"{file} is missing or is not what {path} says: run the same collection again to "
                 "mend it"
@@ -239,27 +237,19 @@ def read_collection(folder: str | pathlib.Path, check_units: bool = True) -> Col
 
 
 def write_atomically(path: pathlib.Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Writes a file under a temporary name, then renames it; leaves nothing when that fails."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    """Writes a file whole or not at all.
+
+    Raises:
+      DatasetError: it cannot be written.
+    """
     try:
-        with open(temporary, "wb") as file:
+        with files.replacing(path) as partial, open(partial, "wb") as file:
             write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError as error:
         raise errors.DatasetError(
             f"cannot write {path} ({error.strerror or error}): mend that and run the same command "
             "again"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def file_sha256(path: str | pathlib.Path) -> str:
-    """The sha256 of a file's bytes, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from rl_datasets import episode, errors
+from rl_datasets import episode, errors, files
 from rl_datasets.collection import collector, environments, mixtures, policies
 from rl_datasets.sources import collected
 
@@ -143,7 +143,7 @@ def test_lineage(hopper, policy_path):
     assert [policy.name for policy in hopper.policies] == ["random", "partial", "partial-eps0.1"]
     assert [policy.epsilon for policy in hopper.policies] == [0, 0, 0.1]
     assert hopper.policies[0].source == ()
-    sums = {file.name: collected.file_sha256(file) for file in policy_path.parent.iterdir()}
+    sums = {file.name: files.sha256_of(file) for file in policy_path.parent.iterdir()}
     assert dict(hopper.policies[1].source) == sums
     assert hopper.versions["mujoco"]
     assert hopper.seed == 4

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import reverb
 
+from rl_datasets import files
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import files
 from rl_datasets.serving import reverb as serving
 from rl_datasets.serving.arrays import ArrayFeed
 from rl_datasets.serving.reverb import ReverbFeed, ReverbServer, Schema

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rl_datasets import episode, errors
+from rl_datasets import episode, errors, files
 from rl_datasets.sources import collected
 
 PROPERTIES = settings(
@@ -101,7 +101,7 @@ def test_units_round_trip(lengths, observation_dtype, observation_shape, text, d
             assert_same(written, read)
         assert record.episodes == len(lengths)
         assert record.transitions == sum(lengths)
-        assert record.sha256 == collected.file_sha256(path)
+        assert record.sha256 == files.sha256_of(path)
         first = path.read_bytes()
         collected.write_unit(path, episodes)
         assert path.read_bytes() == first

@@ -9,18 +9,26 @@ import pathlib
 import uuid
 from collections.abc import Iterator
 
+PARTIAL = ".partial"
+
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a temporary name, which becomes `path`, safe on the disk, if the block succeeds."""
     # The name is unique because a runner may have two workers attempt one unit.
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
     try:
         yield partial
         sync(partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_partial(folder: pathlib.Path) -> None:
+    """Removes what a killed process left half-written in a folder that nobody else writes to."""
+    for partial in folder.glob(f".*{PARTIAL}"):
+        partial.unlink()
 
 
 def sync(path: pathlib.Path) -> None:
