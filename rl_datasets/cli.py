@@ -7,7 +7,7 @@ import os
 import pathlib
 import sys
 import warnings
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -25,7 +25,7 @@ DataDir = Annotated[
     typer.Option("--data-dir", help="Where published datasets lie; TFDS calls it so too."),
 ]
 DEFAULT_DATA_DIR = pathlib.Path(".data")
-INTERRUPTED = 130  # What a shell gives a command that Ctrl-C ended, and Typer too.
+INTERRUPTED = 130  # What a shell gives a command that Ctrl-C ended.
 Version = Annotated[
     str,
     typer.Argument(
@@ -63,7 +63,7 @@ def collect(
         str, typer.Argument(help="pure, eps1, eps3, gaussian1, gaussian3, or your own .toml file.")
     ],
     folder: Annotated[pathlib.Path, typer.Argument(help="Where to write the collection.")],
-    transitions: Annotated[int, typer.Option(help="How many in all.")] = 1_000_000,
+    transitions: Annotated[int, typer.Option(min=1, help="How many in all.")] = 1_000_000,
     policy: Annotated[
         str | None,
         typer.Option(
@@ -71,9 +71,9 @@ def collect(
             "partially trained policy shipped for this environment."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
     processes: Annotated[
-        int, typer.Option(help="Share the work; every byte stays the same.")
+        int, typer.Option(min=1, help="Share the work; every byte stays the same.")
     ] = os.cpu_count() or 1,
     name: Annotated[
         str | None, typer.Option(help="Of the dataset, such as halfcheetah-eps1-recollected.")
@@ -89,7 +89,7 @@ def collect(
 
     from rl_datasets.collection import collector
 
-    start = time.perf_counter()
+    start = time.time()
     collection = collector.collect(
         environment,
         mixture,
@@ -100,10 +100,17 @@ def collect(
         processes=processes,
         name=name,
     )
-    seconds = time.perf_counter() - start
+    seconds = time.time() - start
+    # Units that an earlier run left whole cost no time now.
+    new = sum(
+        unit.transitions
+        for unit in collection.units
+        if (folder / unit.file).stat().st_mtime > start
+    )
+    speed = f"{new:,} of them now at {new / seconds:,.0f} steps/s" if new else "none of them new"
     typer.echo(
         f"{folder}: {collection.dataset}, {transitions:,} transitions in "
-        f"{len(collection.units)} units, {transitions / seconds:,.0f} steps/s"
+        f"{len(collection.units)} units, {speed}"
     )
 
 
@@ -114,8 +121,10 @@ def train_policy(
     target: Annotated[
         float | None, typer.Option(help="Mean return to reach twice in a row; BRAC's by default.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
-    max_steps: Annotated[int, typer.Option(help="Environment steps before it gives up.")] = 1000000,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
+    max_steps: Annotated[
+        int, typer.Option(min=1, help="Environment steps before it gives up.")
+    ] = 1_000_000,
 ) -> None:
     """Trains SAC online until its policy is partially trained by BRAC's rule, and keeps it."""
     from benchmarks import online
@@ -134,7 +143,7 @@ def publish(
     ],
     source: Annotated[str, typer.Argument(help="What to publish, such as a collected folder.")],
     data_dir: DataDir = DEFAULT_DATA_DIR,
-    workers: Annotated[int, typer.Option(help="Processes on this machine.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
     beam_option: Annotated[
         list[str] | None,
         typer.Option(help="One of Beam's pipeline options, such as --runner=FlinkRunner; repeat."),
@@ -178,7 +187,8 @@ def list_versions(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
 
     from rl_datasets.publishing import catalog
 
-    table = rich.table.Table("version", "episodes", "transitions", "MB")
+    name = rich.table.Column("version", overflow="fold")
+    table = rich.table.Table(name, "episodes", "transitions", "MB")
     for version in catalog.list_published(data_dir):
         table.add_row(
             version.name,
@@ -186,7 +196,8 @@ def list_versions(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
             f"{version.transitions:,}",
             f"{version.size / 1e6:,.1f}",
         )
-    rich.console.Console().print(table)
+    # What is piped or kept in a file is a line a version, however long its name.
+    rich.console.Console(width=None if sys.stdout.isatty() else 1_000).print(table)
 
 
 @app.command()
@@ -203,8 +214,18 @@ def show(version: Version, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
 def serve(
     version: Version,
     data_dir: DataDir = DEFAULT_DATA_DIR,
-    port: Annotated[int, typer.Option(help="Reverb listens on it, on every interface.")] = 8000,
-    seed: Annotated[int, typer.Option(help="Of the order in which transitions are packed.")] = 0,
+    split: Annotated[str, typer.Option(help="Which part of the version.")] = "train",
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Reverb listens on it, on every interface.")
+    ] = 8000,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the order in which transitions are packed.")
+    ] = 0,
+    n_step: Annotated[int, typer.Option(min=1, help="Rewards in a transition.")] = 1,
+    gamma: Annotated[
+        float, typer.Option(min=0, max=1, help="Discount factor within those n steps.")
+    ] = 1.0,
+    frame_stack: Annotated[int, typer.Option(min=1, help="Observations in a stack.")] = 1,
 ) -> None:
     """Fills a Reverb server from a published version and serves it until Ctrl-C.
 
@@ -212,7 +233,15 @@ def serve(
     """
     from rl_datasets.serving import reverb
 
-    reverb.serve(_version_folder(version, data_dir), port=port, seed=seed)
+    reverb.serve(
+        _version_folder(version, data_dir),
+        split=split,
+        port=port,
+        seed=seed,
+        n_step=n_step,
+        gamma=gamma,
+        frame_stack=frame_stack,
+    )
 
 
 @app.command()
@@ -227,9 +256,13 @@ def reproduce(
     budget: Annotated[float, typer.Option(help="Fraction of the full training budget.")] = 1.0,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     runs_dir: Annotated[pathlib.Path, typer.Option(help="Where runs lie.")] = pathlib.Path(".runs"),
-    processes: Annotated[int, typer.Option(help="Runs side by side, a core each.")] = 1,
-    seeds_at_once: Annotated[int, typer.Option(help="Seeds in one vmap, for accelerators.")] = 1,
-    feed: Annotated[str, typer.Option(help="arrays or reverb.")] = "arrays",
+    processes: Annotated[int, typer.Option(min=1, help="Runs side by side, a core each.")] = 1,
+    seeds_at_once: Annotated[
+        int, typer.Option(min=1, help="Seeds in one vmap, for accelerators.")
+    ] = 1,
+    feed: Annotated[
+        str, typer.Option(help="arrays, reverb, or the host:port of a server.")
+    ] = "arrays",
     results_dir: Annotated[
         pathlib.Path | None,
         typer.Option(
@@ -299,18 +332,25 @@ def main() -> None:
     logging.basicConfig(level=logging.ERROR)  # Beam warns of packages that it does not need here.
     try:
         app()
-    except DatasetError as error:
-        _fail(str(error), 1)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        _fail(f"{error.filename}: {error.strerror}; mend that and run the command again", 1)
-    except SystemExit as exit_:
-        if exit_.code == INTERRUPTED:
+    except BaseException as error:
+        if _comes_of_ctrl_c(error):
             _fail("interrupted; run the same command again to go on", INTERRUPTED)
+        if isinstance(error, DatasetError):
+            _fail(str(error), 1)
+        if isinstance(error, OSError) and error.strerror:
+            where = f"{error.filename}: " if error.filename else ""
+            _fail(f"{where}{error.strerror}; mend that and run the same command again", 1)
         raise
 
 
-def _fail(sentence: str, status: int) -> None:
-    print(f"error: {sentence}", file=sys.stderr)
+def _comes_of_ctrl_c(error: BaseException) -> bool:
+    """Whether it began as a KeyboardInterrupt, which Typer and C extensions turn into others."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
+
+
+def _fail(sentence: str, status: int) -> NoReturn:
+    print(f"error: {' '.join(sentence.splitlines())}", file=sys.stderr)
     sys.exit(status)

@@ -57,6 +57,11 @@ class Builder(PublishedDatasetBuilder):
     @classmethod
     def config_of(cls, source: str) -> str:
         """The configuration that a collected folder says it is."""
+        if pathlib.Path(f"{source}.index").is_file():
+            raise DatasetError(
+                f"{source} is no collected folder, so it does not say which configuration it is: "
+                "name the one that it holds, such as brac/halfcheetah-eps3"
+            )
         return collected.read_collection(source).dataset
 
     def episode_spec(self) -> EpisodeSpec:

@@ -524,12 +524,13 @@ def _run_jobs(
     records: dict[str, collected.UnitRecord] = {}
     workers: dict[Any, Any] = {}
     try:
-        for _ in range(min(processes, len(jobs))):
-            connection, theirs = context.Pipe()
-            workers[connection] = context.Process(target=_work, args=(theirs,), daemon=True)
-            workers[connection].start()
-            theirs.close()
-            connection.send(waiting.pop())
+        with _interrupts_held_back():
+            for _ in range(min(processes, len(jobs))):
+                connection, theirs = context.Pipe()
+                workers[connection] = context.Process(target=_work, args=(theirs,), daemon=True)
+                workers[connection].start()
+                theirs.close()
+                connection.send(waiting.pop())
         while len(records) < len(jobs):
             ready: list[Any] = multiprocessing.connection.wait(list(workers))
             for connection in ready:
@@ -553,6 +554,16 @@ def _run_jobs(
             worker.terminate()
             worker.join()
     return records
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Holds Ctrl-C back until the block ends, and from the processes that it starts for good."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(connection: Any) -> None:

@@ -174,7 +174,7 @@ def save_policy(path: str | pathlib.Path, layers: Layers, lineage: Mapping[str, 
     text = json.dumps(lineage, indent=2, sort_keys=True) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     collected.write_atomically(path.with_suffix(".json"), lambda f: f.write(text.encode()))
-    collected.write_atomically(path, lambda file: np.savez(file, **arrays))
+    collected.write_arrays(path, arrays)
 
 
 def partial_policy_path(environment: str) -> pathlib.Path:

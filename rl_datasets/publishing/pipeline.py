@@ -6,10 +6,15 @@ unit afterwards. Still, Beam's `multi_threading` mode is refused: it drops eleme
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import pathlib
+import shlex
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
@@ -18,7 +23,7 @@ from apache_beam.runners.portability.fn_api_runner import fn_runner, worker_hand
 from apache_beam.transforms import environments
 
 from rl_datasets import files
-from rl_datasets.episode import EpisodeSpec
+from rl_datasets.episode import Episode, EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.units import SourceUnit, write_unit
 
@@ -35,7 +40,7 @@ class Task:
       spec: of its episodes.
       shard: the file to write.
       receipt: the file that says what the shard holds.
-      stop: the file whose presence says why no further unit should be begun.
+      stop: the file whose presence says why the workers should go no further.
     """
 
     unit: SourceUnit
@@ -55,10 +60,12 @@ def run(tasks: Sequence[Task], *, num_workers: int, beam_flags: Sequence[str] = 
         `--job_endpoint=localhost:8099`, which take the pipeline to another runner.
 
     Raises:
-      DatasetError: an option is refused. What a unit raises is left in its task's `stop`.
+      DatasetError: an option is refused. What a unit raises is left in its task's `stop`, and so is
+        a Ctrl-C that was answered.
     """
     runner, options = _runner(num_workers, beam_flags)
-    with beam.Pipeline(runner=runner, options=options) as pipeline:
+    answering = _stopping_at_ctrl_c(tasks[0]) if num_workers > 1 else contextlib.nullcontext()
+    with answering, beam.Pipeline(runner=runner, options=options) as pipeline:
         _ = (
             pipeline
             | "Units" >> beam.Create(list(tasks))
@@ -75,8 +82,9 @@ def do(task: Task) -> None:
     """
     if task.stop.exists():
         return
+    unit = dataclasses.replace(task.unit, read=functools.partial(_read_until_stopped, task))
     try:
-        write_unit(task.unit, task.spec, task.shard, task.receipt)
+        write_unit(unit, task.spec, task.shard, task.receipt)
     except DatasetError as error:
         stop(task, str(error))
     except KeyboardInterrupt:
@@ -84,9 +92,39 @@ def do(task: Task) -> None:
 
 
 def stop(task: Task, reason: str) -> None:
-    """Keeps every worker from beginning another unit."""
+    """Keeps every worker from going on."""
     with files.replacing(task.stop) as partial:
         partial.write_text(reason)
+
+
+def _read_until_stopped(task: Task) -> Iterator[Episode]:
+    for episode in task.unit.read():
+        if task.stop.exists():
+            raise DatasetError(task.stop.read_text())
+        yield episode
+
+
+@contextlib.contextmanager
+def _stopping_at_ctrl_c(task: Task) -> Iterator[None]:
+    """Lets the first Ctrl-C stop the workers, upon which the pipeline ends by itself.
+
+    A KeyboardInterrupt would make Beam wait for ever for workers that it has only begun to start.
+    """
+
+    def answer(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        stop(task, INTERRUPTED)
+
+    before = signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or before is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, answer)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _runner(
@@ -114,8 +152,10 @@ def _runner(
         return fn_runner.FnApiRunner(), options
     # What --direct_running_mode=multi_processing would set up, less the chatter of its workers.
     direct.direct_running_mode, direct.direct_num_workers = None, num_workers
+    # The workers are deaf to Ctrl-C, which this process answers.
     workers = environments.SubprocessSDKEnvironment.from_command_string(
-        f"{sys.executable} -W ignore -m apache_beam.runners.worker.sdk_worker_main"
+        "trap '' INT; exec "
+        f"{shlex.quote(sys.executable)} -W ignore -m apache_beam.runners.worker.sdk_worker_main"
     )
     quiet = beam_provision_api_pb2.ProvisionInfo(retrieval_token="unused")
     quiet.pipeline_options.update({"default_sdk_harness_log_level": "ERROR"})

@@ -69,6 +69,7 @@ def publish(
       DatasetError: the source is not what it says, a file cannot be read or written, another
         process publishes this version, or the version exists with other content. What is
         published stays as it was.
+      KeyboardInterrupt: Ctrl-C; units that are whole stay, and the same call goes on from them.
     """
     target = pathlib.Path(builder.data_dir).absolute()
     units = list(builder.source_units())
@@ -109,7 +110,6 @@ def _publish(
     os.rename(version, target)
     files.sync(target.parent)
     shutil.rmtree(staging)
-    _beside(target, "lock").unlink(missing_ok=True)
     return Publication(target, content, is_new=True)
 
 
@@ -177,10 +177,14 @@ def _sha256_of_source(path: str) -> str:
 
 @contextlib.contextmanager
 def _locked(target: pathlib.Path) -> Iterator[None]:
-    lock = filelock.FileLock(_beside(target, "lock"), timeout=0)
+    path = _beside(target, "lock")
     try:
-        with lock:
-            yield
+        with filelock.FileLock(path, timeout=0):
+            try:
+                yield
+            finally:
+                if target.exists():  # It never changes, so there is nothing left to guard.
+                    path.unlink(missing_ok=True)
     except filelock.Timeout:
         raise DatasetError(
             f"another process is publishing {target}; wait until it has finished"
@@ -246,11 +250,16 @@ def _stopping(task: pipeline.Task) -> Iterator[None]:
         if not task.stop.exists():
             interrupted = isinstance(error, KeyboardInterrupt)
             pipeline.stop(task, pipeline.INTERRUPTED if interrupted else str(error))
-            if not interrupted:
-                raise
-        raise DatasetError(task.stop.read_text()) from error
+            raise
+        raise _reason(task) from error
     if task.stop.exists():
-        raise DatasetError(task.stop.read_text())
+        raise _reason(task)
+
+
+def _reason(task: pipeline.Task) -> BaseException:
+    """Why the workers stopped."""
+    reason = task.stop.read_text()
+    return KeyboardInterrupt(reason) if reason == pipeline.INTERRUPTED else DatasetError(reason)
 
 
 @contextlib.contextmanager

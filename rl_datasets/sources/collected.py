@@ -144,7 +144,7 @@ def write_unit(path: str | pathlib.Path, episodes: Iterable[episode.Episode]) ->
         "episode_length": np.array([len(each.observation) for each in episodes], np.int64),
         **{f"metadata/{name}": np.array([each[name] for each in metadata]) for name in metadata[0]},
     }
-    write_atomically(path, lambda file: np.savez(file, **arrays))
+    write_arrays(path, arrays)
     return UnitRecord(
         file=path.name,
         sha256=files.sha256_of(path),
@@ -250,6 +250,14 @@ def write_atomically(path: pathlib.Path, write: Callable[[BinaryIO], Any]) -> No
             f"cannot write {path} ({error.strerror or error}): mend that and run the same command "
             "again"
         ) from error
+
+
+def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes an archive that `read_arrays` reads, whole or not at all."""
+    # Made in memory, because zipfile complains once more, on its own, of a file that failed it.
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    write_atomically(path, lambda file: file.write(content.getbuffer()))
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:

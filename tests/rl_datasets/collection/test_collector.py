@@ -376,6 +376,7 @@ def test_a_worker_that_cannot_write_says_so(policy_path, tmp_path):
         stderr = process.stderr.read()
     assert process.returncode == 1
     assert "DatasetError: cannot write" in stderr.splitlines()[-1]
+    assert "Exception ignored" not in stderr
     assert [path.name for path in folder.iterdir()] == ["plan.json"]
 
 
