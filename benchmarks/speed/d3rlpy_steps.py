@@ -1,7 +1,8 @@
 """d3rlpy's update steps a second, in d3rlpy's own environment: imports nothing of this project.
 
 Run with the number of threads; each line on standard input names an algorithm and gives seconds,
-and is answered by a line with steps a second. Batches are sampled beforehand.
+and is answered by a line with steps a second. `sampled_<algorithm>` samples each batch from the
+dataset within the time; the algorithm alone takes batches sampled beforehand.
 """
 
 import sys
@@ -19,7 +20,7 @@ def load(threads: int):
     torch.set_num_threads(threads)
     d3rlpy.seed(0)
     rng = np.random.default_rng(0)
-    size = 20_000
+    size = 100_000
     dataset = d3rlpy.dataset.MDPDataset(
         rng.normal(size=(size, OBSERVATION_SIZE)).astype(np.float32),
         np.tanh(rng.normal(size=(size, ACTION_SIZE))).astype(np.float32),
@@ -39,17 +40,22 @@ def load(threads: int):
         algorithms[name].build_with_dataset(dataset)
         for batch in batches[:10]:
             algorithms[name].update(batch)
-    return algorithms, batches
+    return algorithms, batches, dataset
 
 
 def main() -> None:
-    algorithms, batches = load(int(sys.argv[1]))
+    algorithms, batches, dataset = load(int(sys.argv[1]))
     print("ready", flush=True)
     for line in sys.stdin:
         name, seconds = line.split()
+        algorithm, samples = algorithms[name.removeprefix("sampled_")], name.startswith("sampled_")
         steps, start = 0, time.perf_counter()
         while (elapsed := time.perf_counter() - start) < float(seconds) or steps < 2:
-            algorithms[name].update(batches[steps % len(batches)])
+            if samples:
+                batch = dataset.sample_transition_batch(BATCH_SIZE)
+            else:
+                batch = batches[steps % len(batches)]
+            algorithm.update(batch)
             steps += 1
         print("rate", steps / elapsed, flush=True)
 

@@ -1,29 +1,23 @@
 """The learners' update steps a second, and the peak of a matrix product, in a process of their own.
 
 Run with the number of threads; each line on standard input names a learner or a peak and gives
-seconds, and is answered by a line with steps, or GFLOP, a second. Batches lie in memory beforehand.
+seconds, and is answered by a line with steps, or GFLOP, a second. `sampled_<learner>` draws its
+batches from an `ArrayFeed` within the time; the learner alone takes batches that lie in memory.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 OBSERVATION_SIZE, ACTION_SIZE, BATCH_SIZE = 17, 6, 256
 STEPS_PER_CALL = 20
+TRANSITIONS = 100_000
 MATRIX = 256
-
-
-class Batch(NamedTuple):
-    observation: Any
-    action: Any
-    reward: Any
-    discount: Any
-    next_observation: Any
-    extras: Any
 
 
 def load() -> dict[str, tuple[Callable[[], Any], float]]:
@@ -34,23 +28,27 @@ def load() -> dict[str, tuple[Callable[[], Any], float]]:
 
     from learners import bc, brac_bc, sac, td3_bc
     from learners.types import Learner, Spec
+    from rl_datasets.serving.arrays import ArrayFeed
+    from rl_datasets.serving.transitions import Transition
 
     rng = np.random.default_rng(0)
-
-    def normal(*size: int):
-        return rng.normal(size=(STEPS_PER_CALL, BATCH_SIZE, *size)).astype(np.float32)
-
-    observation, next_observation = normal(OBSERVATION_SIZE), normal(OBSERVATION_SIZE)
-    action, reward = np.tanh(normal(ACTION_SIZE)), normal()
-    batches = jax.device_put(
-        Batch(observation, action, reward, np.ones_like(reward), next_observation, ())
+    observation, next_observation = rng.normal(size=(2, TRANSITIONS, OBSERVATION_SIZE))
+    transitions = Transition(
+        observation=observation.astype(np.float32),
+        action=np.tanh(rng.normal(size=(TRANSITIONS, ACTION_SIZE))).astype(np.float32),
+        reward=rng.normal(size=TRANSITIONS).astype(np.float32),
+        discount=np.ones(TRANSITIONS, np.float32),
+        next_observation=next_observation.astype(np.float32),
+        extras={},
     )
+    feed = ArrayFeed(transitions, BATCH_SIZE, seed=0, steps=STEPS_PER_CALL)
+    in_memory = itertools.repeat(jax.device_put(next(feed)))
 
-    def updates(learner: Learner) -> Callable[[], Any]:
+    def updates(learner: Learner, batches: Iterator[Transition]) -> Callable[[], Any]:
         states = [learner.init(jax.random.PRNGKey(0))]
 
         def run():
-            states[0] = jax.block_until_ready(learner.update(states[0], batches)[0])
+            states[0] = jax.block_until_ready(learner.update(states[0], next(batches))[0])
 
         return run
 
@@ -62,7 +60,9 @@ def load() -> dict[str, tuple[Callable[[], Any], float]]:
         "brac_bc": brac_bc.make(brac_bc.Config(), spec),
     }
     work: dict[str, tuple[Callable[[], Any], float]] = {
-        name: (updates(learner), STEPS_PER_CALL) for name, learner in learners.items()
+        prefix + name: (updates(learner, batches), STEPS_PER_CALL)
+        for name, learner in learners.items()
+        for prefix, batches in (("", in_memory), ("sampled_", feed))
     }
 
     products = 50
