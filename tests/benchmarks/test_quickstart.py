@@ -6,7 +6,9 @@ import pytest
 from benchmarks import quickstart
 from rl_datasets.collection import policies
 
-SMALL = quickstart.Size(transitions=3_000, bc_steps=20, td3_bc_steps=20, evaluations=1, episodes=1)
+SMALL = quickstart.Size(
+    transitions=3_000, bc_steps=20, bc_seeds=2, td3_bc_steps=20, evaluations=1, episodes=1
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +31,11 @@ def test_from_a_policy_to_a_score_and_a_second_run_reuses_it(tmp_path, policy_pa
         assert name in printed
     text = page.with_suffix(".md").read_text()
     assert "brac/halfcheetah-eps1-recollected-untrained:1.0.0" in text
-    assert "3206 ± 1005" in text
+    assert "3,206 ± 1,005" in text
     assert "google-research" in text
     before = page.read_bytes()
     results = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("results.jsonl")}
-    assert len(results) == 2
+    assert len(results) == 3
 
     assert quickstart.run(tmp_path, SMALL, policy_path, processes=1) == page
     assert page.read_bytes() == before
