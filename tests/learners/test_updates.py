@@ -15,6 +15,7 @@ CENTRE, MAGNITUDE = np.array([0.0, 1.0], np.float32), np.array([1.0, 3.0], np.fl
 BATCHES = plain.random_batches(4, 16, 5, 2)._replace(
     action=CENTRE + MAGNITUDE * plain.random_batches(4, 16, 5, 2).action
 )
+BATCHES.action[:, 0], BATCHES.action[:, 1] = CENTRE - MAGNITUDE, CENTRE + MAGNITUDE  # the bounds
 
 
 def noise(state, step, *shape):
