@@ -34,12 +34,16 @@ def show(room: str, rows: list[dict]) -> None:
         ratio = row.get("ratio")
         table.add_row(
             row["name"],
-            f"{row['value']:,.6g}",
+            _figure(row["value"]),
             row["unit"],
-            str(row.get("anchor") or ""),
+            _figure(row.get("anchor")),
             "" if ratio is None else f"{ratio:.2f}",
         )
     Console(width=160).print(table)
+
+
+def _figure(value: object) -> str:
+    return f"{value:,.4g}" if isinstance(value, int | float) else str(value or "")
 
 
 def main(
