@@ -1,5 +1,6 @@
 """The README's examples run as they stand in an empty folder: the commands, then the code."""
 
+import json
 import os
 import pathlib
 import re
@@ -9,7 +10,8 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 COMMANDS = [text for kind, text in BLOCKS if kind == "console" and "make " not in text]
 CODE = [text for kind, text in BLOCKS if kind == "python"]
 
@@ -40,3 +42,26 @@ def test_there_are_examples():
 @pytest.mark.parametrize("code", CODE, ids=lambda code: code.splitlines()[0][:30])
 def test_code_runs_after_the_commands(code, folder):
     assert run([sys.executable, "-c", code], folder).strip()
+
+
+def measured() -> dict[str, dict]:
+    """The rows of `make bench`, by name."""
+    files = sorted((ROOT / "benchmarks/results/speed").glob("*.json"))
+    rows = [row for file in files for row in json.loads(file.read_text())["rows"]]
+    return {row["name"]: row for row in reversed(rows)}  # The first of a name counts.
+
+
+def speed_rows() -> list[list[str]]:
+    section = README.partition("\n## Speed\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+@pytest.mark.parametrize("cells", speed_rows(), ids=lambda cells: cells[0])
+def test_a_speed_is_the_one_that_was_measured(cells):
+    name, value, anchor, ratio = cells
+    row = measured()[name]
+    assert value == f"{row['value']:,.0f} {row['unit']}"
+    expected = row["anchor"]
+    assert anchor == (f"{expected:,.0f}" if isinstance(expected, float) else expected)
+    assert ratio == f"{row['ratio']:.2f}"
