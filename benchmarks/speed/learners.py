@@ -162,6 +162,9 @@ def d3rlpy_python() -> pathlib.Path:
             [command, "venv", "--clear", "--python", sys.executable, str(D3RLPY_ENVIRONMENT)],
             check=True,
         )
-        subprocess.run([command, "pip", "install", "--python", str(python), D3RLPY], check=True)
+        subprocess.run(
+            [command, "pip", "install", "--system-certs", "--python", str(python), D3RLPY],
+            check=True,
+        )
         mark.touch()
     return python
