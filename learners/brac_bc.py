@@ -4,8 +4,9 @@ The paper is "Behavior Regularized Offline Reinforcement Learning" (arXiv:1911.1
 leaves open is taken from its code (google-research, behavior_regularized_offline_rl,
 `brac/bc_agent.py`).
 
-One deviation. BRAC takes the policy's step first, and then the step of alpha with a new sample of
-the new policy. Here both gradients come from one sample of one forward pass.
+Two deviations. BRAC takes the policy's step first, and then the step of alpha with a new sample of
+the new policy; here both gradients come from one sample of one forward pass. And Adam's epsilon is
+added where its paper's algorithm 1 has it, not where Keras does.
 """
 
 from __future__ import annotations

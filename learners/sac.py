@@ -5,9 +5,10 @@ The algorithm is arXiv:1812.05905, equations 5 to 7 and 18; what it leaves open 
 policies that collected BRAC's data: networks, one Adam rate, and a target update that comes
 before the gradients of a step.
 
-Two deviations from BRAC. Target critics begin as copies of the critics, as in the paper (BRAC
+Three deviations from BRAC. Target critics begin as copies of the critics, as in the paper (BRAC
 initialises them on their own). The temperature learns from the sample that the policy's step drew
-(BRAC draws another after that step).
+(BRAC draws another after that step). Adam's epsilon is added where its paper has it, not where
+Keras does.
 """
 
 from __future__ import annotations
