@@ -159,8 +159,8 @@ NAMES = {"brac_bc": "BC", "td3_bc": "TD3+BC"}
 SCATTER = """\
 Behaviour cloning scatters by seed, here as in the authors' runs (1,535 to 4,400 on this mixture): a
 fifth of the data is of a uniformly random policy, which hardly leaves the start, and the mode of a
-policy that is fitted to both may stand still there. It often learns to leave in the end; the authors
-train for 500,000 steps, which is more than a quickstart has time for."""
+policy that is fitted to both may stand still there. It often learns to leave in the end; the
+authors train for 500,000 steps, which is more than a quickstart has time for."""
 
 
 def _report(
