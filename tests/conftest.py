@@ -4,7 +4,12 @@ import os
 import pathlib
 import sys
 
+import hypothesis
 import pytest
+
+# What lands must not hang on luck, so CI draws the same examples every time.
+hypothesis.settings.register_profile("suite", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("suite")
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
