@@ -130,7 +130,10 @@ def make(config: Config, spec: Spec) -> Learner:
 
         targets = state.target_params
         a_t = smoothed_policy(targets.policy, s_t, noise)
-        flat = lambda x: x.reshape(delay * batch_size, -1)  # noqa: E731
+
+        def flat(x: jax.Array) -> jax.Array:
+            return x.reshape(delay * batch_size, -1)
+
         q_t = critics.apply(targets.critics, flat(s_t), flat(a_t)).reshape(2, delay, batch_size)
         target_tm1 = critic_target(batches.reward, config.discount * batches.discount, q_t)
 
@@ -170,7 +173,10 @@ def make(config: Config, spec: Spec) -> Learner:
                 f"an update takes a multiple of policy_delay={config.policy_delay} batches, "
                 f"got {steps}"
             )
-        in_rounds = lambda x: x.reshape(-1, config.policy_delay, *x.shape[1:])  # noqa: E731
+
+        def in_rounds(x: jax.Array) -> jax.Array:
+            return x.reshape(-1, config.policy_delay, *x.shape[1:])
+
         return scan_rounds(state, jax.tree.map(in_rounds, batches))
 
     @jax.jit

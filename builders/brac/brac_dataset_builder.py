@@ -16,7 +16,7 @@ import functools
 import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
@@ -43,8 +43,8 @@ class Builder(PublishedDatasetBuilder):
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012
-    BUILDER_CONFIGS = [  # noqa: RUF012
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    BUILDER_CONFIGS: ClassVar = [
         tfds.core.BuilderConfig(
             name=f"{environment}-{mixture}{origin}",
             description=f"Mixture {mixture} in {environment}, {description}.",
