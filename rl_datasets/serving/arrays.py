@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rl_datasets.serving.transitions import Transition, pack, unpack
+from rl_datasets.serving import windows
+from rl_datasets.serving.transitions import Transition, pack, unpack, with_frames
+from rl_datasets.serving.windows import Windows
 
 CHUNK_BYTES = 4 << 20  # gathered at a time where batches are smaller: hides the cost of a call
 CHUNKS_AHEAD = 2
@@ -24,10 +26,11 @@ class ArrayFeed(Iterator[Transition]):
     draws are those of `jax.random.randint`, which another release of JAX may change.)
 
     On a CPU a transition is one row of bytes, copied at once, and threads work ahead. On an
-    accelerator the data lie in its memory and are gathered there.
+    accelerator the data lie in its memory and are gathered there. Of `Windows`, stacks of frames
+    are cut out batch by batch; the draws are those of the same transitions with their stacks.
 
     Args:
-      transitions: Transition of [N, ...] arrays.
+      transitions: Transition of [N, ...] arrays, or Windows of N transitions.
       batch_size: B.
       seed: seeds the draws.
       steps: K, to give [K, B, ...] at a time for a `lax.scan`; None gives [B, ...].
@@ -39,13 +42,14 @@ class ArrayFeed(Iterator[Transition]):
 
     def __init__(
         self,
-        transitions: Transition,
+        transitions: Transition | Windows,
         batch_size: int,
         seed: int,
         steps: int | None = None,
         on_device: bool | None = None,
     ):
-        size = len(transitions.reward)
+        frames, rows = _frames_and_rows(transitions)
+        size = len(rows)
         if size < 1 or batch_size < 1 or (steps is not None and steps < 1):
             raise ValueError(
                 f"an ArrayFeed needs transitions and a positive batch_size and steps, got "
@@ -54,7 +58,7 @@ class ArrayFeed(Iterator[Transition]):
         if on_device is None:
             on_device = jax.default_backend() != "cpu"
         gather = _DeviceGather if on_device else _HostGather
-        self._gather = gather(transitions, batch_size, seed, steps)
+        self._gather = gather(frames, rows, batch_size, seed, steps)
         self._size = size
         self._steps = steps or 1
         self._workers = concurrent.futures.ThreadPoolExecutor(CHUNKS_AHEAD, "ArrayFeed")
@@ -90,41 +94,74 @@ class ArrayFeed(Iterator[Transition]):
         return self._chunks.popleft().result()
 
 
+def _frames_and_rows(transitions: Transition | Windows) -> Windows | tuple[None, np.ndarray]:
+    return transitions if isinstance(transitions, Windows) else (None, pack(transitions))
+
+
 class _HostGather:
     """Gathers rows on the CPU, as many batches at a time as make the overhead small."""
 
-    def __init__(self, transitions: Transition, batch_size: int, seed: int, steps: int | None):
-        self._rows = pack(transitions)
+    def __init__(
+        self,
+        frames: np.ndarray | None,
+        rows: np.ndarray,
+        batch_size: int,
+        seed: int,
+        steps: int | None,
+    ):
+        self._frames, self._rows = frames, rows
         self._split = steps is None
-        self.batches = steps or max(1, CHUNK_BYTES // (self._rows.itemsize * batch_size))
-        self._draw = _index_drawer(len(self._rows), batch_size, self.batches)
+        batch_bytes = windows.transition_bytes(frames, rows) * batch_size
+        self.batches = steps or max(1, CHUNK_BYTES // batch_bytes)
+        self._draw = _index_drawer(len(rows), batch_size, self.batches)
         self._key = jax.device_put(_key(seed), jax.local_devices(backend="cpu")[0])
 
     def __call__(self, first_batch: int) -> list[Transition]:
         indices = np.asarray(self._draw(self._key, first_batch))
         chunk = np.take(self._rows, indices, mode="clip")  # the mode that does not check each index
-        return [unpack(rows) for rows in chunk] if self._split else [unpack(chunk)]
+        return [windows.cut_out(self._frames, rows) for rows in (chunk if self._split else [chunk])]
 
 
 class _DeviceGather:
     """Gathers on the accelerator, where the data lie; they are an argument, never a constant."""
 
-    def __init__(self, transitions: Transition, batch_size: int, seed: int, steps: int | None):
+    def __init__(
+        self,
+        frames: np.ndarray | None,
+        rows: np.ndarray,
+        batch_size: int,
+        seed: int,
+        steps: int | None,
+    ):
         self.batches = steps or 1
-        self._transitions = jax.device_put(transitions)
+        self._data = jax.device_put((frames, unpack(rows)))
         self._key = _key(seed)
-        draw = _index_drawer(len(transitions.reward), batch_size, self.batches)
+        draw = _index_drawer(len(rows), batch_size, self.batches)
 
         @jax.jit
-        def gather(transitions: Transition, key: jax.Array, first_batch: jax.Array) -> Transition:
+        def gather(
+            data: tuple[jax.Array | None, Transition], key: jax.Array, first_batch: jax.Array
+        ) -> Transition:
             indices = draw(key, first_batch)
             indices = indices if steps else indices[0]
-            return jax.tree.map(lambda field: field[indices], transitions)
+            frames, transitions = data
+            transitions = jax.tree.map(lambda field: field[indices], transitions)
+            return transitions if frames is None else with_frames(transitions, frames, _stack)
 
         self._gather = gather
 
     def __call__(self, first_batch: int) -> list[Transition]:
-        return [self._gather(self._transitions, self._key, first_batch)]
+        return [self._gather(self._data, self._key, first_batch)]
+
+
+def _stack(frames: jax.Array, numbers: jax.Array) -> jax.Array:
+    """`transitions.stack` on the accelerator."""
+    depth = numbers.shape[-1]
+    if depth == 1:
+        return frames[numbers[..., 0]]
+    if frames.ndim == 1:
+        return frames[numbers]
+    return jnp.concatenate([frames[numbers[..., place]] for place in range(depth)], axis=-1)
 
 
 def _key(seed: int) -> jax.Array:

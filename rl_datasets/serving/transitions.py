@@ -1,5 +1,9 @@
 """A published version as transitions; n-step returns, discounting and frame stacking live here.
 
+Where observations are large, such as images, a transition does not hold its two stacks of frames
+but their numbers (`windows`); `from_episode` holds the stacks themselves. Both come from
+`step_windows`.
+
 Needs NumPy alone: a machine that only learns may have neither TensorFlow nor Reverb. Reading a
 published version imports its reader when it is called.
 """
@@ -43,10 +47,10 @@ class Transition(NamedTuple):
     extras: Mapping[str, Any]
 
 
-def from_episode(
+def step_windows(
     episode: Episode, n_step: int = 1, gamma: float = 1.0, frame_stack: int = 1
 ) -> Transition:
-    """The T transitions of an episode, one from every step but the last.
+    """The T transitions of an episode, one from every step but the last, with frames by number.
 
     With m = min(n_step, T - t), the window being cut short where the episode ends,
 
@@ -60,8 +64,8 @@ def from_episode(
     has discount 1 throughout: its last windows are shorter and bootstrap from its final
     observation.
 
-    Frames are stacked oldest first along the last axis, [84, 84, 1] becoming [84, 84, 4], and
-    frames from before the episode are zeros, as in Dopamine (Castro et al. 2018).
+    Frames are stacked oldest first, and frames from before the episode are zeros, as in Dopamine
+    (Castro et al. 2018).
 
     Args:
       episode: T + 1 steps.
@@ -70,7 +74,8 @@ def from_episode(
       frame_stack: observations in a stack, at least 1.
 
     Returns:
-      Transition of [T, ...] arrays; those of a single step may be views of the episode's.
+      Transition of [T, ...] arrays whose observation and next_observation are numbers of frames
+      [T, frame_stack] int32: 1 + t is the observation of step t, and 0 a frame of zeros.
 
     Raises:
       ValueError: n_step or frame_stack is below 1.
@@ -86,23 +91,71 @@ def from_episode(
         survival[reaching] *= episode.discount[k:length]
     step = np.arange(length)
     window = np.minimum(n_step, length - step)
-    observation = _stack_frames(episode.observation, frame_stack)
+    age = np.arange(frame_stack)[::-1]
+    numbers = np.maximum(1 + np.arange(length + 1)[:, None] - age, 0).astype(np.int32)
     return Transition(
-        observation=observation[:-1],
+        observation=numbers[:-1],
         action=episode.action[:-1],
         reward=reward.astype(np.float32),
         discount=(gamma ** (window - 1.0) * survival).astype(np.float32),
-        next_observation=observation[step + window],
+        next_observation=numbers[step + window],
         extras={name: field[:-1] for name, field in episode.extras.items()},
     )
 
 
-def _stack_frames(observation: np.ndarray, frame_stack: int) -> np.ndarray:
-    if frame_stack == 1:
-        return observation
-    frames = observation[:, None] if observation.ndim == 1 else observation
-    padded = np.concatenate([np.zeros_like(frames[:1])] * (frame_stack - 1) + [frames])
-    return np.concatenate([padded[k : k + len(frames)] for k in range(frame_stack)], axis=-1)
+def from_episode(
+    episode: Episode, n_step: int = 1, gamma: float = 1.0, frame_stack: int = 1
+) -> Transition:
+    """The T transitions of an episode as `step_windows` defines them, with their frames.
+
+    Frames are stacked along the last axis, [84, 84, 1] becoming [84, 84, 4].
+
+    Returns:
+      Transition of [T, ...] arrays.
+
+    Raises:
+      ValueError: n_step or frame_stack is below 1.
+    """
+    windows = step_windows(episode, n_step, gamma, frame_stack)
+    return with_frames(windows, numbered(np.asarray(episode.observation)))
+
+
+def numbered(observation: np.ndarray) -> np.ndarray:
+    """Observations [F, ...] -> frames [1 + F, ...] as their numbers mean them: zeros are first."""
+    return np.concatenate([np.zeros_like(observation[:1]), observation])
+
+
+def stack(frames: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Frames [F, *shape, C] by numbers [..., stack] -> stacks [..., *shape, stack * C].
+
+    Frames that are single numbers [F] make vectors, unless a stack is of one alone.
+    """
+    *leading, depth = numbers.shape
+    if depth == 1:
+        return np.take(frames, numbers[..., 0], axis=0, mode="clip")
+    if frames.ndim == 1:
+        frames = frames[:, None]
+    *shape, channels = frames.shape[1:]
+    stacks = np.empty((*leading, *shape, depth, channels), frames.dtype)
+    for place in range(depth):
+        stacks[..., place, :] = np.take(frames, numbers[..., place], axis=0, mode="clip")
+    return stacks.reshape(*leading, *shape, depth * channels)
+
+
+def with_frames(
+    transitions: Transition, frames: Any, stack: Callable[[Any, Any], Any] = stack
+) -> Transition:
+    """Puts stacks of frames where transitions have numbers of frames.
+
+    Args:
+      transitions: as `step_windows` gives them, with any leading axes.
+      frames: [F, ...], the first of them zeros.
+      stack: puts frames in stacks by their numbers.
+    """
+    return transitions._replace(
+        observation=stack(frames, transitions.observation),
+        next_observation=stack(frames, transitions.next_observation),
+    )
 
 
 def load_transitions(
@@ -137,30 +190,59 @@ def load_rows(
     frame_stack: int = 1,
 ) -> np.ndarray:
     """As `load_transitions`, as the packed rows [N] that `unpack` takes apart."""
+    rows: np.ndarray | None = None
+    filled = 0
+    num_transitions = published_counts(version_dir, split)["transitions"]
+    for episode in counted_episodes(version_dir, split):
+        transitions = from_episode(episode, n_step, gamma, frame_stack)
+        if rows is None:
+            rows = np.empty(num_transitions, row_dtype(transitions))
+        following = filled + episode.num_transitions
+        pack_into(rows[filled:following], transitions)
+        filled = following
+    assert rows is not None  # a published split has episodes
+    return rows
+
+
+def published_counts(version_dir: str | os.PathLike[str], split: str) -> dict[str, Any]:
+    """What the manifest of a published version counts in a split: `episodes`, `transitions`.
+
+    Raises:
+      DatasetError: the folder holds no published version or no such split.
+    """
     from rl_datasets.publishing import manifest
-    from rl_datasets.publishing.reader import read_episodes
 
     splits = manifest.read(pathlib.Path(version_dir))["splits"]
     if split not in splits:
         raise DatasetError(f"{version_dir} has no split {split!r}; it has {sorted(splits)}")
-    expected = splits[split]["transitions"]
-    rows, filled = None, 0
-    with progress(f"loading {os.fspath(version_dir)}", expected) as advance:
+    return splits[split]
+
+
+def counted_episodes(version_dir: str | os.PathLike[str], split: str) -> Iterator[Episode]:
+    """The episodes of a split in the published order, as many as the manifest counts.
+
+    Raises:
+      DatasetError: as `published_counts`, or there are more or fewer transitions or episodes; it is
+        raised before one too many is given.
+    """
+    from rl_datasets.publishing.reader import read_episodes
+
+    counts = published_counts(version_dir, split)
+    expected = counts["episodes"], counts["transitions"]
+    episodes = transitions = 0
+    with progress(f"loading {os.fspath(version_dir)}", counts["transitions"]) as advance:
         for episode in read_episodes(version_dir, split):
-            transitions = from_episode(episode, n_step, gamma, frame_stack)
-            length = len(transitions.reward)
-            if rows is None:
-                rows = np.empty(expected, row_dtype(transitions))
-            if filled + length <= expected:
-                pack_into(rows[filled : filled + length], transitions)
-            filled += length
-            advance(length)
-    if rows is None or filled != expected:
+            episodes += 1
+            transitions += episode.num_transitions
+            if episodes <= expected[0] and transitions <= expected[1]:
+                yield episode
+            advance(episode.num_transitions)
+    if (episodes, transitions) != expected:
         raise DatasetError(
-            f"{os.fspath(version_dir)} holds {filled} transitions in split {split!r} but its "
-            f"MANIFEST.json says {expected}; run `rl-datasets verify` on it and publish it again"
+            f"{os.fspath(version_dir)} holds {transitions} transitions in split {split!r} but its "
+            f"MANIFEST.json says {counts['transitions']}; run `rl-datasets verify` on it and "
+            "publish it again"
         )
-    return rows
 
 
 def row_dtype(transitions: Transition) -> np.dtype:

@@ -1,0 +1,173 @@
+"""Transitions over frames that are kept once: a stack of frames is cut out when it is asked for.
+
+A transition with four frames in a stack holds eight frames, of which its neighbours hold seven. So
+a million of them is 7 GB of single frames of 84 x 84, and 56 GB of stacks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from rl_datasets.serving import transitions as tr
+from rl_datasets.serving.transitions import Transition
+
+if TYPE_CHECKING:
+    from rl_datasets.episode import Episode, EpisodeSpec
+
+NUMBERS = ("observation", "next_observation")  # the fields of a row that hold numbers of frames
+
+
+class Windows(NamedTuple):
+    """N transitions whose observations are numbers of frames.
+
+    Attributes:
+      frames: [F, *observation], the first of them zeros.
+      rows: [N] packed transitions (`transitions.row_dtype`), whose observation and
+        next_observation are numbers of frames [stack] int32, oldest first.
+    """
+
+    frames: np.ndarray
+    rows: np.ndarray
+
+
+def has_images(spec: EpisodeSpec) -> bool:
+    """Whether a dataset's observations are images, which are served as windows."""
+    return spec.observation.dtype == np.uint8 and len(spec.observation.shape) == 3
+
+
+def of_episode(
+    episode: Episode, n_step: int = 1, gamma: float = 1.0, frame_stack: int = 1
+) -> Windows:
+    """The transitions of an episode; see `transitions.step_windows` for what they mean."""
+    return Windows(
+        frames=tr.numbered(np.asarray(episode.observation)),
+        rows=tr.pack(tr.step_windows(episode, n_step, gamma, frame_stack)),
+    )
+
+
+def cut_out(frames: np.ndarray | None, rows: np.ndarray) -> Transition:
+    """Rows [...] as transitions [..., ...], with their stacks if they hold numbers of frames.
+
+    Args:
+      frames: [F, ...], or None where rows hold the observations themselves.
+      rows: packed transitions.
+    """
+    transitions = tr.unpack(rows)
+    return transitions if frames is None else tr.with_frames(transitions, frames)
+
+
+def transition_bytes(frames: np.ndarray | None, rows: np.ndarray) -> int:
+    """Bytes of one transition once its stacks are cut out."""
+    if frames is None:
+        return rows.dtype.itemsize
+    numbers = sum(rows.dtype[name].shape[0] for name in NUMBERS)
+    return rows.dtype.itemsize + numbers * frames[0].nbytes
+
+
+def load_windows(
+    version_dir: str | os.PathLike[str],
+    split: str = "train",
+    n_step: int = 1,
+    gamma: float = 1.0,
+    frame_stack: int = 1,
+) -> Windows:
+    """A split of a published version in memory, whole, each frame once.
+
+    Args:
+      version_dir: folder of one version, the one that holds MANIFEST.json.
+      split: name of the split.
+      n_step, gamma, frame_stack: see `transitions.step_windows`.
+
+    Returns:
+      N transitions in the published order.
+
+    Raises:
+      DatasetError: the folder holds no published version, no such split, or not as many
+        transitions as its manifest says.
+    """
+    counts = tr.published_counts(version_dir, split)
+    windows: Windows | None = None
+    num_frames, num_rows = 1, 0
+    for episode in tr.counted_episodes(version_dir, split):
+        piece = of_episode(episode, n_step, gamma, frame_stack)
+        if windows is None:
+            windows = _blank(
+                piece, counts["transitions"] + counts["episodes"], counts["transitions"]
+            )
+        frames = windows.frames[num_frames : num_frames + len(piece.frames) - 1]
+        frames[:] = piece.frames[1:]
+        rows = windows.rows[num_rows : num_rows + len(piece.rows)]
+        tr.pack_into(rows, tr.unpack(piece.rows))
+        renumber(rows, num_frames - 1)
+        num_frames += len(frames)
+        num_rows += len(rows)
+    assert windows is not None  # a published split has episodes
+    return windows
+
+
+def _blank(like: Windows, num_frames: int, num_rows: int) -> Windows:
+    """Room for so many frames, beside the one of zeros, and so many rows."""
+    frames = np.empty((1 + num_frames, *like.frames.shape[1:]), like.frames.dtype)
+    frames[0] = 0
+    return Windows(frames, np.empty(num_rows, like.rows.dtype))
+
+
+def renumber(rows: np.ndarray, by: int | np.ndarray) -> None:
+    """Adds to the numbers of frames of rows [N], in place; the frame of zeros stays number 0.
+
+    Args:
+      rows: packed transitions.
+      by: what to add, one for all or one a row [N, 1].
+    """
+    for name in NUMBERS:
+        numbers = rows[name]
+        numbers += np.where(numbers > 0, by, 0).astype(np.int32)
+
+
+def batches(
+    pools: Iterator[tuple[np.ndarray | None, np.ndarray]],
+    shape: tuple[int, ...],
+    rng: np.random.Generator,
+) -> Iterator[Transition]:
+    """Shuffles the transitions of each pool and cuts them into batches.
+
+    What is left of a pool begins the first batch of the next, so none is lost.
+
+    Args:
+      pools: frames, or None where rows hold the observations themselves, and rows [N].
+      shape: the leading axes of a batch, [B] or [K, B].
+      rng: shuffles.
+    """
+    size = int(np.prod(shape))
+    pieces: list[Transition] = []
+    missing = size
+    for frames, rows in pools:
+        rows = np.take(rows, rng.permutation(len(rows)), mode="clip")
+        start = 0
+        while start < len(rows):
+            cut = rows[start : start + missing]
+            start += len(cut)
+            if len(cut) == size:
+                yield cut_out(frames, cut.reshape(shape))
+                continue
+            pieces.append(cut_out(frames, cut))
+            missing -= len(cut)
+            if missing == 0:
+                yield _joined(pieces, shape)
+                pieces, missing = [], size
+
+
+def _joined(pieces: list[Transition], shape: tuple[int, ...]) -> Transition:
+    def join(*fields: np.ndarray) -> np.ndarray:
+        joined = np.concatenate(fields)
+        return joined.reshape(*shape, *joined.shape[1:])
+
+    *core, extras = zip(*pieces, strict=True)
+    return Transition(
+        *(join(*fields) for fields in core),
+        extras={name: join(*(extra[name] for extra in extras)) for name in extras[0]},
+    )
