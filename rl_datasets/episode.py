@@ -25,6 +25,8 @@ from typing import Any
 import dm_env.specs
 import numpy as np
 
+from rl_datasets.frames import EncodedFrames
+
 # RLDS's own field names. Spelt out here because `import rlds` loads TensorFlow and Reverb.
 STEPS = "steps"
 OBSERVATION = "observation"
@@ -88,7 +90,7 @@ class Episode:
     """T transitions as T + 1 steps, a struct of arrays whose leading axis is the step.
 
     Attributes:
-      observation: [T + 1, ...], any dtype.
+      observation: [T + 1, ...], any dtype; `EncodedFrames` may stand where frames would.
       action: [T + 1, ...], any dtype.
       reward: [T + 1] float32.
       discount: [T + 1] float32, 0 or in (0, 1].
@@ -99,7 +101,7 @@ class Episode:
       metadata: what the episode as a whole has: NumPy scalars, arrays or `str`.
     """
 
-    observation: np.ndarray
+    observation: np.ndarray | EncodedFrames
     action: np.ndarray
     reward: np.ndarray
     discount: np.ndarray
@@ -112,7 +114,7 @@ class Episode:
     @classmethod
     def from_transitions(
         cls,
-        observation: np.ndarray,
+        observation: np.ndarray | EncodedFrames,
         action: np.ndarray,
         reward: np.ndarray,
         *,
@@ -169,7 +171,7 @@ class Episode:
         """The undiscounted sum of rewards, accumulated in float64."""
         return float(np.sum(self.reward, dtype=np.float64))
 
-    def steps(self) -> dict[str, np.ndarray]:
+    def steps(self) -> dict[str, np.ndarray | EncodedFrames]:
         """Every field of the steps by name, each [T + 1, ...]."""
         return {
             OBSERVATION: self.observation,
@@ -196,7 +198,10 @@ class Episode:
 
 
 def check_episode(episode: Episode, spec: EpisodeSpec) -> None:
-    """Raises `EpisodeError` unless the episode obeys the alignment rule and its spec."""
+    """Raises `EpisodeError` unless the episode obeys the alignment rule and its spec.
+
+    Frames that are encoded pass by the ends of their files; none is decoded.
+    """
     steps, specs = episode.steps(), spec.step_specs()
     if steps.keys() != specs.keys():
         raise EpisodeError(f"an episode must have exactly the fields {sorted(specs)}")
@@ -207,8 +212,10 @@ def check_episode(episode: Episode, spec: EpisodeSpec) -> None:
     if episode.num_transitions < 1:
         raise EpisodeError(TOO_SHORT)
     for name, field in steps.items():
-        _check_array(name, field[0], specs[name])
+        _check_dtype(name, field.shape[1:], field.dtype, specs[name])
         _require(_is_finite(field), MUST_BE_FINITE, name)
+        if isinstance(field, EncodedFrames):
+            _check_frames(name, field)
     for name, value in episode.metadata.items():
         _check_metadata(name, value, spec.metadata[name])
     _check_alignment(episode)
@@ -233,8 +240,16 @@ def _check_alignment(episode: Episode) -> None:
     _require(0 <= episode.discount[-2] <= 1, INNER_DISCOUNT, DISCOUNT)
 
 
-def _check_array(name: str, value: Any, spec: dm_env.specs.Array) -> None:
-    shape, dtype = np.shape(value), np.asarray(value).dtype
+def _check_frames(name: str, frames: EncodedFrames) -> None:
+    try:
+        frames.check()
+    except ValueError as error:
+        raise EpisodeError(f"{error} (field {name!r})") from error
+
+
+def _check_dtype(
+    name: str, shape: tuple[int, ...], dtype: np.dtype, spec: dm_env.specs.Array
+) -> None:
     if shape != spec.shape or dtype != spec.dtype:
         raise EpisodeError(
             f"{name} must be {spec.dtype} of shape {spec.shape}, got {dtype} of shape {shape}"
@@ -246,11 +261,11 @@ def _check_metadata(name: str, value: Any, spec: dm_env.specs.Array) -> None:
         if not isinstance(value, str):
             raise EpisodeError(f"{name} must be a str, got {type(value).__name__}")
         return
-    _check_array(name, value, spec)
+    _check_dtype(name, np.shape(value), np.asarray(value).dtype, spec)
     _require(_is_finite(np.asarray(value)), MUST_BE_FINITE, name)
 
 
-def _is_finite(field: np.ndarray) -> bool:
+def _is_finite(field: np.ndarray | EncodedFrames) -> bool:
     return not np.issubdtype(field.dtype, np.inexact) or bool(np.all(np.isfinite(field)))
 
 

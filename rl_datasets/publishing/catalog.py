@@ -8,10 +8,15 @@ import os
 import pathlib
 from typing import Any
 
+import numpy as np
+
 from rl_datasets import files
-from rl_datasets.episode import EpisodeError, check_episode
+from rl_datasets.episode import Episode, check_episode
 from rl_datasets.errors import DatasetError
+from rl_datasets.frames import EncodedFrames
 from rl_datasets.publishing import manifest, reader
+
+_FRAMES_AT_ONCE = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +61,8 @@ def verify(version_dir: str | os.PathLike[str], *, deep: bool = True) -> dict[st
     """Proves that a published version is whole, and gives its manifest.
 
     Size and sha256 of every file are compared with the manifest, and TFDS's own counts with the
-    manifest's. `deep` also reads every episode, checks it against the alignment rule and its spec,
-    and counts.
+    manifest's. `deep` also reads every episode, decodes its frames, checks it against the alignment
+    rule and its spec, and counts.
 
     Raises:
       DatasetError: the first file that is missing, unknown or differs, or the episode at fault.
@@ -122,7 +127,8 @@ def _verify_episodes(
     for episode in reader.read_episodes(folder, split):
         try:
             check_episode(episode, spec)
-        except EpisodeError as error:
+            _decode_frames(episode)
+        except ValueError as error:
             raise DatasetError(
                 f"episode {episodes} of split {split!r} of {folder} breaks a rule: {error}; "
                 "mend its source and publish a new version"
@@ -135,3 +141,11 @@ def _verify_episodes(
             f"transitions, not {counts['episodes']} with {counts['transitions']}; "
             "publish this version anew"
         )
+
+
+def _decode_frames(episode: Episode) -> None:
+    """Raises `ValueError` where a frame is damaged; a few at a time, which bounds the memory."""
+    for field in episode.steps().values():
+        if isinstance(field, EncodedFrames):
+            for start in range(0, len(field), _FRAMES_AT_ONCE):
+                np.asarray(field[start : start + _FRAMES_AT_ONCE])

@@ -8,6 +8,12 @@ It holds no time and no machine's name, so that the same command gives the same 
                     units, sha256 of every source file, lineage
     splits          by split: episodes, transitions, and statistics of the episodes' returns
     files           by name: sha256 and size of every other file of the version
+
+And where there is something to tell:
+
+    counted         by unit whose source does not say what it holds: episodes, transitions, and how
+                    many of the episodes were truncated, as counted when it was read
+    skipped         by unit that was left out because its source is bad: the reason
 """
 
 from __future__ import annotations
@@ -31,7 +37,12 @@ _BINS = 50
 
 
 def make(
-    plan: Mapping[str, Any], splits: Mapping[str, Any], entries: Mapping[str, Any]
+    plan: Mapping[str, Any],
+    splits: Mapping[str, Any],
+    entries: Mapping[str, Any],
+    *,
+    counted: Mapping[str, Any],
+    skipped: Mapping[str, str],
 ) -> dict[str, Any]:
     """The manifest of a version; see the module's docstring for what the arguments hold."""
     return {
@@ -40,6 +51,8 @@ def make(
         "plan": plan,
         "splits": splits,
         "files": dict(sorted(entries.items())),
+        **({"counted": counted} if counted else {}),
+        **({"skipped": skipped} if skipped else {}),
     }
 
 

@@ -41,6 +41,7 @@ class Task:
       shard: the file to write.
       receipt: the file that says what the shard holds.
       stop: the file whose presence says why the workers should go no further.
+      skipped: the file to leave the reason in if the source of the unit is bad; None to stop.
     """
 
     unit: SourceUnit
@@ -48,6 +49,7 @@ class Task:
     shard: pathlib.Path
     receipt: pathlib.Path
     stop: pathlib.Path
+    skipped: pathlib.Path | None = None
 
 
 def run(tasks: Sequence[Task], *, num_workers: int, beam_flags: Sequence[str] = ()) -> None:
@@ -75,7 +77,7 @@ def run(tasks: Sequence[Task], *, num_workers: int, beam_flags: Sequence[str] = 
 
 
 def do(task: Task) -> None:
-    """Writes one unit, or leaves the reason why it cannot be written in `task.stop`.
+    """Writes one unit, or leaves the reason why it cannot be in `task.skipped` or `task.stop`.
 
     The reason is left in a file because an exception does not come through every runner whole, and
     some runners try again what cannot succeed.
@@ -86,14 +88,27 @@ def do(task: Task) -> None:
     try:
         write_unit(unit, task.spec, task.shard, task.receipt)
     except DatasetError as error:
-        stop(task, str(error))
+        if task.skipped is None or task.stop.exists():
+            stop(task, str(error))
+        else:
+            _leave(task.skipped, str(error))
+    except OSError as error:
+        stop(
+            task,
+            f"unit {unit.name!r} could not be written to {task.shard}: {error.strerror or error}; "
+            "mend that and publish again, the units that are whole are kept",
+        )
     except KeyboardInterrupt:
         stop(task, INTERRUPTED)
 
 
 def stop(task: Task, reason: str) -> None:
     """Keeps every worker from going on."""
-    with files.replacing(task.stop) as partial:
+    _leave(task.stop, reason)
+
+
+def _leave(path: pathlib.Path, reason: str) -> None:
+    with files.replacing(path) as partial:
         partial.write_text(reason)
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -56,7 +57,11 @@ class Publication:
 
 
 def publish(
-    builder: PublishedDatasetBuilder, *, num_workers: int = 1, beam_flags: Sequence[str] = ()
+    builder: PublishedDatasetBuilder,
+    *,
+    num_workers: int = 1,
+    beam_flags: Sequence[str] = (),
+    keep_going: bool = False,
 ) -> Publication:
     """Publishes the builder's dataset as an immutable version that any TFDS user can open.
 
@@ -64,6 +69,8 @@ def publish(
       builder: gives the plan: spec, units, lineage, and the folder of the version.
       num_workers: processes on this machine; 1 stays in this process.
       beam_flags: Beam's pipeline options, which may name another runner; see `pipeline.run`.
+      keep_going: skips units whose source is bad or missing, publishes the rest, and lists what was
+        skipped and why in the manifest; otherwise the first such unit stops everything.
 
     Raises:
       DatasetError: the source is not what it says, a file cannot be read or written, another
@@ -74,13 +81,13 @@ def publish(
     target = pathlib.Path(builder.data_dir).absolute()
     units = list(builder.source_units())
     _check_units(units)
-    plan = _plan(builder, units)
+    plan = _plan(builder, units, keep_going)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target):
             if target.exists():
-                return _reuse(target, plan)
-            return _publish(builder, units, plan, target, num_workers, beam_flags)
+                return _reuse(target, plan, keep_going)
+            return _publish(builder, units, plan, target, num_workers, beam_flags, keep_going)
     except OSError as error:
         raise DatasetError(
             f"{target} could not be published: {error.strerror or error}"
@@ -96,15 +103,18 @@ def _publish(
     target: pathlib.Path,
     num_workers: int,
     beam_flags: Sequence[str],
+    keep_going: bool,
 ) -> Publication:
     staging = _stage(target, plan)
-    tasks = _tasks(builder, units, staging)
+    tasks = _tasks(builder, units, staging, keep_going)
     with _progress(tasks, builder.info.full_name), _stopping(tasks[0]):
         pipeline.run(tasks, num_workers=num_workers, beam_flags=beam_flags)
-    receipts, version = _receipts(tasks), staging / "version"
-    files.remove_partial(version)
-    _write_tfds_metadata(builder, units, receipts, version)
-    content = _manifest(plan, tasks, receipts, version)
+    skipped = _skipped(plan, tasks)
+    kept = [task for task in tasks if task.unit.name not in skipped]
+    receipts, version = _receipts(kept), staging / "version"
+    shards = _name_shards(builder, kept, version)
+    _write_tfds_metadata(builder, kept, receipts, version)
+    content = _manifest(plan, kept, receipts, shards, skipped, version)
     manifest.write(version, content)
     files.sync(version)
     os.rename(version, target)
@@ -113,7 +123,7 @@ def _publish(
     return Publication(target, content, is_new=True)
 
 
-def _reuse(target: pathlib.Path, plan: Mapping[str, Any]) -> Publication:
+def _reuse(target: pathlib.Path, plan: Mapping[str, Any], keep_going: bool) -> Publication:
     """The version that stands there, proved whole and made from the same plan."""
     published = manifest.read(target)
     differing = sorted(key for key in plan if published["plan"].get(key) != plan[key])
@@ -121,6 +131,13 @@ def _reuse(target: pathlib.Path, plan: Mapping[str, Any]) -> Publication:
         raise DatasetError(
             f"{target} is published already and its {', '.join(differing)} would differ; a "
             "published version never changes: give the builder a new version, or another data_dir"
+        )
+    if published.get("skipped") and not keep_going:
+        names = ", ".join(published["skipped"])
+        raise DatasetError(
+            f"{target} is published without units {names} of this source, whose reasons "
+            f"{manifest.FILE_NAME} tells; accept that with --keep-going, or mend the source and "
+            "give the builder a new version"
         )
     catalog.verify(target, deep=False)
     return Publication(target, published, is_new=False)
@@ -133,15 +150,18 @@ def _check_units(units: Sequence[SourceUnit]) -> None:
     for unit in units:
         if names.count(unit.name) > 1:
             raise DatasetError(f"two units of the source are named {unit.name!r}; rename one")
-        if unit.num_episodes < 1:
+        if unit.num_episodes is not None and unit.num_episodes < 1:
             raise DatasetError(f"unit {unit.name!r} has no episodes; leave it out of the source")
 
 
-def _plan(builder: PublishedDatasetBuilder, units: Sequence[SourceUnit]) -> dict[str, Any]:
+def _plan(
+    builder: PublishedDatasetBuilder, units: Sequence[SourceUnit], keep_going: bool
+) -> dict[str, Any]:
     """Everything that the bytes of the version follow from, as plain data."""
     sources = sorted({file for unit in units for file in unit.files})
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        sha256 = dict(zip(sources, pool.map(_sha256_of_source, sources), strict=True))
+        sha256_of = functools.partial(_sha256_of_source, keep_going=keep_going)
+        sha256 = dict(zip(sources, pool.map(sha256_of, sources), strict=True))
     # Relative names, so that the same source gives the same bytes wherever it lies.
     root = os.path.commonpath([os.path.dirname(os.path.abspath(s)) for s in sources] or ["/"])
     names = {source: os.path.relpath(source, root) for source in sources}
@@ -166,12 +186,16 @@ def _plan(builder: PublishedDatasetBuilder, units: Sequence[SourceUnit]) -> dict
     return json.loads(json.dumps(plan))
 
 
-def _sha256_of_source(path: str) -> str:
+def _sha256_of_source(path: str, keep_going: bool) -> str | None:
+    """None for a file that cannot be read and may be skipped."""
     try:
         return files.sha256_of(path)
     except OSError as error:
+        if keep_going:
+            return None
         raise DatasetError(
-            f"source file {path} cannot be read: {error.strerror}; restore it and publish again"
+            f"source file {path} cannot be read: {error.strerror}; restore it and publish again, "
+            "or publish what is there with --keep-going"
         ) from error
 
 
@@ -210,27 +234,41 @@ def _stage(target: pathlib.Path, plan: Mapping[str, Any]) -> pathlib.Path:
 
 
 def _tasks(
-    builder: PublishedDatasetBuilder, units: Sequence[SourceUnit], staging: pathlib.Path
+    builder: PublishedDatasetBuilder,
+    units: Sequence[SourceUnit],
+    staging: pathlib.Path,
+    keep_going: bool,
 ) -> list[pipeline.Task]:
     """A task a unit, in the units' order."""
     spec, stop = builder.episode_spec(), staging / "stop"
     stop.unlink(missing_ok=True)
-    shards: dict[str, Iterator[str]] = {}
-    for split, of_split in _by_split(units).items():
-        template = tfds.core.ShardedFileTemplate(
-            data_dir=staging, dataset_name=builder.name, split=split, filetype_suffix="tfrecord"
-        )
-        shards[split] = iter(template.sharded_filenames(len(of_split)))
+    shutil.rmtree(staging / "skipped", ignore_errors=True)
+    (staging / "skipped").mkdir()
     return [
         pipeline.Task(
             unit=unit,
             spec=spec,
-            shard=staging / "version" / (shard := next(shards[unit.split])),
+            shard=staging / "version" / shard,
             receipt=staging / "receipts" / f"{shard}.json",
             stop=stop,
+            skipped=staging / "skipped" / shard if keep_going else None,
         )
-        for unit in units
+        for unit, shard in zip(units, _shard_names(builder, units), strict=True)
     ]
+
+
+def _shard_names(builder: PublishedDatasetBuilder, units: Sequence[SourceUnit]) -> list[str]:
+    """The file name of every unit's shard, as TFDS names the shards of a split."""
+    names: dict[str, Iterator[str]] = {}
+    for split, of_split in _by_split(units).items():
+        template = tfds.core.ShardedFileTemplate(
+            data_dir=builder.data_dir,
+            dataset_name=builder.name,
+            split=split,
+            filetype_suffix="tfrecord",
+        )
+        names[split] = iter(template.sharded_filenames(len(of_split)))
+    return [next(names[unit.split]) for unit in units]
 
 
 def _by_split(units: Sequence[SourceUnit]) -> dict[str, list[int]]:
@@ -264,26 +302,28 @@ def _reason(task: pipeline.Task) -> BaseException:
 
 @contextlib.contextmanager
 def _progress(tasks: Sequence[pipeline.Task], title: str) -> Iterator[None]:
-    """Shows the transitions that are safe on the disk, as the receipts appear."""
+    """Shows what is safe on the disk, as the receipts appear."""
     done = threading.Event()
+    is_counted = all(task.unit.num_transitions is not None for task in tasks)
     bar = rich.progress.Progress(
         rich.progress.TextColumn("{task.description}"),
         rich.progress.BarColumn(),
         rich.progress.MofNCompleteColumn(),
-        rich.progress.TextColumn("transitions"),
+        rich.progress.TextColumn("transitions" if is_counted else "source units"),
         rich.progress.TimeRemainingColumn(),
         console=rich.console.Console(stderr=True),
     )
 
+    def amount(some: Sequence[pipeline.Task]) -> int:
+        return sum(task.unit.num_transitions or 0 for task in some) if is_counted else len(some)
+
     def watch() -> None:
-        total = sum(task.unit.num_transitions for task in tasks)
-        row = bar.add_task(title, total=total)
+        row = bar.add_task(title, total=amount(tasks))
         waiting, is_last_look = tasks, False
         while not is_last_look:
             is_last_look = done.wait(_POLL_SECONDS)
-            waiting = [task for task in waiting if not task.receipt.exists()]
-            left = sum(task.unit.num_transitions for task in waiting)
-            bar.update(row, completed=total - left)
+            waiting = [task for task in waiting if not _is_settled(task)]
+            bar.update(row, completed=amount(tasks) - amount(waiting))
 
     with bar:
         watcher = threading.Thread(target=watch)
@@ -293,6 +333,42 @@ def _progress(tasks: Sequence[pipeline.Task], title: str) -> Iterator[None]:
         finally:
             done.set()
             watcher.join()
+
+
+def _is_settled(task: pipeline.Task) -> bool:
+    return task.receipt.exists() or (task.skipped is not None and task.skipped.exists())
+
+
+def _skipped(plan: Mapping[str, Any], tasks: Sequence[pipeline.Task]) -> dict[str, str]:
+    """Why units were skipped, by their names."""
+    skipped = {}
+    for task, planned in zip(tasks, plan["units"], strict=True):
+        if task.skipped is not None and task.skipped.exists():
+            reason = task.skipped.read_text()
+            # Relative names, so that the same source gives the same bytes wherever it lies.
+            for path, name in zip(task.unit.files, planned["files"], strict=True):
+                reason = reason.replace(path, name)
+            skipped[task.unit.name] = reason
+    if len(skipped) == len(tasks):
+        raise DatasetError(
+            f"every unit of the source is bad, so nothing was published; the first because "
+            f"{skipped[tasks[0].unit.name]}"
+        )
+    return skipped
+
+
+def _name_shards(
+    builder: PublishedDatasetBuilder, kept: Sequence[pipeline.Task], version: pathlib.Path
+) -> list[str]:
+    """Names the shards as if there had been no other units, and removes what is none of them."""
+    names = _shard_names(builder, [task.unit for task in kept])
+    for task, name in zip(kept, names, strict=True):
+        if task.shard.name != name:
+            os.rename(task.shard, version / name)
+    for path in version.iterdir():
+        if path.name not in names:
+            path.unlink()
+    return names
 
 
 def _receipts(tasks: Sequence[pipeline.Task]) -> list[Receipt]:
@@ -311,7 +387,7 @@ def _receipts(tasks: Sequence[pipeline.Task]) -> list[Receipt]:
 
 def _write_tfds_metadata(
     builder: PublishedDatasetBuilder,
-    units: Sequence[SourceUnit],
+    tasks: Sequence[pipeline.Task],
     receipts: Sequence[Receipt],
     version: pathlib.Path,
 ) -> None:
@@ -324,7 +400,7 @@ def _write_tfds_metadata(
                     shard_lengths=[len(receipts[i].lengths) for i in indices],
                     num_bytes=sum(receipts[i].size for i in indices),
                 )
-                for split, indices in _by_split(units).items()
+                for split, indices in _by_split([task.unit for task in tasks]).items()
             ]
         )
     )
@@ -335,6 +411,8 @@ def _manifest(
     plan: Mapping[str, Any],
     tasks: Sequence[pipeline.Task],
     receipts: Sequence[Receipt],
+    shards: Sequence[str],
+    skipped: Mapping[str, str],
     version: pathlib.Path,
 ) -> dict[str, Any]:
     splits = {}
@@ -342,13 +420,22 @@ def _manifest(
         lengths = [length for i in indices for length in receipts[i].lengths]
         returns = [value for i in indices for value in receipts[i].returns]
         splits[split] = manifest.statistics(lengths, returns)
-    entries = {
-        task.shard.name: {"size": receipt.size, "sha256": receipt.sha256}
+    counted = {
+        receipt.unit: {
+            "episodes": len(receipt.lengths),
+            "transitions": sum(receipt.lengths),
+            "truncated": receipt.truncated,
+        }
         for task, receipt in zip(tasks, receipts, strict=True)
+        if task.unit.num_episodes is None
+    }
+    entries = {
+        shard: {"size": receipt.size, "sha256": receipt.sha256}
+        for shard, receipt in zip(shards, receipts, strict=True)
     }
     # TFDS may leave more than its two files, such as a LICENSE.
     for path in sorted(version.iterdir()):
         if path.name not in entries and path.name != manifest.FILE_NAME:
             files.sync(path)
             entries[path.name] = manifest.file_entry(path)
-    return manifest.make(plan, splits, entries)
+    return manifest.make(plan, splits, entries, counted=counted, skipped=skipped)

@@ -1,7 +1,7 @@
 """The fast reader: whole episodes of a published version, without TensorFlow.
 
 Plain `tfds.load` reads the same episodes through a tf.data pipeline a step. Here a record is one
-episode, and its fields are views of the record's bytes.
+episode, and its fields are views of the record's bytes; frames stay PNG files until asked for.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import os
 import pathlib
 from collections.abc import Iterator
 
+from rl_datasets import records
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import encoding, manifest, records
+from rl_datasets.publishing import encoding, manifest
 
 
 def read_episodes(version_dir: str | os.PathLike[str], split: str = "train") -> Iterator[Episode]:
-    """Every episode of a split, in the order of the source.
+    """Every episode of a split, in the order of the source; frames are `EncodedFrames`.
 
     Args:
       version_dir: folder of a published version.

@@ -12,10 +12,10 @@ import json
 import pathlib
 from collections.abc import Callable, Iterator
 
-from rl_datasets import files
+from rl_datasets import files, records
 from rl_datasets.episode import Episode, EpisodeError, EpisodeSpec, check_episode
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import encoding, records
+from rl_datasets.publishing import encoding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,16 +25,16 @@ class SourceUnit:
     Attributes:
       name: unique among the units of a dataset; shards are ordered as the builder lists its units.
       split: the split that its episodes belong to.
-      num_episodes: how many the source says that it holds.
-      num_transitions: how many the source says that it holds.
+      num_episodes: how many the source says that it holds; None where it does not say.
+      num_transitions: how many the source says that it holds; None where it does not say.
       files: the files that it is read from; the sha256 of each goes into the manifest.
       read: gives the episodes; picklable, such as a `functools.partial` of a module's function.
     """
 
     name: str
     split: str
-    num_episodes: int
-    num_transitions: int
+    num_episodes: int | None
+    num_transitions: int | None
     files: tuple[str, ...]
     read: Callable[[], Iterator[Episode]]
 
@@ -49,6 +49,7 @@ class Receipt:
       sha256: of the shard, in hexadecimal.
       lengths: transitions of every episode, in order.
       returns: undiscounted return of every episode, in order.
+      truncated: how many episodes end without being terminal.
     """
 
     unit: str
@@ -56,6 +57,7 @@ class Receipt:
     sha256: str
     lengths: tuple[int, ...]
     returns: tuple[float, ...]
+    truncated: int
 
 
 def write_unit(
@@ -66,22 +68,18 @@ def write_unit(
     A shard that is whole already is left as it is.
 
     Raises:
-      DatasetError: an episode breaks the alignment rule, the shard does not hold what the source
-        says, or a file cannot be read or written.
+      DatasetError: the source cannot be read, an episode breaks the alignment rule, or the shard
+        does not hold what the source says.
+      OSError: a file cannot be written.
     """
-    try:
-        if _is_whole(unit, shard, receipt):
-            return
-        with files.replacing(shard) as partial:
-            _write_shard(unit, spec, partial)
-            holds = _read_back(unit, spec, partial)
-        with files.replacing(receipt) as partial:
-            partial.write_text(json.dumps(dataclasses.asdict(holds)))
-    except OSError as error:
-        raise DatasetError(
-            f"unit {unit.name!r} could not be written to {shard}: {error.strerror or error}; "
-            "mend that and publish again, the units that are whole are kept"
-        ) from error
+    if _is_whole(unit, shard, receipt):
+        return
+    with files.replacing(shard) as partial:
+        read = _write_shard(unit, spec, partial)
+        holds = _read_back(unit, spec, partial)
+        _check_counts(unit, read, holds)
+    with files.replacing(receipt) as partial:
+        partial.write_text(json.dumps(dataclasses.asdict(holds)))
 
 
 def read_receipt(path: pathlib.Path) -> Receipt | None:
@@ -104,36 +102,52 @@ def _is_whole(unit: SourceUnit, shard: pathlib.Path, receipt: pathlib.Path) -> b
     )
 
 
-def _write_shard(unit: SourceUnit, spec: EpisodeSpec, path: pathlib.Path) -> None:
+def _write_shard(unit: SourceUnit, spec: EpisodeSpec, path: pathlib.Path) -> tuple[int, int]:
+    """Gives the episodes and the transitions that it wrote."""
+    episodes = transitions = 0
     with open(path, "wb") as file:
-        for index, episode in enumerate(unit.read()):
+        for episode in unit.read():
             try:
                 check_episode(episode, spec)
             except EpisodeError as error:
                 raise DatasetError(
-                    f"episode {index} of unit {unit.name!r} of {', '.join(unit.files)} cannot be "
-                    f"published because {error}; mend the source"
+                    f"episode {episodes} of unit {unit.name!r} of {', '.join(unit.files)} cannot "
+                    f"be published because {error}; mend the source"
                 ) from error
             file.write(records.frame(encoding.encode_episode(episode, spec)))
+            episodes += 1
+            transitions += episode.num_transitions
+    return episodes, transitions
 
 
 def _read_back(unit: SourceUnit, spec: EpisodeSpec, path: pathlib.Path) -> Receipt:
-    """The gate: the shard must hold as much as the source says that the unit has."""
-    lengths, returns = [], []
+    lengths, returns, truncated = [], [], 0
     for record in records.read_records(path):
         episode = encoding.decode_episode(record, spec)
         lengths.append(episode.num_transitions)
         returns.append(episode.episode_return)
-    if (len(lengths), sum(lengths)) != (unit.num_episodes, unit.num_transitions):
-        raise DatasetError(
-            f"unit {unit.name!r} of {', '.join(unit.files)} gave {len(lengths)} episodes with "
-            f"{sum(lengths)} transitions, but its source says {unit.num_episodes} with "
-            f"{unit.num_transitions}; mend the source, nothing was published"
-        )
+        truncated += not episode.is_terminal[-1]
     return Receipt(
         unit=unit.name,
         size=path.stat().st_size,
         sha256=files.sha256_of(path),
         lengths=tuple(lengths),
         returns=tuple(returns),
+        truncated=int(truncated),
     )
+
+
+def _check_counts(unit: SourceUnit, read: tuple[int, int], holds: Receipt) -> None:
+    """The gate: the shard must hold as much as the source says, or else as was read from it."""
+    if not holds.lengths:
+        raise DatasetError(
+            f"unit {unit.name!r} of {', '.join(unit.files)} has no episodes; "
+            "leave it out of the source"
+        )
+    says = read if unit.num_episodes is None else (unit.num_episodes, unit.num_transitions)
+    if (len(holds.lengths), sum(holds.lengths)) != says:
+        raise DatasetError(
+            f"unit {unit.name!r} of {', '.join(unit.files)} gave {len(holds.lengths)} episodes "
+            f"with {sum(holds.lengths)} transitions, but its source says {says[0]} with "
+            f"{says[1]}; mend the source, nothing was published"
+        )

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from rl_datasets import files
+from rl_datasets import files, records
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import catalog, encoding, manifest, records
+from rl_datasets.publishing import catalog, encoding, manifest
 from rl_datasets.publishing.publish import publish
 from tests.rl_datasets.publishing import synthetic
 from tests.rl_datasets.publishing.synthetic import Synthetic, unit

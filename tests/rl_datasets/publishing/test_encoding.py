@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from rl_datasets.episode import Episode, EpisodeSpec
 from rl_datasets.errors import DatasetError
+from rl_datasets.frames import EncodedFrames, encode_png
 from rl_datasets.publishing import encoding
 from rl_datasets.publishing.features import features_dict
 from tests.rl_datasets.publishing import synthetic
@@ -24,7 +25,17 @@ DTYPES = ["float32", "float64", "bool", "uint8", "int8", "int32", "uint32", "int
 def serialized_by_tfds(episode: Episode, spec: EpisodeSpec) -> tf.train.Example:
     features = features_dict(spec)
     serializer = tfds.core.ExampleSerializer(features.get_serialized_info())
-    example = features.encode_example({"steps": episode.steps(), **episode.metadata})
+    steps = dict(episode.steps())
+    for name, field_spec in spec.step_specs().items():
+        if encoding.storage(field_spec) == encoding.PNG:  # Which TFDS would deflate otherwise.
+            steps[name] = getattr(steps[name], "pngs", None) or encode_png(steps[name])
+    metadata = {
+        name: encode_png(value[None])[0]
+        if encoding.storage(spec.metadata[name]) == encoding.PNG
+        else value
+        for name, value in episode.metadata.items()
+    }
+    example = features.encode_example({"steps": steps, **metadata})
     return serializer.get_tf_example(example)
 
 
@@ -42,7 +53,7 @@ def specs_and_episodes(draw) -> tuple[EpisodeSpec, Episode]:
     """Any episode: any dtypes and shapes, any values."""
     length = draw(st.integers(1, 6))
 
-    def array(max_rank: int = 2) -> tuple[dm_env.specs.Array, np.ndarray]:
+    def array(max_rank: int = 3) -> tuple[dm_env.specs.Array, np.ndarray]:
         dtype = np.dtype(draw(st.sampled_from(DTYPES)))
         shape = draw(hnp.array_shapes(min_dims=0, max_dims=max_rank, max_side=3))
         values = draw(hnp.arrays(dtype, (length + 1, *shape)))
@@ -50,7 +61,7 @@ def specs_and_episodes(draw) -> tuple[EpisodeSpec, Episode]:
 
     names = draw(st.lists(st.text("abcxyz_", min_size=1, max_size=5), max_size=3, unique=True))
     extras = {f"extra_{name}": array() for name in names}
-    metadata = {f"meta_{name}": array(1) for name in names}
+    metadata = {f"meta_{name}": array() for name in names}
     (observation_spec, observation), (action_spec, action) = array(), array()
     text = draw(st.text(st.characters(exclude_categories=["Cs"])))
     spec = EpisodeSpec(
@@ -98,7 +109,7 @@ def test_decoding_gives_back_every_bit(drawn):
     decoded = encoding.decode_episode(encoding.encode_episode(episode, spec), spec)
     for name, field in episode.steps().items():
         assert decoded.steps()[name].dtype == field.dtype, name
-        assert decoded.steps()[name].tobytes() == field.tobytes(), name
+        assert np.asarray(decoded.steps()[name]).tobytes() == field.tobytes(), name
     for name, value in episode.metadata.items():
         assert np.array(decoded.metadata[name]).tobytes() == np.array(value).tobytes(), name
 
@@ -117,6 +128,30 @@ def test_tfds_decodes_what_was_encoded():
         np.testing.assert_array_equal(decoded["steps"][name], field, err_msg=name)
     assert decoded["agent"].decode() == "agent é 6"
     assert decoded["episode_id"] == 6
+
+
+def test_frames_that_are_encoded_pass_through_as_they_are():
+    """As TFDS's own builders of RL Unplugged give it the bytes of PNG files."""
+    episode = synthetic.episode(4)
+    frames = episode.extras["frame"]
+    theirs = [tf.io.encode_png(frame).numpy() for frame in frames]
+    assert theirs != encode_png(frames)
+    encoded = dataclasses.replace(
+        episode, extras={**episode.extras, "frame": EncodedFrames(theirs, (4, 4, 1))}
+    )
+    record = encoding.encode_episode(encoded, synthetic.SPEC)
+    expected = serialized_by_tfds(encoded, synthetic.SPEC)
+    assert record == expected.SerializeToString(deterministic=True)
+    decoded = encoding.decode_episode(record, synthetic.SPEC).extras["frame"]
+    assert decoded.pngs == theirs
+    np.testing.assert_array_equal(decoded, frames)
+
+
+def test_a_frame_is_an_image_of_tfds():
+    features = features_dict(synthetic.SPEC)
+    image = features["steps"].feature["frame"]
+    assert isinstance(image, tfds.features.Image)
+    assert (image.shape, image.encoding_format) == ((4, 4, 1), "png")
 
 
 def test_a_long_field_of_integers_is_encoded_in_pieces():

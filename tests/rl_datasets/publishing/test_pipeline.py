@@ -10,8 +10,9 @@ import time
 import pytest
 
 from benchmarks.speed import publishing as speed
+from rl_datasets import records
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import encoding, reader, records
+from rl_datasets.publishing import encoding, reader
 from rl_datasets.publishing.publish import publish
 from tests.rl_datasets.publishing import synthetic
 from tests.rl_datasets.publishing.synthetic import Synthetic, unit
@@ -20,7 +21,8 @@ from tests.rl_datasets.publishing.synthetic import Synthetic, unit
 SCRIPT = """
 import sys
 from tests.rl_datasets.publishing import synthetic
-from rl_datasets.publishing import encoding, reader, records
+from rl_datasets import records
+from rl_datasets.publishing import encoding, reader
 from rl_datasets.publishing.publish import publish
 data_dir, source, num_workers, *beam_flags = sys.argv[1:]
 units = [synthetic.unit(index, source) for index in range(12)]

@@ -3,8 +3,8 @@
 import pytest
 import tensorflow as tf
 
+from rl_datasets import records
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import records
 
 RECORDS = [b"", b"a", bytes(range(256)) * 40, b"\x00" * 5]
 

@@ -1,0 +1,67 @@
+"""TFRecord files: framed records, each with the masked CRC-32C of its length and of its bytes.
+
+Format: tensorflow/core/lib/io/record_writer.h. Written here so that a worker that publishes does
+not have to load TensorFlow.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from typing import IO, Any
+
+import google_crc32c
+from isal import igzip, isal_zlib
+
+from rl_datasets.errors import DatasetError
+
+_LENGTH = struct.Struct("<Q")
+_CHECKSUM = struct.Struct("<I")
+_MAX_SIZE = 1 << 31  # No serialized Example is larger.
+_BROKEN = "a record is cut or its checksum does not agree"
+_DAMAGE: Any = (ValueError, EOFError, igzip.BadGzipFile, isal_zlib.error)
+
+
+def frame(record: bytes) -> bytes:
+    """A record as it stands in the file."""
+    length = _LENGTH.pack(len(record))
+    return b"".join([length, _masked_crc(length), record, _masked_crc(record)])
+
+
+def read_records(path: str | os.PathLike[str], *, is_gzip: bool = False) -> Iterator[bytes]:
+    """Every record of a file, its checksums compared; one record at a time is in memory.
+
+    Args:
+      path: the file.
+      is_gzip: whether the file is compressed as a whole, as TensorFlow's option GZIP does.
+
+    Raises:
+      DatasetError: the file is cut or a checksum does not agree.
+      OSError: it cannot be opened or read.
+    """
+    with igzip.open(path, "rb") if is_gzip else open(path, "rb") as file:
+        try:
+            yield from _read(file)
+        except _DAMAGE as error:
+            raise DatasetError(f"{path} is damaged: {error}; copy it anew") from error
+
+
+def _read(file: IO[bytes]) -> Iterator[bytes]:
+    """Every record; a `ValueError` where one is damaged."""
+    while header := file.read(_LENGTH.size + _CHECKSUM.size):
+        length, checksum = header[: _LENGTH.size], header[_LENGTH.size :]
+        if checksum != _masked_crc(length):
+            raise ValueError(_BROKEN)
+        (size,) = _LENGTH.unpack(length)
+        if size > _MAX_SIZE:  # Rather than ask for so much memory.
+            raise ValueError(_BROKEN)
+        record, checksum = file.read(size), file.read(_CHECKSUM.size)
+        if len(record) != size or checksum != _masked_crc(record):
+            raise ValueError(_BROKEN)
+        yield record
+
+
+def _masked_crc(data: bytes) -> bytes:
+    crc = google_crc32c.value(data)
+    return _CHECKSUM.pack(((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
