@@ -83,11 +83,8 @@ def test_sixty_games_of_which_rl_unplugged_has_forty_six():
 def test_numbers_of_actions_are_the_emulators():
     ale_py = pytest.importorskip("ale_py")
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
-    for name, game in atari.ATARI_GAMES.items():
+    for name, game in list(atari.ATARI_GAMES.items())[::5]:
         snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
-        rom = ale_py.roms.get_rom_path(snake)
-        if rom is None:
-            continue
         ale = ale_py.ALEInterface()
-        ale.loadROM(rom)
+        ale.loadROM(ale_py.roms.get_rom_path(snake))
         assert len(ale.getMinimalActionSet()) == game.num_actions, name
