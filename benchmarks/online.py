@@ -8,20 +8,24 @@ uniformly random actions.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib.metadata
 import pathlib
+import shutil
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import dm_env
 import jax
 import numpy as np
 import rich.console
 import rich.progress
 
-from benchmarks import evaluation, results
+from benchmarks import evaluation, online_checkpoint, results
 from learners import sac, types
 from rl_datasets.collection import environments, policies
 from rl_datasets.errors import DatasetError
@@ -118,6 +122,21 @@ class ReplayBuffer:
         batch = {name: field[indices][None] for name, field in self._fields.items()}
         return Transition(**batch, extras={})
 
+    def latest(self, count: int) -> dict[str, np.ndarray]:
+        """The last `count` transitions [N, ...] that were added, or as many as there are."""
+        first = self._added - min(count, len(self))
+        return {name: field[self._places(first)] for name, field in self._fields.items()}
+
+    def restore(self, added: int, latest: Mapping[str, np.ndarray]) -> None:
+        """Puts what `latest` gave back where it was when `added` transitions had been added."""
+        self._added = added
+        places = self._places(added - len(latest["reward"]))
+        for name, field in self._fields.items():
+            field[places] = latest[name]
+
+    def _places(self, first: int) -> np.ndarray:
+        return np.arange(first, self._added) % self._capacity
+
 
 def has_reached(evaluations: Sequence[Evaluation], target: float, patience: int) -> bool:
     """Whether the last `patience` evaluations all reach the target."""
@@ -130,6 +149,7 @@ def train_until_partial(
     config: sac.Config,
     seed: int,
     report: Callable[[Evaluation, float], None] = lambda evaluation, seconds: None,
+    folder: pathlib.Path | None = None,
 ) -> tuple[sac.TrainingState, list[Evaluation]]:
     """Trains SAC online until its policy is partially trained by BRAC's rule.
 
@@ -137,73 +157,180 @@ def train_until_partial(
       recipe: environment, target and schedule.
       config: of the learner.
       seed: of the networks, the environment, the exploration and the sampling.
-      report: called after each evaluation with it and the seconds since the start.
+      report: called after each evaluation with it and the seconds since the start, and with the
+        last one of a run that goes on.
+      folder: keeps every evaluation's checkpoint; a run that was cut goes on from the last one,
+        and ends as it would have ended without the cut, bit for bit. None to keep nothing.
 
     Returns:
       The learner's state at the moment the rule was met, and all evaluations.
 
     Raises:
-      DatasetError: the rule was not met within `recipe.max_steps`.
+      DatasetError: the rule was not met within `recipe.max_steps`; or the folder holds another
+        run, is damaged, or is another process's.
     """
-    rng = np.random.default_rng(seed)
-    environment = environments.make_environment(recipe.environment, seed=seed)
-    actions = environment.action_spec()
-    observation_size = environment.observation_spec().shape[0]
-    learner = sac.make(
-        config,
-        types.Spec(observation_size, actions.shape[0], actions.minimum, actions.maximum),
-    )
-    assert learner.sample is not None
-    key, action_key = jax.random.split(jax.random.PRNGKey(seed))
-    state = learner.init(key)
-    replay = ReplayBuffer(
-        min(recipe.replay_capacity, recipe.max_steps), observation_size, actions.shape[0]
-    )
-    evaluations: list[Evaluation] = []
-    start = time.perf_counter()
-    timestep = environment.reset()
-    for step in range(1, recipe.max_steps + 1):
-        observation = timestep.observation
-        if step <= recipe.exploration_steps:
-            action = rng.uniform(actions.minimum, actions.maximum).astype(np.float32)
-        else:
-            key_t = jax.random.fold_in(action_key, step)
-            action = np.asarray(learner.sample(state, key_t, observation[None]))[0]
-        timestep = environment.step(action)
-        replay.add(
-            {
-                "observation": observation,
-                "action": action,
-                "reward": timestep.reward,
-                "discount": timestep.discount,
-                "next_observation": timestep.observation,
-            }
-        )
-        if timestep.last():
-            timestep = environment.reset()
-        if step > recipe.exploration_steps:
-            state, _ = learner.update(state, replay.sample(rng, recipe.batch_size))
-        if step % recipe.evaluation_interval == 0:
-            returns = evaluation.evaluate(
-                recipe.environment,
-                functools.partial(_act, learner, state),
-                episodes=recipe.evaluation_episodes,
-                seed=seed,
-            )
-            evaluations.append(Evaluation(step, float(np.mean(returns))))
-            report(evaluations[-1], time.perf_counter() - start)
-            if has_reached(evaluations, recipe.target, recipe.patience):
-                return state, evaluations
+    if folder is None:
+        return _train(_Training(recipe, config, seed), report, None)
+    identity = _identity(recipe, config, seed)
+    with online_checkpoint.opened(folder, identity) as checkpoints:
+        training = _Training(recipe, config, seed)
+        training.go_on(checkpoints)
+        if training.evaluations:
+            report(training.evaluations[-1], 0.0)
+        return _train(training, report, checkpoints)
+
+
+def _train(
+    training: _Training,
+    report: Callable[[Evaluation, float], None],
+    checkpoints: online_checkpoint.CheckpointFolder | None,
+) -> tuple[sac.TrainingState, list[Evaluation]]:
+    recipe, start = training.recipe, time.perf_counter()
+    while training.step < recipe.max_steps:
+        training.take_step()
+        if training.step % recipe.evaluation_interval:
+            continue
+        training.evaluate()
+        report(training.evaluations[-1], time.perf_counter() - start)
+        if has_reached(training.evaluations, recipe.target, recipe.patience):
+            return training.state, training.evaluations
+        if checkpoints is not None:
+            training.keep(checkpoints)
     raise DatasetError(
         f"SAC did not reach a mean return of {recipe.target} on {recipe.environment} twice in a row"
         f" within {recipe.max_steps} steps; raise --max-steps or lower --target"
     )
 
 
+class _Training:
+    """All that changes while a policy trains, and the one step that changes it."""
+
+    _timestep: dm_env.TimeStep
+    _actions: list[np.ndarray]  # Since the last reset.
+
+    def __init__(self, recipe: Recipe, config: sac.Config, seed: int):
+        self.recipe, self._seed = recipe, seed
+        self._rng = np.random.default_rng(seed)
+        self._environment = environments.make_environment(recipe.environment, seed=seed)
+        self._bounds = self._environment.action_spec()
+        observation_size, action_size = (
+            self._environment.observation_spec().shape[0],
+            self._bounds.shape[0],
+        )
+        spec = types.Spec(observation_size, action_size, self._bounds.minimum, self._bounds.maximum)
+        self._learner = sac.make(config, spec)
+        key, self._action_key = jax.random.split(jax.random.PRNGKey(seed))
+        self.state = self._learner.init(key)
+        capacity = min(recipe.replay_capacity, recipe.max_steps)
+        self._replay = ReplayBuffer(capacity, observation_size, action_size)
+        self.evaluations: list[Evaluation] = []
+        self.step = self._resets = 0
+        self._reset()
+
+    def take_step(self) -> None:
+        """One step of the environment and, after exploration, one update."""
+        self.step += 1
+        is_exploring = self.step <= self.recipe.exploration_steps
+        observation = self._timestep.observation
+        action = self._explore() if is_exploring else self._sample(observation)
+        self._actions.append(action)
+        self._timestep = self._environment.step(action)
+        self._replay.add(
+            {
+                "observation": observation,
+                "action": action,
+                "reward": self._timestep.reward,
+                "discount": self._timestep.discount,
+                "next_observation": self._timestep.observation,
+            }
+        )
+        if self._timestep.last():
+            self._reset()
+        if not is_exploring:
+            batch = self._replay.sample(self._rng, self.recipe.batch_size)
+            self.state, _ = self._learner.update(self.state, batch)
+
+    def evaluate(self) -> None:
+        """Plays episodes with the mode of the policy."""
+        returns = evaluation.evaluate(
+            self.recipe.environment,
+            functools.partial(_act, self._learner, self.state),
+            episodes=self.recipe.evaluation_episodes,
+            seed=self._seed,
+        )
+        self.evaluations.append(Evaluation(self.step, float(np.mean(returns))))
+
+    def keep(self, checkpoints: online_checkpoint.CheckpointFolder) -> None:
+        """Writes a checkpoint, right after an evaluation."""
+        checkpoint = online_checkpoint.Checkpoint(
+            step=self.step,
+            state=self.state,
+            rng=self._rng.bit_generator.state,
+            evaluations=[dataclasses.astuple(each) for each in self.evaluations],
+            resets=self._resets,
+            actions=np.array(self._actions, np.float32),
+            observation=self._timestep.observation,
+        )
+        checkpoints.save(checkpoint, self._replay.latest(self.recipe.evaluation_interval))
+
+    def go_on(self, checkpoints: online_checkpoint.CheckpointFolder) -> None:
+        """Goes on from the last checkpoint, if there is one."""
+        checkpoint = checkpoints.restore(self.state)
+        if checkpoint is None:
+            return
+        self.step, self.state = checkpoint.step, checkpoint.state
+        self._rng.bit_generator.state = checkpoint.rng
+        self.evaluations = [Evaluation(*each) for each in checkpoint.evaluations]
+        for each in self.evaluations:
+            self._replay.restore(each.step, checkpoints.transitions(each.step))
+        while self._resets < checkpoint.resets:
+            self._reset()
+        for action in checkpoint.actions:
+            self._actions.append(action)
+            self._timestep = self._environment.step(action)
+        if not np.array_equal(self._timestep.observation, checkpoint.observation):
+            raise DatasetError(
+                f"{self.recipe.environment} does not repeat the episode that the checkpoint at "
+                f"step {self.step} was taken in; delete its folder to train from the start"
+            )
+
+    def _reset(self) -> None:
+        self._timestep = self._environment.reset()
+        self._resets += 1
+        self._actions = []
+
+    def _explore(self) -> np.ndarray:
+        return self._rng.uniform(self._bounds.minimum, self._bounds.maximum).astype(np.float32)
+
+    def _sample(self, observation: Any) -> np.ndarray:
+        assert self._learner.sample is not None
+        key = jax.random.fold_in(self._action_key, self.step)
+        return np.asarray(self._learner.sample(self.state, key, observation[None]))[0]
+
+
+def _identity(recipe: Recipe, config: sac.Config, seed: int) -> dict[str, Any]:
+    """All that a run's bytes follow from; how long it may take is not among it."""
+    schedule = dataclasses.asdict(recipe)
+    del schedule["max_steps"]
+    return {
+        "recipe": schedule,
+        "config": dataclasses.asdict(config),
+        "seed": seed,
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
 def train_and_save(
     environment: str, path: pathlib.Path, target: float | None, seed: int, max_steps: int
 ) -> None:
     """Trains a partially trained policy by BRAC's recipe, and saves it with its lineage.
+
+    Checkpoints lie beside the policy until it is saved, in a folder of its name that ends in
+    `.training`: the same call goes on where it was cut, and a greater `max_steps` where it gave up.
 
     Args:
       environment: gymnasium id.
@@ -220,14 +347,9 @@ def train_and_save(
         raise DatasetError(f"BRAC names no target for {environment}: give one with --target")
     recipe = Recipe(environment, target, max_steps=max_steps)
     config = sac.Config(critic_sizes=BRAC_CRITIC_SIZES)
-    with rich.progress.Progress(*COLUMNS, console=rich.console.Console(stderr=True)) as bar:
-        task = bar.add_task(environment, total=max_steps, mean_return="")
-
-        def report(evaluation: Evaluation, seconds: float) -> None:
-            mean_return = f"mean return {evaluation.mean_return:,.0f} of {target:,.0f}"
-            bar.update(task, completed=evaluation.step, mean_return=mean_return)
-
-        state, evaluations = train_until_partial(recipe, config, seed, report)
+    folder = path.with_suffix(".training")
+    with _progress(recipe) as report:
+        state, evaluations = train_until_partial(recipe, config, seed, report, folder)
     lineage = {
         "algorithm": "SAC",
         "recipe": dataclasses.asdict(recipe),
@@ -237,9 +359,36 @@ def train_and_save(
         "updates": int(state.steps),
         "evaluations": [dataclasses.astuple(e) for e in evaluations],
         "code_version": results.code_version(),
-        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "versions": _versions(),
     }
     policies.save_policy(path, _layers(state.params.policy), lineage)
+    shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def _progress(recipe: Recipe) -> Iterator[Callable[[Evaluation, float], None]]:
+    """A bar on a terminal's standard error, and a line an evaluation where that is no terminal."""
+    console = rich.console.Console(stderr=True)
+    if not console.is_terminal:
+        yield functools.partial(_print, recipe)
+        return
+    with rich.progress.Progress(*COLUMNS, console=console) as bar:
+        task = bar.add_task(recipe.environment, total=recipe.max_steps, mean_return="")
+        yield lambda evaluation, seconds: bar.update(
+            task, completed=evaluation.step, mean_return=_of_target(evaluation, recipe)
+        )
+
+
+def _print(recipe: Recipe, evaluation: Evaluation, seconds: float) -> None:
+    line = (
+        f"{recipe.environment}: step {evaluation.step:,} of at most {recipe.max_steps:,}, "
+        f"{_of_target(evaluation, recipe)}, {seconds:,.0f} s"
+    )
+    print(line, file=sys.stderr, flush=True)
+
+
+def _of_target(evaluation: Evaluation, recipe: Recipe) -> str:
+    return f"mean return {evaluation.mean_return:,.0f} of {recipe.target:,.0f}"
 
 
 def _layers(params: types.Params) -> list[tuple[np.ndarray, np.ndarray]]:

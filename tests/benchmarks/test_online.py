@@ -1,8 +1,19 @@
 """BRAC's rule for a partially trained policy, and the loop that applies it."""
 
+import functools
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import filelock
+import hypothesis
 import jax
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from benchmarks import online
 from benchmarks.online import Evaluation, Recipe, ReplayBuffer, has_reached
@@ -51,6 +62,24 @@ def test_the_replay_buffer_overwrites_the_oldest():
     np.testing.assert_array_equal(batch.next_observation, batch.observation + 1)
 
 
+@hypothesis.given(
+    capacity=st.integers(1, 12), intervals=st.lists(st.integers(1, 9), min_size=1, max_size=6)
+)
+def test_a_replay_buffer_comes_back_from_what_was_added_last(capacity, intervals):
+    replay = ReplayBuffer(capacity, observation_size=1, action_size=1)
+    restored = ReplayBuffer(capacity, observation_size=1, action_size=1)
+    added = 0
+    for interval in intervals:
+        for i in range(added, added + interval):
+            replay.add(dict.fromkeys(online.Transition._fields[:-1], i))
+        added += interval
+        restored.restore(added, replay.latest(interval))
+    one, two = (each.sample(np.random.default_rng(0), 50) for each in (replay, restored))
+    assert len(replay) == len(restored)
+    for field, other in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+        np.testing.assert_array_equal(field, other)
+
+
 SMALL = {
     "environment": "Pendulum-v1",
     "exploration_steps": 30,
@@ -60,6 +89,21 @@ SMALL = {
     "batch_size": 8,
 }
 TINY_SAC = sac.Config(policy_sizes=(8,), critic_sizes=(8,))
+MADE = {}
+
+
+@pytest.fixture(autouse=True)
+def compiled_once(monkeypatch):
+    """Compiling a learner takes longer than these runs."""
+    make = sac.make
+
+    def make_once(config, spec):
+        key = (config, spec.observation_size)
+        if key not in MADE:
+            MADE[key] = make(config, spec)
+        return MADE[key]
+
+    monkeypatch.setattr(sac, "make", make_once)
 
 
 def test_training_stops_at_the_rule_and_repeats_bit_for_bit():
@@ -82,8 +126,8 @@ def test_a_saved_policy_acts_like_the_learner_that_it_came_from(tmp_path, monkey
     states = []
     train = online.train_until_partial
 
-    def train_and_keep(recipe, config, seed, report):
-        state, evaluations = train(Recipe(target=-1e6, **SMALL), config, seed, report)
+    def train_and_keep(recipe, config, seed, report, folder):
+        state, evaluations = train(Recipe(target=-1e6, **SMALL), config, seed, report, folder)
         states.append(state)
         return state, evaluations
 
@@ -102,3 +146,141 @@ def test_a_saved_policy_acts_like_the_learner_that_it_came_from(tmp_path, monkey
         learner.act(states[0], observation),
         atol=1e-5,
     )
+
+
+class Cut(Exception):
+    """Stands for whatever ends a process."""
+
+
+def cut_at(step):
+    """A report that ends the run when its evaluation at this step is made, before it is kept."""
+
+    def report(evaluation, seconds):
+        if seconds and evaluation.step == step:
+            raise Cut
+
+    return report
+
+
+def train_with_cuts(recipe, folder, *cuts, seed=3):
+    for step in cuts:
+        with pytest.raises(Cut):
+            online.train_until_partial(recipe, TINY_SAC, seed, cut_at(step), folder)
+    return online.train_until_partial(recipe, TINY_SAC, seed, folder=folder)
+
+
+def assert_same(one, other):
+    assert one[1] == other[1]
+    for leaf, expected in zip(jax.tree.leaves(one[0]), jax.tree.leaves(other[0]), strict=True):
+        np.testing.assert_array_equal(leaf, expected)
+
+
+# Pendulum's episodes are longer than an interval, most of Hopper's are not; the ring overflows.
+@pytest.mark.parametrize("environment", ["Pendulum-v1", "Hopper-v4"])
+def test_a_run_that_was_cut_ends_as_it_would_have(tmp_path, environment):
+    schedule = SMALL | {"environment": environment, "max_steps": 100, "replay_capacity": 45}
+    recipe = Recipe(target=-1e6, patience=5, **schedule)
+    whole = online.train_until_partial(recipe, TINY_SAC, seed=3)
+    assert [each.step for each in whole[1]] == [20, 40, 60, 80, 100]
+    assert_same(train_with_cuts(recipe, tmp_path / "run", 40, 80, 80), whole)
+
+
+def test_a_run_that_gave_up_goes_on_with_more_steps(tmp_path):
+    more = Recipe(target=-1e6, patience=4, **SMALL | {"max_steps": 80})
+    fewer = Recipe(target=-1e6, patience=4, **SMALL | {"max_steps": 40})
+    with pytest.raises(DatasetError, match="within 40 steps; raise --max-steps"):
+        online.train_until_partial(fewer, TINY_SAC, 3, folder=tmp_path / "run")
+    steps = []
+    again = online.train_until_partial(
+        more, TINY_SAC, 3, lambda evaluation, _: steps.append(evaluation.step), tmp_path / "run"
+    )
+    assert steps == [40, 60, 80]
+    assert_same(again, online.train_until_partial(more, TINY_SAC, 3))
+
+
+def test_another_run_is_not_gone_on_with(tmp_path):
+    recipe = Recipe(target=-1e6, patience=3, **SMALL)
+    with pytest.raises(Cut):
+        online.train_until_partial(recipe, TINY_SAC, 3, cut_at(40), tmp_path / "run")
+    with pytest.raises(DatasetError, match="run holds a run whose seed differ from this one's"):
+        online.train_until_partial(recipe, TINY_SAC, 4, folder=tmp_path / "run")
+
+
+def test_two_processes_do_not_train_one_run(tmp_path):
+    with (
+        filelock.FileLock(tmp_path / ".lock"),
+        pytest.raises(DatasetError, match=r"another process trains in .*; wait"),
+    ):
+        online.train_until_partial(Recipe(target=0, **SMALL), TINY_SAC, 3, folder=tmp_path)
+
+
+@pytest.mark.parametrize("file", ["checkpoint.npz", "transitions-0000000020.npz"])
+def test_a_damaged_checkpoint_is_named(tmp_path, file):
+    recipe = Recipe(target=-1e6, patience=3, **SMALL)
+    with pytest.raises(Cut):
+        online.train_until_partial(recipe, TINY_SAC, 3, cut_at(40), tmp_path)
+    content = (tmp_path / file).read_bytes()
+    (tmp_path / file).write_bytes(content[:-30])
+    with pytest.raises(DatasetError, match=f"{file} is missing or damaged; delete .* from the sta"):
+        online.train_until_partial(recipe, TINY_SAC, 3, folder=tmp_path)
+
+
+def test_an_environment_that_does_not_repeat_itself_is_told(tmp_path, monkeypatch):
+    recipe = Recipe(target=-1e6, patience=3, **SMALL)
+    with pytest.raises(Cut):
+        online.train_until_partial(recipe, TINY_SAC, 3, cut_at(40), tmp_path)
+    make = online.environments.make_environment
+    monkeypatch.setattr(online.environments, "make_environment", lambda name, seed: make(name, 9))
+    with pytest.raises(DatasetError, match=r"does not repeat the episode .* at step 20"):
+        online.train_until_partial(recipe, TINY_SAC, 3, folder=tmp_path)
+
+
+SCRIPT = """
+import functools, os, pathlib, signal, sys
+from benchmarks import online
+path, kill_at = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+online.Recipe = functools.partial(
+    online.Recipe, patience=4, exploration_steps=30, evaluation_interval=20, evaluation_episodes=1
+)
+take_step = online._Training.take_step
+def take_step_or_die(training):
+    if training.step == kill_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    take_step(training)
+online._Training.take_step = take_step_or_die
+online.train_and_save("Pendulum-v1", path, target=-1e6, seed=3, max_steps=100)
+"""
+
+
+def train_in_a_process(path, kill_at=-1):
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(path), str(kill_at)],
+        env={**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).resolve().parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+
+def test_a_killed_process_goes_on_to_the_same_policy(tmp_path, monkeypatch, capsys):
+    whole, killed = tmp_path / "whole.npz", tmp_path / "killed.npz"
+    assert train_in_a_process(killed, kill_at=55).returncode == -signal.SIGKILL
+    assert not killed.exists()
+    assert killed.with_suffix(".training").is_dir()
+    result = train_in_a_process(killed)
+    assert result.returncode == 0, result.stderr
+    assert [line.split()[2] for line in result.stderr.splitlines()] == ["40", "60", "80"]
+    assert not killed.with_suffix(".training").exists()
+
+    schedule = {"exploration_steps": 30, "evaluation_interval": 20, "evaluation_episodes": 1}
+    tiny = functools.partial(Recipe, patience=4, **schedule)
+    monkeypatch.setattr(online, "Recipe", tiny)
+    online.train_and_save("Pendulum-v1", whole, target=-1e6, seed=3, max_steps=100)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("Pendulum-v1: step 20 of at most 100, mean return -")
+    assert killed.read_bytes() == whole.read_bytes()
+    lineages = [json.loads(path.with_suffix(".json").read_text()) for path in (whole, killed)]
+    for lineage in lineages:
+        del lineage["code_version"]  # A commit may come in between.
+    assert lineages[0] == lineages[1]
