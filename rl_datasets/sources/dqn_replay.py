@@ -257,7 +257,7 @@ class Unit:
     def files(self) -> tuple[str, ...]:
         """What it is read from."""
         own, *others = self.checkpoints
-        return tuple(str(own.path(member)) for member in _MEMBERS) + tuple(
+        return files_of(own.folder, own.number) + tuple(
             str(other.path(f"$store$_{name}")) for other in others for name in _STORE
         )
 
@@ -340,6 +340,12 @@ def read_episodes(unit: Unit) -> Iterator[Episode]:
             )
         for reader in readers:
             reader.finish()
+
+
+def files_of(folder: str | os.PathLike[str], number: int) -> tuple[str, ...]:
+    """The six files of a checkpoint, whether they are there or not."""
+    folder = pathlib.Path(folder).absolute()
+    return tuple(str(folder / _file_name(member, number)) for member in _MEMBERS)
 
 
 def _checkpoint_numbers(folder: pathlib.Path) -> list[int]:

@@ -1,0 +1,210 @@
+"""`dqn_replay`: what a DQN saw, did and earned while it learned one of 60 Atari games.
+
+A configuration is a run of a game, and a split is a checkpoint of it, as in TFDS's
+`rlu_atari_checkpoints`:
+
+    dqn_replay/Pong_run_1                the first of DQN Replay's five runs of Pong
+    dqn_replay/Pong_run_1-recollected    a run that `rl-datasets collect` logged
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import tensorflow_datasets as tfds
+
+from rl_datasets.episode import Episode, EpisodeSpec
+from rl_datasets.errors import DatasetError
+from rl_datasets.publishing.builder import PublishedDatasetBuilder
+from rl_datasets.publishing.units import SourceUnit
+from rl_datasets.sources import atari, dqn_replay
+
+RUNS = range(1, 6)
+ORIGINS = {"": "of DQN Replay", "-recollected": "that this project logged"}
+LOG_FILE = "log.json"  # Beside the checkpoints' folder: what a run that was logged here is.
+_CONFIG = re.compile(r"(?P<game>\w+)_run_(?P<run>\d+)(?P<origin>-recollected)?")
+_ALTERNATIVES = (
+    "name a local copy of DQN Replay's <Game>/<run>, a bucket that is mounted as a folder, or a "
+    "run that `rl-datasets collect` logged"
+)
+
+
+class Run(NamedTuple):
+    """A run and the folder of its checkpoints."""
+
+    game: str
+    run: int
+    folder: pathlib.Path
+
+    @property
+    def log(self) -> Mapping[str, Any] | None:
+        """What the run's own metadata file says; DQN Replay's runs have none.
+
+        Raises:
+          DatasetError: the file is damaged.
+        """
+        path = self.folder.parent / LOG_FILE
+        try:
+            log = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(log, dict):
+                raise ValueError("it is no object")
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                f"{path} cannot be read ({error}): restore it, it says what was logged"
+            ) from error
+        return log
+
+    @property
+    def config(self) -> str:
+        return f"{self.game}_run_{self.run}{'' if self.log is None else '-recollected'}"
+
+
+class Builder(PublishedDatasetBuilder):
+    """Publishes a run in Dopamine's layout.
+
+    The `source` is the folder `<Game>/<run>` that holds `replay_logs`, or the root of many such.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    BUILDER_CONFIGS: ClassVar = [
+        tfds.core.BuilderConfig(
+            name=f"{game}_run_{run}{origin}",
+            description=f"A run {description}: game {game}, run {run}.",
+        )
+        for (origin, description), game, run in itertools.product(
+            ORIGINS.items(), atari.ATARI_GAMES, RUNS
+        )
+    ]
+
+    @classmethod
+    def config_of(cls, source: str) -> str:
+        """The configuration that the folder `<Game>/<run>` is.
+
+        Raises:
+          DatasetError: the folder holds no checkpoints, or many runs, or its name says no run.
+        """
+        folder = _checkpoint_folder(source, "replay_logs", "")
+        run = _run_by_path(folder)
+        if run is None:
+            raise DatasetError(
+                f"{folder} does not lie in a folder <Game>/<run> such as Pong/1, so it does not "
+                "say which configuration it is: name it, such as dqn_replay/Pong_run_1"
+            )
+        return run.config
+
+    def episode_spec(self) -> EpisodeSpec:
+        game = atari.ATARI_GAMES.get(self._run.game)
+        return atari.atari_episode_spec(game.num_actions) if game else atari.atari_episode_spec()
+
+    def source_units(self) -> Sequence[SourceUnit]:
+        """The checkpoints that cannot be read come first, so that they are told at once."""
+        faults = [
+            SourceUnit(
+                name=(name := f"checkpoint_{number:02d}"),
+                split=name,
+                num_episodes=None,
+                num_transitions=None,
+                files=dqn_replay.files_of(self._run.folder, number),
+                read=functools.partial(_fail, fault),
+            )
+            for number, fault in self._logged.faults.items()
+        ]
+        return faults + [
+            SourceUnit(
+                name=(name := f"checkpoint_{unit.number:02d}"),
+                split=name,
+                num_episodes=len(unit.spans),
+                num_transitions=unit.num_transitions,
+                files=unit.files,
+                read=functools.partial(dqn_replay.read_episodes, unit),
+            )
+            for unit in self._logged.units
+        ]
+
+    def lineage(self) -> Mapping[str, Any]:
+        log = self._run.log
+        origin = ORIGINS["" if log is None else "-recollected"]
+        published = {"agent": "dqn", "rom_set": "atari-py 0.2.5", "sticky_probability": 0.25}
+        return {
+            "source": f"a run {origin}, in Dopamine's layout",
+            "game": self._run.game,
+            "run": self._run.run,
+            **(published if log is None else log),
+            "rewards": "clipped to [-1, 1] when they were logged; scores cannot be recovered",
+            "final_observation": "never stored: a frame of zeros after a terminal transition, the "
+            "last row's own observation after a truncated one",
+            "repaired": list(self._logged.repaired),
+        }
+
+    @functools.cached_property
+    def _logged(self) -> dqn_replay.LoggedRun:
+        log = self._run.log or {}
+        time_limit = log.get("time_limit", dqn_replay.TIME_LIMIT)
+        return dqn_replay.read_run(self._run.folder, time_limit)
+
+    @functools.cached_property
+    def _run(self) -> Run:
+        config = self.builder_config.name
+        named = _CONFIG.fullmatch(config)
+        if named is None:
+            raise DatasetError(
+                f"dqn_replay/{config} names no run: name one, such as dqn_replay/Pong_run_1"
+            )
+        if self.source is None:
+            raise DatasetError(f"dqn_replay/{config} needs a source: {_ALTERNATIVES}")
+        folder = _checkpoint_folder(
+            self.source, f"{named['game']}/{named['run']}/replay_logs", "replay_logs", ""
+        )
+        run = Run(named["game"], int(named["run"]), folder)
+        holds = (_run_by_path(folder) or run).config
+        if holds != config:
+            raise DatasetError(
+                f"{folder} holds dqn_replay/{holds}: publish it as that, not as dqn_replay/{config}"
+            )
+        return run
+
+
+def _fail(reason: str) -> Iterator[Episode]:
+    raise DatasetError(reason)
+
+
+def _checkpoint_folder(source: str, *candidates: str) -> pathlib.Path:
+    """The first of the candidates in the source that holds checkpoints."""
+    if "://" in source:
+        raise DatasetError(
+            f"{source} is not a folder, and DQN Replay's public bucket has refused access since "
+            f"2025: {_ALTERNATIVES}"
+        )
+    root = pathlib.Path(source)
+    for candidate in candidates:
+        if _holds_checkpoints(root / candidate):
+            return (root / candidate).absolute()
+    raise DatasetError(f"{root / candidates[0]} does not hold checkpoints: {_ALTERNATIVES}")
+
+
+def _holds_checkpoints(folder: pathlib.Path) -> bool:
+    try:
+        return any("_ckpt." in name for name in os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise DatasetError(
+            f"{folder} cannot be read ({error.strerror}): {_ALTERNATIVES}"
+        ) from error
+
+
+def _run_by_path(folder: pathlib.Path) -> Run | None:
+    """The run that a path <Game>/<run>/replay_logs names."""
+    game, run = folder.parts[-3:-1] if len(folder.parts) > 2 else ("", "")
+    is_named = game in atari.ATARI_GAMES and run.isdecimal() and folder.name == "replay_logs"
+    return Run(game, int(run), folder) if is_named else None
