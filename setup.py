@@ -31,6 +31,9 @@ DATA_PLANE = [
     "gymnasium[mujoco]==1.4.0",
     "orbax-checkpoint==0.11.5",
     "h5py",
+    "isal",
+    "pillow",
+    "opencv-python-headless<4.12",  # Newer ones need NumPy 2.
     "typer",
     "rich",
     "matplotlib",
