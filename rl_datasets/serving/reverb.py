@@ -8,40 +8,56 @@ equally likely in every place of every batch, as with `ArrayFeed`, but draws are
 the rows of one block appear in the same few batches, each as often as its block was drawn. Reverb
 cannot seed its sampling; only `ArrayFeed` repeats a run.
 
+Images lie in the server as single frames, once each, and an item is a segment: 16 rows with the
+frames that they reach (`segments`). A feed shuffles the transitions of many segments and cuts their
+stacks of frames out batch by batch. It is as with blocks, but that those of a segment follow one
+another in their episode.
+
 The server listens on every interface, without encryption and without asking who calls: Reverb
 offers nothing else. Serve on a trusted network, or behind a firewall.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import dataclasses
+import itertools
 import json
 import math
 import os
 import pathlib
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import reverb
 import tensorflow as tf
 
 from rl_datasets.errors import DatasetError
-from rl_datasets.serving.transitions import Transition, load_transitions, pack, progress, unpack
-
-T = TypeVar("T")
+from rl_datasets.serving import segments, windows
+from rl_datasets.serving.background import ahead
+from rl_datasets.serving.segments import Layout
+from rl_datasets.serving.transitions import (
+    Transition,
+    counted_episodes,
+    load_transitions,
+    pack,
+    progress,
+    published_counts,
+)
+from rl_datasets.serving.windows import Windows
 
 TRANSITIONS = "transitions"
 SCHEMA = "schema"
 ROWS = "rows"
+FRAMES = "frames"
 BLOCK = 64
 PULL_BYTES = 4 << 20  # what a feed draws and shuffles at a time where its batches are smaller
+SEGMENTS_A_PULL = 256
 PULLS_AHEAD = 2
+CHUNK_BYTES = 4 << 20  # stacks of frames are cut out ahead so many at a time
 BLOCKS_IN_FLIGHT = 16
 BLOCKS_A_FLUSH = 32
 
@@ -55,34 +71,54 @@ class Schema:
       num_transitions: N, of the whole split.
       block: rows of an item of the table; those of the last beyond N are padding.
       fingerprint: sha256 of the MANIFEST.json of the version, empty if it is not published.
+      layout: of the segments, where items are segments and not blocks.
     """
 
     row: np.dtype
     num_transitions: int
     block: int
     fingerprint: str
+    layout: Layout | None = None
 
     @property
     def num_blocks(self) -> int:
         """Items in the table when it is full."""
+        if self.layout is not None:
+            return self.layout.num_segments
         return -(-self.num_transitions // self.block)
 
+    @property
+    def columns(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the columns of an item, which are bytes."""
+        if self.layout is None:
+            return {ROWS: (self.block * self.row.itemsize,)}
+        return {
+            ROWS: (segments.SEGMENT_BLOCKS, segments.BLOCK * self.row.itemsize),
+            FRAMES: (self.layout.segment_blocks, segments.BLOCK * self.layout.frame.itemsize),
+        }
+
     def to_json(self) -> bytes:
-        """The schema as JSON text, the dtype as NumPy describes it."""
-        return json.dumps(dataclasses.asdict(self) | {"row": self.row.descr}).encode()
+        """The schema as JSON text, the dtypes as NumPy describes them."""
+        return json.dumps(dataclasses.asdict(self), default=lambda dtype: dtype.descr).encode()
 
     @classmethod
     def from_json(cls, text: bytes) -> Schema:
         """The inverse of `to_json`."""
         fields = json.loads(text)
-        row = [(name, kind, *map(tuple, shape)) for name, kind, *shape in fields.pop("row")]
-        return cls(row=np.dtype(row), **fields)
+        row, layout = _dtype(fields.pop("row")), fields.pop("layout")
+        if layout is not None:
+            layout = Layout(**layout | {"row": row, "frame": _dtype(layout["frame"])})
+        return cls(row=row, layout=layout, **fields)
+
+
+def _dtype(descr: list) -> np.dtype:
+    return np.dtype([(name, kind, *map(tuple, shape)) for name, kind, *shape in descr])
 
 
 class ReverbServer:
     """A Reverb server in this process, filled when the constructor returns.
 
-    Use it as a context manager, or call `stop`. Sampling is held back until every block is there.
+    Use it as a context manager, or call `stop`. Sampling is held back until every item is there.
 
     Args:
       transitions: Transition of [N, ...] arrays.
@@ -98,20 +134,40 @@ class ReverbServer:
       DatasetError: there are no transitions, or the port cannot be listened on.
     """
 
+    schema: Schema
+    address: str
+    _server: reverb.Server | None = None
+
     def __init__(
         self, transitions: Transition, port: int | None = None, seed: int = 0, fingerprint: str = ""
     ):
         rows = pack(transitions)
         if not len(rows):
             raise DatasetError("there are no transitions to serve; name a dataset that has some")
-        self.schema = Schema(rows.dtype, len(rows), BLOCK, fingerprint)
-        self._server: reverb.Server | None = _start(self.schema, port)
-        self.address = f"localhost:{self._server.port}"
-        try:
-            _fill(self.address, self.schema, rows, seed)
-        except BaseException:
-            self.stop()
-            raise
+        schema = Schema(rows.dtype, len(rows), BLOCK, fingerprint)
+        self._start(schema, port, lambda address: _fill(address, schema, rows, seed))
+
+    @classmethod
+    def of_windows(
+        cls,
+        pieces: Iterable[Windows],
+        layout: Layout,
+        num_transitions: int,
+        port: int | None = None,
+        fingerprint: str = "",
+    ) -> ReverbServer:
+        """Serves windows over frames, of which one piece at a time need be in memory.
+
+        Args:
+          pieces: such as one an episode, or all transitions of a dataset in one.
+          layout: what they hold, see `segments.layout_of`.
+          num_transitions: in all pieces.
+          port, fingerprint: as of the class.
+        """
+        schema = Schema(layout.row, num_transitions, segments.SEGMENT, fingerprint, layout)
+        server = cls.__new__(cls)
+        server._start(schema, port, lambda address: _fill_segments(address, schema, pieces))
+        return server
 
     @classmethod
     def from_published(
@@ -124,13 +180,43 @@ class ReverbServer:
         gamma: float = 1.0,
         frame_stack: int = 1,
     ) -> ReverbServer:
-        """Serves a split of a published version; see `transitions.load_transitions`."""
+        """Serves a split of a published version; images as windows, other observations as blocks.
+
+        Args:
+          n_step, gamma, frame_stack: see `transitions.step_windows`.
+        """
         from rl_datasets import files
         from rl_datasets.publishing import manifest
 
-        transitions = load_transitions(version_dir, split, n_step, gamma, frame_stack)
+        published = manifest.read(pathlib.Path(version_dir))
         fingerprint = files.sha256_of(pathlib.Path(version_dir) / manifest.FILE_NAME)
-        return cls(transitions, port, seed, fingerprint)
+        if not windows.has_images(manifest.spec_from_json(published["plan"]["spec"])):
+            transitions = load_transitions(version_dir, split, n_step, gamma, frame_stack)
+            return cls(transitions, port, seed, fingerprint)
+        counts = published_counts(version_dir, split)
+        pieces = (
+            windows.of_episode(episode, n_step, gamma, frame_stack)
+            for episode in counted_episodes(version_dir, split)
+        )
+        first = next(pieces)
+        num_frames = counts["transitions"] + counts["episodes"]
+        return cls.of_windows(
+            itertools.chain([first], pieces),
+            segments.layout_of(first, num_frames, n_step),
+            counts["transitions"],
+            port,
+            fingerprint,
+        )
+
+    def _start(self, schema: Schema, port: int | None, fill: Callable[[str], None]) -> None:
+        self.schema = schema
+        self._server = _start(schema, port)
+        self.address = f"localhost:{self._server.port}"
+        try:
+            fill(self.address)
+        except BaseException:
+            self.stop()
+            raise
 
     def wait(self) -> None:
         """Blocks until Ctrl-C, which it raises as `KeyboardInterrupt`."""
@@ -203,58 +289,28 @@ class ReverbFeed(Iterator[Transition]):
         self.schema = wait_until_full(address, timeout)
         self._address = address
         self._timeout = timeout
-        self._shape = (batch_size,) if steps is None else (steps, batch_size)
-        self._rng = np.random.default_rng(seed)
-        self._rest = np.empty(0, self.schema.row)
-        row_bytes = self.schema.row.itemsize
-        rows_a_pull = max(PULL_BYTES // row_bytes, math.prod(self._shape))
-        blocks_a_pull = -(-rows_a_pull // self.schema.block)
-        self._blocks = _block_dataset(address, self.schema, blocks_a_pull, timeout)
-        self._ready: Iterator[Transition] = iter(())
-        self._pending = _in_background(self._pull)
+        shape = (batch_size,) if steps is None else (steps, batch_size)
+        pools = ahead(_pools(address, self.schema, math.prod(shape), timeout), timeout=timeout)
+        self._batches = windows.batches(pools, shape, np.random.default_rng(seed))
+        if self.schema.layout is not None:
+            self._batches = ahead(self._batches, _batches_a_chunk(self.schema, math.prod(shape)))
 
     def __next__(self) -> Transition:
-        transitions = next(self._ready, None)
-        while transitions is None:
-            self._ready = iter(self._next_pull())
-            transitions = next(self._ready, None)
-        return transitions
-
-    def _next_pull(self) -> list[Transition]:
-        try:
-            batches = self._pending.result(self._timeout)
-        except (tf.errors.OpError, StopIteration, TimeoutError) as error:
+        batch = None
+        with contextlib.suppress(tf.errors.OpError, TimeoutError):
+            batch = next(self._batches, None)
+        if batch is None:
             raise DatasetError(
                 f"the Reverb server at {self._address} gave nothing for {self._timeout:g} s; start "
                 "it again with `rl-datasets serve`"
-            ) from error
-        self._pending = _in_background(self._pull)
-        return batches
-
-    def _pull(self) -> list[Transition]:
-        counts, blocks = next(self._blocks)
-        rows = blocks.view(self.schema.row)
-        rows = rows[np.arange(self.schema.block) < counts[:, None]]
-        rows = np.concatenate([self._rest, rows])
-        rows = np.take(rows, self._rng.permutation(len(rows)), mode="clip")
-        size = math.prod(self._shape)
-        whole = len(rows) // size * size
-        self._rest = rows[whole:].copy()
-        return [unpack(batch) for batch in rows[:whole].reshape(-1, *self._shape)]
+            )
+        return batch
 
 
-def _in_background(function: Callable[[], T]) -> concurrent.futures.Future[T]:
-    """Calls in a daemon thread: Reverb's client waits for ever for a server that died."""
-    future: concurrent.futures.Future[T] = concurrent.futures.Future()
-
-    def call() -> None:
-        try:
-            future.set_result(function())
-        except BaseException as error:  # whoever asks for the result is told
-            future.set_exception(error)
-
-    threading.Thread(target=call, daemon=True).start()
-    return future
+def _batches_a_chunk(schema: Schema, size: int) -> int:
+    assert schema.layout is not None
+    frames = schema.layout.stack * 2 * schema.layout.frame.itemsize
+    return max(1, CHUNK_BYTES // (size * (schema.row.itemsize + frames)))
 
 
 def wait_until_full(address: str, timeout: float) -> Schema:
@@ -324,13 +380,42 @@ def _fill(address: str, schema: Schema, rows: np.ndarray, seed: int) -> None:
         writer.flush()
 
 
+def _fill_segments(address: str, schema: Schema, pieces: Iterable[Windows]) -> None:
+    """An append is a block, and so is a chunk: Reverb compresses the frames of a block together."""
+    client = reverb.Client(address)
+    client.insert(np.frombuffer(schema.to_json(), np.uint8), {SCHEMA: 1.0})
+    layout = schema.layout
+    assert layout is not None
+    held = layout.segment_blocks
+    with client.trajectory_writer(num_keep_alive_refs=held) as writer:
+        for column in (ROWS, FRAMES):
+            writer.configure((column,), num_keep_alive_refs=held, max_chunk_length=1)
+        items = 0
+        for number, (frames, rows) in enumerate(segments.blocks(pieces, layout), start=1):
+            writer.append({ROWS: _bytes_of(rows), FRAMES: _bytes_of(frames)})
+            if number < segments.SEGMENT_BLOCKS * items + held:
+                continue
+            columns = {
+                ROWS: writer.history[ROWS][-held:][: segments.SEGMENT_BLOCKS],
+                FRAMES: writer.history[FRAMES][-held:],
+            }
+            writer.create_item(TRANSITIONS, 1.0, columns)
+            items += 1
+            if items % BLOCKS_A_FLUSH == 0:
+                writer.flush(BLOCKS_A_FLUSH // 4)
+        writer.flush()
+
+
+def _bytes_of(array: np.ndarray) -> np.ndarray:
+    return np.frombuffer(array.tobytes(), np.uint8)
+
+
 def _start(schema: Schema, port: int | None) -> reverb.Server:
-    row_bytes = schema.block * schema.row.itemsize
-    block = {ROWS: tf.TensorSpec((row_bytes,), tf.uint8)}
+    signature = {name: tf.TensorSpec(shape, tf.uint8) for name, shape in schema.columns.items()}
     if port is not None:
         _check_port(port)
     return reverb.Server(
-        [_table(TRANSITIONS, schema.num_blocks, block), _table(SCHEMA, 1, None)], port
+        [_table(TRANSITIONS, schema.num_blocks, signature), _table(SCHEMA, 1, None)], port
     )
 
 
@@ -358,17 +443,35 @@ def _table(name: str, size: int, signature: Any) -> reverb.Table:
     )
 
 
-def _block_dataset(
-    address: str, schema: Schema, blocks: int, timeout: float
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Blocks at a time: their numbers of real rows [blocks], and their bytes [blocks, bytes]."""
+def _pools(
+    address: str, schema: Schema, size: int, timeout: float
+) -> Iterator[tuple[np.ndarray | None, np.ndarray]]:
+    """Frames, or None, and rows of many items at a time, of at least `size` rows if of blocks."""
+    if schema.layout is not None:
+        for _, columns in _samples(address, schema, SEGMENTS_A_PULL, timeout):
+            frames, rows = (
+                columns[name].reshape(len(columns[name]), -1).view(dtype)
+                for name, dtype in ((FRAMES, schema.layout.frame), (ROWS, schema.row))
+            )
+            yield segments.pool(frames["frame"], rows)
+        return
+    rows_a_pull = max(PULL_BYTES // schema.row.itemsize, size)
+    for counts, columns in _samples(address, schema, -(-rows_a_pull // schema.block), timeout):
+        rows = columns[ROWS].view(schema.row)
+        yield None, rows[np.arange(schema.block) < counts[:, None]]
+
+
+def _samples(
+    address: str, schema: Schema, items: int, timeout: float
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """So many items at a time: their priorities [items], and their columns [items, ...] uint8."""
     samples = reverb.TrajectoryDataset(
         address,
         TRANSITIONS,
-        dtypes={ROWS: tf.uint8},
-        shapes={ROWS: tf.TensorShape((schema.block * schema.row.itemsize,))},
+        dtypes=dict.fromkeys(schema.columns, tf.uint8),
+        shapes={name: tf.TensorShape(shape) for name, shape in schema.columns.items()},
         max_in_flight_samples_per_worker=BLOCKS_IN_FLIGHT,
         rate_limiter_timeout_ms=round(1000 * timeout),
     )
-    rows = samples.map(lambda sample: (sample.info.priority, sample.data[ROWS]))
-    return rows.batch(blocks, drop_remainder=True).prefetch(PULLS_AHEAD).as_numpy_iterator()
+    columns = samples.map(lambda sample: (sample.info.priority, sample.data))
+    return columns.batch(items, drop_remainder=True).prefetch(PULLS_AHEAD).as_numpy_iterator()

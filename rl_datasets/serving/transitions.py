@@ -99,7 +99,7 @@ def step_windows(
         reward=reward.astype(np.float32),
         discount=(gamma ** (window - 1.0) * survival).astype(np.float32),
         next_observation=numbers[step + window],
-        extras={name: field[:-1] for name, field in episode.extras.items()},
+        extras={name: np.asarray(field[:-1]) for name, field in episode.extras.items()},
     )
 
 

@@ -6,8 +6,9 @@ a million of them is 7 GB of single frames of 84 x 84, and 56 GB of stacks.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -116,6 +117,16 @@ def _blank(like: Windows, num_frames: int, num_rows: int) -> Windows:
     return Windows(frames, np.empty(num_rows, like.rows.dtype))
 
 
+def concatenate(pieces: Sequence[Windows]) -> Windows:
+    """One Windows of several, in their order; they keep one frame of zeros."""
+    frames = [pieces[0].frames[:1], *(piece.frames[1:] for piece in pieces)]
+    rows = [piece.rows.copy() for piece in pieces]
+    before = np.cumsum([0, *(len(piece.frames) - 1 for piece in pieces)])
+    for piece_rows, number in zip(rows, before[:-1], strict=True):
+        renumber(piece_rows, number)
+    return Windows(np.concatenate(frames), np.concatenate(rows))
+
+
 def renumber(rows: np.ndarray, by: int | np.ndarray) -> None:
     """Adds to the numbers of frames of rows [N], in place; the frame of zeros stays number 0.
 
@@ -142,8 +153,8 @@ def batches(
       shape: the leading axes of a batch, [B] or [K, B].
       rng: shuffles.
     """
-    size = int(np.prod(shape))
-    pieces: list[Transition] = []
+    size = math.prod(shape)
+    pieces: list[np.ndarray] = []
     missing = size
     for frames, rows in pools:
         rows = np.take(rows, rng.permutation(len(rows)), mode="clip")
@@ -154,20 +165,8 @@ def batches(
             if len(cut) == size:
                 yield cut_out(frames, cut.reshape(shape))
                 continue
-            pieces.append(cut_out(frames, cut))
+            pieces.append(tr.pack(cut_out(frames, cut)))
             missing -= len(cut)
             if missing == 0:
-                yield _joined(pieces, shape)
+                yield tr.unpack(np.concatenate(pieces).reshape(shape))
                 pieces, missing = [], size
-
-
-def _joined(pieces: list[Transition], shape: tuple[int, ...]) -> Transition:
-    def join(*fields: np.ndarray) -> np.ndarray:
-        joined = np.concatenate(fields)
-        return joined.reshape(*shape, *joined.shape[1:])
-
-    *core, extras = zip(*pieces, strict=True)
-    return Transition(
-        *(join(*fields) for fields in core),
-        extras={name: join(*(extra[name] for extra in extras)) for name in extras[0]},
-    )

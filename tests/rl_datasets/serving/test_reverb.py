@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import weakref
 
 import hypothesis
 import hypothesis.strategies as st
@@ -17,10 +18,11 @@ import reverb
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving import reverb as serving
+from rl_datasets.serving import segments, windows
 from rl_datasets.serving.arrays import ArrayFeed
 from rl_datasets.serving.reverb import ReverbFeed, ReverbServer, Schema
 from rl_datasets.serving.transitions import load_rows, pack
-from tests.rl_datasets.serving.conftest import make_transitions
+from tests.rl_datasets.serving.conftest import LENGTHS, make_episode, make_transitions
 
 SIZE = 1003  # 15 blocks of 64 and one of 43
 TIMEOUT = 20.0
@@ -38,17 +40,28 @@ def _feed(server, batch_size=32, steps=None):
     return ReverbFeed(server.address, batch_size, steps, timeout=TIMEOUT)
 
 
-def _rows_of_the_table(server):
-    """The rows of every item of the table, each item once, told apart by its key."""
+def _items(server):
+    """The columns of every item of the table, and its priority, each once, told by its key."""
     serving.wait_until_full(server.address, TIMEOUT)
-    blocks = {}
+    items = {}
     client = reverb.Client(server.address)
     for sample in client.sample(serving.TRANSITIONS, 10_000, emit_timesteps=False):
-        rows = sample.data[0].view(server.schema.row)
-        blocks[sample.info.key] = rows[: int(sample.info.priority)]
-        if len(blocks) == server.schema.num_blocks:
-            return np.concatenate(list(blocks.values()))
-    raise AssertionError(f"only {len(blocks)} of {server.schema.num_blocks} items were drawn")
+        # Columns come in the order of their names.
+        columns = dict(zip(sorted(server.schema.columns), sample.data, strict=True))
+        items[sample.info.key] = (columns, sample.info.priority)
+        if len(items) == server.schema.num_blocks:
+            return list(items.values())
+    raise AssertionError(f"only {len(items)} of {server.schema.num_blocks} items were drawn")
+
+
+def _rows_of_the_table(server):
+    """The rows of every item of a table of blocks."""
+    return np.concatenate(
+        [
+            columns[serving.ROWS].view(server.schema.row)[: int(count)]
+            for columns, count in _items(server)
+        ]
+    )
 
 
 def _sorted(rows):
@@ -110,10 +123,117 @@ def test_training_does_not_start_on_a_partial_load():
         with pytest.raises(DatasetError, match="holds 8 of 16 blocks after 1 s"):
             ReverbFeed(address, 32, timeout=1)
         # Nor does one that does not ask how many there are: the server gives it nothing.
-        samples = serving._block_dataset(address, schema, 1, timeout=1)
+        samples = serving._samples(address, schema, 1, timeout=1)
         assert list(itertools.islice(samples, 1)) == []
     finally:
         half.stop()
+
+
+WINDOW = {"n_step": 3, "gamma": 0.9, "frame_stack": 4}
+
+
+@pytest.fixture(scope="module")
+def stacked(published_frames):
+    """The transitions of the version with frames, with their stacks, as packed rows."""
+    return load_rows(published_frames, **WINDOW)
+
+
+@pytest.fixture(scope="module")
+def frames_server(published_frames):
+    with ReverbServer.from_published(published_frames, **WINDOW) as running:
+        yield running
+
+
+def test_images_are_served_as_windows_over_frames_that_are_stored_once(frames_server, stacked):
+    layout = frames_server.schema.layout
+    assert layout.num_frames == sum(LENGTHS) + len(LENGTHS)
+    columns = [columns for columns, _ in _items(frames_server)]
+    frames, rows = (
+        np.stack([item[name].reshape(-1).view(dtype) for item in columns])
+        for name, dtype in ((serving.FRAMES, layout.frame), (serving.ROWS, layout.row))
+    )
+    pool = segments.pool(frames["frame"], rows)
+    assert _sorted(pack(windows.cut_out(*pool))) == _sorted(stacked)
+
+
+def _along_the_first_axis(batches, steps):
+    return [jax.tree.map(lambda field, k=k: field[k], batches) for k in range(steps)]
+
+
+@pytest.mark.parametrize("steps", [None, 3])
+def test_batches_of_windows_are_those_of_the_array_feed(
+    frames_server, published_frames, stacked, steps
+):
+    array_feed = ArrayFeed(windows.load_windows(published_frames, **WINDOW), 7, 0, steps)
+    feed = _feed(frames_server, 7, steps)
+    drawn = [set(), set()]
+    for batches in itertools.islice(zip(array_feed, feed, strict=False), 600):
+        like, batch = (
+            jax.tree.map(lambda field: (field.shape, field.dtype), each) for each in batches
+        )
+        assert like == batch
+        for each, seen in zip(batches, drawn, strict=True):
+            singles = [each] if steps is None else _along_the_first_axis(each, steps)
+            seen.update(row.tobytes() for single in singles for row in pack(single))
+    assert drawn[0] == drawn[1] == {row.tobytes() for row in stacked}
+
+
+def test_every_window_is_equally_likely_in_every_place(frames_server, stacked):
+    number = {row["reward"].tobytes(): index for index, row in enumerate(stacked)}
+    assert len(number) == len(stacked)
+    rewards = [batch.reward for batch in itertools.islice(_feed(frames_server, 100), 1000)]
+    counts = np.array(
+        [
+            np.bincount([number[reward.tobytes()] for reward in place], minlength=len(stacked))
+            for place in (
+                np.concatenate([r[:50] for r in rewards]),
+                np.concatenate([r[50:] for r in rewards]),
+            )
+        ]
+    )
+    # 50,000 / 269 = 186 of each in either half. A segment of 16 is drawn 186 times, give or take
+    # 14, and half of its rows fall in one half of the batches, give or take 10.
+    assert 186 - 6 * 17 < counts.min() <= counts.max() < 186 + 6 * 17
+
+
+def test_a_server_of_windows_holds_one_piece_at_a_time():
+    references, most = [], 0
+
+    def pieces():
+        nonlocal most
+        for number in range(20):
+            piece = windows.of_episode(make_episode(number, 100), 3, 0.9, 4)
+            references.append(weakref.ref(piece.frames))
+            most = max(most, sum(reference() is not None for reference in references))
+            yield piece
+
+    first = windows.of_episode(make_episode(0, 100), 3, 0.9, 4)
+    layout = segments.layout_of(first, 20 * 101, n_step=3)
+    with ReverbServer.of_windows(pieces(), layout, 2000) as server:
+        assert server.schema.num_transitions == 2000
+        assert next(_feed(server)).observation.shape == (32, 5, 6, 4)
+    assert most <= 2
+
+
+def test_training_does_not_start_on_a_part_of_the_windows():
+    piece = windows.of_episode(make_episode(0, 100), 3, 0.9, 4)
+    layout = segments.layout_of(piece, 303, n_step=3)
+
+    def interrupted():
+        yield from [piece, piece]
+        raise KeyboardInterrupt
+
+    schema = Schema(layout.row, 300, segments.SEGMENT, "", layout)
+    part = serving._start(schema, port=None)
+    address = f"localhost:{part.port}"
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            serving._fill_segments(address, schema, interrupted())
+        with pytest.raises(DatasetError, match="holds 12 of 19 blocks after 1 s"):
+            ReverbFeed(address, 32, timeout=1)
+        assert list(itertools.islice(serving._samples(address, schema, 1, timeout=1), 1)) == []
+    finally:
+        part.stop()
 
 
 def test_a_fill_that_is_interrupted_stops_the_server(monkeypatch):

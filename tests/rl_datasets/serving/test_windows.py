@@ -9,23 +9,11 @@ import jax
 import numpy as np
 import pytest
 
-from rl_datasets.episode import Episode
 from rl_datasets.serving import windows
 from rl_datasets.serving.arrays import ArrayFeed
 from rl_datasets.serving.transitions import Transition, from_episode, load_transitions, pack
 from rl_datasets.serving.windows import Windows
-
-
-def make_episode(number: int, length: int, shape=(5, 6, 1), dtype=np.uint8) -> Episode:
-    """An episode whose frames are never zeros; odd ones are terminal."""
-    rng = np.random.default_rng(number)
-    return Episode.from_transitions(
-        rng.integers(1, 200, (length + 1, *shape)).astype(dtype),
-        rng.integers(0, 18, length),
-        rng.normal(size=length),
-        is_terminal=number % 2 == 1,
-        extras={"policy_id": rng.integers(0, 9, length, dtype=np.int32)},
-    )
+from tests.rl_datasets.serving.conftest import LENGTHS, make_episode
 
 
 def joined(transitions: list[Transition]) -> Transition:
@@ -76,15 +64,9 @@ def test_renumbering_leaves_the_frame_of_zeros():
 def several() -> tuple[Windows, Transition]:
     """Windows over three episodes, and the same transitions with their stacks."""
     episodes = [make_episode(number, length) for number, length in enumerate([30, 1, 40])]
-    frames, rows, first = [np.zeros((1, 5, 6, 1), np.uint8)], [], 0
-    for episode in episodes:
-        piece = windows.of_episode(episode, 3, 0.9, 4)
-        windows.renumber(piece.rows, first)
-        first += len(piece.frames) - 1
-        frames.append(piece.frames[1:])
-        rows.append(piece.rows)
+    pieces = [windows.of_episode(episode, 3, 0.9, 4) for episode in episodes]
     stacked = joined([from_episode(episode, 3, 0.9, 4) for episode in episodes])
-    return Windows(np.concatenate(frames), np.concatenate(rows)), stacked
+    return windows.concatenate(pieces), stacked
 
 
 @pytest.mark.parametrize("on_device", [False, True])
@@ -98,10 +80,18 @@ def test_the_array_feed_draws_from_windows_what_it_draws_from_stacks(several, on
     assert_same(*(next(feed) for feed in feeds))
 
 
-def test_a_published_version_is_loaded_with_each_frame_once(published):
-    loaded = windows.load_windows(published, n_step=3, gamma=0.9, frame_stack=2)
-    expected = load_transitions(published, n_step=3, gamma=0.9, frame_stack=2)
-    assert len(loaded.frames) == 1 + len(loaded.rows) + 12
+def test_a_published_version_is_loaded_with_each_frame_once(published_frames):
+    loaded = windows.load_windows(published_frames, n_step=3, gamma=0.9, frame_stack=4)
+    assert loaded.frames.shape == (1 + sum(LENGTHS) + len(LENGTHS), 5, 6, 1)
+    episodes = map(make_episode, range(len(LENGTHS)), LENGTHS)
+    expected = joined([from_episode(episode, 3, 0.9, 4) for episode in episodes])
+    assert_same(windows.cut_out(loaded.frames, loaded.rows), expected)
+    assert_same(load_transitions(published_frames, "train", 3, 0.9, 4), expected)
+
+
+def test_vectors_are_loaded_as_windows_too(published):
+    loaded = windows.load_windows(published, n_step=2, frame_stack=3)
+    expected = load_transitions(published, n_step=2, frame_stack=3)
     assert_same(windows.cut_out(loaded.frames, loaded.rows), expected)
 
 
