@@ -148,11 +148,20 @@ def publish(
         list[str] | None,
         typer.Option(help="One of Beam's pipeline options, such as --runner=FlinkRunner; repeat."),
     ] = None,
+    keep_going: Annotated[
+        bool,
+        typer.Option(
+            "--keep-going",
+            help="Skip what is bad or missing, and list it with the reasons in MANIFEST.json.",
+        ),
+    ] = False,
 ) -> None:
     """Publishes a source as an immutable version that `tfds.load` opens anywhere.
 
     Staged beside the target, every episode checked, counts read back, committed by one rename.
     A version that exists is never changed. Interrupt it at any time: the same command goes on.
+
+    Example: `rl-datasets publish dqn_replay /mnt/dqn/Pong/1 --workers 2`
     """
     from rl_datasets.publishing import publish as publishing
 
@@ -161,8 +170,12 @@ def publish(
     builder = builder_class(
         source=source, config=config or builder_class.config_of(source), data_dir=str(data_dir)
     )
-    publication = publishing.publish(builder, num_workers=workers, beam_flags=beam_option or [])
+    publication = publishing.publish(
+        builder, num_workers=workers, beam_flags=beam_option or [], keep_going=keep_going
+    )
     typer.echo(f"{publication.path}: {'published' if publication.is_new else 'was published'}")
+    for unit, reason in publication.manifest.get("skipped", {}).items():
+        typer.echo(f"skipped {unit}: {reason}", err=True)
 
 
 @app.command()
@@ -208,6 +221,31 @@ def show(version: Version, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     from rl_datasets.publishing import catalog
 
     rich.print_json(data=catalog.show(_version_folder(version, data_dir)))
+
+
+@app.command()
+def export(
+    version: Version,
+    kind: Annotated[str, typer.Argument(help="arrays, d4rl or replay-logs.")],
+    target: Annotated[
+        pathlib.Path, typer.Argument(help="The folder, or for d4rl the file, to write.")
+    ],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    split: Annotated[str, typer.Option(help="A split of the version, or all.")] = "all",
+) -> None:
+    """Exports a version to NumPy arrays, a D4RL-style HDF5 file, or Dopamine's replay logs.
+
+    Streams, so that memory does not grow with the data, and reads back what it wrote. Says what the
+    format cannot hold.
+
+    Example: `rl-datasets export brac/halfcheetah-eps1-recollected:1.0.0 d4rl halfcheetah.hdf5`
+    """
+    from rl_datasets.exporting import export as exporting
+
+    written = exporting.export(_version_folder(version, data_dir), kind, target, split)
+    typer.echo(f"{target}: {written.episodes:,} episodes, {written.transitions:,} transitions")
+    for difference in written.differences:
+        typer.echo(f"note: {difference}")
 
 
 @app.command()
