@@ -367,9 +367,10 @@ def _checkpoint_numbers(folder: pathlib.Path) -> list[int]:
 
 
 class _SmallArrays(NamedTuple):
-    """A checkpoint without its frames."""
+    """A checkpoint without its frames; `is_blank` says whether its first rows may be padding."""
 
     add_count: int
+    is_blank: bool
     action: np.ndarray
     reward: np.ndarray
     terminal: np.ndarray
@@ -380,6 +381,8 @@ def _read_small_arrays(folder: pathlib.Path, number: int) -> _SmallArrays:
     with _Npy(paths["$store$_observation"]) as npy:
         capacity = npy.shape[0] if npy.shape else 0
         npy.check((capacity, *_FRAME_SHAPE), _STORE["observation"])
+        frames = np.zeros((min(capacity, STACK_SIZE - 1), *_FRAME_SHAPE), np.uint8)
+        npy.read_into(0, frames)
     if capacity < STACK_SIZE + _UPDATE_HORIZON:
         raise errors.DatasetError(
             f"{paths['$store$_observation']} has {capacity} rows, which no buffer has: "
@@ -389,9 +392,10 @@ def _read_small_arrays(folder: pathlib.Path, number: int) -> _SmallArrays:
         _read_array(paths[f"$store$_{name}"], (capacity,), _STORE[name])
         for name in ("action", "reward", "terminal")
     ]
+    is_blank = not any(np.any(each[: STACK_SIZE - 1]) for each in (frames, *columns))
     add_count = _read_array(paths["add_count"], (), np.dtype(np.int64))
     _read_array(paths["invalid_range"], (STACK_SIZE + _UPDATE_HORIZON,), np.dtype(np.int64))
-    return _SmallArrays(int(add_count), *columns)
+    return _SmallArrays(int(add_count), is_blank, *columns)
 
 
 def _place(
@@ -422,16 +426,16 @@ def _place(
             f"{folder / _file_name('add_count', number)} says {add_count}, which cannot be in "
             f"checkpoint {number} of this run of {capacity} rows a checkpoint: copy one run whole"
         )
-    if number == 0:
+    if number == 0 and arrays.is_blank:  # Else the run jumped over its first full checkpoint.
         return make(0, cursor)
-    first = earliest * capacity - 1
+    first = max(earliest, 1) * capacity - 1
     if previous is not None and previous[0].number == number - 1:
         if cursor == capacity - 1:  # Saved just before: it says the same twice.
             return make(first, first)
         stale = slice(cursor, capacity - 1)
         if any(
             not np.array_equal(now[stale], then[stale])
-            for now, then in zip(arrays[1:], previous[1][1:], strict=True)
+            for now, then in zip(arrays[2:], previous[1][2:], strict=True)
         ):
             first += capacity
     return make(first, first + 1 + cursor)
@@ -449,7 +453,7 @@ class _Chain:
     def append(self, checkpoint: _Checkpoint, arrays: _SmallArrays) -> None:
         """Adds a checkpoint whose first row is the one behind the last row here."""
         rows = np.arange(checkpoint.first, checkpoint.stop)
-        action, reward, terminal = (each[rows % checkpoint.capacity] for each in arrays[1:])
+        action, reward, terminal = (each[rows % checkpoint.capacity] for each in arrays[2:])
         path = checkpoint.path("$store$_terminal")
         if np.any(terminal > 1):
             raise errors.DatasetError(f"{path} holds more than 0 and 1: {_COPY_AGAIN}")

@@ -1,11 +1,16 @@
 """The reader and the writer of DQN Replay logs, against logs of Dopamine's own buffer."""
 
 import gzip
+import io
 import itertools
+import tempfile
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
+from rl_datasets import errors, files
 from rl_datasets.episode import check_episode
 from rl_datasets.sources import atari, dqn_replay
 
@@ -24,6 +29,12 @@ def numbers_of(observation):
     return np.asarray(observation)[:, 0, :4, 0].copy().view("<i4")[:, 0]
 
 
+def stored_numbers(folder, checkpoint):
+    return numbers_of(
+        load(folder / f"$store$_observation_ckpt.{checkpoint}.gz")[..., None]
+    ).tolist()
+
+
 def action_of(number):
     return number % 6
 
@@ -35,7 +46,8 @@ def reward_of(number):
 def write_log(folder, lengths, capacity=CAPACITY, is_last_whole=True):
     """Episodes of so many rows, whose steps are numbered from 1; the last may be cut."""
     number = 0
-    with dqn_replay.ReplayLog(folder, capacity) as log:
+    with pytest.MonkeyPatch.context() as patch, dqn_replay.ReplayLog(folder, capacity) as log:
+        patch.setattr(files, "sync", lambda path: None)  # Waiting for the disk takes most time.
         for index, length in enumerate(lengths):
             for row in range(length):
                 number += 1
@@ -76,6 +88,18 @@ def steps_of(lengths):
 def read_npz(path):
     with np.load(path) as arrays:
         return dict(arrays)
+
+
+def rewrite(path, change):
+    """Changes the array of a file of a checkpoint."""
+    array = load(path)
+    save(path, change(array))
+
+
+def save(path, array, **options):
+    content = io.BytesIO()
+    np.save(content, array, **options)
+    path.write_bytes(gzip.compress(content.getvalue(), 1))
 
 
 def load(path):
@@ -133,3 +157,187 @@ class TestDopaminesOwnLogs:
             if name.startswith("$store$") and name.endswith("_ckpt.0.gz"):
                 expected, written = expected[:-1], written[:-1]  # Its last row is uninitialised.
             np.testing.assert_array_equal(written, expected, err_msg=name)
+
+
+def expected_rows(lengths, capacity, is_last_whole=True):
+    """What a right reader gives back, told from which rows the buffer held when it was saved.
+
+    Gives the episodes as `read_rows` does, and whether the reader can tell at all that rows before
+    the final checkpoint are lost: only its stale rows say so, and they may agree by chance, or the
+    first rows of a run of no other checkpoint, and they may look like padding by chance.
+    """
+    rows, saves, starts = [], [], []
+    for steps in steps_of(lengths):
+        rows += [0, 0, 0]
+        starts.append(len(rows))
+        for step in steps:
+            rows.append(step)
+            if len(rows) % capacity == capacity - 1:
+                saves.append(len(rows))
+    final = len(rows) // capacity * capacity - 1
+    held = {row for save in saves for row in range(max(0, save - capacity), save)}
+    held |= set(range(max(0, final), len(rows)))
+    stale = slice(len(rows) % capacity, capacity - 1)
+    if saves:
+        is_told = saves[-1] >= final or rows_differ(rows, saves[-1], capacity, stale)
+    else:
+        is_told = len(rows) < capacity or any(rows[final + 1 : final + 4])
+    episodes, previous_end = [], -1
+    for index, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+        is_begun = all(row in held for row in range(max(0, previous_end), start + 1))
+        previous_end = start + length - 1
+        kept = list(itertools.takewhile(held.__contains__, range(start, start + length)))
+        is_whole = len(kept) == length and (is_last_whole or index < len(lengths) - 1)
+        numbers = [rows[row] for row in kept[: None if is_whole else -1]]
+        if is_begun and numbers:
+            episodes.append((numbers, is_whole))
+    return episodes, is_told
+
+
+def rows_differ(rows, save, capacity, places):
+    """Whether the buffer at its last row and at `save` differ in these places."""
+    buffers = []
+    for count in (save, len(rows)):
+        buffer = [0] * capacity
+        for row in range(max(0, count - capacity), count):
+            buffer[row % capacity] = rows[row]
+        buffers.append([(action_of(n), reward_of(n)) if n else (0, 0) for n in buffer[places]])
+    return buffers[0] != buffers[1]
+
+
+class TestBoundaries:
+    """The places where a checkpoint ends, at a capacity of 40 rows."""
+
+    def test_the_last_row_of_the_first_checkpoint_is_not_read(self, tmp_path):
+        write_log(tmp_path, [30, 20])
+        path = tmp_path / "$store$_observation_ckpt.0.gz"
+        rewrite(path, lambda array: np.concatenate([array[:-1], np.full_like(array[:1], 255)]))
+        assert read_rows(dqn_replay.read_run(tmp_path)) == [
+            (list(range(1, 31)), True),
+            (list(range(31, 51)), True),
+        ]
+
+    def test_the_last_row_of_a_later_checkpoint_comes_before_its_first(self, tmp_path):
+        # Padding 0-2, steps 1-30 in rows 3-32, padding 33-35, steps 31-50 in rows 36-55. Row 39,
+        # which is step 34, is at place 39 of checkpoint 1.
+        write_log(tmp_path, [30, 20])
+        assert stored_numbers(tmp_path, 0)[36:39] == [31, 32, 33]
+        assert stored_numbers(tmp_path, 1)[39:] + stored_numbers(tmp_path, 1)[:2] == [34, 35, 36]
+        run = dqn_replay.read_run(tmp_path)
+        assert [(unit.number, len(unit.spans)) for unit in run.units] == [(0, 2)]
+        assert read_rows(run)[1] == (list(range(31, 51)), True)
+
+    def test_the_stale_rows_of_the_final_checkpoint_are_left_out(self, tmp_path):
+        write_log(tmp_path, [30, 20])
+        run = dqn_replay.read_run(tmp_path)
+        assert load(tmp_path / "add_count_ckpt.1.gz") == 16
+        # Rows 16 to 38; row 39 is new.
+        assert run.repaired == (
+            "23 stale rows of the final checkpoint, which repeat the one before, are left out",
+        )
+
+    def test_a_final_checkpoint_that_says_the_same_twice_adds_nothing(self, tmp_path):
+        write_log(tmp_path, [36], is_last_whole=False)  # 39 rows: saved full, then once more.
+        assert load(tmp_path / "add_count_ckpt.1.gz") == 39
+        run = dqn_replay.read_run(tmp_path)
+        assert [unit.number for unit in run.units] == [0]
+        assert read_rows(run) == [(list(range(1, 36)), False)]
+
+    def test_a_final_checkpoint_with_the_cursor_at_its_front_adds_one_row(self, tmp_path):
+        write_log(tmp_path, [37])  # 40 rows
+        assert load(tmp_path / "add_count_ckpt.1.gz") == 0
+        assert read_rows(dqn_replay.read_run(tmp_path)) == [(list(range(1, 38)), True)]
+
+    def test_a_run_shorter_than_a_checkpoint_is_a_final_checkpoint_alone(self, tmp_path):
+        write_log(tmp_path, [5, 2, 4], is_last_whole=False)
+        run = dqn_replay.read_run(tmp_path)
+        assert read_rows(run) == [([1, 2, 3, 4, 5], True), ([6, 7], True), ([8, 9, 10], False)]
+        assert not run.faults
+        assert [sentence.split(" are ")[0] for sentence in run.repaired] == [
+            "1 episodes",
+            "1 truncated episodes lose the action and the reward of their last row",
+        ]
+
+    def test_a_checkpoint_that_was_jumped_over_is_a_gap(self, tmp_path):
+        # Rows: 3-36 are steps 1-34, 40-74 steps 35-69, 78-92 steps 70-84: the first boundary, at
+        # 39 rows, falls between 37 and 41, and the second, at 79 rows, between 75 and 79.
+        write_log(tmp_path, [34, 35, 15])
+        assert load(tmp_path / "add_count_ckpt.0.gz") == 79
+        run = dqn_replay.read_run(tmp_path)
+        assert read_rows(run) == [(list(range(70, 85)), True)]
+        assert "its first 36 rows" in run.repaired[0]
+
+    def test_a_run_that_jumped_over_its_only_full_checkpoint_does_not_begin_there(self, tmp_path):
+        # Steps 1-33 in rows 3-35, step 34 in row 39, which is the last place.
+        write_log(tmp_path, [33, 5, 5])
+        assert load(tmp_path / "add_count_ckpt.0.gz") == 12
+        run = dqn_replay.read_run(tmp_path)
+        assert read_rows(run) == [(list(range(39, 44)), True)]
+        assert "its first 5 rows" in run.repaired[0]
+
+    def test_a_gap_before_the_final_checkpoint_shows_in_its_stale_rows(self, tmp_path):
+        # Steps 1-36 in rows 3-38, saved; 37-72 in rows 42-77, 73-77 in rows 81-85: jumped over 79.
+        write_log(tmp_path, [36, 36, 5, 6])
+        steps = steps_of([36, 36, 5, 6])
+        run = dqn_replay.read_run(tmp_path)
+        assert read_rows(run) == [(steps[0], True), (steps[3], True)]
+        assert "the rows before checkpoint 1 are not in the log" in run.repaired[0]
+        assert "its first 7 rows" in run.repaired[0]
+
+    def test_a_missing_checkpoint_cuts_the_episode_before_and_hides_the_one_behind(self, tmp_path):
+        lengths = [30, 30, 30, 30, 30, 30]
+        write_log(tmp_path, lengths)
+        for path in tmp_path.glob("*_ckpt.2.gz"):
+            path.unlink()
+        # Checkpoint 1 ends with row 78, checkpoint 3 begins with row 119. Episodes begin at rows
+        # 3, 36, 69, 102, 135 and 168.
+        steps = steps_of(lengths)
+        run = dqn_replay.read_run(tmp_path)
+        assert read_rows(run) == [
+            (steps[0], True),
+            (steps[1], True),
+            (steps[2][:9], False),
+            (steps[4], True),
+            (steps[5], True),
+        ]
+        assert "before checkpoint 3" in run.repaired[0]
+        assert "its first 13 rows" in run.repaired[0]
+
+    def test_an_episode_longer_than_a_checkpoint_belongs_where_it_begins(self, tmp_path):
+        write_log(tmp_path, [20, 110, 7])
+        run = dqn_replay.read_run(tmp_path)
+        assert [unit.number for unit in run.units] == [0, 3]
+        assert [each.number for each in run.units[0].checkpoints] == [0, 1, 2, 3]
+        assert read_rows(run) == [(each, True) for each in steps_of([20, 110, 7])]
+
+    def test_a_time_limit_is_no_terminal(self, tmp_path):
+        write_log(tmp_path, [6, 7, 5, 7])
+        steps = steps_of([6, 7, 5, 7])
+        run = dqn_replay.read_run(tmp_path, time_limit=7)
+        assert read_rows(run) == [
+            (steps[0], True),
+            (steps[1][:-1], False),
+            (steps[2], True),
+            (steps[3][:-1], False),
+        ]
+        assert "2 episodes of exactly 7 rows" in run.repaired[0]
+
+    def test_no_episode_may_be_longer_than_the_time_limit(self, tmp_path):
+        write_log(tmp_path, [6, 8])
+        with pytest.raises(errors.DatasetError, match="has 8 rows, but the time limit is 7"):
+            dqn_replay.read_run(tmp_path, time_limit=7)
+
+    @hypothesis.given(
+        st.lists(st.integers(1, 4) | st.integers(1, 90), min_size=1, max_size=12),
+        st.integers(8, 50),
+        st.booleans(),
+    )
+    @hypothesis.settings(max_examples=150)
+    def test_every_step_that_was_saved_comes_back_once(self, lengths, capacity, is_last_whole):
+        expected, is_told = expected_rows(lengths, capacity, is_last_whole)
+        hypothesis.assume(is_told)
+        with tempfile.TemporaryDirectory() as folder:
+            write_log(folder, lengths, capacity, is_last_whole)
+            run = dqn_replay.read_run(folder)
+            assert not run.faults
+            assert read_rows(run) == expected
