@@ -1,0 +1,1 @@
+"""Exporting: a published version in the formats that other code reads."""

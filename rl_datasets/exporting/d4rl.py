@@ -1,0 +1,230 @@
+"""A published version as one HDF5 file in the layout of D4RL (Fu et al. 2020, arXiv 2004.07219).
+
+Row i is the i-th transition; N is the number of all transitions.
+
+    observations        [N, ...]    o_t
+    actions             [N, ...]    a_t
+    rewards             [N] float32
+    terminals           [N] bool    the environment ended with this transition
+    timeouts            [N] bool    the episode was cut after it: a time limit or any other cut
+    next_observations   [N, O]      o_{t+1}; not where observations are images
+    infos/<extra>       [N, ...]    further fields of the step
+    metadata/episodes/<name>        [episodes, ...], what an episode as a whole has; text as UTF-8
+
+Every episode ends with a terminal or a timeout, and nothing else is one. The next observations of
+images would double the file, and all but one an episode stand in the next row, so images have
+`metadata/final_observations` [episodes, H, W, C] instead. (D4RL's own loaders take o_{t+1} from
+the next row, and leave timeouts out.)
+
+The attribute `rl_datasets` of the file is JSON: what was exported, and the sha256 of every field.
+Datasets can be appended to, and are compressed in chunks small enough to read single rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import json
+import math
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+
+from rl_datasets.episode import Episode, EpisodeSpec
+from rl_datasets.exporting import columns, staging
+from rl_datasets.exporting.source import BLOCK_BYTES, Export, Source, blocks, open_source, summary
+
+KIND = "d4rl"
+ATTRIBUTE = "rl_datasets"
+FINAL_OBSERVATIONS = "metadata/final_observations"
+_CHUNK_BYTES = 32 << 10  # A random row costs one chunk; smaller ones compress worse.
+
+
+def to_d4rl(
+    version_dir: str | os.PathLike[str], file: str | os.PathLike[str], split: str = "train"
+) -> Export:
+    """Exports a split to a D4RL-style HDF5 file, laid out as the module says.
+
+    Memory holds one episode as it is stored, a block of every field, and the episodes' metadata.
+
+    Args:
+      version_dir: folder of a published version.
+      file: to be made; it is there whole or not at all.
+      split: name of a split, or "all".
+
+    Raises:
+      DatasetError: there is no such version or split, a file of it is damaged, or the target
+        exists or cannot be written.
+    """
+    source = open_source(version_dir, split)
+    with staging.staged(file) as path:
+        with _creating(path) as (h5, raw):
+            fields, differences = _write(source, h5, raw)
+            export = summary(KIND, pathlib.Path(file), source, fields, differences)
+            h5.attrs[ATTRIBUTE] = json.dumps(export.to_json())
+        with h5py.File(path, "r") as h5:
+            columns.compare(file, fields, {name: _read_back(h5[name]) for name in fields})
+    return export
+
+
+@contextlib.contextmanager
+def _creating(path: pathlib.Path) -> Iterator[tuple[h5py.File, _File]]:
+    with open(path, "x+b", buffering=0) as raw:
+        file = _File(raw)
+        try:
+            with h5py.File(file, "w", libver="v110") as h5:
+                yield h5, file
+        finally:
+            file.check()
+
+
+class _File(io.RawIOBase):
+    """A file that keeps its first error to itself, and then forgets what HDF5 writes.
+
+    HDF5 tries again and again to write what it could not, at last where Python can only print it.
+    """
+
+    def __init__(self, raw: io.FileIO):
+        self._raw = raw
+        self._error: OSError | None = None
+
+    def check(self) -> None:
+        """Raises the first error."""
+        if self._error is not None:
+            raise self._error
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._raw.seek(offset, whence)
+
+    def readinto(self, buffer: Any) -> int:
+        return self._raw.readinto(buffer)
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data).cast("B")
+        while left and self._error is None:
+            left = left[self._try(self._raw.write, left) :]
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        return self._try(self._raw.truncate, size)
+
+    def _try(self, do: Callable[[Any], int], argument: Any) -> int:
+        try:
+            return do(argument) if self._error is None else 0
+        except OSError as error:
+            self._error = error
+            return 0
+
+
+def _write(
+    source: Source, h5: h5py.File, file: _File
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Writes every field; describes them by name, and says what was lost."""
+    fields = {name: _create(h5, name, *spec) for name, spec in _specs(source).items()}
+    metadata: dict[str, list[Any]] = {name: [] for name in source.spec.metadata}
+    discounted = 0
+    for episode in source.read():
+        for name, rows in _rows(episode, source.spec).items():
+            for block in blocks(rows, len(rows)):
+                fields[name].append(block)
+        for name, value in episode.metadata.items():
+            metadata[name].append(value)
+        file.check()
+        discounted += int(np.count_nonzero((episode.discount > 0) & (episode.discount < 1)))
+    for name, values in metadata.items():
+        array = np.array(values)
+        if array.dtype.kind == "U":  # Which h5py does not write.
+            array = np.char.encode(array, "utf-8")
+        path = f"metadata/episodes/{name}"
+        fields[path] = _create(h5, path, array.shape, array.dtype)
+        fields[path].append(array)
+    differences = []
+    if discounted:
+        differences.append(
+            f"{discounted} discounts between 0 and 1: terminals are kept, and no others"
+        )
+    if source.spec.extras:
+        differences.append(f"{', '.join(source.spec.extras)} of the final step of every episode")
+    return {name: column.finish() for name, column in fields.items()}, differences
+
+
+def _specs(source: Source) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Shape and dtype of every field that has a row a transition, and of final observations."""
+    spec, rows = source.spec, source.transitions
+    observation, action = spec.observation, spec.action
+    fields = {
+        "observations": ((rows, *observation.shape), observation.dtype),
+        "actions": ((rows, *action.shape), action.dtype),
+        "rewards": ((rows,), np.float32),
+        "terminals": ((rows,), np.bool_),
+        "timeouts": ((rows,), np.bool_),
+    }
+    if _has_images(spec):
+        fields[FINAL_OBSERVATIONS] = (source.episodes, *observation.shape), observation.dtype
+    else:
+        fields["next_observations"] = fields["observations"]
+    for name, extra in spec.extras.items():
+        fields[f"infos/{name}"] = (rows, *extra.shape), extra.dtype
+    return {name: (shape, np.dtype(dtype)) for name, (shape, dtype) in fields.items()}
+
+
+def _rows(episode: Episode, spec: EpisodeSpec) -> dict[str, Any]:
+    """The rows that an episode gives to every field of `_specs`."""
+    is_last = episode.is_last[1:]
+    is_terminal = episode.is_terminal[1:]
+    rows = {
+        "observations": episode.observation[:-1],
+        "actions": episode.action[:-1],
+        "rewards": episode.reward[:-1],
+        "terminals": is_terminal,
+        "timeouts": is_last & ~is_terminal,
+        **{f"infos/{name}": extra[:-1] for name, extra in episode.extras.items()},
+    }
+    if _has_images(spec):
+        return rows | {FINAL_OBSERVATIONS: episode.observation[-1:]}
+    return rows | {"next_observations": episode.observation[1:]}
+
+
+def _has_images(spec: EpisodeSpec) -> bool:
+    return spec.observation.dtype == np.uint8 and len(spec.observation.shape) > 1
+
+
+def _create(h5: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype) -> columns.Column:
+    """A column that goes to a dataset of the file."""
+    rows, *row = shape
+    chunk = max(1, min(rows, _CHUNK_BYTES // max(1, math.prod(row) * dtype.itemsize)))
+    dataset = h5.create_dataset(
+        name,
+        shape=(0, *row),
+        maxshape=(None, *row),
+        dtype=dtype,
+        chunks=(chunk, *row),
+        compression="gzip",
+        compression_opts=1,
+        shuffle=True,
+    )
+    return columns.Column(shape, dtype, functools.partial(_append, dataset))
+
+
+def _append(dataset: h5py.Dataset, rows: np.ndarray) -> None:
+    start = len(dataset)
+    dataset.resize(start + len(rows), axis=0)
+    dataset[start:] = rows
+
+
+def _read_back(dataset: h5py.Dataset) -> dict[str, Any]:
+    row = dataset.shape[1:]
+    # As a plain dtype, because h5py's say what HDF5 calls them.
+    dtype = np.dtype(dataset.dtype.str)
+
+    def read() -> Iterator[np.ndarray]:
+        step = max(1, BLOCK_BYTES // max(1, math.prod(row) * dtype.itemsize))
+        for start in range(0, len(dataset), step):
+            yield dataset[start : start + step].astype(dtype)
+
+    return columns.describe(row, dtype, read())

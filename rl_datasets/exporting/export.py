@@ -1,0 +1,43 @@
+"""One entry to every export."""
+
+from __future__ import annotations
+
+import os
+
+from rl_datasets.errors import DatasetError
+from rl_datasets.exporting.source import Export
+
+KINDS = ("arrays", "d4rl", "replay-logs")
+
+
+def export(
+    version_dir: str | os.PathLike[str],
+    kind: str,
+    target: str | os.PathLike[str],
+    split: str = "train",
+) -> Export:
+    """Exports a published version, streaming, and reads back what it wrote.
+
+    Args:
+      version_dir: folder of a published version.
+      kind: one of `KINDS`; see `to_arrays`, `to_d4rl` and `to_replay_logs`.
+      target: the file or folder to make; it is there whole or not at all.
+      split: name of a split, or "all" for every split in the order of the manifest.
+
+    Raises:
+      DatasetError: there is no such version, kind or split, the version does not fit the kind, or
+        the target exists or cannot be written.
+    """
+    if kind == "arrays":
+        from rl_datasets.exporting.arrays import to_arrays
+
+        return to_arrays(version_dir, target, split)
+    if kind == "d4rl":
+        from rl_datasets.exporting.d4rl import to_d4rl
+
+        return to_d4rl(version_dir, target, split)
+    if kind == "replay-logs":
+        from rl_datasets.exporting.replay_logs import to_replay_logs
+
+        return to_replay_logs(version_dir, target, split)
+    raise DatasetError(f"there is no export {kind!r}; choose one of {', '.join(KINDS)}")

@@ -1,0 +1,215 @@
+"""A published version of Atari episodes as logs of DQN Replay, which Dopamine loads.
+
+    export.json             what was exported, and what the logs cannot hold
+    replay_logs/            checkpoints, as `rl_datasets.sources.dqn_replay` describes them
+
+An episode is written as rows (o_t, a_t, r_{t+1}, terminal), and its end as the logs can hold it:
+
+    terminal                T rows, the last one terminal. The final observation is lost.
+    truncated, T = 26,999   T + 1 rows, the last one terminal: 27,000 rows are how the logs tell a
+                            time limit. The last row has the final observation, and no action.
+    truncated, at the end   T + 1 rows, none terminal: how the logs tell that they were cut.
+    truncated, any other    T rows, the last one terminal. The final observation is lost, and a
+                            learner takes the cut for the end of the game.
+
+The logs know neither metadata nor further fields of the steps.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from rl_datasets.episode import Episode
+from rl_datasets.errors import DatasetError
+from rl_datasets.exporting import columns, staging
+from rl_datasets.exporting.source import (
+    SUMMARY_FILE,
+    Export,
+    Source,
+    blocks,
+    open_source,
+    progress,
+    summary,
+)
+from rl_datasets.sources import atari, dqn_replay
+
+KIND = "replay-logs"
+_FRAME = atari.FRAME_SHAPE[:2]
+_PADDING = dqn_replay.STACK_SIZE - 1
+# What happens to an episode whose end the logs cannot hold.
+_FINAL, _CUT, _LIMIT = "final observation", "cut", "limit"
+
+
+def to_replay_logs(
+    version_dir: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    split: str = "all",
+    capacity: int | None = None,
+) -> Export:
+    """Exports splits, one after another, to the logs of one run, laid out as the module says.
+
+    Memory holds one episode. The circular buffer of `capacity` frames lies on the disk, beside the
+    target and as long as the export takes; the system keeps as much of it in memory as it can
+    spare.
+
+    Args:
+      version_dir: folder of a published version.
+      folder: to be made, such as `Pong/1`; it is there whole or not at all.
+      split: name of a split, or "all".
+      capacity: rows of a checkpoint, a few less where with so many the layout would skip one. By
+        default 1,000,000, as in DQN Replay, or as few as hold everything.
+
+    Raises:
+      DatasetError: there is no such version or split, a file of it is damaged, its episodes are
+        none of Atari or longer than the logs' time limit, or the folder exists or cannot be
+        written.
+    """
+    source = open_source(version_dir, split)
+    _check_spec(source)
+    differences: collections.Counter[str] = collections.Counter()
+    with staging.staged(folder) as path:
+        logs = path / dqn_replay.FOLDER_NAME
+        ring = _ring(path.with_name("ring"), _rows_of_episodes(source), capacity)
+        written = _describe(_write(source, logs, ring, differences))
+        columns.compare(folder, written, _describe(_read_back(source, logs)))
+        export = summary(KIND, pathlib.Path(folder), source, written, _told(source, differences))
+        (path / SUMMARY_FILE).write_text(json.dumps(export.to_json(), indent=1) + "\n")
+    return export
+
+
+def _check_spec(source: Source) -> None:
+    observation, action = source.spec.observation, source.spec.action
+    is_atari = (observation.shape, observation.dtype) == (atari.FRAME_SHAPE, np.uint8)
+    if not is_atari or action.shape or not np.issubdtype(action.dtype, np.integer):
+        raise DatasetError(
+            f"{source.name} has observations {observation.dtype} {observation.shape} and actions "
+            f"{action.dtype} {action.shape}, and replay logs hold uint8 {atari.FRAME_SHAPE} and "
+            "integers alone; export it as arrays or d4rl"
+        )
+
+
+def _keeps_final_observation(episode: Episode, source: Source, index: int) -> bool:
+    """Whether the logs can hold the final observation of the source's episode `index`."""
+    is_last, rows = index == source.episodes - 1, len(episode.observation)
+    return not episode.is_terminal[-1] and (is_last or rows == dqn_replay.TIME_LIMIT)
+
+
+def _rows_of_episodes(source: Source) -> np.ndarray:
+    """How many rows every episode takes, its padding included."""
+    rows = []
+    for index, episode in enumerate(source.read("measuring")):
+        length = episode.num_transitions + _keeps_final_observation(episode, source, index)
+        if length > dqn_replay.TIME_LIMIT:
+            raise DatasetError(
+                f"episode {index} of {source.name} has {length} rows, and those of replay logs end "
+                f"after {dqn_replay.TIME_LIMIT}; export it as arrays or d4rl"
+            )
+        rows.append(_PADDING + length)
+    return np.array(rows)
+
+
+def _ring(path: pathlib.Path, rows: np.ndarray, capacity: int | None) -> np.ndarray:
+    """The frames of the circular buffer [C, 84, 84], on the disk."""
+    if capacity is None:  # One more row than fills a checkpoint, which would then be saved twice.
+        capacity = min(dqn_replay.CAPACITY, int(rows.sum()) + 2)
+    return np.memmap(path, np.uint8, "w+", shape=(_fitting_capacity(rows, capacity), *_FRAME))
+
+
+def _fitting_capacity(rows: np.ndarray, capacity: int) -> int:
+    """The greatest capacity, up to this one, with which no checkpoint is skipped.
+
+    An episode's first row is added together with its padding, and a checkpoint over whose end
+    those jump is never saved (see `rl_datasets.sources.dqn_replay`).
+    """
+    starts = np.cumsum(rows) - rows
+    for fitting in range(capacity, dqn_replay.STACK_SIZE, -1):
+        left = fitting - 1 - starts % fitting
+        if not np.any((left > 0) & (left <= _PADDING)):
+            return fitting
+    raise DatasetError(
+        f"with no capacity up to {capacity} do checkpoints hold every row of these episodes; give "
+        "a greater one"
+    )
+
+
+def _write(
+    source: Source, logs: pathlib.Path, ring: np.ndarray, differences: collections.Counter[str]
+) -> Iterator[Episode]:
+    """Writes the logs; gives every episode as a reader of them must see it."""
+    with dqn_replay.ReplayLog(logs, len(ring), dqn_replay.STACK_SIZE, _FRAME) as log:
+        log.store["observation"] = ring
+        for index, episode in enumerate(source.read("exporting")):
+            rows = episode.num_transitions + _keeps_final_observation(episode, source, index)
+            is_cut = rows > episode.num_transitions and rows != dqn_replay.TIME_LIMIT
+            for row, frame in enumerate(_frames(episode.observation, rows)):
+                is_end = row == rows - 1 and not is_cut
+                log.add(frame[..., 0], episode.action[row], episode.reward[row], is_end)
+            seen = atari.episode_from_rows(
+                episode.observation[:rows],
+                episode.action[:rows],
+                episode.reward[:rows],
+                is_terminal=not is_cut and rows != dqn_replay.TIME_LIMIT,
+                metadata={},
+            )
+            differences.update(_differences(episode, seen))
+            yield seen
+
+
+def _frames(observation: Any, length: int) -> Iterator[np.ndarray]:
+    return itertools.chain.from_iterable(blocks(observation, length))
+
+
+def _read_back(source: Source, logs: pathlib.Path) -> Iterator[Episode]:
+    run = dqn_replay.read_run(logs)
+    with progress(f"reading back {source.name}", source.transitions) as advance:
+        for unit in run.units:
+            for episode in dqn_replay.read_episodes(unit):
+                yield episode
+                advance(episode.num_transitions)
+
+
+def _describe(episodes: Iterable[Episode]) -> dict[str, dict[str, Any]]:
+    digests = {
+        "observation": columns.Digest(atari.FRAME_SHAPE, np.dtype(np.uint8)),
+        "action": columns.Digest((), np.dtype(np.int64)),
+        "reward": columns.Digest((), np.dtype(np.float32)),
+        "is_last": columns.Digest((), np.dtype(np.bool_)),
+        "is_terminal": columns.Digest((), np.dtype(np.bool_)),
+    }
+    for episode in episodes:
+        steps = episode.steps()
+        for name, digest in digests.items():
+            for block in blocks(steps[name], len(steps[name])):
+                digest.update(block)
+    return {name: digest.entry() for name, digest in digests.items()}
+
+
+def _differences(episode: Episode, seen: Episode) -> Iterator[str]:
+    """In which ways a reader of the logs sees another episode than was exported."""
+    if not np.array_equal(seen.observation[-1], episode.observation[-1]):
+        yield _FINAL
+    if seen.is_terminal[-1] and not episode.is_terminal[-1]:
+        yield _CUT
+    if seen.num_transitions < episode.num_transitions:
+        yield _LIMIT
+
+
+def _told(source: Source, differences: Mapping[str, int]) -> list[str]:
+    """A sentence for everything that the logs do not hold as the source does."""
+    sentences = {
+        _FINAL: "episodes lose their final observation",
+        _CUT: "episodes that were cut are recorded as terminal",
+        _LIMIT: f"episodes of exactly {dqn_replay.TIME_LIMIT} rows are read as having reached the "
+        "time limit, without their last transition",
+    }
+    told = [f"{differences[kind]} {text}" for kind, text in sentences.items() if differences[kind]]
+    fields = [*source.spec.metadata, *source.spec.extras]
+    return told + ([f"the logs do not hold {', '.join(fields)}"] if fields else [])
