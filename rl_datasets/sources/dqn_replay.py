@@ -414,8 +414,8 @@ def _place(
         before = previous[0]
         if before.capacity != capacity:
             raise errors.DatasetError(
-                f"{folder} mixes runs: {_file_name('$store$_action', number)} has {capacity} rows "
-                f"and those of checkpoint {before.number} have {before.capacity}; copy one run"
+                f"{folder / _file_name('$store$_observation', number)} has {capacity} rows, and "
+                f"that of checkpoint {before.number} {before.capacity}: copy one run whole"
             )
         earliest = (before.stop + 1) // capacity + number - before.number - 1
     block, cursor = divmod(add_count, capacity)

@@ -3,12 +3,17 @@
 import gzip
 import io
 import itertools
+import pickle
+import shutil
+import subprocess
+import sys
 import tempfile
 
 import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from isal import igzip
 
 from rl_datasets import errors, files
 from rl_datasets.episode import check_episode
@@ -341,3 +346,304 @@ class TestBoundaries:
             run = dqn_replay.read_run(folder)
             assert not run.faults
             assert read_rows(run) == expected
+
+
+class TestReplayLog:
+    def test_the_buffer_is_there_to_sample_from(self, tmp_path):
+        log = write_log(tmp_path, [2, 3], capacity=100)
+        assert log.add_count == 11
+        assert numbers_of(log.store["observation"][:11, ..., None]).tolist() == [
+            *(0, 0, 0, 1, 2),
+            *(0, 0, 0, 3, 4, 5),
+        ]
+        assert log.store["terminal"][:11].tolist() == [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1]
+        assert log.store["action"][:11].tolist() == [0, 0, 0, 1, 2, 0, 0, 0, 3, 4, 5]
+
+    def test_other_frames_and_stacks(self, tmp_path):
+        log = dqn_replay.ReplayLog(tmp_path, 10, stack_size=2, frame_shape=(3, 5))
+        log.add(np.ones((3, 5), np.uint8), 1, 1.0, False)
+        log.close()
+        assert load(tmp_path / "$store$_observation_ckpt.0.gz").shape == (10, 3, 5)
+        assert load(tmp_path / "invalid_range_ckpt.0.gz").tolist() == [1, 2, 3]
+
+    def test_the_same_rows_give_the_same_bytes(self, tmp_path):
+        for name in "ab":
+            write_log(tmp_path / name, [30, 30])
+        for path in (tmp_path / "a").iterdir():
+            assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+    def test_an_exception_saves_no_final_checkpoint(self, tmp_path):
+        log = dqn_replay.ReplayLog(tmp_path, CAPACITY)
+        with pytest.raises(ValueError, match="broadcast"), log:
+            log.add(np.zeros((7, 7), np.uint8), 1, 0.0, False)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_folder_with_checkpoints_is_left_alone(self, tmp_path):
+        write_log(tmp_path, [3])
+        with pytest.raises(errors.DatasetError, match="is there already"):
+            dqn_replay.ReplayLog(tmp_path)
+
+    def test_what_cannot_be_written_is_named(self, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(errors.DatasetError, match=r"cannot write into .*file"):
+            dqn_replay.ReplayLog(tmp_path / "file" / "replay_logs", CAPACITY)
+        with dqn_replay.ReplayLog(tmp_path / "log", CAPACITY) as log:
+            shutil.rmtree(tmp_path / "log")
+            with pytest.raises(errors.DatasetError, match=r"cannot write .*observation_ckpt\.0"):
+                log.close()
+            (tmp_path / "log").mkdir()
+
+    def test_a_buffer_has_room_for_a_stack(self, tmp_path):
+        with pytest.raises(ValueError, match="capacity must be at least 5"):
+            dqn_replay.ReplayLog(tmp_path, 4)
+
+
+class Bomb:
+    """What a reader that unpickles it would notice."""
+
+    def __reduce__(self):
+        return pytest.fail, ("a pickle was opened",)
+
+
+class TestBadInput:
+    """Files that are not what they should be; each is named."""
+
+    # Checkpoints 0 to 3; episodes 0 to 4 begin in 0, 0, 1, 2 and 2.
+    LENGTHS = (20, 30, 30, 15, 25)
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        write_log(tmp_path, self.LENGTHS)
+        return tmp_path
+
+    def fault(self, folder, number):
+        """The one fault that is told; what is read beside it is right."""
+        run = dqn_replay.read_run(folder)
+        assert list(run.faults) == [number]
+        whole = steps_of(self.LENGTHS)
+        for numbers, is_terminal in read_rows(run):
+            of = next(steps for steps in whole if steps[0] == numbers[0])
+            assert numbers == of if is_terminal else numbers == of[: len(numbers)]
+        return run.faults[number]
+
+    @pytest.mark.parametrize(
+        "member",
+        [
+            *("$store$_observation", "$store$_action", "$store$_reward", "$store$_terminal"),
+            *("add_count", "invalid_range"),
+        ],
+    )
+    def test_a_missing_member(self, folder, member):
+        path = folder / f"{member}_ckpt.1.gz"
+        path.unlink()
+        assert self.fault(folder, 1) == (
+            f"{path} cannot be read (No such file or directory): copy it again, or leave its "
+            "checkpoint out"
+        )
+
+    @pytest.mark.parametrize(
+        "array",
+        [
+            np.zeros((CAPACITY, 84, 83), np.uint8),
+            np.zeros((CAPACITY, 84, 84), np.float32),
+            np.zeros((CAPACITY, 84, 84, 1), np.uint8),
+            np.asfortranarray(np.ones((CAPACITY, 84, 84), np.uint8)),
+            np.zeros((), np.uint8),
+        ],
+        ids=lambda array: f"{array.dtype}-{array.ndim}",
+    )
+    def test_frames_of_another_kind(self, folder, array):
+        path = folder / "$store$_observation_ckpt.1.gz"
+        save(path, array)
+        assert self.fault(folder, 1).startswith(f"{path} holds {array.dtype} of shape")
+
+    @pytest.mark.parametrize("dtype", [np.int64, ">i4", np.float32])
+    def test_actions_of_another_dtype(self, folder, dtype):
+        path = folder / "$store$_action_ckpt.1.gz"
+        rewrite(path, lambda array: array.astype(dtype))
+        assert self.fault(folder, 1).startswith(f"{path} holds {np.dtype(dtype)} of shape (40,)")
+
+    def test_pickled_objects_are_not_opened(self, folder):
+        path = folder / "$store$_action_ckpt.1.gz"
+        save(path, np.array([Bomb()] * CAPACITY), allow_pickle=True)
+        (folder / "episode_end_indices_ckpt.1.gz").write_bytes(gzip.compress(pickle.dumps(Bomb())))
+        assert self.fault(folder, 1).startswith(f"{path} holds object of shape (40,)")
+
+    def test_checkpoints_of_runs_of_different_sizes(self, folder, tmp_path_factory):
+        other = tmp_path_factory.mktemp("other")
+        write_log(other, self.LENGTHS, capacity=30)
+        for path in other.glob("*_ckpt.1.gz"):
+            shutil.copy(path, folder / path.name)
+        path = folder / "$store$_observation_ckpt.1.gz"
+        assert self.fault(folder, 1).startswith(f"{path} has 30 rows, and that of checkpoint 0 40")
+
+    @pytest.mark.parametrize("add_count", [0, 5, 39, 78, 80, -1, 2**62])
+    def test_a_checkpoint_of_another_place(self, folder, add_count):
+        path = folder / "add_count_ckpt.1.gz"
+        save(path, np.array(add_count, np.int64))
+        assert self.fault(folder, 1).startswith(f"{path} says {add_count}, which cannot be in")
+
+    def test_a_terminal_row_without_padding(self, folder):
+        path = folder / "$store$_terminal_ckpt.1.gz"
+        rewrite(path, lambda array: np.where(np.arange(CAPACITY) == 10, 1, array).astype(np.uint8))
+        assert self.fault(folder, 1).startswith(f"{path} has a terminal row without 3 rows of zero")
+
+    def test_a_terminal_flag_that_is_none(self, folder):
+        path = folder / "$store$_terminal_ckpt.1.gz"
+        rewrite(path, lambda array: 2 * array)
+        assert self.fault(folder, 1).startswith(f"{path} holds more than 0 and 1")
+
+    @pytest.mark.parametrize("kept", [0, 5, 30, 60])
+    def test_small_arrays_that_are_cut(self, folder, kept):
+        path = folder / "$store$_action_ckpt.1.gz"
+        path.write_bytes(path.read_bytes()[:kept])
+        assert str(path) in self.fault(folder, 1)
+
+    def test_frames_that_are_cut(self, folder):
+        path = folder / "$store$_observation_ckpt.1.gz"
+        path.write_bytes(path.read_bytes()[:-8])
+        run = dqn_replay.read_run(folder)
+        assert not run.faults
+        # The last episode that begins in checkpoint 0 runs on into checkpoint 1.
+        for unit in run.units[:2]:
+            with pytest.raises(errors.DatasetError) as raised:
+                list(dqn_replay.read_episodes(unit))
+            assert str(raised.value).startswith(f"{path} is truncated or damaged")
+        assert list(dqn_replay.read_episodes(run.units[2]))
+
+    @pytest.mark.parametrize("more", [b"\0" * 7056, b"\1"])
+    def test_more_frames_than_the_header_says(self, folder, more):
+        path = folder / "$store$_observation_ckpt.1.gz"
+        path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + more))
+        run = dqn_replay.read_run(folder)
+        with pytest.raises(errors.DatasetError, match="holds more than its header says") as raised:
+            list(dqn_replay.read_episodes(run.units[1]))
+        assert str(raised.value).startswith(str(path))
+
+    def test_a_folder_that_is_not_there_or_empty(self, tmp_path):
+        with pytest.raises(errors.DatasetError, match=r"No such file .* log a run of your own"):
+            dqn_replay.read_run(tmp_path / "nothing")
+        with pytest.raises(errors.DatasetError, match=r"holds no file such as \$store\$_observ"):
+            dqn_replay.read_run(tmp_path)
+
+    def test_files_that_are_no_checkpoints_do_not_matter(self, folder):
+        (folder / "notes_ckpt.1.gz").write_text("hello")
+        (folder / "add_count_ckpt.01.gz").write_text("hello")
+        (folder / "add_count_ckpt.9.gz.part").write_text("hello")
+        assert not dqn_replay.read_run(folder).faults
+
+
+class TestFuzz:
+    """Mutated files: a right result, or an error that names the file; nothing between."""
+
+    LENGTHS = (4, 6, 5, 3, 6, 1)
+    CAPACITY = 12
+
+    @pytest.fixture(scope="class")
+    def original(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("log")
+        write_log(folder, self.LENGTHS, self.CAPACITY)
+        rows = read_rows(dqn_replay.read_run(folder))
+        contents = {path: path.read_bytes() for path in sorted(folder.iterdir())}
+        assert len(contents) == 24
+        return folder, contents, rows
+
+    def read_mutated(self, original, path, content):
+        """The fault that is told, or None where all is read and right."""
+        folder, contents, rows = original
+        path.write_bytes(content)
+        try:
+            run = dqn_replay.read_run(folder)
+            found = read_rows(run)
+        except errors.DatasetError as error:
+            return str(error)
+        finally:
+            path.write_bytes(contents[path])
+        if not run.faults:
+            assert found == rows
+            return None
+        (fault,) = run.faults.values()
+        for numbers, is_terminal in found:
+            whole = next(each for each, _ in rows if each[0] == numbers[0])
+            assert numbers == whole if is_terminal else numbers == whole[: len(numbers)]
+        return fault
+
+    @hypothesis.given(data=st.data())
+    @hypothesis.settings(max_examples=400)
+    def test_bytes_of_a_file(self, original, data):
+        path = data.draw(st.sampled_from(list(original[1])))
+        content = bytearray(original[1][path])
+        for _ in range(data.draw(st.integers(1, 3))):
+            place = data.draw(st.integers(0, len(content) - 1))
+            kind = data.draw(st.sampled_from(["flip", "cut", "insert", "remove", "repeat"]))
+            if kind == "flip":
+                content[place] ^= data.draw(st.integers(1, 255))
+            elif kind == "cut":
+                del content[max(place, 1) :]
+            elif kind == "insert":
+                content[place:place] = data.draw(st.binary(min_size=1, max_size=20))
+            elif kind == "remove" and len(content) > 1:
+                del content[place]
+            else:
+                content += content[place:]
+        fault = self.read_mutated(original, path, bytes(content))
+        assert fault is None or path.name in fault
+
+    @hypothesis.given(data=st.data())
+    @hypothesis.settings(max_examples=300)
+    def test_the_header_of_an_array(self, original, data):
+        path = data.draw(st.sampled_from(list(original[1])))
+        plain = bytearray(gzip.decompress(original[1][path]))
+        for _ in range(data.draw(st.integers(1, 4))):
+            place = data.draw(st.integers(0, 127))
+            plain[place] = data.draw(st.integers(0, 255) | st.sampled_from(b"0123456789(),'{}<>O"))
+        fault = self.read_mutated(original, path, gzip.compress(bytes(plain), 1))
+        assert fault is None or str(original[0]) in fault
+
+    @hypothesis.given(data=st.data())
+    @hypothesis.settings(max_examples=100)
+    def test_a_file_in_the_place_of_another(self, original, data):
+        path, other = (data.draw(st.sampled_from(list(original[1]))) for _ in range(2))
+        hypothesis.assume(path.name.split("_ckpt")[0] != other.name.split("_ckpt")[0])
+        fault = self.read_mutated(original, path, original[1][other])
+        assert fault is not None
+        assert path.name in fault
+
+
+def test_memory_holds_an_episode_and_not_a_checkpoint(tmp_path):
+    """706 MB of frames, with one episode of 27,000 rows: 191 MB of frames, twice in `Episode`.
+
+    A checkpoint of 1,000,000 rows needs no more than this one but for its small arrays, which are
+    9 bytes a row, and the numbers of its rows, which are 8.
+    """
+    rows = 100_000
+    ends = np.array([*range(999, 50_000, 1_000), 50_002 + 27_000, rows - 2])
+    terminal = np.zeros(rows, np.uint8)
+    terminal[ends] = 1
+    small = {
+        "$store$_action": np.zeros(rows, np.int32),
+        "$store$_reward": np.zeros(rows, np.float32),
+        "$store$_terminal": terminal,
+        "add_count": np.array(rows - 1),
+        "invalid_range": (np.arange(5) + rows - 2) % rows,
+    }
+    for member, array in small.items():
+        save(tmp_path / f"{member}_ckpt.0.gz", array)
+    with igzip.open(tmp_path / "$store$_observation_ckpt.0.gz", "wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (rows, 84, 84)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for _ in range(rows // 1_000):
+            file.write(bytes(1_000 * 84 * 84))
+    script = (
+        "import pathlib, sys\n"
+        "from rl_datasets.sources import dqn_replay\n"
+        "(unit,) = dqn_replay.read_run(sys.argv[1]).units\n"
+        "lengths = [each.num_transitions for each in dqn_replay.read_episodes(unit)]\n"
+        "status = pathlib.Path('/proc/self/status').read_text()\n"
+        "print(len(lengths), max(lengths), status.split('VmHWM:')[1].split()[0])\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    episodes, longest, peak = map(int, done.stdout.split())
+    assert (episodes, longest) == (52, 26_999)
+    assert peak * 1024 < 600e6
