@@ -25,6 +25,7 @@ import numpy as np
 from rl_datasets.errors import DatasetError
 from rl_datasets.exporting import columns, staging
 from rl_datasets.exporting.source import (
+    ALL_SPLITS,
     BLOCK_BYTES,
     SUMMARY_FILE,
     Export,
@@ -38,7 +39,7 @@ KIND = "arrays"
 
 
 def to_arrays(
-    version_dir: str | os.PathLike[str], folder: str | os.PathLike[str], split: str = "train"
+    version_dir: str | os.PathLike[str], folder: str | os.PathLike[str], split: str = ALL_SPLITS
 ) -> Export:
     """Exports a split to a folder of NumPy files, laid out as the module says.
 

@@ -37,7 +37,15 @@ import numpy as np
 
 from rl_datasets.episode import Episode, EpisodeSpec
 from rl_datasets.exporting import columns, staging
-from rl_datasets.exporting.source import BLOCK_BYTES, Export, Source, blocks, open_source, summary
+from rl_datasets.exporting.source import (
+    ALL_SPLITS,
+    BLOCK_BYTES,
+    Export,
+    Source,
+    blocks,
+    open_source,
+    summary,
+)
 
 KIND = "d4rl"
 ATTRIBUTE = "rl_datasets"
@@ -46,7 +54,7 @@ _CHUNK_BYTES = 32 << 10  # A random row costs one chunk; smaller ones compress w
 
 
 def to_d4rl(
-    version_dir: str | os.PathLike[str], file: str | os.PathLike[str], split: str = "train"
+    version_dir: str | os.PathLike[str], file: str | os.PathLike[str], split: str = ALL_SPLITS
 ) -> Export:
     """Exports a split to a D4RL-style HDF5 file, laid out as the module says.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from rl_datasets.errors import DatasetError
-from rl_datasets.exporting.source import Export
+from rl_datasets.exporting.source import ALL_SPLITS, Export
 
 KINDS = ("arrays", "d4rl", "replay-logs")
 
@@ -14,7 +14,7 @@ def export(
     version_dir: str | os.PathLike[str],
     kind: str,
     target: str | os.PathLike[str],
-    split: str = "train",
+    split: str = ALL_SPLITS,
 ) -> Export:
     """Exports a published version, streaming, and reads back what it wrote.
 

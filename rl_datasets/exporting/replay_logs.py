@@ -31,6 +31,7 @@ from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.exporting import columns, staging
 from rl_datasets.exporting.source import (
+    ALL_SPLITS,
     SUMMARY_FILE,
     Export,
     Source,
@@ -51,7 +52,7 @@ _FINAL, _CUT, _LIMIT = "final observation", "cut", "limit"
 def to_replay_logs(
     version_dir: str | os.PathLike[str],
     folder: str | os.PathLike[str],
-    split: str = "all",
+    split: str = ALL_SPLITS,
     capacity: int | None = None,
 ) -> Export:
     """Exports splits, one after another, to the logs of one run, laid out as the module says.
