@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import os
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from rl_datasets.publishing import manifest
 from rl_datasets.publishing.features import features_dict
 from rl_datasets.publishing.publish import publish
 from rl_datasets.publishing.units import SourceUnit
+
+_CONFIG_NAME = re.compile(r"\w[\w.-]*")
 
 
 class PublishedDatasetBuilder(  # type: ignore[call-arg]
@@ -36,8 +39,8 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
           **kwargs: TFDS's own: `data_dir`, `version`.
 
         Raises:
-          DatasetError: the source would be published to an object store, or there is nothing
-            published and no source.
+          DatasetError: the configuration's name is no folder's, the source would be published to
+            an object store, or there is nothing published and no source.
         """
         if source is not None and "://" in os.fspath(kwargs.get("data_dir") or ""):
             raise DatasetError(
@@ -45,6 +48,11 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
                 f"name one, and copy what is published there, its {manifest.FILE_NAME} last"
             )
         self.source = source
+        if isinstance(config, str) and not _CONFIG_NAME.fullmatch(config):
+            raise DatasetError(
+                f"{config!r} cannot be the name of a configuration, which is a folder: use "
+                "letters, digits, '-', '_' and '.'"
+            )
         if isinstance(config, str) and config not in self.builder_configs:
             config = tfds.core.BuilderConfig(name=config, description="A user's own dataset.")
         super().__init__(config=config, **kwargs)

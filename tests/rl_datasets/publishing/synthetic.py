@@ -16,6 +16,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from rl_datasets.episode import Episode, EpisodeSpec
+from rl_datasets.errors import DatasetError
+from rl_datasets.frames import EncodedFrames, encode_png
 from rl_datasets.publishing.builder import PublishedDatasetBuilder
 from rl_datasets.publishing.units import SourceUnit
 
@@ -68,6 +70,19 @@ def read_nan(first: int, count: int) -> Iterator[Episode]:
         reward = good.reward.copy()
         reward[0] = np.nan
         yield dataclasses.replace(good, reward=reward)
+
+
+def read_damaged(first: int, count: int, source: str) -> Iterator[Episode]:
+    yield episode(first)
+    raise DatasetError(f"{source} is damaged; copy it anew")
+
+
+def read_cut_frame(first: int, count: int) -> Iterator[Episode]:
+    for good in read(first, count):
+        pngs = encode_png(good.extras["frame"])
+        pngs[2] = pngs[2][:-3]
+        frame = EncodedFrames(pngs, (4, 4, 1))
+        yield dataclasses.replace(good, extras={**good.extras, "frame": frame})
 
 
 def read_full_disk(first: int, count: int) -> Iterator[Episode]:

@@ -92,6 +92,24 @@ def test_an_episode_that_breaks_a_rule_is_found_by_reading(version):
         catalog.verify(version)
 
 
+def test_a_frame_whose_pixels_are_damaged_is_found_by_reading(version):
+    """Its ends are whole, so that only decoding it tells."""
+    episode = encoding.decode_episode(
+        encoding.encode_episode(synthetic.episode(4), synthetic.SPEC), synthetic.SPEC
+    )
+    png = bytearray(episode.extras["frame"].pngs[1])
+    png[45] ^= 1
+    episode.extras["frame"].pngs[1] = bytes(png)
+    rest = list(records.read_records(version / SHARD))[1:]
+    record = encoding.encode_episode(episode, synthetic.SPEC)
+    rewrite(version, SHARD, b"".join(map(records.frame, [record, *rest])))
+    catalog.verify(version, deep=False)
+    with pytest.raises(
+        DatasetError, match=r"episode 4 of split 'train' .*frame 1 is a damaged PNG"
+    ):
+        catalog.verify(version)
+
+
 def test_tfds_counts_that_differ_are_found(version):
     info = json.loads((version / "dataset_info.json").read_text())
     info["splits"][0]["shardLengths"][0] = "3"

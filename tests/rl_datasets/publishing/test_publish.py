@@ -1,6 +1,7 @@
 """Publishing: whole or not at all, never changed, and every failure leaves what was published."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -358,3 +359,115 @@ def test_a_shard_that_the_system_refuses_to_write(tmp_path, source):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     catalog.verify(publish(Synthetic(units=units, data_dir=tmp_path)).path)
+
+
+def damaged(index: int, source: str, **changes):
+    bad = unit(index, source)
+    changes = {"read": functools.partial(synthetic.read_damaged, 4 * index, 4, source), **changes}
+    return dataclasses.replace(bad, **changes)
+
+
+def test_without_a_word_a_bad_unit_stops_everything(tmp_path, units, source):
+    fails_with("source.bin is damaged", [units[0], damaged(1, source), units[2]], tmp_path)
+    assert not (tmp_path / "synthetic" / "1.0.0").exists()
+
+
+def test_what_is_good_is_published_where_that_is_asked_for(tmp_path, units, source):
+    """The version is the one that the good units alone would have given, and tells the rest."""
+    mixed = [units[0], damaged(1, source), units[2], damaged(3, source, split="test")]
+    mixed_builder = Synthetic(units=mixed, data_dir=tmp_path / "mixed")
+    published = publish(mixed_builder, keep_going=True)
+    reason = "source.bin is damaged; copy it anew"
+    assert published.manifest["skipped"] == {"unit-1": reason, "unit-3": reason}
+    alone = publish(Synthetic(units=[units[0], units[2]], data_dir=tmp_path / "alone"))
+    theirs, ours = contents(alone.path), contents(published.path)
+    assert "skipped" not in json.loads(theirs.pop(manifest.FILE_NAME))
+    del ours[manifest.FILE_NAME]
+    assert ours == theirs
+    catalog.verify(published.path)
+    assert [path.name for path in published.path.parent.iterdir()] == ["1.0.0"]
+    dataset = tfds.builder_from_directory(published.path).as_dataset(split="train")
+    assert sorted(int(e["episode_id"]) for e in dataset) == [0, 1, 2, 3, 8, 9, 10, 11]
+
+
+def test_a_version_that_lacks_units_is_not_taken_for_a_whole_one(tmp_path, units, source):
+    mixed = [units[0], damaged(1, source)]
+    first = publish(Synthetic(units=mixed, data_dir=tmp_path), keep_going=True)
+    fails_with("published without units unit-1 of this source", mixed, tmp_path)
+    again = publish(Synthetic(units=mixed, data_dir=tmp_path), keep_going=True)
+    assert not again.is_new
+    assert again.manifest == first.manifest
+
+
+def test_a_missing_source_file_skips_its_units_alone(tmp_path, units, source):
+    absent = str(tmp_path / "absent.bin")
+    missing = dataclasses.replace(damaged(1, absent), files=(absent,))
+    fails_with(
+        "absent.bin cannot be read: No such file.*--keep-going", [units[0], missing], tmp_path
+    )
+    published = publish(Synthetic(units=[units[0], missing], data_dir=tmp_path), keep_going=True)
+    assert published.manifest["plan"]["sources"]["absent.bin"] is None
+    assert published.manifest["skipped"] == {"unit-1": "absent.bin is damaged; copy it anew"}
+
+
+def test_nothing_is_published_where_nothing_is_good(tmp_path, source):
+    fails_with(
+        "every unit of the source is bad.*the first because source.bin is damaged",
+        [damaged(0, source), damaged(1, source)],
+        tmp_path,
+        keep_going=True,
+    )
+    assert not (tmp_path / "synthetic" / "1.0.0").exists()
+
+
+def test_a_full_disk_stops_even_those_who_would_go_on(tmp_path, units, source):
+    full = unit(1, source, reader=synthetic.read_full_disk)
+    fails_with("No space left on device", [units[0], full], tmp_path, keep_going=True)
+    assert not (tmp_path / "synthetic" / "1.0.0").exists()
+
+
+def test_a_unit_that_was_skipped_is_tried_again(tmp_path, units, source, monkeypatch):
+    """A publish that was cut after the shards were named anew leaves nothing of it behind."""
+    mixed = [damaged(0, source), *units[1:]]
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "write", lambda *args: (_ for _ in ()).throw(OSError(5, "cut")))
+        fails_with("cut", mixed, tmp_path, keep_going=True)
+    repaired = publish(Synthetic(units=units, data_dir=tmp_path), keep_going=True)
+    assert "skipped" not in repaired.manifest
+    fresh = publish(Synthetic(units=units, data_dir=tmp_path / "fresh"))
+    assert contents(repaired.path) == contents(fresh.path)
+
+
+def test_a_source_that_does_not_say_what_it_holds_is_counted(tmp_path, units):
+    silent = [
+        dataclasses.replace(units[0], num_episodes=None, num_transitions=None),
+        *units[1:],
+    ]
+    told = publish(Synthetic(units=silent, data_dir=tmp_path)).manifest
+    assert told["counted"] == {
+        "unit-0": {"episodes": 4, "transitions": units[0].num_transitions, "truncated": 2}
+    }
+    assert told["plan"]["units"][0]["episodes"] is None
+    assert told["splits"]["train"]["episodes"] == 12
+
+
+def test_a_silent_source_without_episodes_is_refused(tmp_path, units, source):
+    empty = dataclasses.replace(
+        units[0], num_episodes=None, num_transitions=None, read=functools.partial(iter, ())
+    )
+    fails_with("unit 'unit-0' of .*source.bin has no episodes", [empty, units[1]], tmp_path)
+
+
+def test_a_frame_that_is_no_such_png_is_refused_by_unit(tmp_path, units):
+    bad = dataclasses.replace(units[1], read=functools.partial(synthetic.read_cut_frame, 4, 4))
+    fails_with(
+        r"episode 0 of unit 'unit-1' .*frame 2 is cut.*\(field 'frame'\)",
+        [units[0], bad],
+        tmp_path,
+    )
+
+
+@pytest.mark.parametrize("config", ["../elsewhere", "a/b", ".", "", "a b", "-a"])
+def test_a_configuration_cannot_climb_out_of_its_folder(tmp_path, units, config):
+    with pytest.raises(DatasetError, match="cannot be the name of a configuration"):
+        Synthetic(units=units, config=config, data_dir=tmp_path)
