@@ -48,6 +48,7 @@ ROOMS = {
         "rl_datasets.errors",
         "rl_datasets.files",
         "rl_datasets.frames",
+        "rl_datasets.records",
         "rl_datasets.episode",
         "rl_datasets.publishing",
     },

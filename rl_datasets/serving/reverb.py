@@ -57,7 +57,6 @@ BLOCK = 64
 PULL_BYTES = 4 << 20  # what a feed draws and shuffles at a time where its batches are smaller
 SEGMENTS_A_PULL = 256
 PULLS_AHEAD = 2
-CHUNK_BYTES = 4 << 20  # stacks of frames are cut out ahead so many at a time
 BLOCKS_IN_FLIGHT = 16
 BLOCKS_A_FLUSH = 32
 
@@ -193,17 +192,16 @@ class ReverbServer:
         if not windows.has_images(manifest.spec_from_json(published["plan"]["spec"])):
             transitions = load_transitions(version_dir, split, n_step, gamma, frame_stack)
             return cls(transitions, port, seed, fingerprint)
-        counts = published_counts(version_dir, split)
+        num_episodes, num_transitions = published_counts(version_dir, split)
         pieces = (
             windows.of_episode(episode, n_step, gamma, frame_stack)
             for episode in counted_episodes(version_dir, split)
         )
         first = next(pieces)
-        num_frames = counts["transitions"] + counts["episodes"]
         return cls.of_windows(
             itertools.chain([first], pieces),
-            segments.layout_of(first, num_frames, n_step),
-            counts["transitions"],
+            segments.layout_of(first, num_transitions + num_episodes, n_step),
+            num_transitions,
             port,
             fingerprint,
         )
@@ -292,8 +290,9 @@ class ReverbFeed(Iterator[Transition]):
         shape = (batch_size,) if steps is None else (steps, batch_size)
         pools = ahead(_pools(address, self.schema, math.prod(shape), timeout), timeout=timeout)
         self._batches = windows.batches(pools, shape, np.random.default_rng(seed))
-        if self.schema.layout is not None:
-            self._batches = ahead(self._batches, _batches_a_chunk(self.schema, math.prod(shape)))
+        if (layout := self.schema.layout) is not None:
+            at_once = windows.batches_a_chunk(layout.frame.itemsize, layout.stack, math.prod(shape))
+            self._batches = ahead(self._batches, at_once)
 
     def __next__(self) -> Transition:
         batch = None
@@ -305,12 +304,6 @@ class ReverbFeed(Iterator[Transition]):
                 "it again with `rl-datasets serve`"
             )
         return batch
-
-
-def _batches_a_chunk(schema: Schema, size: int) -> int:
-    assert schema.layout is not None
-    frames = schema.layout.stack * 2 * schema.layout.frame.itemsize
-    return max(1, CHUNK_BYTES // (size * (schema.row.itemsize + frames)))
 
 
 def wait_until_full(address: str, timeout: float) -> Schema:

@@ -117,7 +117,19 @@ def from_episode(
       ValueError: n_step or frame_stack is below 1.
     """
     windows = step_windows(episode, n_step, gamma, frame_stack)
-    return with_frames(windows, numbered(np.asarray(episode.observation)))
+    return with_frames(windows, numbered(decoded(episode.observation)))
+
+
+def decoded(observation: Any) -> np.ndarray:
+    """Observations as an array, decoded where they are `EncodedFrames`.
+
+    Raises:
+      DatasetError: a frame is damaged.
+    """
+    try:
+        return np.asarray(observation)
+    except ValueError as error:
+        raise DatasetError(f"{error}; mend its source and publish it anew") from error
 
 
 def numbered(observation: np.ndarray) -> np.ndarray:
@@ -169,7 +181,7 @@ def load_transitions(
 
     Args:
       version_dir: folder of one version, the one that holds MANIFEST.json.
-      split: name of the split.
+      split: name of the split, several joined by `+`, or `all`.
       n_step, gamma, frame_stack: see `from_episode`.
 
     Returns:
@@ -192,7 +204,7 @@ def load_rows(
     """As `load_transitions`, as the packed rows [N] that `unpack` takes apart."""
     rows: np.ndarray | None = None
     filled = 0
-    num_transitions = published_counts(version_dir, split)["transitions"]
+    _, num_transitions = published_counts(version_dir, split)
     for episode in counted_episodes(version_dir, split):
         transitions = from_episode(episode, n_step, gamma, frame_stack)
         if rows is None:
@@ -204,44 +216,61 @@ def load_rows(
     return rows
 
 
-def published_counts(version_dir: str | os.PathLike[str], split: str) -> dict[str, Any]:
-    """What the manifest of a published version counts in a split: `episodes`, `transitions`.
+def split_names(published: Mapping[str, Any], split: str) -> list[str]:
+    """The splits that a name stands for: itself, several joined by `+`, or `all`.
+
+    Args:
+      published: the manifest of a version.
+      split: the name.
+
+    Raises:
+      DatasetError: there is no such split.
+    """
+    known = sorted(published["splits"])
+    names = known if split == "all" else split.split("+")
+    for name in names:
+        if name not in known:
+            raise DatasetError(f"there is no split {name!r}; this dataset has {known}")
+    return names
+
+
+def published_counts(version_dir: str | os.PathLike[str], split: str) -> tuple[int, int]:
+    """Episodes and transitions of a split, or of several, by the manifest of the version.
 
     Raises:
       DatasetError: the folder holds no published version or no such split.
     """
     from rl_datasets.publishing import manifest
 
-    splits = manifest.read(pathlib.Path(version_dir))["splits"]
-    if split not in splits:
-        raise DatasetError(f"{version_dir} has no split {split!r}; it has {sorted(splits)}")
-    return splits[split]
+    published = manifest.read(pathlib.Path(version_dir))
+    splits = [published["splits"][name] for name in split_names(published, split)]
+    return tuple(sum(split[count] for split in splits) for count in ("episodes", "transitions"))
 
 
 def counted_episodes(version_dir: str | os.PathLike[str], split: str) -> Iterator[Episode]:
     """The episodes of a split in the published order, as many as the manifest counts.
 
     Raises:
-      DatasetError: as `published_counts`, or there are more or fewer transitions or episodes; it is
-        raised before one too many is given.
+      DatasetError: as `published_counts`, or there are more or fewer transitions or episodes; none
+        is given that is one too many.
     """
+    from rl_datasets.publishing import manifest
     from rl_datasets.publishing.reader import read_episodes
 
-    counts = published_counts(version_dir, split)
-    expected = counts["episodes"], counts["transitions"]
+    expected = published_counts(version_dir, split)
     episodes = transitions = 0
-    with progress(f"loading {os.fspath(version_dir)}", counts["transitions"]) as advance:
-        for episode in read_episodes(version_dir, split):
-            episodes += 1
-            transitions += episode.num_transitions
-            if episodes <= expected[0] and transitions <= expected[1]:
-                yield episode
-            advance(episode.num_transitions)
+    with progress(f"loading {os.fspath(version_dir)}", expected[1]) as advance:
+        for name in split_names(manifest.read(pathlib.Path(version_dir)), split):
+            for episode in read_episodes(version_dir, name):
+                episodes += 1
+                transitions += episode.num_transitions
+                if episodes <= expected[0] and transitions <= expected[1]:
+                    yield episode
+                advance(episode.num_transitions)
     if (episodes, transitions) != expected:
         raise DatasetError(
             f"{os.fspath(version_dir)} holds {transitions} transitions in split {split!r} but its "
-            f"MANIFEST.json says {counts['transitions']}; run `rl-datasets verify` on it and "
-            "publish it again"
+            f"MANIFEST.json says {expected[1]}; run `rl-datasets verify` on it and publish it again"
         )
 
 

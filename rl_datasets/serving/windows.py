@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rl_datasets.episode import Episode, EpisodeSpec
 
 NUMBERS = ("observation", "next_observation")  # the fields of a row that hold numbers of frames
+CHUNK_BYTES = 4 << 20  # of stacks that are cut out at a time where batches are smaller
+MOST_BATCHES_A_CHUNK = 64
 
 
 class Windows(NamedTuple):
@@ -45,7 +47,7 @@ def of_episode(
 ) -> Windows:
     """The transitions of an episode; see `transitions.step_windows` for what they mean."""
     return Windows(
-        frames=tr.numbered(np.asarray(episode.observation)),
+        frames=tr.numbered(tr.decoded(episode.observation)),
         rows=tr.pack(tr.step_windows(episode, n_step, gamma, frame_stack)),
     )
 
@@ -69,6 +71,11 @@ def transition_bytes(frames: np.ndarray | None, rows: np.ndarray) -> int:
     return rows.dtype.itemsize + numbers * frames[0].nbytes
 
 
+def batches_a_chunk(frame_bytes: int, stack: int, size: int) -> int:
+    """How many batches of `size` transitions make it worth while to cut them out in a thread."""
+    return min(max(1, CHUNK_BYTES // (2 * stack * frame_bytes * size)), MOST_BATCHES_A_CHUNK)
+
+
 def load_windows(
     version_dir: str | os.PathLike[str],
     split: str = "train",
@@ -80,7 +87,7 @@ def load_windows(
 
     Args:
       version_dir: folder of one version, the one that holds MANIFEST.json.
-      split: name of the split.
+      split: name of the split, several joined by `+`, or `all`.
       n_step, gamma, frame_stack: see `transitions.step_windows`.
 
     Returns:
@@ -90,15 +97,13 @@ def load_windows(
       DatasetError: the folder holds no published version, no such split, or not as many
         transitions as its manifest says.
     """
-    counts = tr.published_counts(version_dir, split)
+    num_episodes, num_transitions = tr.published_counts(version_dir, split)
     windows: Windows | None = None
     num_frames, num_rows = 1, 0
     for episode in tr.counted_episodes(version_dir, split):
         piece = of_episode(episode, n_step, gamma, frame_stack)
         if windows is None:
-            windows = _blank(
-                piece, counts["transitions"] + counts["episodes"], counts["transitions"]
-            )
+            windows = _blank(piece, num_transitions + num_episodes, num_transitions)
         frames = windows.frames[num_frames : num_frames + len(piece.frames) - 1]
         frames[:] = piece.frames[1:]
         rows = windows.rows[num_rows : num_rows + len(piece.rows)]

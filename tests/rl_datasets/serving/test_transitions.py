@@ -210,7 +210,7 @@ def test_a_version_that_does_not_hold_what_its_manifest_says_is_refused(
 
 
 def test_a_split_that_is_not_there_is_refused(published):
-    with pytest.raises(DatasetError, match=r"no split 'test'; it has \['train'\]"):
+    with pytest.raises(DatasetError, match=r"no split 'test'; this dataset has \['train'\]"):
         load_transitions(published, split="test")
 
 

@@ -1,0 +1,85 @@
+"""The episodes of a published version by number, so that they can be read in any order."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import struct
+from collections.abc import Iterator
+
+from rl_datasets import records
+from rl_datasets.episode import Episode
+from rl_datasets.errors import DatasetError
+from rl_datasets.publishing import encoding, manifest, reader
+from rl_datasets.serving.transitions import split_names
+
+_HEADER = struct.Struct("<QI")  # of a record: its length, and the checksum of that
+_FRAMING = len(records.frame(b""))
+
+
+class EpisodeFiles:
+    """A sequence of the episodes of a split, each read when it is asked for.
+
+    Args:
+      version_dir: folder of one version, the one that holds MANIFEST.json.
+      split: name of the split, several joined by `+`, or `all`.
+
+    Attributes:
+      spec: of the episodes.
+
+    Raises:
+      DatasetError: there is no such version or split, or a file of it is missing or cut.
+    """
+
+    def __init__(self, version_dir: str | os.PathLike[str], split: str = "train"):
+        version_dir = pathlib.Path(version_dir)
+        published = manifest.read(version_dir)
+        self.spec = manifest.spec_from_json(published["plan"]["spec"])
+        self._places = [
+            place
+            for name in split_names(published, split)
+            for shard in reader.shard_names(published, name)
+            for place in _places(version_dir / shard)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, number: int) -> Episode:
+        """Reads an episode.
+
+        Raises:
+          DatasetError: it is damaged.
+        """
+        shard, position, size = self._places[number]
+        with open(shard, "rb") as file:
+            file.seek(position)
+            framed = file.read(size)
+        record = framed[_HEADER.size : _HEADER.size - _FRAMING]
+        if records.frame(record) != framed:
+            raise _damaged(shard)
+        return encoding.decode_episode(record, self.spec)
+
+
+def _places(shard: pathlib.Path) -> Iterator[tuple[pathlib.Path, int, int]]:
+    """Position and size of every record of a shard, its framing included; reads lengths alone."""
+    try:
+        with open(shard, "rb", buffering=0) as file:
+            end, position = os.fstat(file.fileno()).st_size, 0
+            while position < end:
+                header = file.read(_HEADER.size)
+                if len(header) < _HEADER.size:
+                    raise _damaged(shard)
+                size = _HEADER.unpack(header)[0] + _FRAMING
+                if position + size > end:
+                    raise _damaged(shard)
+                yield shard, position, size
+                position = file.seek(position + size)
+    except FileNotFoundError:
+        raise DatasetError(f"{shard} is missing; copy or publish this version anew") from None
+
+
+def _damaged(shard: pathlib.Path) -> DatasetError:
+    return DatasetError(
+        f"{shard} is damaged: a record is cut or its checksum does not agree; copy it anew"
+    )

@@ -1,0 +1,161 @@
+"""Batches straight from the files of a published version, which may be larger than memory.
+
+An epoch goes through all episodes in an order drawn from the seed. Each is cut into segments of
+consecutive transitions, which go, their frames still encoded, through a shuffle buffer. A pool of
+segments that leave it is decoded at once, and its transitions are shuffled again and cut into
+batches. So every transition is used once an epoch, and a frame is decoded once, but for the few
+that a segment shares with the next.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from rl_datasets.episode import Episode
+from rl_datasets.frames import EncodedFrames
+from rl_datasets.serving import transitions as tr
+from rl_datasets.serving import windows
+from rl_datasets.serving.background import ahead
+from rl_datasets.serving.episode_files import EpisodeFiles
+from rl_datasets.serving.transitions import Transition
+from rl_datasets.serving.windows import Windows
+
+T = TypeVar("T")
+
+SEGMENT = 32  # transitions
+SEGMENTS_A_POOL = 256
+
+
+class Segment(NamedTuple):
+    """Consecutive transitions of an episode, and the observations that they reach.
+
+    Attributes:
+      observation: [F, *observation].
+      rows: as those of `windows.Windows`; number 1 is the first of the observations.
+    """
+
+    observation: np.ndarray | EncodedFrames
+    rows: np.ndarray
+
+
+class StreamFeed(Iterator[Transition]):
+    """Batches from the files of a published version, without end and in bounded memory.
+
+    The same seed gives the same batches.
+
+    Args:
+      version_dir: folder of one version, the one that holds MANIFEST.json.
+      batch_size: B.
+      seed: seeds every order.
+      steps: K, to give [K, B, ...] at a time; None gives [B, ...].
+      split: name of the split, several joined by `+`, or `all`.
+      n_step, gamma, frame_stack: see `transitions.step_windows`.
+      shuffle: transitions in the shuffle buffer; 100,000 with Atari's frames take about 200 MB,
+        and decoded pools take 150 MB beside it.
+
+    Raises:
+      ValueError: batch_size, steps or shuffle is below 1.
+      DatasetError: there is no such version or split, or a file of it is missing or damaged.
+    """
+
+    def __init__(
+        self,
+        version_dir: str | os.PathLike[str],
+        batch_size: int,
+        seed: int,
+        steps: int | None = None,
+        split: str = "train",
+        n_step: int = 1,
+        gamma: float = 1.0,
+        frame_stack: int = 1,
+        shuffle: int = 100_000,
+    ):
+        shape = (batch_size,) if steps is None else (steps, batch_size)
+        if min(*shape, shuffle) < 1:
+            raise ValueError(
+                f"batch_size={batch_size}, steps={steps} and shuffle={shuffle} must be positive"
+            )
+        episodes = EpisodeFiles(version_dir, split)
+        order, pool_order = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
+        segments = itertools.chain.from_iterable(
+            _epoch(episodes, order, -(-shuffle // SEGMENT), n_step, gamma, frame_stack)
+            for _ in itertools.count()
+        )
+        batches = windows.batches(ahead(_pools(segments)), shape, pool_order)
+        frame_bytes = episodes.spec.observation.generate_value().nbytes
+        self._batches = ahead(
+            batches, windows.batches_a_chunk(frame_bytes, frame_stack, math.prod(shape))
+        )
+
+    def __next__(self) -> Transition:
+        return next(self._batches)
+
+
+def _epoch(
+    episodes: EpisodeFiles,
+    rng: np.random.Generator,
+    held: int,
+    n_step: int,
+    gamma: float,
+    frame_stack: int,
+) -> Iterator[Segment]:
+    """The segments of all episodes, each once, in an order drawn from `rng`."""
+    segments = (
+        segment
+        for number in rng.permutation(len(episodes))
+        for segment in cut(episodes[number], n_step, gamma, frame_stack)
+    )
+    return shuffled(segments, held, rng)
+
+
+def cut(episode: Episode, n_step: int, gamma: float, frame_stack: int) -> Iterator[Segment]:
+    """The transitions of an episode in segments; they keep no more of it than they hold."""
+    transitions = tr.pack(tr.step_windows(episode, n_step, gamma, frame_stack))
+    for start in range(0, len(transitions), SEGMENT):
+        rows = transitions[start : start + SEGMENT].copy()
+        first, end = max(start - frame_stack + 1, 0), rows["next_observation"].max()
+        windows.renumber(rows, -first)
+        observation = episode.observation[first:end]
+        if isinstance(observation, np.ndarray):
+            observation = observation.copy()
+        yield Segment(observation, rows)
+
+
+def shuffled(items: Iterable[T], held: int, rng: np.random.Generator) -> Iterator[T]:
+    """The items through a buffer that holds so many: a place drawn at random gives its item up."""
+    buffer: list[T] = []
+    for item in items:
+        if len(buffer) < held:
+            buffer.append(item)
+            continue
+        place = rng.integers(held)
+        yield buffer[place]
+        buffer[place] = item
+    rng.shuffle(buffer)  # type: ignore[arg-type]  # Any mutable sequence will do.
+    yield from buffer
+
+
+def _pools(segments: Iterator[Segment]) -> Iterator[Windows]:
+    """Many segments at a time, decoded."""
+    while pool := list(itertools.islice(segments, SEGMENTS_A_POOL)):
+        frames = tr.numbered(tr.decoded(_joined([segment.observation for segment in pool])))
+        rows = np.concatenate([segment.rows for segment in pool])
+        lengths = [len(segment.observation) for segment in pool]
+        before = np.cumsum([0, *lengths[:-1]])
+        by = np.repeat(before, [len(segment.rows) for segment in pool])
+        windows.renumber(rows, by[:, None])
+        yield Windows(frames, rows)
+
+
+def _joined(observations: Sequence[np.ndarray | EncodedFrames]) -> np.ndarray | EncodedFrames:
+    """All of them in one; a dataset has either kind alone."""
+    encoded = [frames for frames in observations if isinstance(frames, EncodedFrames)]
+    if not encoded:
+        return np.concatenate(observations)
+    return EncodedFrames([png for frames in encoded for png in frames.pngs], encoded[0].shape[1:])

@@ -1,0 +1,195 @@
+"""The streaming feed: every transition once an epoch, repeatable, and in bounded memory."""
+
+import itertools
+import json
+import shutil
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import numpy as np
+import pytest
+
+from rl_datasets.errors import DatasetError
+from rl_datasets.frames import EncodedFrames
+from rl_datasets.serving import streaming, windows
+from rl_datasets.serving.arrays import ArrayFeed
+from rl_datasets.serving.episode_files import EpisodeFiles
+from rl_datasets.serving.streaming import StreamFeed
+from rl_datasets.serving.transitions import from_episode, load_rows, load_transitions, pack
+from tests.rl_datasets.publishing import synthetic
+from tests.rl_datasets.serving.conftest import LENGTHS, make_episode
+
+WINDOW = {"n_step": 3, "gamma": 0.9, "frame_stack": 4}
+SIZE = sum(LENGTHS)
+
+
+def assert_same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def _sorted(rows):
+    return sorted(row.tobytes() for row in rows)
+
+
+def _drawn(feed, count):
+    """Packed rows of so many batches [B, ...]."""
+    return np.concatenate([pack(batch).copy() for batch in itertools.islice(feed, count)])
+
+
+def test_episodes_are_read_by_number(published_frames):
+    episodes = EpisodeFiles(published_frames)
+    assert len(episodes) == len(LENGTHS)
+    for number in (7, 0, 5, 4):
+        expected = make_episode(number, LENGTHS[number])
+        np.testing.assert_array_equal(episodes[number].observation, expected.observation)
+        np.testing.assert_array_equal(episodes[number].reward, expected.reward)
+
+
+@pytest.mark.parametrize("shuffle", [1, 100, 100_000])
+def test_every_epoch_holds_every_transition_once(published_frames, monkeypatch, shuffle):
+    monkeypatch.setattr(streaming, "SEGMENTS_A_POOL", 1)  # so that pools do not join two epochs
+    feed = StreamFeed(published_frames, SIZE, seed=0, shuffle=shuffle, **WINDOW)
+    expected = _sorted(load_rows(published_frames, **WINDOW))
+    orders = []
+    for batch in itertools.islice(feed, 3):
+        assert _sorted(pack(batch)) == expected
+        orders.append(batch.reward)
+    assert not np.array_equal(orders[0], orders[1])
+
+
+@pytest.mark.parametrize("steps", [None, 3])
+def test_the_same_seed_gives_the_same_batches_and_another_gives_others(published_frames, steps):
+    feeds = [StreamFeed(published_frames, 8, s, steps, **WINDOW) for s in (1, 1, 2)]
+    like = next(ArrayFeed(windows.load_windows(published_frames, **WINDOW), 8, 0, steps))
+    first, again, other = (list(itertools.islice(feed, 100)) for feed in feeds)
+    for one, same in zip(first, again, strict=True):
+        assert_same(one, same)
+    assert not np.array_equal(first[0].reward, other[0].reward)
+    shapes = (
+        jax.tree.map(lambda field: (field.shape, field.dtype), each) for each in (first[0], like)
+    )
+    assert len(set(map(str, shapes))) == 1
+
+
+def test_consecutive_transitions_are_spread_over_the_batches(published_frames):
+    feed = StreamFeed(published_frames, SIZE, seed=0, **WINDOW)
+    rewards = load_transitions(published_frames, **WINDOW).reward
+    place = {reward: index for index, reward in enumerate(rewards)}
+    order = np.array([place[reward] for reward in next(feed).reward])
+    # Of neighbours in a batch a shuffled order has 2 / 269 that follow one another.
+    assert np.mean(np.abs(np.diff(order)) == 1) < 0.05
+
+
+def test_vectors_are_streamed_too(published):
+    feed = StreamFeed(published, 7, seed=0, n_step=2, gamma=0.5, frame_stack=2)
+    expected = {row.tobytes() for row in load_rows(published, "train", 2, 0.5, 2)}
+    assert {row.tobytes() for row in _drawn(feed, 100)} == expected
+
+
+@hypothesis.given(
+    length=st.integers(1, 200),
+    n_step=st.integers(1, 40),
+    frame_stack=st.integers(1, 40),
+)
+@hypothesis.settings(max_examples=50, deadline=None)
+def test_segments_are_the_transitions_of_the_episode_in_order(length, n_step, frame_stack):
+    episode = make_episode(length, length, shape=(3,))
+    segments = list(streaming.cut(episode, n_step, 0.9, frame_stack))
+    for segment in segments:
+        assert len(segment.rows) <= streaming.SEGMENT
+        assert len(segment.observation) <= streaming.SEGMENT + n_step + frame_stack - 1
+        assert segment.observation.base is None  # a view would keep the whole episode
+    pool = next(streaming._pools(iter(segments)))
+    expected = from_episode(episode, n_step, 0.9, frame_stack)
+    assert_same(windows.cut_out(*pool), expected)
+
+
+@hypothesis.given(size=st.integers(0, 50), held=st.integers(1, 60), seed=st.integers(0, 9))
+def test_a_shuffle_buffer_loses_nothing_and_holds_no_more_than_it_may(size, held, seed):
+    taken = 0
+
+    def items():
+        nonlocal taken
+        for item in range(size):
+            taken += 1
+            yield item
+
+    given = []
+    for item in streaming.shuffled(items(), held, np.random.default_rng(seed)):
+        assert taken <= len(given) + held + 1
+        given.append(item)
+    assert sorted(given) == list(range(size))
+
+
+def test_frames_are_decoded_a_pool_at_a_time(published_frames, monkeypatch):
+    monkeypatch.setattr(streaming, "SEGMENTS_A_POOL", 2)
+    episodes = EpisodeFiles(published_frames)
+    segments = [s for n in range(len(episodes)) for s in streaming.cut(episodes[n], **WINDOW)]
+    assert all(isinstance(segment.observation, EncodedFrames) for segment in segments)
+    sizes = [len(pool.frames) - 1 for pool in streaming._pools(iter(segments))]
+    assert len(sizes) == -(-len(segments) // 2)
+    assert max(sizes) <= 2 * (streaming.SEGMENT + 6)
+    # A segment shares 3 frames with the one before, 3 with the next.
+    assert sum(sizes) == SIZE + len(LENGTHS) + 6 * (len(segments) - len(LENGTHS))
+
+
+def test_several_splits_are_streamed_and_loaded_as_one(published_frames, tmp_path):
+    copy = shutil.copytree(published_frames, tmp_path / "copy")
+    manifest = json.loads((copy / "MANIFEST.json").read_text())
+    splits, entries = manifest["splits"], manifest["files"]
+    first, second = sorted(entries)
+    for name, shard, lengths in (("a", first, LENGTHS[:5]), ("b", second, LENGTHS[5:])):
+        splits[name] = {"episodes": len(lengths), "transitions": sum(lengths)}
+        renamed = f"synthetic-{name}.tfrecord-00000-of-00001"
+        (copy / shard).rename(copy / renamed)
+        entries[renamed] = entries.pop(shard)
+    del splits["train"]
+    (copy / "MANIFEST.json").write_text(json.dumps(manifest))
+    whole = load_rows(published_frames, **WINDOW)
+    for split in ("a+b", "all"):
+        np.testing.assert_array_equal(load_rows(copy, split, **WINDOW), whole)
+        feed = StreamFeed(copy, 50, seed=0, split=split, **WINDOW)
+        assert {row.tobytes() for row in _drawn(feed, 60)} == {row.tobytes() for row in whole}
+    np.testing.assert_array_equal(load_rows(copy, "b", **WINDOW), whole[sum(LENGTHS[:5]) :])
+    with pytest.raises(DatasetError, match=r"no split 'c'; this dataset has \['a', 'b'\]"):
+        StreamFeed(copy, 8, seed=0, split="a+c")
+
+
+def test_every_damage_to_a_shard_is_found_and_the_shard_is_named(published, tmp_path):
+    copy = shutil.copytree(published, tmp_path / "copy")
+    (shard,) = copy.glob("*.tfrecord-*")
+    whole = shard.read_bytes()
+    rng = np.random.default_rng(0)
+    for position in rng.integers(len(whole), size=200):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << rng.integers(8)
+        for content in (bytes(damaged), whole[:position]):
+            shard.write_bytes(content)
+            with pytest.raises(DatasetError, match=f"{shard.name} is damaged"):
+                list(EpisodeFiles(copy))
+    shard.unlink()
+    with pytest.raises(DatasetError, match=f"{shard.name} is missing"):
+        StreamFeed(copy, 8, seed=0)
+
+
+def test_damage_found_while_streaming_reaches_the_caller(published, tmp_path):
+    copy = shutil.copytree(published, tmp_path / "copy")
+    (shard,) = copy.glob("*.tfrecord-*")
+    content = bytearray(shard.read_bytes())
+    content[100] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(DatasetError, match=f"{shard.name} is damaged"):
+        list(StreamFeed(copy, 8, seed=0))
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"steps": 0}, {"shuffle": 0}])
+def test_an_empty_request_is_refused(published, options):
+    with pytest.raises(ValueError, match="must be positive"):
+        StreamFeed(published, **{"batch_size": 8, "seed": 0} | options)
+
+
+def test_the_synthetic_version_is_read_by_number(published):
+    episodes = EpisodeFiles(published)
+    assert len(episodes) == 12
+    np.testing.assert_array_equal(episodes[11].observation, synthetic.episode(11).observation)
