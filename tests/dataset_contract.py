@@ -34,13 +34,15 @@ STRANGER = pathlib.Path(__file__).with_name("dataset_stranger.py")
 class DatasetContract(abc.ABC):
     """Publishes once a class, has a stranger read it once, and holds both to the contract."""
 
+    split = "train"
+
     @abc.abstractmethod
     def make_builder(self, folder: pathlib.Path) -> PublishedDatasetBuilder:
         """A builder with a small source, whose `data_dir` is `folder`."""
 
     @abc.abstractmethod
     def episodes(self) -> Sequence[Episode]:
-        """What the published split `train` must hold, in order."""
+        """What the published `split` must hold, in order."""
 
     @pytest.fixture(scope="class")
     def data_dir(self, tmp_path_factory):
@@ -57,7 +59,7 @@ class DatasetContract(abc.ABC):
         name = "/".join(filter(None, [plan["dataset"], plan["config"]]))
         out = data_dir / "stranger"
         command = [sys.executable, "-P", str(STRANGER)]
-        command += [name, str(data_dir), str(published.path), str(out)]
+        command += [name, str(data_dir), str(published.path), str(out), self.split]
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         done = subprocess.run(
             command, cwd=data_dir, env=environment, capture_output=True, text=True, timeout=300
@@ -67,7 +69,7 @@ class DatasetContract(abc.ABC):
             return json.loads(pathlib.Path(f"{out}.json").read_text()), dict(arrays)
 
     def test_it_holds_the_episodes_of_its_source(self, published):
-        expected, found = self.episodes(), list(reader.read_episodes(published.path))
+        expected, found = self.episodes(), list(reader.read_episodes(published.path, self.split))
         assert len(found) == len(expected) > 0
         for ours, theirs in zip(found, expected, strict=True):
             assert ours.metadata == theirs.metadata
@@ -77,11 +79,11 @@ class DatasetContract(abc.ABC):
 
     def test_every_episode_obeys_the_alignment_rule(self, published):
         spec = manifest.spec_from_json(published.manifest["plan"]["spec"])
-        for episode in reader.read_episodes(published.path):
+        for episode in reader.read_episodes(published.path, self.split):
             check_episode(episode, spec)
 
     def test_the_manifest_counts_what_is_there(self, published):
-        counts = published.manifest["splits"]["train"]
+        counts = published.manifest["splits"][self.split]
         episodes = self.episodes()
         returns = [np.sum(each.reward.astype(np.float64)) for each in episodes]
         assert counts["episodes"] == len(episodes)

@@ -1,6 +1,6 @@
 """What a user of TFDS and RLDS writes, who has never met this project: `dataset_contract` runs it.
 
-    python dataset_stranger.py NAME DATA_DIR VERSION_DIR OUT
+    python dataset_stranger.py NAME DATA_DIR VERSION_DIR OUT SPLIT
 
 It leaves facts in OUT.json and arrays in OUT.npz.
 """
@@ -13,9 +13,9 @@ import rlds
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-name, data_dir, version_dir, out = sys.argv[1:]
+name, data_dir, version_dir, out, split = sys.argv[1:]
 read_config = tfds.ReadConfig(interleave_cycle_length=1)
-dataset = tfds.load(name, data_dir=data_dir, split="train", read_config=read_config)
+dataset = tfds.load(name, data_dir=data_dir, split=split, read_config=read_config)
 
 arrays = {}
 for i, episode in enumerate(tfds.as_numpy(dataset)):
@@ -56,7 +56,7 @@ facts = {
     "pairs_join": not np.any(pairs[rlds.IS_FIRST][:, 1]),
     "truncated_at_last": sum(1 for _ in dataset.flat_map(until_last)),
     "truncated_at_first": sum(1 for _ in dataset.flat_map(until_first)),
-    "in_directory": tfds.builder_from_directory(version_dir).info.splits["train"].num_examples,
+    "in_directory": tfds.builder_from_directory(version_dir).info.splits[split].num_examples,
     "ours": [m for m in sys.modules if m.split(".")[0] in ("rl_datasets", "builders")],
 }
 with open(f"{out}.json", "w") as file:

@@ -1,0 +1,137 @@
+"""`rl_unplugged_atari`: a real shard and shards made by hand, held to the contract."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder
+from rl_datasets import records, wire
+from rl_datasets.errors import DatasetError
+from rl_datasets.publishing import catalog, reader
+from rl_datasets.publishing.publish import publish
+from rl_datasets.sources import rl_unplugged
+from tests.dataset_contract import DatasetContract
+from tests.rl_datasets.sources.rl_unplugged_files import episode, write
+
+
+def copy_of_bucket(folder, game="Asterix", run=1, missing=(), shards=3):
+    """A folder with a run's shards, two episodes each, the second of them truncated."""
+    for index in set(range(shards)) - set(missing):
+        examples = [
+            episode(2 * index, 4 + index, checkpoint_idx=wire.int64_list(np.array([index]))),
+            episode(2 * index + 1, 5, 1, checkpoint_idx=wire.int64_list(np.array([index]))),
+        ]
+        name = f"run_{run}-{index:05d}-of-{shards:05d}"
+        write(folder / rl_unplugged.EPISODES / game / name, examples)
+    return str(folder)
+
+
+class TestReal(DatasetContract):
+    """Two real episodes; TFDS itself decodes and aligns what a stranger reads."""
+
+    split = "checkpoint_00"
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def _source(cls, shared):
+        cls.source = shared / "rl_unplugged"
+
+    def make_builder(self, folder):
+        return Builder(config="Asterix_run_1", source=str(self.source), data_dir=folder)
+
+    def episodes(self):
+        (shard,) = rl_unplugged.find_shards(self.source, "Asterix", 1)
+        return list(rl_unplugged.read_episodes(shard, 0))
+
+    def test_frames_are_the_released_files_byte_for_byte(self, published):
+        (shard,) = rl_unplugged.find_shards(self.source, "Asterix", 1)
+        released = [
+            tf.train.Example.FromString(record.numpy()).features.feature["observations"]
+            for record in tf.data.TFRecordDataset(str(shard), compression_type="GZIP")
+        ]
+        (ours,) = published.path.glob("*.tfrecord-*")
+        for record, theirs in zip(records.read_records(ours), released, strict=True):
+            feature = tf.train.Example.FromString(record).features.feature["steps/observation"]
+            assert feature.bytes_list.value[:-1] == theirs.bytes_list.value
+
+    def test_the_features_are_those_of_tfds(self, published):
+        utils = pytest.importorskip("tensorflow_datasets.rl_unplugged.atari_utils")
+        ours = tfds.builder_from_directory(published.path).info.features
+        theirs = utils.features_dict()
+        assert ours.get_tensor_info() == theirs.get_tensor_info()
+        assert isinstance(ours["steps"].feature["observation"], tfds.features.Image)
+
+    def test_the_manifest_tells_what_was_read(self, published):
+        told = published.manifest
+        assert told["plan"]["sources"].keys() == {"run_1-00000-of-00001"}
+        assert told["counted"] == {
+            "checkpoint_00": {"episodes": 2, "transitions": 1693, "truncated": 0}
+        }
+        assert told["plan"]["lineage"]["rom_set"] == "atari-py 0.2.5"
+        assert told["plan"]["spec"]["action"]["maximum"] == 8
+
+
+def test_a_split_is_a_checkpoint(tmp_path):
+    source = copy_of_bucket(tmp_path / "bucket")
+    published = publish(Builder(config="Asterix_run_1", source=source, data_dir=tmp_path))
+    assert list(published.manifest["splits"]) == [f"checkpoint_{i:02d}" for i in range(3)]
+    assert published.manifest["counted"]["checkpoint_01"] == {
+        "episodes": 2,
+        "transitions": 5 + 4,
+        "truncated": 1,
+    }
+    for index in range(3):
+        episodes = list(reader.read_episodes(published.path, f"checkpoint_{index:02d}"))
+        assert [int(each.metadata["episode_id"]) for each in episodes] == [2 * index, 2 * index + 1]
+        assert {int(each.metadata["checkpoint_id"]) for each in episodes} == {index}
+        assert [bool(each.is_terminal[-1]) for each in episodes] == [True, False]
+    catalog.verify(published.path)
+    dataset = tfds.load("rl_unplugged_atari/Asterix_run_1", data_dir=tmp_path)
+    assert len(dataset) == 3
+
+
+def test_a_missing_shard_is_named_before_anything_is_read_and_can_be_gone_without(tmp_path):
+    source = copy_of_bucket(tmp_path / "bucket", missing=[1])
+    with pytest.raises(DatasetError, match=r"run_1-00001-of-00003 cannot be read.*--keep-going"):
+        publish(Builder(config="Asterix_run_1", source=source, data_dir=tmp_path))
+    assert not (tmp_path / "rl_unplugged_atari" / "Asterix_run_1" / "1.0.0").exists()
+    published = publish(
+        Builder(config="Asterix_run_1", source=source, data_dir=tmp_path), keep_going=True
+    )
+    assert list(published.manifest["splits"]) == ["checkpoint_00", "checkpoint_02"]
+    (reason,) = published.manifest["skipped"].values()
+    assert reason.startswith("run_1-00001-of-00003 cannot be read: No such file")
+
+
+def test_a_damaged_shard_is_named_and_nothing_is_published(tmp_path):
+    source = copy_of_bucket(tmp_path / "bucket")
+    shard = rl_unplugged.find_shards(source, "Asterix", 1)[2]
+    shard.write_bytes(shard.read_bytes()[:-20])
+    with pytest.raises(DatasetError, match=r"run_1-00002-of-00003 is damaged"):
+        publish(Builder(config="Asterix_run_1", source=source, data_dir=tmp_path))
+    assert not (tmp_path / "rl_unplugged_atari" / "Asterix_run_1" / "1.0.0").exists()
+
+
+def test_an_action_that_the_game_does_not_have_is_refused(tmp_path):
+    source = copy_of_bucket(tmp_path / "bucket", game="Freeway", shards=1)
+    with pytest.raises(DatasetError, match="every action must lie within the bounds"):
+        publish(Builder(config="Freeway_run_1", source=source, data_dir=tmp_path))
+
+
+def test_configurations_are_those_of_tfds():
+    utils = pytest.importorskip("tensorflow_datasets.rl_unplugged.atari_utils")
+    theirs = {config.name for config in utils.builder_configs()}
+    assert theirs == {name for name in Builder.builder_configs if name.count("_") == 2}
+    assert len(theirs) == 230
+
+
+@pytest.mark.parametrize("config", ["Pong_run_6", "Skiing_run_1", "Pong", "mine"])
+def test_what_is_no_run_is_refused(tmp_path, config):
+    with pytest.raises(DatasetError, match=f"rl_unplugged_atari/{config} is no run of RL Unplug"):
+        Builder(config=config, source=str(tmp_path), data_dir=tmp_path)
+
+
+def test_the_source_does_not_say_which_run_it_is(tmp_path):
+    with pytest.raises(DatasetError, match="name the one to publish, such as"):
+        Builder.config_of(str(tmp_path))
