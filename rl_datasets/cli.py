@@ -214,13 +214,44 @@ def list_versions(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
 
 
 @app.command()
-def show(version: Version, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
-    """Shows what a published version holds and what it was made from."""
+def show(
+    version: Version,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    gif: Annotated[
+        pathlib.Path | None, typer.Option(help="Write an episode's frames as a GIF.")
+    ] = None,
+    sheet: Annotated[
+        pathlib.Path | None, typer.Option(help="Write some of its frames side by side, as a PNG.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Of the episode; by default the first split.")
+    ] = None,
+    episode: Annotated[int, typer.Option(min=0, help="Its place in the split.")] = 0,
+) -> None:
+    """Shows what a published version holds and what it was made from, or how an episode looks.
+
+    Example: `rl-datasets show dqn_replay/Pong_run_1:1.0.0 --split checkpoint_49 --gif pong.gif`
+    """
     import rich
 
     from rl_datasets.publishing import catalog
 
-    rich.print_json(data=catalog.show(_version_folder(version, data_dir)))
+    folder = _version_folder(version, data_dir)
+    published = catalog.show(folder)
+    if gif is None and sheet is None:
+        rich.print_json(data=published)
+        return
+    from rl_datasets import rendering
+
+    split = split or next(iter(published["splits"]))
+    frames = catalog.read_episode(folder, split, episode).observation
+    if gif is not None:
+        every = rendering.write_gif(gif, frames)
+        shown = "every frame" if every == 1 else f"one frame in {every}"
+        typer.echo(f"{gif}: episode {episode} of {split}, {shown} of {len(frames):,}")
+    if sheet is not None:
+        shown_frames = rendering.write_contact_sheet(sheet, frames)
+        typer.echo(f"{sheet}: episode {episode} of {split}, {len(shown_frames)} frames")
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -55,6 +56,22 @@ def show(version_dir: str | os.PathLike[str]) -> dict[str, Any]:
       DatasetError: the folder holds no published version.
     """
     return manifest.read(pathlib.Path(version_dir))
+
+
+def read_episode(version_dir: str | os.PathLike[str], split: str, place: int) -> Episode:
+    """One episode of a published version, by its place in a split.
+
+    Raises:
+      DatasetError: there is no such version, split or episode.
+    """
+    episodes = reader.read_episodes(version_dir, split)
+    episode = next(itertools.islice(episodes, place, None), None)
+    if episode is None:
+        raise DatasetError(
+            f"split {split!r} of {os.fspath(version_dir)} has no episode {place}; `rl-datasets "
+            "show` says how many it has"
+        )
+    return episode
 
 
 def verify(version_dir: str | os.PathLike[str], *, deep: bool = True) -> dict[str, Any]:
