@@ -29,6 +29,12 @@ def torch_initializers(fan_in: int) -> tuple[Initializer, Initializer]:
     return uniform, uniform
 
 
+def fan_in_initializers(fan_in: int) -> tuple[Initializer, Initializer]:
+    """Of weights and biases, as Dopamine's quantile agents begin: variance 3^-1/2 / fan_in."""
+    bound = (3.0**0.5 / fan_in) ** 0.5
+    return hk.initializers.RandomUniform(-bound, bound), jnp.zeros
+
+
 Initializers = Callable[[int], tuple[Initializer, Initializer]]  # fan-in -> of weights, of biases
 
 
@@ -50,6 +56,26 @@ def mlp(sizes: Sequence[int], initializers: Initializers = keras_initializers) -
                 hk.Linear(size, w_init=w_init, b_init=b_init, name=f"hidden_{index}")(x)
             )
         return Head(sizes[-1], *initializers(x.shape[-1]), name="head")(x)
+
+    return Network(*hk.without_apply_rng(hk.transform(forward)))
+
+
+def nature_dqn(num_outputs: int, initializers: Initializers = keras_initializers) -> Network:
+    """Nature DQN's network (Mnih et al. 2015), with SAME padding as Dopamine has it.
+
+    Takes stacks of frames [B, H, W, stack] uint8, and gives [B, num_outputs].
+    """
+
+    def forward(frames: jax.Array) -> jax.Array:
+        x = frames.astype(jnp.float32) / 255.0
+        for channels, kernel, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
+            w_init, b_init = initializers(kernel * kernel * x.shape[-1])
+            x = hk.Conv2D(channels, kernel, stride, w_init=w_init, b_init=b_init)(x)
+            x = jax.nn.relu(x)
+        x = hk.Flatten()(x)
+        w_init, b_init = initializers(x.shape[-1])
+        x = jax.nn.relu(hk.Linear(512, w_init=w_init, b_init=b_init)(x))
+        return Head(num_outputs, *initializers(x.shape[-1]), name="head")(x)
 
     return Network(*hk.without_apply_rng(hk.transform(forward)))
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from learners.types import Learner, Metrics, TrainingState, Transition
+from learners.types import Learner, Metrics, Params, TrainingState, Transition
 
 Step = Callable[[TrainingState, Transition], tuple[TrainingState, Metrics]]
 
@@ -22,6 +22,31 @@ def scan(step: Step) -> Step:
         return state, jax.tree.map(jnp.mean, metrics)
 
     return jit_update(update)
+
+
+def steps_with_convolutions(step: Step) -> Step:
+    """As `scan`, for networks with convolutions.
+
+    XLA's CPU backend takes ten times as long for a convolution within a loop, so that there each
+    step is a call of its own.
+    """
+    if jax.default_backend() != "cpu":
+        return scan(step)
+    one_step = jax.jit(step, donate_argnums=0)
+
+    def update(state: TrainingState, batches: Transition) -> tuple[TrainingState, Metrics]:
+        history = []
+        for k in range(batches.action.shape[0]):
+            state, metrics = one_step(state, jax.tree.map(lambda x, k=k: x[k], batches))
+            history.append(metrics)
+        return state, jax.tree.map(lambda *values: jnp.mean(jnp.stack(values)), *history)
+
+    return update
+
+
+def copy_every(period: int, steps: jax.Array, params: Params, target_params: Params) -> Params:
+    """The params where the number of steps is a multiple of the period, else the targets."""
+    return jax.lax.cond(steps % period == 0, lambda: params, lambda: target_params)
 
 
 def over_seeds(learner: Learner) -> Learner:

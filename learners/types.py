@@ -84,6 +84,26 @@ class Spec:
         return np.broadcast_to(np.asarray(value, np.float32), (self.action_size,))
 
 
+@dataclasses.dataclass(frozen=True)
+class DiscreteSpec:
+    """Of a task whose observations are images and whose actions are numbers from 0.
+
+    Attributes:
+      num_actions: how many actions there are.
+      observation_shape: of one observation, [height, width, channels].
+
+    Raises:
+      ValueError: if there is no action, or an observation is no image.
+    """
+
+    num_actions: int
+    observation_shape: tuple[int, int, int] = (84, 84, 4)  # Mnih et al. 2015
+
+    def __post_init__(self) -> None:
+        if self.num_actions < 1 or len(self.observation_shape) != 3:
+            raise ValueError("num_actions must be positive, and an observation [H, W, channels]")
+
+
 class TrainingState(NamedTuple):
     """Everything that changes while a learner learns: a pytree of arrays and nothing else.
 
@@ -109,7 +129,8 @@ class Learner(NamedTuple):
       init: key -> state.
       update: (state, batches [K, B, ...]) -> (state, metrics averaged over the K steps). The
         state that goes in is donated: use only the one that comes out.
-      act: (state, observation [B, obs]) -> action [B, act] of the evaluated policy.
+      act: (state, observation [B, obs]) -> action [B, act] of the evaluated policy; int32 [B] where
+        actions are numbers.
       sample: (state, key, observation [B, obs]) -> action [B, act] of the stochastic policy;
         None where the policy is deterministic.
     """

@@ -1,0 +1,117 @@
+"""DQN (Mnih et al. 2015, "Human-level control through deep reinforcement learning").
+
+With the optimisers of Dopamine (Castro et al. 2018, arXiv:1812.06110) and of REM's paper (Agarwal
+et al. 2020, arXiv:1907.04543), whose DQN Replay data this algorithm logged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from learners import training
+from learners.networks import nature_dqn
+from learners.types import DiscreteSpec, Learner, Metrics, Params, TrainingState, Transition
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Defaults are those of the agent that logged DQN Replay (Dopamine's dqn.gin).
+
+    Attributes:
+      optimizer: "rmsprop", which is centred and without momentum, or "adam".
+    """
+
+    discount: float = 0.99
+    target_period: int = 2_000  # gradient steps; dqn.gin has 8,000 agent steps, four an update
+    optimizer: str = "rmsprop"
+    learning_rate: float = 2.5e-4
+    rmsprop_decay: float = 0.95
+    epsilon: float = 1e-5  # within the root
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("rmsprop", "adam"):
+            raise ValueError(f"optimizer must be 'rmsprop' or 'adam', got {self.optimizer!r}")
+
+
+# REM's paper, appendix A.4.
+ADAM = Config(optimizer="adam", learning_rate=5e-5, epsilon=0.01 / 32)
+
+
+def td_error(
+    q_tm1: jax.Array, a_tm1: jax.Array, r_t: jax.Array, discount_t: jax.Array, q_t: jax.Array
+) -> jax.Array:
+    """r_t + discount_t max_a q_t[a] - q_tm1[a_tm1] (Mnih et al. 2015, equation 2).
+
+    Args:
+      q_tm1: [A], of the state in which the action was taken.
+      a_tm1: the action.
+      r_t: the reward.
+      discount_t: of what follows.
+      q_t: [A], of the state that followed, by the target network.
+    """
+    return jax.lax.stop_gradient(r_t + discount_t * jnp.max(q_t)) - q_tm1[a_tm1]
+
+
+def huber(error: jax.Array, kappa: float = 1.0) -> jax.Array:
+    """error^2 / 2 within kappa of zero, and linear beyond (Huber 1964)."""
+    within = jnp.minimum(jnp.abs(error), kappa)
+    return within * (jnp.abs(error) - 0.5 * within)
+
+
+def make(config: Config, spec: DiscreteSpec) -> Learner:
+    """The learner of `config` for a game of `spec`; its policy is greedy."""
+    network = nature_dqn(spec.num_actions)
+    optimizer = _optimizer(config)
+
+    def batch_loss(
+        params: Params, target_params: Params, batch: Transition
+    ) -> tuple[jax.Array, jax.Array]:
+        q_tm1 = network.apply(params, batch.observation)
+        q_t = network.apply(target_params, batch.next_observation)
+        discount_t = config.discount * batch.discount
+        errors = jax.vmap(td_error)(q_tm1, batch.action, batch.reward, discount_t, q_t)
+        return jnp.mean(huber(errors)), jnp.mean(jnp.max(q_tm1, axis=-1))
+
+    @jax.jit
+    def init(key: jax.Array) -> TrainingState:
+        network_key, run_key = jax.random.split(key)
+        params = network.init(network_key, jnp.zeros((1, *spec.observation_shape), jnp.uint8))
+        return TrainingState(
+            params, params, optimizer.init(params), run_key, jnp.zeros((), jnp.int32)
+        )
+
+    def step(state: TrainingState, batch: Transition) -> tuple[TrainingState, Metrics]:
+        (loss, q), gradients = jax.value_and_grad(batch_loss, has_aux=True)(
+            state.params, state.target_params, batch
+        )
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state)
+        params = optax.apply_updates(state.params, updates)
+        steps = state.steps + 1
+        target_params = training.copy_every(
+            config.target_period, steps, params, state.target_params
+        )
+        new_state = TrainingState(params, target_params, optimizer_state, state.key, steps)
+        return new_state, {"loss": loss, "q": q}
+
+    @jax.jit
+    def act(state: TrainingState, observation: jax.Array) -> jax.Array:
+        return jnp.argmax(network.apply(state.params, observation), axis=-1)
+
+    return Learner(init, training.steps_with_convolutions(step), act)
+
+
+def _optimizer(config: Config) -> optax.GradientTransformation:
+    if config.optimizer == "adam":
+        return optax.adam(config.learning_rate, eps=config.epsilon)
+    # The mean of squares begins at 1, as in TensorFlow 1.
+    return optax.rmsprop(
+        config.learning_rate,
+        config.rmsprop_decay,
+        config.epsilon,
+        initial_scale=1.0,
+        centered=True,
+    )

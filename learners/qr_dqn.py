@@ -1,0 +1,107 @@
+"""QR-DQN: DQN on the quantiles of the return (Dabney et al. 2018, arXiv:1710.10044).
+
+Equations are that paper's. Numbers are those of REM's paper (Agarwal et al. 2020, arXiv:1907.04543)
+and of Dopamine (Castro et al. 2018, arXiv:1812.06110).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from learners import training
+from learners.dqn import huber
+from learners.networks import fan_in_initializers, nature_dqn
+from learners.types import DiscreteSpec, Learner, Metrics, Params, TrainingState, Transition
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Defaults are REM's paper's (table 2 and appendix A.4) and batch_rl's quantile.gin."""
+
+    num_quantiles: int = 200
+    kappa: float = 1.0  # of the Huber loss
+    discount: float = 0.99
+    target_period: int = 2_000  # gradient steps; 8,000 agent steps, four an update
+    learning_rate: float = 5e-5
+    epsilon: float = 0.01 / 32  # of Adam
+
+
+def target(r_t: jax.Array, discount_t: jax.Array, theta_t: jax.Array) -> jax.Array:
+    """r_t + discount_t theta_t[a], a being the action of the highest mean (algorithm 1): [N].
+
+    Args:
+      r_t: the reward.
+      discount_t: of what follows.
+      theta_t: [A, N] quantiles of the state that followed, by the target network.
+    """
+    greedy = jnp.argmax(jnp.mean(theta_t, axis=-1))
+    return jax.lax.stop_gradient(r_t + discount_t * theta_t[greedy])
+
+
+def quantile_huber_loss(theta_tm1: jax.Array, target_tm1: jax.Array, kappa: float) -> jax.Array:
+    """sum_i mean_j |tau_i - 1{u_ij < 0}| huber(u_ij) / kappa, u_ij = target_j - theta_i (eq. 10).
+
+    Args:
+      theta_tm1: [N] quantiles of the action taken, at the midpoints tau_i = (i + 1/2) / N.
+      target_tm1: [M] samples of what they should be.
+      kappa: where the Huber loss turns linear.
+    """
+    n = theta_tm1.shape[0]
+    tau = (jnp.arange(n) + 0.5) / n
+    u = target_tm1[None, :] - theta_tm1[:, None]
+    weight = jnp.abs(tau[:, None] - (u < 0))
+    return jnp.sum(jnp.mean(weight * huber(u, kappa) / kappa, axis=1))
+
+
+def make(config: Config, spec: DiscreteSpec) -> Learner:
+    """The learner of `config` for a game of `spec`; its policy is greedy in the mean."""
+    network = nature_dqn(spec.num_actions * config.num_quantiles, fan_in_initializers)
+    optimizer = optax.adam(config.learning_rate, eps=config.epsilon)
+
+    def quantiles(params: Params, observation: jax.Array) -> jax.Array:
+        flat = network.apply(params, observation)
+        return flat.reshape(-1, spec.num_actions, config.num_quantiles)
+
+    def loss(theta_tm1, a_tm1, r_t, discount_t, theta_t) -> jax.Array:
+        target_tm1 = target(r_t, discount_t, theta_t)
+        return quantile_huber_loss(theta_tm1[a_tm1], target_tm1, config.kappa)
+
+    def batch_loss(
+        params: Params, target_params: Params, batch: Transition
+    ) -> tuple[jax.Array, jax.Array]:
+        theta_tm1 = quantiles(params, batch.observation)
+        theta_t = quantiles(target_params, batch.next_observation)
+        discount_t = config.discount * batch.discount
+        losses = jax.vmap(loss)(theta_tm1, batch.action, batch.reward, discount_t, theta_t)
+        return jnp.mean(losses), jnp.mean(jnp.max(jnp.mean(theta_tm1, axis=-1), axis=-1))
+
+    @jax.jit
+    def init(key: jax.Array) -> TrainingState:
+        network_key, run_key = jax.random.split(key)
+        params = network.init(network_key, jnp.zeros((1, *spec.observation_shape), jnp.uint8))
+        return TrainingState(
+            params, params, optimizer.init(params), run_key, jnp.zeros((), jnp.int32)
+        )
+
+    def step(state: TrainingState, batch: Transition) -> tuple[TrainingState, Metrics]:
+        (loss, q), gradients = jax.value_and_grad(batch_loss, has_aux=True)(
+            state.params, state.target_params, batch
+        )
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state)
+        params = optax.apply_updates(state.params, updates)
+        steps = state.steps + 1
+        target_params = training.copy_every(
+            config.target_period, steps, params, state.target_params
+        )
+        new_state = TrainingState(params, target_params, optimizer_state, state.key, steps)
+        return new_state, {"loss": loss, "q": q}
+
+    @jax.jit
+    def act(state: TrainingState, observation: jax.Array) -> jax.Array:
+        return jnp.argmax(jnp.mean(quantiles(state.params, observation), axis=-1), axis=-1)
+
+    return Learner(init, training.steps_with_convolutions(step), act)

@@ -1,0 +1,320 @@
+"""DQN and QR-DQN: their losses by hand, their network and optimiser against others' code."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from learners import dqn, networks, qr_dqn, training
+from learners.types import DiscreteSpec
+from tests.learners import plain
+
+SPEC = DiscreteSpec(3, (12, 12, 2))
+CONFIGS = {
+    dqn: dqn.Config(target_period=3),
+    qr_dqn: qr_dqn.Config(num_quantiles=5, target_period=3),
+}
+every_algorithm = pytest.mark.parametrize(
+    "algorithm", CONFIGS, ids=lambda module: module.__name__.rpartition(".")[2]
+)
+
+
+@functools.cache  # so that tests share what is compiled
+def make(algorithm):
+    return algorithm.make(CONFIGS[algorithm], SPEC)
+
+
+def random_batches(steps, batch_size=4, seed=0):
+    """Batches [K, B, ...] of noise; a quarter of the transitions are terminal."""
+    rng = np.random.default_rng(seed)
+    shape = (steps, batch_size)
+    frames = rng.integers(0, 256, (2, *shape, *SPEC.observation_shape), dtype=np.uint8)
+    return plain.Batch(
+        observation=frames[0],
+        action=rng.integers(0, SPEC.num_actions, shape),
+        reward=rng.integers(-1, 2, shape).astype(np.float32),
+        discount=(rng.random(shape) > 0.25).astype(np.float32),
+        next_observation=frames[1],
+    )
+
+
+def test_td_error_by_hand():
+    q_tm1, q_t = jnp.array([1.0, 2.0, 7.0]), jnp.array([4.0, -3.0, 3.0])
+    # 1 + 0.5 * 4 - 2.
+    assert dqn.td_error(q_tm1, 1, 1.0, 0.5, q_t) == 1.0
+    # At the end of an episode only the reward counts: -1 - 7.
+    assert dqn.td_error(q_tm1, 2, -1.0, 0.0, q_t) == -8.0
+
+
+def test_gradient_of_the_td_error_reaches_the_taken_action_alone():
+    q_tm1, q_t = jnp.array([1.0, 2.0, 7.0]), jnp.array([4.0, -3.0, 3.0])
+    wanted = jax.grad(dqn.td_error, argnums=(0, 4))(q_tm1, 1, 1.0, 0.5, q_t)
+    np.testing.assert_array_equal(wanted[0], [0, -1, 0])
+    np.testing.assert_array_equal(wanted[1], [0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("error", "kappa", "value", "slope"),
+    [
+        (0.5, 1.0, 0.125, 0.5),
+        (-0.5, 1.0, 0.125, -0.5),
+        (3.0, 1.0, 2.5, 1.0),  # 1 (3 - 1 / 2)
+        (-3.0, 1.0, 2.5, -1.0),
+        (3.0, 2.0, 4.0, 2.0),  # 2 (3 - 2 / 2)
+        (1.5, 2.0, 1.125, 1.5),
+        (0.0, 1.0, 0.0, 0.0),
+    ],
+)
+def test_huber_by_hand(error, kappa, value, slope):
+    assert dqn.huber(jnp.float32(error), kappa) == value
+    assert jax.grad(dqn.huber)(jnp.float32(error), kappa) == slope
+
+
+def test_qr_dqn_target_is_of_the_action_with_the_highest_mean():
+    # Means 1, 2 and 1.5: the second action's quantiles, halved, and one more.
+    theta_t = jnp.array([[0.0, 2.0], [4.0, 0.0], [-5.0, 8.0]])
+    np.testing.assert_array_equal(qr_dqn.target(1.0, 0.5, theta_t), [3.0, 1.0])
+    np.testing.assert_array_equal(qr_dqn.target(1.0, 0.0, theta_t), [1.0, 1.0])
+
+
+def test_quantile_huber_loss_by_hand():
+    # tau = 1/4, 3/4. u of theta_0 = 0: 2 and -0.5; of theta_1 = 1: 1 and -1.5.
+    # Huber: 1.5 and 0.125; 0.5 and 1.
+    # i = 0: (1/4 * 1.5 + 3/4 * 0.125) / 2 = 0.234375
+    # i = 1: (3/4 * 0.5 + 1/4 * 1.0) / 2 = 0.3125
+    loss = qr_dqn.quantile_huber_loss(jnp.array([0.0, 1.0]), jnp.array([2.0, -0.5]), 1.0)
+    assert loss == 0.546875
+
+
+@pytest.mark.parametrize("kappa", [0.5, 1.0, 2.0])
+def test_quantile_huber_loss_is_the_papers_double_sum(kappa):
+    rng = np.random.default_rng(0)
+    theta, targets = rng.normal(size=(2, 7)) * 2
+    expected = 0.0
+    for i in range(7):
+        for j in range(7):
+            u = targets[j] - theta[i]
+            tau = (2 * i + 1) / 14
+            inside = abs(u) <= kappa
+            huber = 0.5 * u**2 if inside else kappa * (abs(u) - 0.5 * kappa)
+            expected += abs(tau - (u < 0)) * huber / kappa / 7
+    loss = qr_dqn.quantile_huber_loss(jnp.float32(theta), jnp.float32(targets), kappa)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_quantile_huber_loss_ends_at_the_quantiles():
+    """Of a distribution uniform on [0, 8]: its quantiles at 1/8, 3/8, 5/8 and 7/8."""
+    targets = jnp.linspace(0, 8, 4001)
+    theta = jnp.array([3.0, 3.0, 3.0, 3.0])
+    gradient = jax.jit(jax.grad(qr_dqn.quantile_huber_loss))
+    for _ in range(400):
+        theta -= gradient(theta, targets, 1e-2)
+    np.testing.assert_allclose(theta, [1, 3, 5, 7], atol=0.02)
+
+
+def convolution(x, w, b, stride):
+    """With SAME padding, in float64, one place of the output after the other."""
+    kernel = w.shape[0]
+    height = -(-x.shape[0] // stride)
+    padding = max((height - 1) * stride + kernel - x.shape[0], 0)
+    before = padding // 2
+    x = np.pad(x, ((before, padding - before), (before, padding - before), (0, 0)))
+    out = np.empty((height, height, w.shape[-1]))
+    for row in range(height):
+        for column in range(height):
+            window = x[row * stride :, column * stride :][:kernel, :kernel]
+            out[row, column] = np.tensordot(window, w, 3) + b
+    return np.maximum(out, 0)
+
+
+def test_the_network_is_nature_dqns():
+    network = networks.nature_dqn(6)
+    frames = np.random.default_rng(0).integers(0, 256, (2, 84, 84, 4), dtype=np.uint8)
+    params = network.init(jax.random.PRNGKey(0), frames)
+    params = jax.tree.map(lambda p: p + 0.01, params)  # so that biases are seen
+    shapes = {name: layer["w"].shape for name, layer in params.items()}
+    assert shapes == {
+        "conv2_d": (8, 8, 4, 32),
+        "conv2_d_1": (4, 4, 32, 64),
+        "conv2_d_2": (3, 3, 64, 64),
+        "linear": (7744, 512),
+        "head": (6, 512),
+    }
+    weights = jax.tree.map(lambda p: np.asarray(p, np.float64), params)
+    for index in range(2):
+        x = frames[index] / 255
+        for name, stride in (("conv2_d", 4), ("conv2_d_1", 2), ("conv2_d_2", 1)):
+            x = convolution(x, **weights[name], stride=stride)
+        hidden = np.maximum(x.ravel() @ weights["linear"]["w"] + weights["linear"]["b"], 0)
+        expected = weights["head"]["w"] @ hidden + weights["head"]["b"]
+        np.testing.assert_allclose(network.apply(params, frames)[index], expected, rtol=1e-4)
+
+
+def test_initial_weights_are_dopamines():
+    frames = np.zeros((1, 84, 84, 4), np.uint8)
+    glorot = networks.nature_dqn(6).init(jax.random.PRNGKey(0), frames)
+    # sqrt(6 / (inputs + outputs)), a convolution having kernel^2 channels of each.
+    bounds = {"conv2_d": 6 / (256 + 2048), "conv2_d_2": 6 / (576 + 576), "linear": 6 / 8256}
+    for name, square in bounds.items():
+        assert np.max(np.abs(glorot[name]["w"])) == pytest.approx(square**0.5, rel=0.01)
+        assert not np.any(glorot[name]["b"])
+    initial = networks.nature_dqn(1200, networks.fan_in_initializers)
+    params = initial.init(jax.random.PRNGKey(0), frames)
+    for name, fan_in in {"conv2_d": 256, "conv2_d_1": 512, "linear": 7744, "head": 512}.items():
+        variance = 3**-0.5 / fan_in
+        assert np.var(params[name]["w"]) == pytest.approx(variance, rel=0.02)
+        assert np.max(np.abs(params[name]["w"])) == pytest.approx((3 * variance) ** 0.5, rel=0.01)
+
+
+def test_rmsprop_is_tensorflows_centred_one():
+    """TensorFlow's own kernel, whose slots begin as TensorFlow 1's optimiser made them."""
+    tf = pytest.importorskip("tensorflow")
+    rng = np.random.default_rng(0)
+    gradients = rng.normal(size=(6, 4)).astype(np.float32) * [1e-4, 1e-2, 1, 10]
+    optimizer = dqn._optimizer(dqn.Config())
+    ours = jnp.zeros(4)
+    state = optimizer.init(ours)
+    theirs, mg, ms, mom = (tf.Variable(tf.fill(4, x)) for x in (0.0, 0.0, 1.0, 0.0))
+    for gradient in gradients.astype(np.float32):
+        updates, state = optimizer.update(jnp.asarray(gradient), state)
+        ours = ours + updates
+        tf.raw_ops.ResourceApplyCenteredRMSProp(
+            var=theirs.handle,
+            mg=mg.handle,
+            ms=ms.handle,
+            mom=mom.handle,
+            lr=2.5e-4,
+            rho=0.95,
+            momentum=0.0,
+            epsilon=1e-5,
+            grad=gradient,
+        )
+        np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-5, atol=0)
+    assert np.all(np.abs(ours) > 1e-9)
+
+
+def test_a_step_is_what_it_says():
+    """One update, put together from the network, the loss and the optimiser by hand."""
+    learner, config = make(dqn), CONFIGS[dqn]
+    network, optimizer = networks.nature_dqn(3), dqn._optimizer(config)
+    batch = plain.at(random_batches(1), 0)
+    state = learner.init(jax.random.PRNGKey(1))
+    before = plain.copy(state)
+
+    def loss(params):
+        q_tm1 = network.apply(params, batch.observation)[np.arange(4), batch.action]
+        q_t = network.apply(before.target_params, batch.next_observation).max(axis=-1)
+        error = batch.reward + 0.99 * batch.discount * q_t - q_tm1
+        inside = jnp.abs(error) < 1
+        return jnp.mean(jnp.where(inside, 0.5 * error**2, jnp.abs(error) - 0.5))
+
+    value, gradients = jax.value_and_grad(loss)(before.params)
+    updates, _ = optimizer.update(gradients, before.optimizer_state)
+    expected = jax.tree.map(lambda p, u: p + u, before.params, updates)
+    after, metrics = learner.update(state, jax.tree.map(lambda x: x[None], batch))
+    assert metrics["loss"] == pytest.approx(float(value), rel=1e-5)
+    plain.assert_close(after.params, expected, rtol=1e-4, atol=1e-6)
+    assert plain.moved(after.params, before.params) > 1e-5
+
+
+@every_algorithm
+def test_targets_are_copied_every_so_many_steps(algorithm):
+    learner = make(algorithm)
+    state = learner.init(jax.random.PRNGKey(0))
+    batches = random_batches(7)
+    copied = plain.copy(state.params)
+    plain.assert_equal(state.target_params, copied)
+    for step in range(1, 8):
+        state, _ = learner.update(state, plain.at(batches, slice(step - 1, step)))
+        if step % 3 == 0:
+            copied = plain.copy(state.params)
+        plain.assert_equal(state.target_params, copied)
+        assert state.steps == step
+    assert plain.moved(state.params, copied) > 1e-6
+
+
+@every_algorithm
+def test_a_restored_run_goes_on_bit_for_bit_however_steps_are_cut_into_calls(algorithm):
+    learner, batches = make(algorithm), random_batches(8)
+    state, _ = learner.update(learner.init(jax.random.PRNGKey(3)), plain.at(batches, slice(4)))
+    restored = jax.tree.map(jnp.asarray, plain.copy(state))
+    anew, _ = learner.update(restored, plain.at(batches, slice(4, 8)))
+    at_once, metrics = learner.update(learner.init(jax.random.PRNGKey(3)), batches)
+    plain.assert_equal(anew, at_once)
+    assert set(metrics) == {"loss", "q"}
+
+
+@every_algorithm
+def test_metrics_are_means_over_the_steps(algorithm):
+    learner, batches = make(algorithm), random_batches(4)
+    _, metrics = learner.update(learner.init(jax.random.PRNGKey(0)), batches)
+    state, alone = learner.init(jax.random.PRNGKey(0)), []
+    for k in range(4):
+        state, each = learner.update(state, plain.at(batches, slice(k, k + 1)))
+        alone.append(each)
+    for name, value in metrics.items():
+        assert float(value) == pytest.approx(
+            float(np.mean([each[name] for each in alone])), rel=1e-5
+        )
+
+
+def test_a_step_in_a_loop_is_the_step_called(monkeypatch):
+    """What runs on an accelerator, where nothing is unrolled."""
+    batches = random_batches(4)
+    called, _ = make(dqn).update(make(dqn).init(jax.random.PRNGKey(0)), batches)
+    monkeypatch.setattr(training, "steps_with_convolutions", training.scan)
+    learner = dqn.make(CONFIGS[dqn], SPEC)
+    looped, _ = learner.update(learner.init(jax.random.PRNGKey(0)), batches)
+    plain.assert_close(looped, called, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "config"),
+    [
+        (dqn, dataclasses.replace(dqn.ADAM, learning_rate=1e-3)),
+        (dqn, dqn.Config(learning_rate=1e-3)),
+        (qr_dqn, qr_dqn.Config(num_quantiles=20, learning_rate=1e-3)),
+    ],
+)
+def test_learns_to_take_the_rewarded_action(algorithm, config):
+    """One-step episodes; which third of the frame is bright says which action is rewarded."""
+    rng = np.random.default_rng(0)
+    wanted, action = rng.integers(0, 3, (2, 100, 32))
+    bright = np.arange(12) // 4 == wanted[..., None]
+    frames = np.broadcast_to(200 * bright[..., None, None], (100, 32, 12, 12, 2)).astype(np.uint8)
+    reward = (action == wanted).astype(np.float32)
+    batches = plain.Batch(frames, action, reward, np.zeros_like(reward), frames)
+    learner = algorithm.make(config, SPEC)
+    state, _ = learner.update(learner.init(jax.random.PRNGKey(0)), batches)
+    chosen = np.asarray(learner.act(state, frames[0]))
+    assert chosen.dtype == np.int32
+    assert np.mean(chosen == wanted[0]) > 0.9
+
+
+@every_algorithm
+def test_two_seeds_at_once_are_the_seeds_one_by_one(algorithm):
+    learner = make(algorithm)
+    together = training.over_seeds(learner)
+    keys = jax.random.split(jax.random.PRNGKey(7), 2)
+    batches = [random_batches(2, seed=seed) for seed in range(2)]
+    stacked = jax.tree.map(lambda *x: np.stack(x), *batches)
+    states, _ = together.update(together.init(keys), stacked)
+    for s in range(2):
+        state, _ = learner.update(learner.init(keys[s]), batches[s])
+        plain.assert_close(plain.at(states.params, s), state.params, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: DiscreteSpec(0), "num_actions must be positive"),
+        (lambda: DiscreteSpec(4, (84, 84)), "an observation"),
+        (lambda: dqn.Config(optimizer="sgd"), "'rmsprop' or 'adam', got 'sgd'"),
+    ],
+)
+def test_what_cannot_be_is_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
