@@ -20,11 +20,12 @@ import time
 
 import filelock
 import numpy as np
+import PIL.Image
 import pytest
 import tensorflow as tf
 
 from rl_datasets import cli
-from rl_datasets.sources import collected
+from rl_datasets.sources import collected, dqn_replay
 
 COMMAND = str(pathlib.Path(sys.executable).with_name("rl-datasets"))
 COMMANDS = sorted(
@@ -558,7 +559,7 @@ def test_ctrl_c_while_collecting(published):
 WAITING = """
 import pathlib, time
 from rl_datasets import cli
-from rl_datasets.sources import collected
+from rl_datasets.sources import collected, dqn_replay
 
 read_arrays = collected.read_arrays
 
@@ -612,3 +613,59 @@ def test_ctrl_c_under_another_name(run, published, monkeypatch):
     outcome = run("list")
     assert outcome.status == cli.INTERRUPTED
     assert outcome.sentence == "interrupted; run the same command again to go on"
+
+
+# Frames: a run of a game that was logged, published, shown and exported.
+
+
+@pytest.fixture
+def logged(tmp_path, monkeypatch):
+    """A folder with a run of Pong in Dopamine's layout: 3 checkpoints of 60 rows, and the last."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    with dqn_replay.ReplayLog(tmp_path / "Pong/1/replay_logs", capacity=60) as log:
+        for step in range(1, 190):
+            frame = rng.integers(0, 256, (84, 84), np.uint8)
+            log.add(frame, rng.integers(6), rng.integers(-1, 2), step % 17 == 0)
+    return tmp_path
+
+
+def test_a_logged_run_is_published_shown_and_exported(run, logged):
+    assert run("publish", "dqn_replay", "Pong/1", *data_dir()).status == 0
+    version = "published/dqn_replay/Pong_run_1/1.0.0"
+    shown = run("show", version, "--gif", "pong.gif", "--sheet", "pong.png", "--episode", "1")
+    assert "every frame of 18" in shown.stdout
+    with PIL.Image.open("pong.gif") as gif, PIL.Image.open("pong.png") as sheet:
+        assert gif.n_frames == 18
+        assert sheet.width > gif.width
+    exported = run("export", version, "arrays", "arrays")
+    assert exported.status == 0, exported.stderr
+    lengths = np.load("arrays/episode_length.npy")
+    assert lengths.sum() == len(np.load("arrays/steps/action.npy", mmap_mode="r"))
+    assert f"{len(lengths)} episodes" in exported.stdout
+
+
+def test_an_episode_that_is_not_there(run, logged):
+    assert run("publish", "dqn_replay", "Pong/1", *data_dir()).status == 0
+    outcome = run(
+        "show", "published/dqn_replay/Pong_run_1/1.0.0", "--gif", "a.gif", "--episode", 99
+    )
+    assert outcome.status == 1
+    assert "has no episode 99" in outcome.sentence
+    assert not pathlib.Path("a.gif").exists()
+
+
+def test_publishing_stops_at_a_bad_checkpoint_or_keeps_going(run, logged):
+    damaged = logged / "Pong/1/replay_logs/$store$_reward_ckpt.1.gz"
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    stopped = run("publish", "dqn_replay", "Pong/1", *data_dir())
+    assert stopped.status == 1
+    assert str(damaged) in stopped.sentence
+    assert not list(logged.glob("published/*/*/1.0.0"))
+    went_on = run("publish", "dqn_replay", "Pong/1", *data_dir(), "--keep-going")
+    assert went_on.status == 0
+    assert "skipped checkpoint_01" in went_on.stderr
+    assert damaged.name in went_on.stderr
+    manifest = json.loads(run("show", "published/dqn_replay/Pong_run_1/1.0.0").stdout)
+    assert list(manifest["skipped"]) == ["checkpoint_01"]
+    assert "checkpoint_01" not in manifest["splits"]
