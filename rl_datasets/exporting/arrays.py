@@ -77,7 +77,7 @@ def _write(source: Source, folder: pathlib.Path) -> dict[str, dict[str, Any]]:
         for episode in source.read():
             lengths.append(len(episode.observation))
             for name, rows in episode.steps().items():
-                for block in blocks(rows, len(rows)):
+                for block in blocks(rows):
                     steps[name].append(block)
             for name, value in episode.metadata.items():
                 metadata[name].append(value)

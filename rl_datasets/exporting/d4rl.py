@@ -138,7 +138,7 @@ def _write(
     discounted = 0
     for episode in source.read():
         for name, rows in _rows(episode, source.spec).items():
-            for block in blocks(rows, len(rows)):
+            for block in blocks(rows):
                 fields[name].append(block)
         for name, value in episode.metadata.items():
             metadata[name].append(value)

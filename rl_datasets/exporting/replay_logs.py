@@ -18,7 +18,6 @@ The logs know neither metadata nor further fields of the steps.
 from __future__ import annotations
 
 import collections
-import itertools
 import json
 import os
 import pathlib
@@ -35,7 +34,7 @@ from rl_datasets.exporting.source import (
     SUMMARY_FILE,
     Export,
     Source,
-    blocks,
+    decoded,
     open_source,
     progress,
     summary,
@@ -45,8 +44,8 @@ from rl_datasets.sources import atari, dqn_replay
 KIND = "replay-logs"
 _FRAME = atari.FRAME_SHAPE[:2]
 _PADDING = dqn_replay.STACK_SIZE - 1
-# What happens to an episode whose end the logs cannot hold.
-_FINAL, _CUT, _LIMIT = "final observation", "cut", "limit"
+# What can happen to an episode that the logs cannot hold as it is.
+_FINAL, _CUT, _LIMIT, _DISCOUNT = "final observation", "cut", "limit", "discount"
 
 
 def to_replay_logs(
@@ -57,9 +56,9 @@ def to_replay_logs(
 ) -> Export:
     """Exports splits, one after another, to the logs of one run, laid out as the module says.
 
-    Memory holds one episode. The circular buffer of `capacity` frames lies on the disk, beside the
-    target and as long as the export takes; the system keeps as much of it in memory as it can
-    spare.
+    Memory holds one episode, decoded. The circular buffer of `capacity` frames lies on the disk
+    beside the target for as long as the export takes, and the system keeps as much of it in memory
+    as it can spare.
 
     Args:
       version_dir: folder of a published version.
@@ -99,8 +98,10 @@ def _check_spec(source: Source) -> None:
 
 def _keeps_final_observation(episode: Episode, source: Source, index: int) -> bool:
     """Whether the logs can hold the final observation of the source's episode `index`."""
-    is_last, rows = index == source.episodes - 1, len(episode.observation)
-    return not episode.is_terminal[-1] and (is_last or rows == dqn_replay.TIME_LIMIT)
+    if episode.is_terminal[-1]:
+        return False
+    rows, is_last = len(episode.observation), index == source.episodes - 1
+    return rows == dqn_replay.TIME_LIMIT or (is_last and rows < dqn_replay.TIME_LIMIT)
 
 
 def _rows_of_episodes(source: Source) -> np.ndarray:
@@ -150,11 +151,12 @@ def _write(
         for index, episode in enumerate(source.read("exporting")):
             rows = episode.num_transitions + _keeps_final_observation(episode, source, index)
             is_cut = rows > episode.num_transitions and rows != dqn_replay.TIME_LIMIT
-            for row, frame in enumerate(_frames(episode.observation, rows)):
+            observation = decoded(episode.observation[:rows])
+            for row, frame in enumerate(observation):
                 is_end = row == rows - 1 and not is_cut
                 log.add(frame[..., 0], episode.action[row], episode.reward[row], is_end)
             seen = atari.episode_from_rows(
-                episode.observation[:rows],
+                observation,
                 episode.action[:rows],
                 episode.reward[:rows],
                 is_terminal=not is_cut and rows != dqn_replay.TIME_LIMIT,
@@ -162,10 +164,6 @@ def _write(
             )
             differences.update(_differences(episode, seen))
             yield seen
-
-
-def _frames(observation: Any, length: int) -> Iterator[np.ndarray]:
-    return itertools.chain.from_iterable(blocks(observation, length))
 
 
 def _read_back(source: Source, logs: pathlib.Path) -> Iterator[Episode]:
@@ -188,19 +186,20 @@ def _describe(episodes: Iterable[Episode]) -> dict[str, dict[str, Any]]:
     for episode in episodes:
         steps = episode.steps()
         for name, digest in digests.items():
-            for block in blocks(steps[name], len(steps[name])):
-                digest.update(block)
+            digest.update(decoded(steps[name]))
     return {name: digest.entry() for name, digest in digests.items()}
 
 
 def _differences(episode: Episode, seen: Episode) -> Iterator[str]:
     """In which ways a reader of the logs sees another episode than was exported."""
-    if not np.array_equal(seen.observation[-1], episode.observation[-1]):
+    if not np.array_equal(seen.observation[-1:], decoded(episode.observation[-1:])):
         yield _FINAL
     if seen.is_terminal[-1] and not episode.is_terminal[-1]:
         yield _CUT
     if seen.num_transitions < episode.num_transitions:
         yield _LIMIT
+    if np.any((episode.discount > 0) & (episode.discount < 1)):
+        yield _DISCOUNT
 
 
 def _told(source: Source, differences: Mapping[str, int]) -> list[str]:
@@ -210,6 +209,7 @@ def _told(source: Source, differences: Mapping[str, int]) -> list[str]:
         _CUT: "episodes that were cut are recorded as terminal",
         _LIMIT: f"episodes of exactly {dqn_replay.TIME_LIMIT} rows are read as having reached the "
         "time limit, without their last transition",
+        _DISCOUNT: "episodes lose discounts between 0 and 1",
     }
     told = [f"{differences[kind]} {text}" for kind, text in sentences.items() if differences[kind]]
     fields = [*source.spec.metadata, *source.spec.extras]

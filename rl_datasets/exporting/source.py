@@ -157,21 +157,28 @@ def summary(
     )
 
 
-def blocks(rows: Any, length: int) -> Iterator[np.ndarray]:
-    """The first `length` rows of an array, or of encoded frames, decoded a block at a time.
+def blocks(rows: Any) -> Iterator[np.ndarray]:
+    """The rows of an array, or of encoded frames, decoded a block at a time.
 
     Raises:
       DatasetError: a frame is damaged.
     """
     step = max(1, BLOCK_BYTES // max(1, math.prod(rows.shape[1:]) * rows.dtype.itemsize))
-    for start in range(0, length, step):
-        try:
-            block = np.asarray(rows[start : min(start + step, length)])
-        except ValueError as error:
-            raise DatasetError(
-                f"a frame of the dataset cannot be decoded ({error}); copy or publish it anew"
-            ) from error
-        yield block
+    return (decoded(rows[start : start + step]) for start in range(0, len(rows), step))
+
+
+def decoded(rows: Any) -> np.ndarray:
+    """An array as it is, or encoded frames as one.
+
+    Raises:
+      DatasetError: a frame is damaged.
+    """
+    try:
+        return np.asarray(rows)
+    except ValueError as error:
+        raise DatasetError(
+            f"a frame of the dataset cannot be decoded ({error}); copy or publish it anew"
+        ) from error
 
 
 @contextlib.contextmanager

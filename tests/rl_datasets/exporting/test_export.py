@@ -1,5 +1,6 @@
 """What holds for every export: whole or not at all, repeatable, bounded in memory."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -15,6 +16,7 @@ import pytest
 from rl_datasets.errors import DatasetError
 from rl_datasets.exporting import columns
 from rl_datasets.exporting.export import KINDS, export
+from rl_datasets.frames import EncodedFrames, encode_png
 from rl_datasets.sources import dqn_replay
 from tests.rl_datasets.exporting import versions
 
@@ -145,6 +147,20 @@ def test_a_disk_that_fills(tmp_path, kind):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert left_beside(out) == []
     assert export(version, kind, out).transitions == 30
+
+
+@every_kind
+def test_a_damaged_frame_leaves_nothing(tmp_path, kind):
+    """A frame that the records' checksums cannot know to be damaged."""
+    episode = versions.frames(0, 9, True)
+    pngs = encode_png(episode.observation)
+    pngs[-1] = pngs[-1][:50] + bytes([pngs[-1][50] ^ 1]) + pngs[-1][51:]
+    frames = EncodedFrames(pngs, (84, 84, 1))
+    episode = dataclasses.replace(episode, observation=frames)
+    version = versions.write(tmp_path / "1.0.0", versions.FRAMES, {"train": [episode]})
+    out = tmp_path / "somewhere" / "out"
+    fails("a frame of the dataset cannot be decoded .*; copy or publish it", version, kind, out)
+    assert left_beside(out) == []
 
 
 def noise(rng, length):

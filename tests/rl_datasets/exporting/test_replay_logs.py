@@ -1,5 +1,6 @@
 """Exports to the logs of DQN Replay, read back by the project's reader and by hand."""
 
+import dataclasses
 import gzip
 import json
 import pathlib
@@ -112,6 +113,24 @@ def test_a_game_over_at_the_time_limit_is_told(tmp_path, short_limit):
         "1 episodes of exactly 30 rows are read as having reached the time limit, without their "
         "last transition"
     )
+
+
+def test_a_cut_at_the_end_of_the_log_beyond_the_time_limit_is_told(tmp_path, short_limit):
+    version = versions.write(
+        tmp_path / "1.0.0", versions.FRAMES, {"a": [versions.frames(0, 30, False)]}
+    )
+    result = to_replay_logs(version, tmp_path / "1")
+    assert result.differences[0] == "1 episodes lose their final observation"
+    assert result.differences[1].startswith("1 episodes of exactly 30 rows are read as having")
+
+
+def test_discounts_that_the_logs_cannot_hold_are_told(tmp_path):
+    episode = versions.frames(0, 5, False)
+    discount = np.where(episode.discount == 1, np.float32(0.99), episode.discount)
+    episode = dataclasses.replace(episode, discount=discount)
+    version = versions.write(tmp_path / "1.0.0", versions.FRAMES, {"a": [episode]})
+    differences = to_replay_logs(version, tmp_path / "1").differences
+    assert differences[0] == "1 episodes lose discounts between 0 and 1"
 
 
 def test_an_episode_longer_than_the_time_limit_is_refused(tmp_path, short_limit):
