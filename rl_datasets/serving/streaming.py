@@ -144,7 +144,7 @@ def shuffled(items: Iterable[T], held: int, rng: np.random.Generator) -> Iterato
 def _pools(segments: Iterator[Segment]) -> Iterator[Windows]:
     """Many segments at a time, decoded."""
     while pool := list(itertools.islice(segments, SEGMENTS_A_POOL)):
-        frames = tr.numbered(tr.decoded(_joined([segment.observation for segment in pool])))
+        frames = tr.numbered(_joined([segment.observation for segment in pool]))
         rows = np.concatenate([segment.rows for segment in pool])
         lengths = [len(segment.observation) for segment in pool]
         before = np.cumsum([0, *lengths[:-1]])

@@ -10,6 +10,7 @@ published version imports its reader when it is called.
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
 import pathlib
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from rl_datasets.episode import Episode
 
 EXTRAS = "extras/"
+FRAMES_A_THREAD = 512
+DECODING_THREADS = 4
 
 
 class Transition(NamedTuple):
@@ -117,24 +120,35 @@ def from_episode(
       ValueError: n_step or frame_stack is below 1.
     """
     windows = step_windows(episode, n_step, gamma, frame_stack)
-    return with_frames(windows, numbered(decoded(episode.observation)))
+    return with_frames(windows, numbered(episode.observation))
 
 
-def decoded(observation: Any) -> np.ndarray:
-    """Observations as an array, decoded where they are `EncodedFrames`.
+def numbered(observation: Any) -> np.ndarray:
+    """Observations [F, ...] as frames [1 + F, ...] by their numbers: the first is zeros.
+
+    Args:
+      observation: an array, or `EncodedFrames`, which threads decode.
 
     Raises:
-      DatasetError: a frame is damaged.
+      DatasetError: an encoded frame is damaged.
     """
+    frames = np.empty((1 + len(observation), *observation.shape[1:]), observation.dtype)
+    frames[0] = 0
+
+    def fill(start: int) -> None:
+        end = start + FRAMES_A_THREAD
+        frames[1 + start : 1 + end] = np.asarray(observation[start:end])
+
+    starts = range(0, len(observation), FRAMES_A_THREAD)
     try:
-        return np.asarray(observation)
+        if isinstance(observation, np.ndarray) or len(starts) == 1:
+            frames[1:] = np.asarray(observation)
+        else:
+            with concurrent.futures.ThreadPoolExecutor(DECODING_THREADS) as threads:
+                list(threads.map(fill, starts))
     except ValueError as error:
         raise DatasetError(f"{error}; mend its source and publish it anew") from error
-
-
-def numbered(observation: np.ndarray) -> np.ndarray:
-    """Observations [F, ...] -> frames [1 + F, ...] as their numbers mean them: zeros are first."""
-    return np.concatenate([np.zeros_like(observation[:1]), observation])
+    return frames
 
 
 def stack(frames: np.ndarray, numbers: np.ndarray) -> np.ndarray:

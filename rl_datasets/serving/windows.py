@@ -47,7 +47,7 @@ def of_episode(
 ) -> Windows:
     """The transitions of an episode; see `transitions.step_windows` for what they mean."""
     return Windows(
-        frames=tr.numbered(tr.decoded(episode.observation)),
+        frames=tr.numbered(episode.observation),
         rows=tr.pack(tr.step_windows(episode, n_step, gamma, frame_stack)),
     )
 
