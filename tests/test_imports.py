@@ -14,9 +14,11 @@ ROOMS = {
     "rl_datasets.errors": set(),
     "rl_datasets.files": set(),
     "rl_datasets.frames": set(),
+    "rl_datasets.roms": {"rl_datasets.errors", "rl_datasets.files"},
     "rl_datasets.wire": set(),
     "rl_datasets.records": {"rl_datasets.errors"},
     "rl_datasets.episode": {"rl_datasets.errors", "rl_datasets.frames"},
+    "rl_datasets.transition": {"rl_datasets.episode", "rl_datasets.frames"},
     "rl_datasets.sources": {
         "rl_datasets.errors",
         "rl_datasets.files",
@@ -24,6 +26,7 @@ ROOMS = {
         "rl_datasets.records",
         "rl_datasets.wire",
         "rl_datasets.episode",
+        "rl_datasets.transition",
     },
     "rl_datasets.roms": {"rl_datasets.errors", "rl_datasets.files"},
     "rl_datasets.rendering": {"rl_datasets.errors", "rl_datasets.files", "rl_datasets.frames"},
@@ -42,6 +45,7 @@ ROOMS = {
         "rl_datasets.records",
         "rl_datasets.wire",
         "rl_datasets.episode",
+        "rl_datasets.transition",
         "rl_datasets.sources",
     },
     "rl_datasets.serving": {
