@@ -1,0 +1,179 @@
+"""How fast published Atari frames become batches of stacks with n-step returns.
+
+The data: episodes of 1,000 transitions with frames of about 1.5 kB as PNG. The batches: 32
+transitions of 4 stacked frames and 3-step returns. Anchors: the loop over the nested dataset of
+plain `tfds.load`, which gives single steps and no batches, and a tf.data pipeline with rlds's
+windows, which gives the same batches. Rates are taken in turns.
+"""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dm_env.specs
+import numpy as np
+import rlds
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from benchmarks.speed.dqn_replay import synthetic_frames
+from rl_datasets.episode import Episode, EpisodeSpec
+from rl_datasets.publishing.builder import PublishedDatasetBuilder
+from rl_datasets.publishing.publish import publish
+from rl_datasets.publishing.units import SourceUnit
+from rl_datasets.serving.arrays import ArrayFeed
+from rl_datasets.serving.reverb import ReverbFeed, ReverbServer
+from rl_datasets.serving.streaming import StreamFeed
+from rl_datasets.serving.windows import load_windows
+
+EPISODE_LENGTH = 1000
+UNIT_EPISODES = 10
+BATCH = 32
+STACK, N_STEP, GAMMA = 4, 3, 0.99
+WINDOW: dict[str, Any] = {"n_step": N_STEP, "gamma": GAMMA, "frame_stack": STACK}
+SHUFFLE = 10_000  # transitions, of every feed that has a shuffle buffer
+
+
+def synthetic_episodes(first: int, count: int) -> Iterator[Episode]:
+    """`count` episodes of frames, numbered from `first`; each follows from its number alone."""
+    for number in range(first, first + count):
+        rng = np.random.default_rng(number)
+        yield Episode.from_transitions(
+            synthetic_frames(EPISODE_LENGTH + 1, seed=number)[..., None],
+            rng.integers(0, 18, EPISODE_LENGTH),
+            rng.integers(-1, 2, EPISODE_LENGTH),
+            is_terminal=number % 2 == 0,
+        )
+
+
+class SyntheticAtari(PublishedDatasetBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """As many episodes as `source` says, in units of 10."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def episode_spec(self) -> EpisodeSpec:
+        return EpisodeSpec(
+            observation=dm_env.specs.Array((84, 84, 1), np.uint8),
+            action=dm_env.specs.BoundedArray((), np.int64, 0, 17),
+        )
+
+    def source_units(self) -> Sequence[SourceUnit]:
+        episodes = int(self.source or 0)
+        return [
+            SourceUnit(
+                name=f"episodes from {first}",
+                split="train",
+                num_episodes=(count := min(UNIT_EPISODES, episodes - first)),
+                num_transitions=count * EPISODE_LENGTH,
+                files=(),
+                read=functools.partial(synthetic_episodes, first, count),
+            )
+            for first in range(0, episodes, UNIT_EPISODES)
+        ]
+
+    def lineage(self) -> Mapping[str, Any]:
+        return {"source": "synthetic", "repaired": []}
+
+
+def measure(quick: bool = False) -> list[dict[str, Any]]:
+    """Steps/s of reading and of every feed; `ratio` is to the nested loop."""
+    episodes, seconds, rounds = (20, 2.0, 1) if quick else (100, 10.0, 5)
+    tfds.disable_progress_bar()
+    with tempfile.TemporaryDirectory() as folder:
+        version = publish(SyntheticAtari(source=str(episodes), data_dir=folder)).path
+        with ReverbServer.from_published(version, **WINDOW) as server:
+            nested = "tfds.load, the nested loop, single steps"
+            feeds: dict[str, tuple[Iterator[Any], int]] = {
+                nested: (_nested_loop(version), 1),
+                "tfds.load, windows of rlds in tf.data": (_windows_in_tf_data(version), BATCH),
+                "StreamFeed": (StreamFeed(version, BATCH, 0, shuffle=SHUFFLE, **WINDOW), BATCH),
+                "ArrayFeed over windows": (
+                    ArrayFeed(load_windows(version, **WINDOW), BATCH, 0),
+                    BATCH,
+                ),
+                "ReverbFeed over windows": (ReverbFeed(server.address, BATCH), BATCH),
+            }
+            rates = _in_turns(feeds, seconds, rounds)
+    return [
+        {
+            "name": name,
+            "value": rate,
+            "unit": "steps/s",
+            "anchor": nested,
+            "ratio": rate / rates[nested],
+        }
+        for name, rate in rates.items()
+    ]
+
+
+def _in_turns(
+    feeds: Mapping[str, tuple[Iterator[Any], int]], seconds: float, rounds: int
+) -> dict[str, float]:
+    """The median of several measurements of each, a first one to warm up apart."""
+    measured = [
+        {name: _steps_a_second(feed, steps, seconds) for name, (feed, steps) in feeds.items()}
+        for _ in range(rounds + 1)
+    ]
+    return {name: statistics.median(turn[name] for turn in measured[1:]) for name in feeds}
+
+
+def _steps_a_second(feed: Iterator[Any], steps: int, seconds: float) -> float:
+    taken, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < seconds:
+        next(feed)
+        taken += steps
+    return taken / elapsed
+
+
+def _published(version: pathlib.Path) -> tf.data.Dataset:
+    """What `tfds.load` gives, over and over."""
+    read_config = tfds.ReadConfig(try_autocache=False)
+    return (
+        tfds.builder_from_directory(version)
+        .as_dataset(split="train", read_config=read_config)
+        .repeat()
+    )
+
+
+def _nested_loop(version: pathlib.Path) -> Iterator[Any]:
+    for episode in _published(version):
+        yield from episode["steps"].as_numpy_iterator()
+
+
+def _windows_in_tf_data(version: pathlib.Path) -> Iterator[Any]:
+    """Batches of shuffled windows; those that reach over an episode's ends are left out."""
+    weights = tf.constant([GAMMA**k for k in range(N_STEP)], tf.float32)
+
+    def windows(episode: dict[str, Any]) -> tf.data.Dataset:
+        return rlds.transformations.batch(
+            episode["steps"], size=STACK + N_STEP, shift=1, drop_remainder=True
+        )
+
+    def transition(window: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
+        frames = tf.transpose(window["observation"][..., 0], (1, 2, 0))
+        taken = slice(STACK - 1, STACK - 1 + N_STEP)
+        reward = tf.reduce_sum(weights * window["reward"][taken])
+        discount = GAMMA ** (N_STEP - 1) * tf.reduce_prod(window["discount"][taken])
+        return (
+            frames[..., :STACK],
+            window["action"][STACK - 1],
+            reward,
+            discount,
+            frames[..., N_STEP:],
+        )
+
+    return (
+        _published(version)
+        .interleave(windows, num_parallel_calls=tf.data.AUTOTUNE)
+        .shuffle(SHUFFLE, seed=0)
+        .map(transition, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(BATCH)
+        .prefetch(tf.data.AUTOTUNE)
+        .as_numpy_iterator()
+    )
