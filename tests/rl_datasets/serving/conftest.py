@@ -61,18 +61,21 @@ def frames_unit(first: int, count: int) -> SourceUnit:
 @pytest.fixture(scope="session")
 def published(tmp_path_factory) -> pathlib.Path:
     """Folder of a version of 12 episodes with extras of several types: a shard and a manifest."""
-    return _publish([synthetic.unit(0, "", count=12)], synthetic.SPEC, tmp_path_factory)
+    sources = [synthetic.unit(0, "", count=12)]
+    return publish_units(sources, synthetic.SPEC, tmp_path_factory.mktemp("published"))
 
 
 @pytest.fixture(scope="session")
 def published_frames(tmp_path_factory) -> pathlib.Path:
     """Folder of a version of 8 episodes of frames, in two shards."""
-    return _publish([frames_unit(0, 5), frames_unit(5, 3)], FRAMES_SPEC, tmp_path_factory)
+    sources = [frames_unit(0, 5), frames_unit(5, 3)]
+    return publish_units(sources, FRAMES_SPEC, tmp_path_factory.mktemp("published"))
 
 
-def _publish(sources, spec, tmp_path_factory) -> pathlib.Path:
+def publish_units(sources, spec, folder) -> pathlib.Path:
     """Shards and manifest as publishing writes them, without Beam and without TFDS's metadata."""
-    folder, receipts = tmp_path_factory.mktemp("published"), tmp_path_factory.mktemp("receipts")
+    receipts = folder / "receipts"
+    receipts.mkdir()
     shards = [
         folder / f"synthetic-train.tfrecord-{index:05}-of-{len(sources):05}"
         for index in range(len(sources))
