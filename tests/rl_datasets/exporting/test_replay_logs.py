@@ -160,6 +160,12 @@ def test_no_checkpoint_is_skipped(tmp_path):
     assert [each.num_transitions for each in read(tmp_path / "1")] == [15, 9]
 
 
+@pytest.mark.parametrize(("start", "fitting"), [(15, 20), (16, 17), (17, 18), (18, 19), (19, 20)])
+def test_where_an_episode_begins_decides_whether_a_checkpoint_is_skipped(start, fitting):
+    """With 20 rows it is saved when row 18 was added; four rows from 16, 17 or 18 on jump that."""
+    assert replay_logs._fitting_capacity(np.array([start, 12]), 20) == fitting
+
+
 def test_splits_follow_one_another(tmp_path):
     splits = {
         "checkpoint_00": [versions.frames(0, 3, True)],
