@@ -56,35 +56,141 @@ def quickstart(
     job.run(folder)
 
 
+OF_MIXTURES, OF_ATARI = "Mixtures of policies", "Atari"
+ONLY_FOR = {  # Parameters of `collect` that the other kind of collection does not take.
+    OF_MIXTURES: ("transitions", "policy", "processes", "name"),
+    OF_ATARI: (
+        "run",
+        "iterations",
+        "steps_per_iteration",
+        "checkpoint_rows",
+        "min_replay",
+        "epsilon_decay_steps",
+        "rom_set",
+    ),
+}
+
+
 @app.command()
 def collect(
-    environment: Annotated[str, typer.Argument(help="Gymnasium's name, such as HalfCheetah-v4.")],
+    context: typer.Context,
+    environment: Annotated[
+        str,
+        typer.Argument(help="Gymnasium's name, such as HalfCheetah-v4; or a game, such as Pong."),
+    ],
     mixture: Annotated[
-        str, typer.Argument(help="pure, eps1, eps3, gaussian1, gaussian3, or your own .toml file.")
+        str,
+        typer.Argument(
+            help="pure, eps1, eps3, gaussian1, gaussian3, or your own .toml file; for a game the "
+            "agent that learns it: dqn, dqn_adam, qr_dqn, random."
+        ),
     ],
     folder: Annotated[pathlib.Path, typer.Argument(help="Where to write the collection.")],
-    transitions: Annotated[int, typer.Option(min=1, help="How many in all.")] = 1_000_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
+    transitions: Annotated[
+        int, typer.Option(min=1, help="How many in all.", rich_help_panel=OF_MIXTURES)
+    ] = 1_000_000,
     policy: Annotated[
         str | None,
         typer.Option(
             help="A .npz of `train-policy`, or the prefix of a BRAC checkpoint; by default the "
-            "partially trained policy shipped for this environment."
+            "partially trained policy shipped for this environment.",
+            rich_help_panel=OF_MIXTURES,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
     processes: Annotated[
-        int, typer.Option(min=1, help="Share the work; every byte stays the same.")
+        int,
+        typer.Option(
+            min=1, help="Share the work; every byte stays the same.", rich_help_panel=OF_MIXTURES
+        ),
     ] = os.cpu_count() or 1,
     name: Annotated[
-        str | None, typer.Option(help="Of the dataset, such as halfcheetah-eps1-recollected.")
+        str | None,
+        typer.Option(
+            help="Of the dataset, such as halfcheetah-eps1-recollected.",
+            rich_help_panel=OF_MIXTURES,
+        ),
     ] = None,
+    run: Annotated[
+        int, typer.Option(min=1, help="Number of the run.", rich_help_panel=OF_ATARI)
+    ] = 1,
+    iterations: Annotated[
+        int, typer.Option(min=1, help="How many; the log holds each.", rich_help_panel=OF_ATARI)
+    ] = 200,
+    steps_per_iteration: Annotated[
+        int, typer.Option(min=1, help="Agent steps, at least.", rich_help_panel=OF_ATARI)
+    ] = 250_000,
+    checkpoint_rows: Annotated[
+        int, typer.Option(min=1, help="Of the replay buffer.", rich_help_panel=OF_ATARI)
+    ] = 1_000_000,
+    min_replay: Annotated[
+        int, typer.Option(min=1, help="Rows before it learns.", rich_help_panel=OF_ATARI)
+    ] = 20_000,
+    epsilon_decay_steps: Annotated[
+        int, typer.Option(min=1, help="In which epsilon falls.", rich_help_panel=OF_ATARI)
+    ] = 250_000,
+    rom_set: Annotated[
+        str,
+        typer.Option(
+            "--roms",
+            help="'ale-py 0.12.1', or DQN Replay's 'atari-py 0.2.5': see `roms`.",
+            rich_help_panel=OF_ATARI,
+        ),
+    ] = "ale-py 0.12.1",
 ) -> None:
-    """Collects transitions with a mixture of behaviour policies, as BRAC did.
+    """Collects with a mixture of behaviour policies, as BRAC did; or logs how an agent learns an
+    Atari game, as DQN Replay was made.
 
-    Interrupt it at any time: the same command goes on from the units that are whole.
+    Interrupt it at any time: the same command goes on from what is whole.
 
-    Example: `rl-datasets collect HalfCheetah-v4 eps1 collected --transitions 200000`
+    Examples: `rl-datasets collect HalfCheetah-v4 eps1 collected --transitions 200000`,
+    `rl-datasets collect Pong dqn logs --iterations 1`
     """
+    from rl_datasets.sources.atari import ATARI_GAMES
+
+    is_game = environment in ATARI_GAMES
+    for parameter in ONLY_FOR[OF_MIXTURES if is_game else OF_ATARI]:
+        source = context.get_parameter_source(parameter)
+        if source is not None and source.name != "DEFAULT":
+            option = "roms" if parameter == "rom_set" else parameter.replace("_", "-")
+            raise DatasetError(f"--{option} does not go with {environment}: leave it out")
+    if is_game:
+        from benchmarks import online_atari
+        from rl_datasets.roms import RomSet
+
+        if rom_set not in list(RomSet):
+            raise DatasetError(f"there are no ROMs {rom_set!r}: choose {' or '.join(RomSet)}")
+        schedule = online_atari.Schedule(
+            iterations=iterations,
+            steps_per_iteration=steps_per_iteration,
+            checkpoint_rows=checkpoint_rows,
+            min_replay=min_replay,
+            epsilon_decay_steps=epsilon_decay_steps,
+        )
+        logged = online_atari.log_run(
+            environment,
+            folder,
+            agent=mixture,
+            run=run,
+            seed=seed,
+            rom_set=RomSet(rom_set),
+            schedule=schedule,
+        )
+        typer.echo(f"{logged}: logged; publish it with `rl-datasets publish dqn_replay {logged}`")
+        return
+    _collect_mixture(environment, mixture, folder, transitions, policy, seed, processes, name)
+
+
+def _collect_mixture(
+    environment: str,
+    mixture: str,
+    folder: pathlib.Path,
+    transitions: int,
+    policy: str | None,
+    seed: int,
+    processes: int,
+    name: str | None,
+) -> None:
     import time
 
     from rl_datasets.collection import collector
@@ -112,6 +218,44 @@ def collect(
         f"{folder}: {collection.dataset}, {transitions:,} transitions in "
         f"{len(collection.units)} units, {speed}"
     )
+
+
+@app.command()
+def roms(
+    install: Annotated[
+        bool, typer.Option("--install", help="Install DQN Replay's set, of atari-py 0.2.5.")
+    ] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Say that you have the right to use these ROMs.")
+    ] = False,
+    archive: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="atari-py-0.2.5.tar.gz; by default pip downloads it from your index."),
+    ] = None,
+    folder: Annotated[
+        pathlib.Path | None, typer.Option(help="Of that set; by default in your cache.")
+    ] = None,
+) -> None:
+    """Shows the two sets of Atari ROMs, and installs the one that DQN Replay was recorded on.
+
+    They differ in 31 games, whose scores do not compare.
+    """
+    import rich.console
+    import rich.table
+
+    from rl_datasets import roms as rom_sets
+
+    if install:
+        typer.echo(f"{rom_sets.install(accept, folder, archive)}: installed, every md5 checked")
+        return
+    table = rich.table.Table("game", *rom_sets.RomSet, "")
+    for rom in rom_sets.show(folder):
+        cells = [
+            f"{rom.md5[rom_set]}{'' if rom_set in rom.path else ' (not here)'}"
+            for rom_set in rom_sets.RomSet
+        ]
+        table.add_row(rom.game, *cells, "differs" if rom.differs else "")
+    rich.console.Console(width=None if sys.stdout.isatty() else 1_000).print(table)
 
 
 @app.command()

@@ -669,3 +669,40 @@ def test_publishing_stops_at_a_bad_checkpoint_or_keeps_going(run, logged):
     manifest = json.loads(run("show", "published/dqn_replay/Pong_run_1/1.0.0").stdout)
     assert list(manifest["skipped"]) == ["checkpoint_01"]
     assert "checkpoint_01" not in manifest["splits"]
+
+
+def test_an_agent_that_learns_a_game_is_logged(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    schedule = "--iterations 1 --steps-per-iteration 1 --checkpoint-rows 500 --min-replay 50"
+    logged = run("collect", "Pong", "random", "logs", *schedule.split())
+    assert logged.status == 0, logged.stderr
+    assert "publish dqn_replay logs/Pong/1" in logged.stdout
+    published = run("publish", "dqn_replay", "logs/Pong/1", *data_dir())
+    assert "dqn_replay/Pong_run_1-recollected/1.0.0: published" in published.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("Pong dqn logs --transitions 5", "--transitions does not go with Pong"),
+        ("Hopper-v4 eps1 logs --run 2", "--run does not go with Hopper-v4"),
+        ("Pong sarsa logs", "there is no agent sarsa"),
+        ("Pong dqn logs --roms new", "there are no ROMs 'new'"),
+    ],
+)
+def test_options_that_do_not_go_together(run, tmp_path, monkeypatch, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    outcome = run("collect", *arguments.split())
+    assert outcome.status == 1
+    assert told in outcome.sentence
+    assert not list(tmp_path.iterdir())
+
+
+def test_roms_shows_both_sets_and_asks_before_it_installs(run, tmp_path):
+    shown = run("roms", "--folder", tmp_path).stdout
+    assert shown.count("differs") == 31
+    assert "60e0ea3cbe0913d39803477945e9e5ec" in shown  # Pong, in both
+    refused = run("roms", "--install", "--folder", tmp_path)
+    assert refused.status == 1
+    assert "--accept" in refused.sentence
+    assert not list(tmp_path.iterdir())
