@@ -49,7 +49,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from isal import igzip
 
-from rl_datasets import errors, files
+from rl_datasets import errors, files, frames
 from rl_datasets.episode import Episode
 from rl_datasets.sources import atari
 
@@ -70,6 +70,7 @@ _MEMBERS = (*(f"$store$_{name}" for name in _STORE), "add_count", "invalid_range
 _FILE_NAME = re.compile(r"(?P<member>.+)_ckpt\.(?P<number>0|[1-9]\d{0,8})\.gz")
 _COPY_AGAIN = "copy it again, or leave its checkpoint out"
 _FRAME_BYTES = math.prod(_FRAME_SHAPE)
+_BATCH = 64  # Frames in memory at once: they fit in a processor's cache.
 
 
 def _file_name(member: str, number: int) -> str:
@@ -316,9 +317,10 @@ def read_run(folder: str | os.PathLike[str], time_limit: int = TIME_LIMIT) -> Lo
 def read_episodes(unit: Unit) -> Iterator[Episode]:
     """Reads the episodes of a unit, one at a time, in the order in which they were played.
 
-    The frames of the checkpoint are streamed once, and once more those of each that the last
-    episode runs on into: the first row of what it adds lies at its very end. So memory holds the
-    frames of one episode.
+    Frames come as the PNG files that a dataset holds, made while they are streamed: so there are
+    never more than a few raw frames in memory, however long an episode is. The frames of the
+    checkpoint are streamed once, and once more those of each that its last episode runs on into,
+    because the first row of what that one adds lies at its very end.
 
     Raises:
       DatasetError: a file is truncated, damaged or has changed since `read_run`.
@@ -327,12 +329,12 @@ def read_episodes(unit: Unit) -> Iterator[Episode]:
         readers = [stack.enter_context(_Reader(checkpoint)) for checkpoint in unit.checkpoints]
         for index, span in enumerate(unit.spans):
             rows = span.stop - span.start
-            observation = np.empty((rows, *atari.FRAME_SHAPE), np.uint8)
+            pngs = [b""] * rows
             action, reward = np.empty(rows, np.int64), np.empty(rows, np.float32)
             for reader in readers:
-                reader.read(span, observation, action, reward)
+                reader.read(span, pngs, action, reward)
             yield atari.episode_from_rows(
-                observation,
+                frames.EncodedFrames(pngs, atari.FRAME_SHAPE),
                 action,
                 reward,
                 is_terminal=span.is_terminal,
@@ -381,8 +383,8 @@ def _read_small_arrays(folder: pathlib.Path, number: int) -> _SmallArrays:
     with _Npy(paths["$store$_observation"]) as npy:
         capacity = npy.shape[0] if npy.shape else 0
         npy.check((capacity, *_FRAME_SHAPE), _STORE["observation"])
-        frames = np.zeros((min(capacity, STACK_SIZE - 1), *_FRAME_SHAPE), np.uint8)
-        npy.read_into(0, frames)
+        first_frames = np.zeros((min(capacity, STACK_SIZE - 1), *_FRAME_SHAPE), np.uint8)
+        npy.read_into(0, first_frames)
     if capacity < STACK_SIZE + _UPDATE_HORIZON:
         raise errors.DatasetError(
             f"{paths['$store$_observation']} has {capacity} rows, which no buffer has: "
@@ -392,7 +394,7 @@ def _read_small_arrays(folder: pathlib.Path, number: int) -> _SmallArrays:
         _read_array(paths[f"$store$_{name}"], (capacity,), _STORE[name])
         for name in ("action", "reward", "terminal")
     ]
-    is_blank = not any(np.any(each[: STACK_SIZE - 1]) for each in (frames, *columns))
+    is_blank = not any(np.any(each[: STACK_SIZE - 1]) for each in (first_frames, *columns))
     add_count = _read_array(paths["add_count"], (), np.dtype(np.int64))
     _read_array(paths["invalid_range"], (STACK_SIZE + _UPDATE_HORIZON,), np.dtype(np.int64))
     return _SmallArrays(int(add_count), is_blank, *columns)
@@ -612,7 +614,8 @@ class _Npy:
 def _read_array(path: pathlib.Path, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     with _Npy(path) as npy:
         npy.check(shape, dtype)
-        array = np.empty(shape, dtype)
+        with _naming(path):  # A damaged header may ask for more than there is memory.
+            array = np.empty(shape, dtype)
         npy.read_into(0, array)
         npy.finish(array.nbytes)
     return array
@@ -640,6 +643,7 @@ class _Reader:
 
     def __init__(self, checkpoint: _Checkpoint):
         self._checkpoint = checkpoint
+        self._batch = np.empty((_BATCH, *atari.FRAME_SHAPE), np.uint8)
         capacity = (checkpoint.capacity,)
         self._action, self._reward = (
             _read_array(checkpoint.path(f"$store$_{name}"), capacity, _STORE[name])
@@ -654,9 +658,7 @@ class _Reader:
     def __exit__(self, *_: Any) -> None:
         self._frames.__exit__()
 
-    def read(
-        self, span: Span, observation: np.ndarray, action: np.ndarray, reward: np.ndarray
-    ) -> None:
+    def read(self, span: Span, pngs: list[bytes], action: np.ndarray, reward: np.ndarray) -> None:
         """Fills in those rows of the span that the checkpoint holds."""
         own = self._checkpoint
         start, stop = max(span.start, own.first), min(span.stop, own.stop)
@@ -665,18 +667,20 @@ class _Reader:
         rows = slice(start - span.start, stop - span.start)
         places = np.arange(start, stop) % own.capacity
         action[rows], reward[rows] = self._action[places], self._reward[places]
-        frames = observation[rows]
-        if own.first < start or own.first == 0:
-            self._read_frames(places[0], frames)
-            return
-        # The first row lies behind all others, so it comes last in the stream.
-        if len(frames) > 1:
-            self._read_frames(places[1], frames[1:])
-        self._read_frames(places[0], frames[:1])
+        if start == own.first > 0:  # Its first row lies behind all others, so it is read last.
+            others = self._read_frames(0, len(places) - 1)
+            pngs[rows] = self._read_frames(own.capacity - 1, 1) + others
+        else:
+            pngs[rows] = self._read_frames(int(places[0]), len(places))
 
     def finish(self) -> None:
         """Reads on to the end of the frames, which compares their checksum."""
         self._frames.finish(self._checkpoint.capacity * _FRAME_BYTES)
 
-    def _read_frames(self, place: int, out: np.ndarray) -> None:
-        self._frames.read_into(int(place) * _FRAME_BYTES, out)
+    def _read_frames(self, place: int, count: int) -> list[bytes]:
+        pngs: list[bytes] = []
+        for done in range(0, count, _BATCH):
+            batch = self._batch[: count - done]
+            self._frames.read_into((place + done) * _FRAME_BYTES, batch)
+            pngs += frames.encode_png(batch)
+        return pngs

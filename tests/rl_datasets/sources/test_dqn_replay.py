@@ -337,7 +337,7 @@ class TestBoundaries:
         st.integers(8, 50),
         st.booleans(),
     )
-    @hypothesis.settings(max_examples=150)
+    @hypothesis.settings(max_examples=100)
     def test_every_step_that_was_saved_comes_back_once(self, lengths, capacity, is_last_whole):
         expected, is_told = expected_rows(lengths, capacity, is_last_whole)
         hypothesis.assume(is_told)
@@ -569,7 +569,7 @@ class TestFuzz:
         return fault
 
     @hypothesis.given(data=st.data())
-    @hypothesis.settings(max_examples=400)
+    @hypothesis.settings(max_examples=350)
     def test_bytes_of_a_file(self, original, data):
         path = data.draw(st.sampled_from(list(original[1])))
         content = bytearray(original[1][path])
@@ -610,14 +610,14 @@ class TestFuzz:
         assert path.name in fault
 
 
-def test_memory_holds_an_episode_and_not_a_checkpoint(tmp_path):
-    """706 MB of frames, with one episode of 27,000 rows: 191 MB of frames, twice in `Episode`.
+def test_memory_holds_a_few_frames_and_not_a_checkpoint(tmp_path):
+    """706 MB of frames, two episodes of them 27,000 rows long, which alone are 191 MB each.
 
-    A checkpoint of 1,000,000 rows needs no more than this one but for its small arrays, which are
-    9 bytes a row, and the numbers of its rows, which are 8.
+    A checkpoint of 1,000,000 rows needs no more than this one but for its small arrays and the
+    numbers of its rows, a few dozen bytes a row.
     """
     rows = 100_000
-    ends = np.array([*range(999, 50_000, 1_000), 50_002 + 27_000, rows - 2])
+    ends = np.array([*range(999, 40_000, 1_000), 67_002, 94_005, rows - 2])
     terminal = np.zeros(rows, np.uint8)
     terminal[ends] = 1
     small = {
@@ -645,5 +645,5 @@ def test_memory_holds_an_episode_and_not_a_checkpoint(tmp_path):
     command = [sys.executable, "-c", script, str(tmp_path)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
     episodes, longest, peak = map(int, done.stdout.split())
-    assert (episodes, longest) == (52, 26_999)
-    assert peak * 1024 < 600e6
+    assert (episodes, longest) == (43, 26_999)
+    assert peak * 1024 < 150e6
