@@ -154,10 +154,10 @@ def _write(
     differences = []
     if discounted:
         differences.append(
-            f"{discounted} discounts between 0 and 1: terminals are kept, and no others"
+            f"{discounted} transitions lose their discounts, which are between 0 and 1"
         )
     if source.spec.extras:
-        differences.append(f"{', '.join(source.spec.extras)} of the final step of every episode")
+        differences.append(f"the final steps of episodes lose {', '.join(source.spec.extras)}")
     return {name: column.finish() for name, column in fields.items()}, differences
 
 

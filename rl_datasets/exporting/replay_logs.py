@@ -168,7 +168,7 @@ def _write(
 
 def _read_back(source: Source, logs: pathlib.Path) -> Iterator[Episode]:
     run = dqn_replay.read_run(logs)
-    with progress(f"reading back {source.name}", source.transitions) as advance:
+    with progress("reading back", source.transitions) as advance:
         for unit in run.units:
             for episode in dqn_replay.read_episodes(unit):
                 yield episode

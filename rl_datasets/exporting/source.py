@@ -57,7 +57,7 @@ class Source:
           DatasetError: a file is damaged, or the splits hold other counts than the manifest says.
         """
         episodes = transitions = 0
-        with progress(f"{doing} {self.name}", self.transitions) as advance:
+        with progress(doing, self.transitions) as advance:
             for split in self.splits:
                 for episode in reader.read_episodes(self.folder, split):
                     yield episode
@@ -191,9 +191,11 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
     import rich.progress
 
     columns = (
-        *rich.progress.Progress.get_default_columns(),
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
         rich.progress.MofNCompleteColumn(),
         rich.progress.TextColumn("transitions"),
+        rich.progress.TimeRemainingColumn(),
     )
     with rich.progress.Progress(*columns, console=rich.console.Console(stderr=True)) as bar:
         task = bar.add_task(description, total=total)

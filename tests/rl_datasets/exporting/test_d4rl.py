@@ -92,7 +92,7 @@ def test_vectors_come_back_whole(episodes):
         version = versions.write(pathlib.Path(scratch) / "1.0.0", versions.VECTORS, {"a": episodes})
         result = to_d4rl(version, path, "a")
         content = load(path)
-    assert result.differences == ("policy_id of the final step of every episode",)
+    assert result.differences == ("the final steps of episodes lose policy_id",)
     ends = np.flatnonzero(content["terminals"] | content["timeouts"]) + 1
     starts = np.append(0, ends[:-1])
     assert ends[-1] == len(content["rewards"])
@@ -144,4 +144,4 @@ def test_a_discount_that_the_layout_cannot_hold_is_told(tmp_path):
     episode = dataclasses.replace(episode, discount=discount)
     version = versions.write(tmp_path / "1.0.0", versions.VECTORS, {"train": [episode]})
     differences = to_d4rl(version, tmp_path / "file.hdf5").differences
-    assert differences[0].startswith("2 discounts between 0 and 1")
+    assert differences[0].startswith("2 transitions lose their discounts")
