@@ -12,6 +12,7 @@ the filter Sub, which is a sum along the row to undo; what went through others i
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import struct
@@ -79,7 +80,7 @@ class EncodedFrames:
         Raises:
           ValueError: a file is no PNG, is cut, or holds a frame of another shape or depth.
         """
-        head, tail = _head(self.shape[1:]), _chunk(b"IEND", b"")
+        head, tail = _head(self.shape[1:]), _tail()
         for index, png in enumerate(self.pngs):
             if not (png.startswith(head) and png.endswith(tail)):
                 raise ValueError(f"frame {index} {_fault(png, self.shape[1:])}")
@@ -99,7 +100,7 @@ def encode_png(frames: np.ndarray) -> list[bytes]:
             f"frames must be uint8 [N, H, W, 1 or 3], got {frames.dtype} {frames.shape}"
         )
     _, height, width, channels = frames.shape
-    head, tail = _head(frames.shape[1:]), _chunk(b"IEND", b"")
+    head, tail = _head(frames.shape[1:]), _tail()
     rows = np.full((height, 1 + width * channels), _FILTER_NONE, np.uint8)
     pngs = []
     for frame in frames:
@@ -139,11 +140,17 @@ def decode_png(pngs: Sequence[bytes], shape: tuple[int, ...]) -> np.ndarray:
     return frames
 
 
-def _head(shape: Sequence[int]) -> bytes:
+@functools.cache
+def _head(shape: tuple[int, ...]) -> bytes:
     """The signature and IHDR of every PNG of 8-bit frames of this shape, not interlaced."""
     height, width, channels = shape
     fields = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
     return _SIGNATURE + _chunk(b"IHDR", fields)
+
+
+@functools.cache
+def _tail() -> bytes:
+    return _chunk(b"IEND", b"")
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:
@@ -151,7 +158,7 @@ def _chunk(name: bytes, data: bytes) -> bytes:
     return b"".join([_CRC.pack(len(data)), body, _CRC.pack(isal_zlib.crc32(body))])
 
 
-def _fault(png: bytes, shape: Sequence[int]) -> str:
+def _fault(png: bytes, shape: tuple[int, ...]) -> str:
     """What is wrong with the ends of a PNG file."""
     expected = "x".join(str(side) for side in shape)
     head = _head(shape)
@@ -166,7 +173,7 @@ def _fault(png: bytes, shape: Sequence[int]) -> str:
     return "is cut: it does not end with IEND"
 
 
-def _inflate(png: bytes, index: int, shape: Sequence[int], rows: Sequence[int]) -> np.ndarray:
+def _inflate(png: bytes, index: int, shape: tuple[int, ...], rows: tuple[int, ...]) -> np.ndarray:
     """The filtered rows of a PNG file."""
     if not png.startswith(_head(shape)):
         raise ValueError(f"frame {index} {_fault(png, shape)}")

@@ -15,6 +15,7 @@ is left to chance. What is read may come from anyone: every fault is a `ValueErr
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -22,21 +23,28 @@ import numpy as np
 
 BYTES_LIST, FLOAT_LIST, INT64_LIST = 1, 2, 3
 
+_TAG_1 = bytes((1 << 3 | 2,))
+_TWO_TO_64 = 1 << 64
+_FLOAT = struct.Struct("<f")
 _KINDS = {BYTES_LIST: "bytes", FLOAT_LIST: "float", INT64_LIST: "int64"}
 _MAX_VARINT_BYTES = 10
 _VARINT_CHUNK = 1 << 18  # Values encoded at once, which bounds the memory.
 
 
 class Feature(NamedTuple):
-    """A feature as it was read.
+    """A feature as it was read: where its list, still encoded, lies in the record.
 
     Attributes:
       kind: `BYTES_LIST`, `FLOAT_LIST` or `INT64_LIST`.
-      values: the list, still encoded.
+      record: the whole record.
+      start: where the list begins.
+      end: where it ends.
     """
 
     kind: int
-    values: memoryview
+    record: bytes
+    start: int
+    end: int
 
 
 def encode_example(features: Mapping[str, bytes]) -> bytes:
@@ -52,7 +60,10 @@ def encode_example(features: Mapping[str, bytes]) -> bytes:
 
 def bytes_list(values: Iterable[bytes]) -> bytes:
     """A Feature of byte strings."""
-    return _message(BYTES_LIST, b"".join(_message(1, value) for value in values))
+    pieces: list[bytes] = []
+    for value in values:
+        pieces += (_TAG_1, _encode_varint(len(value)), value)
+    return _message(BYTES_LIST, b"".join(pieces))
 
 
 def float_list(values: np.ndarray) -> bytes:
@@ -60,9 +71,19 @@ def float_list(values: np.ndarray) -> bytes:
     return _packed(FLOAT_LIST, values.astype("<f4", copy=False).tobytes())
 
 
+def float_scalar(value: float) -> bytes:
+    """A Feature of one float32."""
+    return _packed(FLOAT_LIST, _FLOAT.pack(value))
+
+
 def int64_list(values: np.ndarray) -> bytes:
     """A Feature of [N] bools or integers."""
     return _packed(INT64_LIST, _encode_varints(values))
+
+
+def int64_scalar(value: int) -> bytes:
+    """A Feature of one int64."""
+    return _packed(INT64_LIST, _encode_varint(value % _TWO_TO_64))
 
 
 def decode_example(record: bytes) -> dict[str, Feature]:
@@ -71,17 +92,11 @@ def decode_example(record: bytes) -> dict[str, Feature]:
     Raises:
       ValueError: the record is no Example.
     """
-    features = {}
-    for field, message in _fields(memoryview(record)):
-        _expect(field, 1)
-        for field, entry in _fields(message):
-            _expect(field, 1)
-            parts = dict(_fields(entry))
-            if parts.keys() != {1, 2}:
-                raise ValueError("a feature has no name or no value")
-            ((kind, values),) = _fields(parts[2])
-            features[str(parts[1], "utf-8")] = Feature(kind, values)
-    return features
+    return dict(
+        _entry(record, *entry)
+        for features in _spans(record, 0, len(record))
+        for entry in _spans(record, *features)
+    )
 
 
 def bytes_values(feature: Feature) -> list[bytes]:
@@ -91,7 +106,8 @@ def bytes_values(feature: Feature) -> list[bytes]:
       ValueError: it holds numbers, or is cut.
     """
     _expect_kind(feature, BYTES_LIST)
-    return [bytes(value) for field, value in _fields(feature.values) if field == 1]
+    _, record, start, end = feature
+    return [record[first:last] for _, first, last in _fields(record, start, end)]
 
 
 def float_values(feature: Feature) -> np.ndarray:
@@ -104,6 +120,19 @@ def float_values(feature: Feature) -> np.ndarray:
     return np.frombuffer(_unpacked(feature), "<f4")
 
 
+def float_value(feature: Feature) -> float:
+    """The only float of a Feature.
+
+    Raises:
+      ValueError: it holds something else.
+    """
+    _expect_kind(feature, FLOAT_LIST)
+    packed = _unpacked(feature)
+    if len(packed) != _FLOAT.size:
+        raise ValueError(f"{len(packed) // _FLOAT.size} values where one was expected")
+    return _FLOAT.unpack(packed)[0]
+
+
 def int64_values(feature: Feature, dtype: np.dtype | type = np.int64) -> np.ndarray:
     """[N] integers or bools of a Feature.
 
@@ -114,9 +143,36 @@ def int64_values(feature: Feature, dtype: np.dtype | type = np.int64) -> np.ndar
     return _decode_varints(_unpacked(feature), np.dtype(dtype))
 
 
-def _expect(field: int, number: int) -> None:
-    if field != number:
-        raise ValueError(f"a field has number {field} where {number} was expected")
+def int64_value(feature: Feature) -> int:
+    """The only integer of a Feature.
+
+    Raises:
+      ValueError: it holds something else.
+    """
+    _expect_kind(feature, INT64_LIST)
+    packed = bytes(_unpacked(feature))
+    value, end = _decode_varint(packed, 0)
+    if end != len(packed) or value >= _TWO_TO_64:
+        raise ValueError("more than one value where one was expected")
+    return value - _TWO_TO_64 if value >> 63 else value
+
+
+def _spans(record: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Start and end of every message in a message that holds repetitions of one."""
+    for field, first, last in _fields(record, start, end):
+        if field != 1:
+            raise ValueError(f"a field has number {field} where 1 was expected")
+        yield first, last
+
+
+def _entry(record: bytes, start: int, end: int) -> tuple[str, Feature]:
+    """Name and value of an entry of the map of features."""
+    parts = {field: (first, last) for field, first, last in _fields(record, start, end)}
+    if parts.keys() != {1, 2}:
+        raise ValueError("a feature has no name or no value")
+    first, last = parts[1]
+    ((kind, values_start, values_end),) = _fields(record, *parts[2])
+    return str(record[first:last], "utf-8"), Feature(kind, record, values_start, values_end)
 
 
 def _expect_kind(feature: Feature, kind: int) -> None:
@@ -133,22 +189,22 @@ def _packed(kind: int, values: bytes) -> bytes:
 
 def _unpacked(feature: Feature) -> memoryview | bytes:
     """A list of numbers that stood in one piece, as a list does, or in several, as it may."""
-    pieces = [values for _, values in _fields(feature.values)]
+    _, record, start, end = feature
+    pieces = [memoryview(record)[first:last] for _, first, last in _fields(record, start, end)]
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _message(field: int, payload: bytes) -> bytes:
     """A length-delimited field of a protobuf message."""
-    return bytes([field << 3 | 2]) + _encode_varint(len(payload)) + payload
+    return b"".join((bytes((field << 3 | 2,)), _encode_varint(len(payload)), payload))
 
 
 def _encode_varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    if value <= 0x7F:
+        return bytes((value,))
+    if value <= 0x3FFF:
+        return bytes((value & 0x7F | 0x80, value >> 7))
+    return bytes((value & 0x7F | 0x80,)) + _encode_varint(value >> 7)
 
 
 def _encode_varints(values: np.ndarray) -> bytes:
@@ -173,27 +229,35 @@ def _encode_varint_chunk(values: np.ndarray) -> bytes:
     return (groups | more.astype(np.uint8) << 7)[used].tobytes()
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Number and payload of every field of a message, all of which are length-delimited."""
-    position, size = 0, len(message)
-    while position < size:
-        tag = message[position]
+def _fields(record: bytes, position: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Number, start and end of every field of a message, all of which are length-delimited."""
+    while position < end:
+        tag = record[position]
         if tag & 7 != 2:
             raise ValueError(f"wire type {tag & 7}")
-        length, position = _decode_varint(message, position + 1)
-        if position + length > size:
+        length, start = _decode_varint(record, position + 1)
+        position = start + length
+        if position > end:
             raise ValueError("a field is cut")
-        yield tag >> 3, message[position : position + length]
-        position += length
+        yield tag >> 3, start, position
 
 
-def _decode_varint(message: memoryview, position: int) -> tuple[int, int]:
+def _decode_varint(record: bytes, position: int) -> tuple[int, int]:
     """A varint and where the next field begins."""
-    value = 0
-    for index, byte in enumerate(message[position : position + _MAX_VARINT_BYTES]):
-        value |= (byte & 0x7F) << 7 * index
-        if byte < 0x80:
-            return value, position + index + 1
+    try:
+        byte = record[position]
+        if byte <= 0x7F:
+            return byte, position + 1
+        value, shift = byte & 0x7F, 7
+        while shift < 7 * _MAX_VARINT_BYTES:
+            position += 1
+            byte = record[position]
+            value |= (byte & 0x7F) << shift
+            if byte <= 0x7F:
+                return value, position + 1
+            shift += 7
+    except IndexError:
+        pass
     raise ValueError("a length is cut or too long")
 
 

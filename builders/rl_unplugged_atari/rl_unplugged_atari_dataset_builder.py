@@ -1,9 +1,11 @@
 """`rl_unplugged_atari`: DQN Replay's data of 46 games, as RL Unplugged released them.
 
-A configuration is a run of a game, and a split is a checkpoint of it, as in TFDS's
-`rlu_atari_checkpoints_ordered`:
+A configuration is a run of a game:
 
-    rl_unplugged_atari/Pong_run_1    from the shards of gs://rl_unplugged/atari_episodes_ordered
+    rl_unplugged_atari/Pong_run_1                its episodes; a split is a checkpoint, as in TFDS's
+                                                 `rlu_atari_checkpoints_ordered`
+    rl_unplugged_atari/Pong_run_1_transitions    the same transitions, shuffled, with their stacked
+                                                 frames; no episode can be made of them
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ import functools
 import itertools
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import tensorflow_datasets as tfds
 
@@ -22,23 +24,42 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.builder import PublishedDatasetBuilder
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.sources import atari, rl_unplugged
+from rl_datasets.transition import TransitionSpec
 
-_CONFIG = re.compile(r"(?P<game>\w+)_run_(?P<run>[1-5])")
+FAMILIES = {
+    "": (rl_unplugged.EPISODES, "Episodes in order"),
+    "_transitions": (rl_unplugged.TRANSITIONS, "Transitions, shuffled"),
+}
+_CONFIG = re.compile(r"(?P<game>[A-Za-z]+)_run_(?P<run>[1-5])(?P<family>_transitions)?")
+
+
+class Run(NamedTuple):
+    """A run of a game, and one of the two forms that it was released in."""
+
+    game: str
+    run: int
+    family: str
+
+    @property
+    def has_episodes(self) -> bool:
+        return self.family == rl_unplugged.EPISODES
 
 
 class Builder(PublishedDatasetBuilder):
     """Publishes a copy of a run's shards.
 
-    The `source` is a copy of the bucket, or of its folder of episodes, or of the game's folder.
+    The `source` is a copy of the bucket, or of one of its two folders, or of the game's folder.
     """
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
     BUILDER_CONFIGS: ClassVar = [
         tfds.core.BuilderConfig(
-            name=f"{game}_run_{run}", description=f"Episodes in order: game {game}, run {run}."
+            name=f"{game}_run_{run}{suffix}", description=f"{what}: game {game}, run {run}."
         )
-        for game, run in itertools.product(rl_unplugged.GAMES, rl_unplugged.RUNS)
+        for (suffix, (_, what)), game, run in itertools.product(
+            FAMILIES.items(), rl_unplugged.GAMES, rl_unplugged.RUNS
+        )
     ]
 
     @classmethod
@@ -49,35 +70,49 @@ class Builder(PublishedDatasetBuilder):
             "rl_unplugged_atari/Pong_run_1"
         )
 
-    def episode_spec(self) -> EpisodeSpec:
-        game, _ = self._run
-        return atari.atari_episode_spec(atari.ATARI_GAMES[game].num_actions)
+    def episode_spec(self) -> EpisodeSpec | TransitionSpec:
+        spec = atari.atari_episode_spec(atari.ATARI_GAMES[self._run.game].num_actions)
+        if self._run.has_episodes:
+            return spec
+        return TransitionSpec(spec.observation, rl_unplugged.STACK, spec.action)
 
     def source_units(self) -> Sequence[SourceUnit]:
         """A unit a shard; one that is missing is a file that cannot be read."""
-        return [
-            SourceUnit(
-                name=(name := f"checkpoint_{index:02d}"),
-                split=name,
-                num_episodes=None,
-                num_transitions=None,
-                files=(str(path),),
-                read=functools.partial(rl_unplugged.read_episodes, str(path), index),
-            )
-            for index, path in enumerate(self._shards)
-        ]
+        return [self._unit(index, str(path)) for index, path in enumerate(self._shards)]
+
+    def _unit(self, index: int, path: str) -> SourceUnit:
+        read: Callable[[], Iterator[Any]]
+        if self._run.has_episodes:
+            name = split = f"checkpoint_{index:02d}"
+            read = functools.partial(rl_unplugged.read_episodes, path, index)
+        else:
+            name, split = f"shard_{index:02d}", "train"
+            read = functools.partial(rl_unplugged.read_transitions, path)
+        return SourceUnit(
+            name=name,
+            split=split,
+            num_episodes=None,
+            num_transitions=None,
+            files=(path,),
+            read=read,
+        )
 
     def lineage(self) -> Mapping[str, Any]:
-        game, run = self._run
-        return {
-            "source": f"RL Unplugged, gs://rl_unplugged/{rl_unplugged.EPISODES}",
-            "game": game,
-            "run": run,
+        run = self._run
+        told = {
+            "source": f"RL Unplugged, gs://rl_unplugged/{run.family}",
+            "game": run.game,
+            "run": run.run,
             "shards": len(self._shards),
             "agent": "dqn",
             "rom_set": "atari-py 0.2.5",
             "sticky_probability": 0.25,
             "rewards": "clipped to [-1, 1] when they were logged; scores cannot be recovered",
+        }
+        if not run.has_episodes:
+            return {**told, "repaired": []}
+        return {
+            **told,
             "final_observation": "never stored: a frame of zeros after a terminal transition, the "
             "last row's own observation after a truncated one",
             "repaired": [
@@ -93,19 +128,20 @@ class Builder(PublishedDatasetBuilder):
 
     @functools.cached_property
     def _shards(self) -> list[pathlib.Path]:
-        game, run = self._run
         if self.source is None:
             raise DatasetError(
-                f"rl_unplugged_atari/{game}_run_{run} needs a source: name a folder of its shards"
+                f"rl_unplugged_atari/{self.builder_config.name} needs a source: name a folder of "
+                "its shards"
             )
-        return rl_unplugged.find_shards(self.source, game, run)
+        return rl_unplugged.find_shards(self.source, *self._run)
 
     @property
-    def _run(self) -> tuple[str, int]:
+    def _run(self) -> Run:
         named = _CONFIG.fullmatch(self.builder_config.name)
         if named is None or named["game"] not in rl_unplugged.GAMES:
             raise DatasetError(
                 f"rl_unplugged_atari/{self.builder_config.name} is no run of RL Unplugged's 46 "
                 "games: name one, such as rl_unplugged_atari/Pong_run_1"
             )
-        return named["game"], int(named["run"])
+        family, _ = FAMILIES[named["family"] or ""]
+        return Run(named["game"], int(named["run"]), family)

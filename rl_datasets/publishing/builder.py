@@ -17,6 +17,7 @@ from rl_datasets.publishing import manifest
 from rl_datasets.publishing.features import features_dict
 from rl_datasets.publishing.publish import publish
 from rl_datasets.publishing.units import SourceUnit
+from rl_datasets.transition import TransitionSpec
 
 _CONFIG_NAME = re.compile(r"\w[\w.-]*")
 
@@ -58,8 +59,8 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
         super().__init__(config=config, **kwargs)
 
     @abc.abstractmethod
-    def episode_spec(self) -> EpisodeSpec:
-        """The spec that every episode of the source obeys."""
+    def episode_spec(self) -> EpisodeSpec | TransitionSpec:
+        """The spec that every episode of the source obeys, or every transition if it has those."""
 
     @abc.abstractmethod
     def source_units(self) -> Sequence[SourceUnit]:
@@ -72,10 +73,10 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(features=features_dict(self._spec()))
 
-    def _spec(self) -> EpisodeSpec:
+    def _spec(self) -> EpisodeSpec | TransitionSpec:
         folder = pathlib.Path(self.data_dir)
         if (folder / manifest.FILE_NAME).exists():
-            return manifest.spec_from_json(manifest.read(folder)["plan"]["spec"])
+            return manifest.any_spec_from_json(manifest.read(folder)["plan"]["spec"])
         if self.source is None:
             raise DatasetError(
                 f"{folder} is not published; publish it with `rl-datasets publish`, or name the "

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from rl_datasets import files
-from rl_datasets.episode import Episode, check_episode
+from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.frames import EncodedFrames
-from rl_datasets.publishing import manifest, reader
+from rl_datasets.publishing import kinds, manifest, reader
 
 _FRAMES_AT_ONCE = 1024
 
@@ -27,7 +27,7 @@ class PublishedVersion:
     Attributes:
       name: as `tfds.load` takes it, such as `brac/halfcheetah-eps1-recollected:1.0.0`.
       path: folder of the version.
-      episodes: of all splits.
+      episodes: of all splits; 0 where each transition is a record of its own.
       transitions: of all splits.
       size: of all files, in bytes.
     """
@@ -90,7 +90,7 @@ def verify(version_dir: str | os.PathLike[str], *, deep: bool = True) -> dict[st
     _verify_tfds_counts(folder, published["splits"])
     if deep:
         for split, counts in published["splits"].items():
-            _verify_episodes(folder, published, split, counts)
+            _verify_records(folder, published, split, counts)
     return published
 
 
@@ -101,7 +101,7 @@ def _summary(folder: pathlib.Path) -> PublishedVersion:
     return PublishedVersion(
         name=f"{plan['dataset']}{config}:{plan['version']}",
         path=folder,
-        episodes=sum(split["episodes"] for split in splits),
+        episodes=sum(split.get("episodes", 0) for split in splits),
         transitions=sum(split["transitions"] for split in splits),
         size=sum(entry["size"] for entry in published["files"].values()),
     )
@@ -130,39 +130,38 @@ def _verify_tfds_counts(folder: pathlib.Path, splits: dict[str, dict[str, Any]])
         split["name"]: sum(int(length) for length in split["shardLengths"])
         for split in json.loads(path.read_text())["splits"]
     }
-    if counted != {name: split["episodes"] for name, split in splits.items()}:
+    if counted != {name: manifest.records(split) for name, split in splits.items()}:
         raise DatasetError(
             f"{path} counts other episodes than {manifest.FILE_NAME}; publish this version anew"
         )
 
 
-def _verify_episodes(
+def _verify_records(
     folder: pathlib.Path, published: dict[str, Any], split: str, counts: dict[str, Any]
 ) -> None:
-    spec = manifest.spec_from_json(published["plan"]["spec"])
-    episodes = transitions = 0
-    for episode in reader.read_episodes(folder, split):
+    kind = kinds.of(manifest.any_spec_from_json(published["plan"]["spec"]))
+    read = transitions = 0
+    for item in reader.read_any(folder, split):
         try:
-            check_episode(episode, spec)
-            _decode_frames(episode)
+            kind.check(item)
+            for frames in kind.frames(item):
+                _decode(frames)
         except ValueError as error:
             raise DatasetError(
-                f"episode {episodes} of split {split!r} of {folder} breaks a rule: {error}; "
+                f"{kind.noun} {read} of split {split!r} of {folder} breaks a rule: {error}; "
                 "mend its source and publish a new version"
             ) from error
-        episodes += 1
-        transitions += episode.num_transitions
-    if (episodes, transitions) != (counts["episodes"], counts["transitions"]):
+        read += 1
+        transitions += kind.length(item)
+    if (read, transitions) != (manifest.records(counts), counts["transitions"]):
         raise DatasetError(
-            f"split {split!r} of {folder} holds {episodes} episodes with {transitions} "
-            f"transitions, not {counts['episodes']} with {counts['transitions']}; "
+            f"split {split!r} of {folder} holds {read} {kind.noun}s with {transitions} "
+            f"transitions, not {manifest.records(counts)} with {counts['transitions']}; "
             "publish this version anew"
         )
 
 
-def _decode_frames(episode: Episode) -> None:
+def _decode(frames: EncodedFrames) -> None:
     """Raises `ValueError` where a frame is damaged; a few at a time, which bounds the memory."""
-    for field in episode.steps().values():
-        if isinstance(field, EncodedFrames):
-            for start in range(0, len(field), _FRAMES_AT_ONCE):
-                np.asarray(field[start : start + _FRAMES_AT_ONCE])
+    for start in range(0, len(frames), _FRAMES_AT_ONCE):
+        np.asarray(frames[start : start + _FRAMES_AT_ONCE])

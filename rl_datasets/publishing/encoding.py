@@ -17,6 +17,7 @@ from rl_datasets import wire
 from rl_datasets.episode import STEPS, Episode, EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.frames import EncodedFrames, encode_png
+from rl_datasets.transition import StackedTransition, TransitionSpec
 
 # How one value is stored. But for PNG, the names of `tfds.features.Encoding`.
 NONE = "none"  # In a float list or an int64 list; a string in a bytes list.
@@ -88,6 +89,44 @@ def decode_episode(record: bytes, spec: EpisodeSpec) -> Episode:
     if features:
         raise DatasetError(f"a record holds features unknown to this dataset: {sorted(features)}")
     return Episode.from_steps(steps, metadata)
+
+
+def encode_transition(transition: StackedTransition) -> bytes:
+    """The serialized `tf.train.Example` of a transition that has passed `check_transition`."""
+    features = {}
+    for name, value in transition._asdict().items():
+        if isinstance(value, EncodedFrames):
+            features[name] = wire.bytes_list(value.pngs)
+        elif isinstance(value, float):
+            features[name] = wire.float_scalar(value)
+        else:
+            features[name] = wire.int64_scalar(value)
+    return wire.encode_example(features)
+
+
+def decode_transition(record: bytes, spec: TransitionSpec) -> StackedTransition:
+    """The inverse of `encode_transition`.
+
+    Raises:
+      DatasetError: the record is not a transition of this spec.
+    """
+    try:
+        features = wire.decode_example(record)
+        if features.keys() != set(StackedTransition._fields):
+            raise ValueError(f"its features are {sorted(features)}")
+        values: dict[str, Any] = {}
+        for name, feature in features.items():
+            if feature.kind == wire.BYTES_LIST:
+                values[name] = EncodedFrames(wire.bytes_values(feature), spec.frame.shape)
+            elif feature.kind == wire.FLOAT_LIST:
+                values[name] = wire.float_value(feature)
+            else:
+                values[name] = wire.int64_value(feature)
+    except ValueError as error:
+        raise DatasetError(
+            f"a record does not hold a transition of this dataset ({error})"
+        ) from error
+    return StackedTransition(**values)
 
 
 def _encode_feature(rows: Any, spec: dm_env.specs.Array) -> bytes:

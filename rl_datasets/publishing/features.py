@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 from rl_datasets import episode
 from rl_datasets.episode import EpisodeSpec
 from rl_datasets.publishing import encoding
+from rl_datasets.transition import TransitionSpec
 
 _DOCUMENTATION = {
     episode.OBSERVATION: "What the policy saw.",
@@ -22,15 +23,41 @@ _DOCUMENTATION = {
 }
 
 
-def features_dict(spec: EpisodeSpec) -> tfds.features.FeaturesDict:
-    """The features of a dataset of such episodes: `steps`, a nested dataset, and the metadata.
+def features_dict(spec: EpisodeSpec | TransitionSpec) -> tfds.features.FeaturesDict:
+    """The features of a dataset of such records.
+
+    Episodes have `steps`, a nested dataset, and their metadata.
 
     Raises:
       DatasetError: a dataset cannot hold a field's dtype.
     """
+    if isinstance(spec, TransitionSpec):
+        return _features_of_transitions(spec)
     steps = {name: _feature(name, array) for name, array in spec.step_specs().items()}
     metadata = {name: _feature(name, array) for name, array in spec.metadata.items()}
     return tfds.features.FeaturesDict({episode.STEPS: tfds.features.Dataset(steps), **metadata})
+
+
+def _features_of_transitions(spec: TransitionSpec) -> tfds.features.FeaturesDict:
+    def frames(doc: str) -> tfds.features.Sequence:
+        frame = tfds.features.Image(shape=spec.frame.shape, dtype=np.uint8, encoding_format="png")
+        return tfds.features.Sequence(frame, length=spec.stack, doc=doc)
+
+    def scalar(dtype: type, doc: str) -> tfds.features.Scalar:
+        return tfds.features.Scalar(dtype, doc=doc)
+
+    return tfds.features.FeaturesDict(
+        {
+            "observation": frames("Stacked frames, the oldest first."),
+            "action": scalar(np.int64, "Taken in `observation`."),
+            "reward": scalar(np.float32, "Earned by `action`."),
+            "discount": scalar(np.float32, "Earned by `action`: 0 where it ended the episode."),
+            "next_observation": frames("Stacked frames, the oldest first."),
+            "next_action": scalar(np.int64, "Taken in `next_observation`."),
+            "episode_id": scalar(np.int64, "The source's."),
+            "episode_return": scalar(np.float32, "The source's."),
+        }
+    )
 
 
 def _feature(name: str, spec: dm_env.specs.Array) -> tfds.features.FeatureConnector:

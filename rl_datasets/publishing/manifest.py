@@ -6,7 +6,8 @@ It holds no time and no machine's name, so that the same command gives the same 
     code            version of this package
     plan            what the bytes follow from: dataset, configuration, version, spec of an episode,
                     units, sha256 of every source file, lineage
-    splits          by split: episodes, transitions, and statistics of the episodes' returns
+    splits          by split: episodes, transitions, and statistics of the episodes' returns; or of
+                    transitions, where each is a record of its own
     files           by name: sha256 and size of every other file of the version
 
 And where there is something to tell:
@@ -30,6 +31,7 @@ import numpy as np
 from rl_datasets import __version__, files
 from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
+from rl_datasets.transition import TransitionSpec
 
 FILE_NAME = "MANIFEST.json"
 FORMAT = 1
@@ -110,8 +112,21 @@ def statistics(lengths: Sequence[int], returns: Sequence[float]) -> dict[str, An
     }
 
 
-def spec_to_json(spec: EpisodeSpec) -> dict[str, Any]:
-    """An episode's spec as plain data."""
+def records(split: Mapping[str, Any]) -> int:
+    """How many records a split has, by its statistics."""
+    return split.get("episodes", split["transitions"])
+
+
+def spec_to_json(spec: EpisodeSpec | TransitionSpec) -> dict[str, Any]:
+    """A spec as plain data."""
+    if isinstance(spec, TransitionSpec):
+        return {
+            "transition": {
+                "frame": _array_to_json(spec.frame),
+                "stack": spec.stack,
+                "action": _array_to_json(spec.action),
+            }
+        }
     return {
         "observation": _array_to_json(spec.observation),
         "action": _array_to_json(spec.action),
@@ -121,7 +136,16 @@ def spec_to_json(spec: EpisodeSpec) -> dict[str, Any]:
 
 
 def spec_from_json(fields: Mapping[str, Any]) -> EpisodeSpec:
-    """The inverse of `spec_to_json`."""
+    """The inverse of `spec_to_json` for a dataset of episodes.
+
+    Raises:
+      DatasetError: the dataset is one of transitions.
+    """
+    if "transition" in fields:
+        raise DatasetError(
+            "this dataset holds transitions that no episode can be made of; read them with "
+            "`tfds.load` or `reader.read_transitions`"
+        )
     return EpisodeSpec(
         observation=_array_from_json("observation", fields["observation"]),
         action=_array_from_json("action", fields["action"]),
@@ -130,6 +154,17 @@ def spec_from_json(fields: Mapping[str, Any]) -> EpisodeSpec:
             name: _array_from_json(name, array) for name, array in fields["metadata"].items()
         },
     )
+
+
+def any_spec_from_json(fields: Mapping[str, Any]) -> EpisodeSpec | TransitionSpec:
+    """The inverse of `spec_to_json`."""
+    if "transition" not in fields:
+        return spec_from_json(fields)
+    of_transition = fields["transition"]
+    action = _array_from_json("action", of_transition["action"])
+    assert isinstance(action, dm_env.specs.BoundedArray)
+    frame = _array_from_json("frame", of_transition["frame"])
+    return TransitionSpec(frame, of_transition["stack"], action)
 
 
 def _array_to_json(spec: dm_env.specs.Array) -> dict[str, Any]:

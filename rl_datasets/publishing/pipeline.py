@@ -14,7 +14,9 @@ import shlex
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
@@ -23,11 +25,13 @@ from apache_beam.runners.portability.fn_api_runner import fn_runner, worker_hand
 from apache_beam.transforms import environments
 
 from rl_datasets import files
-from rl_datasets.episode import Episode, EpisodeSpec
+from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.units import SourceUnit, write_unit
+from rl_datasets.transition import TransitionSpec
 
 INTERRUPTED = "publishing was interrupted; publish again to go on from the units that are whole"
+_LOOK_SECONDS = 0.2
 _LOCAL_RUNNERS = (None, "FnApiRunner")
 
 
@@ -37,7 +41,7 @@ class Task:
 
     Attributes:
       unit: what to write.
-      spec: of its episodes.
+      spec: of its records.
       shard: the file to write.
       receipt: the file that says what the shard holds.
       stop: the file whose presence says why the workers should go no further.
@@ -45,7 +49,7 @@ class Task:
     """
 
     unit: SourceUnit
-    spec: EpisodeSpec
+    spec: EpisodeSpec | TransitionSpec
     shard: pathlib.Path
     receipt: pathlib.Path
     stop: pathlib.Path
@@ -112,11 +116,14 @@ def _leave(path: pathlib.Path, reason: str) -> None:
         partial.write_text(reason)
 
 
-def _read_until_stopped(task: Task) -> Iterator[Episode]:
-    for episode in task.unit.read():
-        if task.stop.exists():
-            raise DatasetError(task.stop.read_text())
-        yield episode
+def _read_until_stopped(task: Task) -> Iterator[Any]:
+    looked = time.monotonic()
+    for item in task.unit.read():
+        if time.monotonic() - looked > _LOOK_SECONDS:  # A look costs more than a small record.
+            if task.stop.exists():
+                raise DatasetError(task.stop.read_text())
+            looked = time.monotonic()
+        yield item
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ import tensorflow_datasets as tfds
 
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import catalog, manifest, pipeline
+from rl_datasets.publishing import catalog, kinds, manifest, pipeline
 from rl_datasets.publishing.units import Receipt, SourceUnit, read_receipt
 
 if TYPE_CHECKING:
@@ -397,7 +397,7 @@ def _write_tfds_metadata(
             [
                 tfds.core.SplitInfo(
                     name=split,
-                    shard_lengths=[len(receipts[i].lengths) for i in indices],
+                    shard_lengths=[receipts[i].records for i in indices],
                     num_bytes=sum(receipts[i].size for i in indices),
                 )
                 for split, indices in _by_split([task.unit for task in tasks]).items()
@@ -415,17 +415,13 @@ def _manifest(
     skipped: Mapping[str, str],
     version: pathlib.Path,
 ) -> dict[str, Any]:
-    splits = {}
-    for split, indices in _by_split([task.unit for task in tasks]).items():
-        lengths = [length for i in indices for length in receipts[i].lengths]
-        returns = [value for i in indices for value in receipts[i].returns]
-        splits[split] = manifest.statistics(lengths, returns)
+    kind = kinds.of(tasks[0].spec)
+    splits = {
+        split: kind.statistics([receipts[i].tally for i in indices])
+        for split, indices in _by_split([task.unit for task in tasks]).items()
+    }
     counted = {
-        receipt.unit: {
-            "episodes": len(receipt.lengths),
-            "transitions": sum(receipt.lengths),
-            "truncated": receipt.truncated,
-        }
+        receipt.unit: kind.counts(receipt.tally)
         for task, receipt in zip(tasks, receipts, strict=True)
         if task.unit.num_episodes is None
     }

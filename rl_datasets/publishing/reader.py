@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 from rl_datasets import records
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import encoding, manifest
+from rl_datasets.publishing import kinds, manifest
+from rl_datasets.transition import StackedTransition
 
 
 def read_episodes(version_dir: str | os.PathLike[str], split: str = "train") -> Iterator[Episode]:
@@ -26,14 +28,44 @@ def read_episodes(version_dir: str | os.PathLike[str], split: str = "train") -> 
     Raises:
       DatasetError: there is no such version or split, or a file of it is missing or damaged.
     """
+    spec = manifest.spec_from_json(manifest.read(pathlib.Path(version_dir))["plan"]["spec"])
+    return _read(version_dir, split, kinds.Episodes(spec))
+
+
+def read_transitions(
+    version_dir: str | os.PathLike[str], split: str = "train"
+) -> Iterator[StackedTransition]:
+    """Every transition of a split of a dataset whose records are transitions, as in the source.
+
+    Args:
+      version_dir: folder of a published version.
+      split: name of the split.
+
+    Raises:
+      DatasetError: there is no such version or split, its records are episodes, or a file of it is
+        missing or damaged.
+    """
+    spec = manifest.any_spec_from_json(manifest.read(pathlib.Path(version_dir))["plan"]["spec"])
+    kind = kinds.of(spec)
+    if not isinstance(kind, kinds.Transitions):
+        raise DatasetError(f"{version_dir} holds episodes; read them with `reader.read_episodes`")
+    return _read(version_dir, split, kind)
+
+
+def read_any(version_dir: pathlib.Path, split: str) -> Iterator[Any]:
+    """Every record of a split, whichever its kind."""
+    spec = manifest.any_spec_from_json(manifest.read(version_dir)["plan"]["spec"])
+    return _read(version_dir, split, kinds.of(spec))
+
+
+def _read(
+    version_dir: str | os.PathLike[str], split: str, kind: kinds.Episodes | kinds.Transitions
+) -> Iterator[Any]:
     version_dir = pathlib.Path(version_dir)
-    published = manifest.read(version_dir)
-    spec = manifest.spec_from_json(published["plan"]["spec"])
-    for shard in shard_names(published, split):
+    for shard in shard_names(manifest.read(version_dir), split):
         path = version_dir / shard
         try:
-            for record in records.read_records(path):
-                yield encoding.decode_episode(record, spec)
+            yield from map(kind.decode, records.read_records(path))
         except FileNotFoundError:
             raise DatasetError(f"{path} is missing; copy or publish this version anew") from None
 

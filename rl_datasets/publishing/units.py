@@ -11,11 +11,13 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from rl_datasets import files, records
-from rl_datasets.episode import Episode, EpisodeError, EpisodeSpec, check_episode
+from rl_datasets.episode import EpisodeError, EpisodeSpec
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import encoding
+from rl_datasets.publishing import kinds
+from rl_datasets.transition import TransitionSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +30,8 @@ class SourceUnit:
       num_episodes: how many the source says that it holds; None where it does not say.
       num_transitions: how many the source says that it holds; None where it does not say.
       files: the files that it is read from; the sha256 of each goes into the manifest.
-      read: gives the episodes; picklable, such as a `functools.partial` of a module's function.
+      read: gives the episodes, or the transitions where those are the records; picklable, such as
+        a `functools.partial` of a module's function.
     """
 
     name: str
@@ -36,7 +39,7 @@ class SourceUnit:
     num_episodes: int | None
     num_transitions: int | None
     files: tuple[str, ...]
-    read: Callable[[], Iterator[Episode]]
+    read: Callable[[], Iterator[Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,21 +50,27 @@ class Receipt:
       unit: name of the unit.
       size: of the shard, in bytes.
       sha256: of the shard, in hexadecimal.
-      lengths: transitions of every episode, in order.
-      returns: undiscounted return of every episode, in order.
-      truncated: how many episodes end without being terminal.
+      records, lengths, returns, truncated: as `kinds.Tally` says.
     """
 
     unit: str
     size: int
     sha256: str
+    records: int
     lengths: tuple[int, ...]
     returns: tuple[float, ...]
     truncated: int
 
+    @property
+    def tally(self) -> kinds.Tally:
+        return kinds.Tally(self.records, self.lengths, self.returns, self.truncated)
+
 
 def write_unit(
-    unit: SourceUnit, spec: EpisodeSpec, shard: pathlib.Path, receipt: pathlib.Path
+    unit: SourceUnit,
+    spec: EpisodeSpec | TransitionSpec,
+    shard: pathlib.Path,
+    receipt: pathlib.Path,
 ) -> None:
     """Writes the unit's shard and then its receipt, each whole or not at all.
 
@@ -74,9 +83,10 @@ def write_unit(
     """
     if _is_whole(unit, shard, receipt):
         return
+    kind = kinds.of(spec)
     with files.replacing(shard) as partial:
-        read = _write_shard(unit, spec, partial)
-        holds = _read_back(unit, spec, partial)
+        read = _write_shard(unit, kind, partial)
+        holds = _read_back(unit, kind, partial)
         _check_counts(unit, read, holds)
     with files.replacing(receipt) as partial:
         partial.write_text(json.dumps(dataclasses.asdict(holds)))
@@ -102,52 +112,52 @@ def _is_whole(unit: SourceUnit, shard: pathlib.Path, receipt: pathlib.Path) -> b
     )
 
 
-def _write_shard(unit: SourceUnit, spec: EpisodeSpec, path: pathlib.Path) -> tuple[int, int]:
-    """Gives the episodes and the transitions that it wrote."""
-    episodes = transitions = 0
+def _write_shard(
+    unit: SourceUnit, kind: kinds.Episodes | kinds.Transitions, path: pathlib.Path
+) -> tuple[int, int]:
+    """Gives the records and the transitions that it wrote."""
+    written = transitions = 0
     with open(path, "wb") as file:
-        for episode in unit.read():
+        for item in unit.read():
             try:
-                check_episode(episode, spec)
+                kind.check(item)
             except EpisodeError as error:
                 raise DatasetError(
-                    f"episode {episodes} of unit {unit.name!r} of {', '.join(unit.files)} cannot "
-                    f"be published because {error}; mend the source"
+                    f"{kind.noun} {written} of unit {unit.name!r} of {', '.join(unit.files)} "
+                    f"cannot be published because {error}; mend the source"
                 ) from error
-            file.write(records.frame(encoding.encode_episode(episode, spec)))
-            episodes += 1
-            transitions += episode.num_transitions
-    return episodes, transitions
+            file.write(records.frame(kind.encode(item)))
+            written += 1
+            transitions += kind.length(item)
+    return written, transitions
 
 
-def _read_back(unit: SourceUnit, spec: EpisodeSpec, path: pathlib.Path) -> Receipt:
-    lengths, returns, truncated = [], [], 0
-    for record in records.read_records(path):
-        episode = encoding.decode_episode(record, spec)
-        lengths.append(episode.num_transitions)
-        returns.append(episode.episode_return)
-        truncated += not episode.is_terminal[-1]
+def _read_back(
+    unit: SourceUnit, kind: kinds.Episodes | kinds.Transitions, path: pathlib.Path
+) -> Receipt:
+    tally = kind.tally(map(kind.decode, records.read_records(path)))
     return Receipt(
         unit=unit.name,
         size=path.stat().st_size,
         sha256=files.sha256_of(path),
-        lengths=tuple(lengths),
-        returns=tuple(returns),
-        truncated=int(truncated),
+        records=tally.records,
+        lengths=tuple(tally.lengths),
+        returns=tuple(tally.returns),
+        truncated=tally.truncated,
     )
 
 
 def _check_counts(unit: SourceUnit, read: tuple[int, int], holds: Receipt) -> None:
     """The gate: the shard must hold as much as the source says, or else as was read from it."""
-    if not holds.lengths:
+    if not holds.records:
         raise DatasetError(
             f"unit {unit.name!r} of {', '.join(unit.files)} has no episodes; "
             "leave it out of the source"
         )
     says = read if unit.num_episodes is None else (unit.num_episodes, unit.num_transitions)
-    if (len(holds.lengths), sum(holds.lengths)) != says:
+    if (holds.records, sum(holds.lengths)) != says:
         raise DatasetError(
-            f"unit {unit.name!r} of {', '.join(unit.files)} gave {len(holds.lengths)} episodes "
+            f"unit {unit.name!r} of {', '.join(unit.files)} gave {holds.records} episodes "
             f"with {sum(holds.lengths)} transitions, but its source says {says[0]} with "
             f"{says[1]}; mend the source, nothing was published"
         )

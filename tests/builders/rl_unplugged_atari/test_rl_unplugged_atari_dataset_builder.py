@@ -8,11 +8,11 @@ import tensorflow_datasets as tfds
 from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder
 from rl_datasets import records, wire
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import catalog, reader
+from rl_datasets.publishing import catalog, encoding, manifest, reader
 from rl_datasets.publishing.publish import publish
 from rl_datasets.sources import rl_unplugged
 from tests.dataset_contract import DatasetContract
-from tests.rl_datasets.sources.rl_unplugged_files import episode, write
+from tests.rl_datasets.sources.rl_unplugged_files import episode, frames, transition, write
 
 
 def copy_of_bucket(folder, game="Asterix", run=1, missing=(), shards=3):
@@ -117,6 +117,77 @@ def test_an_action_that_the_game_does_not_have_is_refused(tmp_path):
     source = copy_of_bucket(tmp_path / "bucket", game="Freeway", shards=1)
     with pytest.raises(DatasetError, match="every action must lie within the bounds"):
         publish(Builder(config="Freeway_run_1", source=source, data_dir=tmp_path))
+
+
+@pytest.fixture
+def transitions(tmp_path):
+    """A published run of three shards of five transitions."""
+    for index in range(3):
+        examples = [transition(5 * index + i) for i in range(5)]
+        write(tmp_path / "bucket" / "atari" / "Asterix" / f"run_1-{index:05d}-of-00003", examples)
+    source = str(tmp_path / "bucket")
+    return publish(
+        Builder(config="Asterix_run_1_transitions", source=source, data_dir=tmp_path / "data")
+    )
+
+
+def test_transitions_are_records_of_their_own(transitions):
+    told = transitions.manifest
+    terminal = sum(seed % 4 == 0 for seed in range(15))
+    assert told["splits"]["train"]["transitions"] == 15
+    assert told["splits"]["train"]["terminal"] == terminal
+    assert told["splits"]["train"]["reward"]["mean"] == 0
+    assert told["counted"]["shard_02"] == {"transitions": 5, "terminal": 1}
+    found = list(reader.read_transitions(transitions.path))
+    assert [each.episode_return for each in found] == [0.5 * seed for seed in range(15)]
+    with pytest.raises(DatasetError, match="holds transitions that no episode can be made of"):
+        reader.read_episodes(transitions.path)
+    assert catalog.verify(transitions.path) == told
+    (line,) = catalog.list_published(transitions.path.parents[2])
+    assert (line.episodes, line.transitions) == (0, 15)
+
+
+def test_tfds_alone_reads_transitions(transitions):
+    data_dir = transitions.path.parents[2]
+    dataset = tfds.load(
+        "rl_unplugged_atari/Asterix_run_1_transitions", data_dir=data_dir, split="train"
+    )
+    found = sorted(tfds.as_numpy(dataset), key=lambda each: each["episode_id"])
+    assert len(found) == 15
+    for seed, each in enumerate(found):
+        np.testing.assert_array_equal(each["observation"], frames(seed, 5)[:4])
+        np.testing.assert_array_equal(each["next_observation"], frames(seed, 5)[1:])
+        assert each["action"] == seed % 9
+        assert each["next_action"] == (seed + 1) % 9
+        assert each["reward"] == seed % 3 - 1
+        assert each["discount"] == float(seed % 4 > 0)
+
+
+def test_bytes_of_a_transition_are_those_of_tfds(transitions):
+    features = tfds.builder_from_directory(transitions.path).info.features
+    serializer = tfds.core.ExampleSerializer(features.get_serialized_info())
+    shards = sorted(transitions.path.glob("*.tfrecord-*"))
+    written = [record for shard in shards for record in records.read_records(shard)]
+    for record, each in zip(written, reader.read_transitions(transitions.path), strict=True):
+        fields = each._asdict()
+        fields |= {name: fields[name].pngs for name in ("observation", "next_observation")}
+        theirs = serializer.get_tf_example(features.encode_example(fields))
+        assert record == theirs.SerializeToString(deterministic=True)
+
+
+def test_a_transition_whose_pixels_are_damaged_is_found_by_reading(transitions):
+    shard = min(transitions.path.glob("*.tfrecord-*"))
+    first, *rest = reader.read_transitions(transitions.path)
+    png = bytearray(first.next_observation.pngs[2])
+    png[45] ^= 1
+    first.next_observation.pngs[2] = bytes(png)
+    encoded = [encoding.encode_transition(each) for each in [first, *rest[:4]]]
+    shard.write_bytes(b"".join(map(records.frame, encoded)))
+    told = manifest.read(transitions.path)
+    told["files"][shard.name] = manifest.file_entry(shard)
+    manifest.write(transitions.path, told)
+    with pytest.raises(DatasetError, match=r"transition 0 of split 'train' .*frame 2 is a damaged"):
+        catalog.verify(transitions.path)
 
 
 def test_configurations_are_those_of_tfds():

@@ -39,6 +39,22 @@ def episode(seed: int, rows: int, last_discount: float = 0, **changes: bytes | N
     return {name: value for name, value in (features | changes).items() if value is not None}
 
 
+def transition(seed: int, **changes: bytes | None) -> dict:
+    """Features of a transition's record; `changes` replace features, and None leaves one out."""
+    pngs = encode_png(frames(seed, 5))
+    features: dict[str, bytes | None] = {
+        "o_t": wire.bytes_list(pngs[:4]),
+        "a_t": wire.int64_scalar(seed % 9),
+        "r_t": wire.float_scalar(seed % 3 - 1),
+        "d_t": wire.float_scalar(float(seed % 4 > 0)),
+        "o_tp1": wire.bytes_list(pngs[1:]),
+        "a_tp1": wire.int64_scalar((seed + 1) % 9),
+        "episode_id": wire.int64_scalar(-(2**62) + seed),
+        "episode_return": wire.float_scalar(0.5 * seed),
+    }
+    return {name: value for name, value in (features | changes).items() if value is not None}
+
+
 def shard(examples: Sequence[dict]) -> bytes:
     """The file of these records."""
     return compress(wire.encode_example(example) for example in examples)

@@ -13,7 +13,15 @@ from rl_datasets.episode import EpisodeError, check_episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.frames import encode_png
 from rl_datasets.sources import atari, rl_unplugged
-from tests.rl_datasets.sources.rl_unplugged_files import compress, episode, frames, shard, write
+from rl_datasets.transition import TransitionSpec, check_transition
+from tests.rl_datasets.sources.rl_unplugged_files import (
+    compress,
+    episode,
+    frames,
+    shard,
+    transition,
+    write,
+)
 
 SPEC = atari.atari_episode_spec(9)
 BROKEN_PNG = encode_png(frames(0, 1))[0][:-1]
@@ -173,7 +181,7 @@ def test_a_truncated_episode_ends_in_a_frame_that_was_seen(tmp_path):
         ({"observations": wire.bytes_list([BROKEN_PNG] * 5)}, "frame 0 is cut"),
         ({"observations": wire.bytes_list([OTHER_PNG] * 5)}, "frame 0 is not an 8-bit 84x84x1 PNG"),
         ({"observations": wire.bytes_list([b"GIF89a"] * 5)}, "frame 0 is no PNG file"),
-        ({"episode_idx": wire.int64_list(np.arange(2))}, "episode_idx has 2 values"),
+        ({"episode_idx": wire.int64_list(np.arange(2))}, "more than one value where one was exp"),
     ],
 )
 def test_a_record_that_is_no_episode_is_named(tmp_path, changed, fault):
@@ -210,6 +218,46 @@ def test_a_file_that_is_cut_or_no_shard_is_named(tmp_path, spoil, fault):
 def test_a_file_that_is_absent_is_named(tmp_path):
     with pytest.raises(DatasetError, match="absent cannot be read: No such file"):
         read(tmp_path / "absent")
+
+
+def test_transitions_are_read_as_they_stand(tmp_path):
+    path = write(tmp_path / "shard", [transition(seed) for seed in range(6)])
+    found = list(rl_unplugged.read_transitions(path))
+    assert len(found) == 6
+    for seed, each in enumerate(found):
+        check_transition(each, TransitionSpec(SPEC.observation, 4, SPEC.action))
+        np.testing.assert_array_equal(each.observation, frames(seed, 5)[:4])
+        np.testing.assert_array_equal(each.next_observation, frames(seed, 5)[1:])
+        assert (each.action, each.next_action) == (seed % 9, (seed + 1) % 9)
+        assert (each.reward, each.discount) == (seed % 3 - 1, seed % 4 > 0)
+        assert (each.episode_id, each.episode_return) == (-(2**62) + seed, 0.5 * seed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "fault"),
+    [
+        ({"o_t": None}, "has no feature 'o_t', so it is not a transition"),
+        ({"o_t": wire.bytes_list([BROKEN_PNG] * 4)}, "frame 0 is cut"),
+        ({"o_tp1": wire.bytes_list([OTHER_PNG] * 4)}, "frame 0 is not an 8-bit 84x84x1 PNG"),
+        ({"o_t": wire.bytes_list(encode_png(frames(0, 3)))}, "o_t has 3 frames, not 4"),
+        ({"a_t": wire.int64_list(np.arange(2))}, "more than one value"),
+        ({"r_t": wire.float_list(np.ones(2))}, "2 values where one was expected"),
+        ({"r_t": wire.int64_scalar(1)}, "a list of int64 values where one of float"),
+    ],
+)
+def test_a_record_that_is_no_transition_is_named(tmp_path, changed, fault):
+    path = write(tmp_path / "shard", [transition(0), transition(1, **changed)])
+    with pytest.raises(DatasetError, match=f"record 1 of {path} .*{fault}"):
+        list(rl_unplugged.read_transitions(path))
+
+
+def test_one_kind_of_shard_is_not_taken_for_the_other(tmp_path):
+    episodes = write(tmp_path / "episodes", [episode(0, 4)])
+    transitions = write(tmp_path / "transitions", [transition(0)])
+    with pytest.raises(DatasetError, match="name a folder of atari_episodes_ordered"):
+        read(transitions)
+    with pytest.raises(DatasetError, match=r"name a folder of atari$"):
+        list(rl_unplugged.read_transitions(episodes))
 
 
 EXAMPLES = [episode(seed, 3 + seed) for seed in range(3)]
@@ -275,6 +323,21 @@ def test_a_mutated_record_is_refused_by_name_or_is_an_episode(path, data):
         assert f"record {at} of {path}" in str(error)  # noqa: PT017
     except EpisodeError as error:
         assert "every action must lie within the bounds" in str(error)  # noqa: PT017
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_a_mutated_transition_is_refused_by_name_or_is_a_transition(path, data):
+    spec = TransitionSpec(SPEC.observation, 4, SPEC.action)
+    whole = wire.encode_example(transition(1))
+    path.write_bytes(compress([whole, mutated(data.draw, whole)]))
+    try:
+        for each in rl_unplugged.read_transitions(path):
+            check_transition(each, spec)
+    except DatasetError as error:
+        assert f"record 1 of {path}" in str(error)  # noqa: PT017
+    except EpisodeError as error:
+        assert "must" in str(error)  # noqa: PT017
 
 
 @pytest.mark.parametrize("layout", ["atari_episodes_ordered/Pong", "Pong", ""])

@@ -1,0 +1,127 @@
+"""What a record of a dataset is: an episode, or a transition without the episode around it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from rl_datasets.episode import Episode, EpisodeSpec, check_episode
+from rl_datasets.frames import EncodedFrames
+from rl_datasets.publishing import encoding, manifest
+from rl_datasets.transition import StackedTransition, TransitionSpec, check_transition
+
+
+class Tally(NamedTuple):
+    """What records add up to.
+
+    Attributes:
+      records: how many there are.
+      lengths: transitions of every episode, in order; of all records, where each is a transition.
+      returns: undiscounted return of every episode, in order; of all records, where each is a
+        transition.
+      truncated: how many records do not end in a terminal transition.
+    """
+
+    records: int
+    lengths: Sequence[int]
+    returns: Sequence[float]
+    truncated: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Episodes:
+    """A record is an episode."""
+
+    noun: ClassVar = "episode"
+
+    spec: EpisodeSpec
+
+    def check(self, episode: Episode) -> None:
+        check_episode(episode, self.spec)
+
+    def encode(self, episode: Episode) -> bytes:
+        return encoding.encode_episode(episode, self.spec)
+
+    def decode(self, record: bytes) -> Any:
+        return encoding.decode_episode(record, self.spec)
+
+    def length(self, episode: Episode) -> int:
+        return episode.num_transitions
+
+    def frames(self, episode: Episode) -> Iterator[EncodedFrames]:
+        return (f for f in episode.steps().values() if isinstance(f, EncodedFrames))
+
+    def tally(self, episodes: Iterable[Episode]) -> Tally:
+        lengths, returns, truncated = [], [], 0
+        for episode in episodes:
+            lengths.append(episode.num_transitions)
+            returns.append(episode.episode_return)
+            truncated += not episode.is_terminal[-1]
+        return Tally(len(lengths), lengths, returns, int(truncated))
+
+    def counts(self, tally: Tally) -> dict[str, int]:
+        """What the manifest tells of a unit that did not tell itself."""
+        return {
+            "episodes": tally.records,
+            "transitions": sum(tally.lengths),
+            "truncated": tally.truncated,
+        }
+
+    def statistics(self, tallies: Sequence[Tally]) -> dict[str, Any]:
+        """What the manifest tells of a split."""
+        return manifest.statistics(
+            [length for tally in tallies for length in tally.lengths],
+            [value for tally in tallies for value in tally.returns],
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Transitions:
+    """A record is a transition."""
+
+    noun: ClassVar = "transition"
+
+    spec: TransitionSpec
+
+    def check(self, transition: StackedTransition) -> None:
+        check_transition(transition, self.spec)
+
+    def encode(self, transition: StackedTransition) -> bytes:
+        return encoding.encode_transition(transition)
+
+    def decode(self, record: bytes) -> Any:
+        return encoding.decode_transition(record, self.spec)
+
+    def length(self, transition: StackedTransition) -> int:
+        return 1
+
+    def frames(self, transition: StackedTransition) -> Iterator[EncodedFrames]:
+        return iter((transition.observation, transition.next_observation))
+
+    def tally(self, transitions: Iterable[StackedTransition]) -> Tally:
+        rewards, truncated = [], 0
+        for transition in transitions:
+            rewards.append(transition.reward)
+            truncated += transition.discount != 0
+        return Tally(len(rewards), [len(rewards)], [math.fsum(rewards)], truncated)
+
+    def counts(self, tally: Tally) -> dict[str, int]:
+        """What the manifest tells of a unit that did not tell itself."""
+        return {"transitions": tally.records, "terminal": tally.records - tally.truncated}
+
+    def statistics(self, tallies: Sequence[Tally]) -> dict[str, Any]:
+        """What the manifest tells of a split."""
+        transitions = sum(tally.records for tally in tallies)
+        rewards = math.fsum(value for tally in tallies for value in tally.returns)
+        return {
+            "transitions": transitions,
+            "terminal": transitions - sum(tally.truncated for tally in tallies),
+            "reward": {"mean": rewards / transitions},
+        }
+
+
+def of(spec: EpisodeSpec | TransitionSpec) -> Episodes | Transitions:
+    """The kind of the records that obey this spec."""
+    return Transitions(spec) if isinstance(spec, TransitionSpec) else Episodes(spec)

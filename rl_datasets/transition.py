@@ -1,0 +1,79 @@
+"""A transition without the episode around it, as a learner that sees stacked frames takes it.
+
+Some sources have shuffled their transitions and given each the frames that it needs. No episode can
+be made of them, and a transition alone is none: where it began and ended is not known. So it is a
+record of its own kind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import dm_env.specs
+
+from rl_datasets.episode import MUST_BE_FINITE, OUT_OF_BOUNDS, EpisodeError
+from rl_datasets.frames import EncodedFrames
+
+TRANSITION_DISCOUNT = "the discount of a transition must be in [0, 1]"
+
+
+@dataclasses.dataclass(frozen=True)
+class TransitionSpec:
+    """Shape, dtype and bounds of a transition.
+
+    Attributes:
+      frame: spec of one frame, uint8 [H, W, 1 or 3].
+      stack: how many frames, the oldest first, an observation is.
+      action: spec of an action, a scalar int64 within bounds.
+    """
+
+    frame: dm_env.specs.Array
+    stack: int
+    action: dm_env.specs.BoundedArray
+
+
+class StackedTransition(NamedTuple):
+    """One transition.
+
+    Attributes:
+      observation: [stack, H, W, C] frames, the last of which the action was taken in.
+      action: taken in `observation`.
+      reward: earned by `action`.
+      discount: earned by `action`: 0 where it ended the episode.
+      next_observation: [stack, H, W, C] frames.
+      next_action: taken in `next_observation`.
+      episode_id: of the source's episode.
+      episode_return: of the source's episode.
+    """
+
+    observation: EncodedFrames
+    action: int
+    reward: float
+    discount: float
+    next_observation: EncodedFrames
+    next_action: int
+    episode_id: int
+    episode_return: float
+
+
+def check_transition(transition: StackedTransition, spec: TransitionSpec) -> None:
+    """Raises `EpisodeError` unless the transition obeys its spec; no frame is decoded."""
+    shape = (spec.stack, *spec.frame.shape)
+    for name in ("observation", "next_observation"):
+        frames = getattr(transition, name)
+        if frames.shape != shape:
+            raise EpisodeError(f"{name} must be of shape {shape}, got {frames.shape}")
+        try:
+            frames.check()
+        except ValueError as error:
+            raise EpisodeError(f"{error} (field {name!r})") from error
+    for name in ("action", "next_action"):
+        if not spec.action.minimum <= getattr(transition, name) <= spec.action.maximum:
+            raise EpisodeError(f"{OUT_OF_BOUNDS} (field {name!r})")
+    for name in ("reward", "episode_return"):
+        if not math.isfinite(getattr(transition, name)):
+            raise EpisodeError(f"{MUST_BE_FINITE} (field {name!r})")
+    if not 0 <= transition.discount <= 1:
+        raise EpisodeError(f"{TRANSITION_DISCOUNT} (field 'discount')")
