@@ -3,7 +3,8 @@
 The data: episodes of 1,000 transitions with frames of about 1.5 kB as PNG. The batches: 32
 transitions of 4 stacked frames and 3-step returns. Anchors: the loop over the nested dataset of
 plain `tfds.load`, which gives single steps and no batches, and a tf.data pipeline with rlds's
-windows, which gives the same batches. Rates are taken in turns.
+windows, which gives the same batches. Rates are taken in turns. A feed's stacks are transposed on
+their way to JAX's device, so that is measured too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dm_env.specs
+import jax
 import numpy as np
 import rlds
 import tensorflow as tf
@@ -87,18 +89,20 @@ def measure(quick: bool = False) -> list[dict[str, Any]]:
     tfds.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         version = publish(SyntheticAtari(source=str(episodes), data_dir=folder)).path
+        windows = load_windows(version, **WINDOW)
         with ReverbServer.from_published(version, **WINDOW) as server:
             nested = "tfds.load, the nested loop, single steps"
             feeds: dict[str, tuple[Iterator[Any], int]] = {
                 nested: (_nested_loop(version), 1),
                 "tfds.load, windows of rlds in tf.data": (_windows_in_tf_data(version), BATCH),
-                "StreamFeed": (StreamFeed(version, BATCH, 0, shuffle=SHUFFLE, **WINDOW), BATCH),
-                "ArrayFeed over windows": (
-                    ArrayFeed(load_windows(version, **WINDOW), BATCH, 0),
-                    BATCH,
-                ),
-                "ReverbFeed over windows": (ReverbFeed(server.address, BATCH), BATCH),
             }
+            for name, make in {
+                "StreamFeed": lambda: StreamFeed(version, BATCH, 0, shuffle=SHUFFLE, **WINDOW),
+                "ArrayFeed over windows": lambda: ArrayFeed(windows, BATCH, 0),
+                "ReverbFeed over windows": lambda: ReverbFeed(server.address, BATCH),
+            }.items():
+                feeds[name] = make(), BATCH
+                feeds[f"{name}, put on JAX's device"] = _on_device(make()), BATCH
             rates = _in_turns(feeds, seconds, rounds)
     return [
         {
@@ -129,6 +133,10 @@ def _steps_a_second(feed: Iterator[Any], steps: int, seconds: float) -> float:
         next(feed)
         taken += steps
     return taken / elapsed
+
+
+def _on_device(batches: Iterator[Any]) -> Iterator[Any]:
+    return (jax.block_until_ready(jax.device_put(batch)) for batch in batches)
 
 
 def _published(version: pathlib.Path) -> tf.data.Dataset:

@@ -144,7 +144,7 @@ class ReverbServer:
         if not len(rows):
             raise DatasetError("there are no transitions to serve; name a dataset that has some")
         schema = Schema(rows.dtype, len(rows), BLOCK, fingerprint)
-        self._start(schema, port, lambda address: _fill(address, schema, rows, seed))
+        self._open(schema, port, lambda address: _fill(address, schema, rows, seed))
 
     @classmethod
     def of_windows(
@@ -165,7 +165,7 @@ class ReverbServer:
         """
         schema = Schema(layout.row, num_transitions, segments.SEGMENT, fingerprint, layout)
         server = cls.__new__(cls)
-        server._start(schema, port, lambda address: _fill_segments(address, schema, pieces))
+        server._open(schema, port, lambda address: _fill_segments(address, schema, pieces))
         return server
 
     @classmethod
@@ -206,7 +206,7 @@ class ReverbServer:
             fingerprint,
         )
 
-    def _start(self, schema: Schema, port: int | None, fill: Callable[[str], None]) -> None:
+    def _open(self, schema: Schema, port: int | None, fill: Callable[[str], None]) -> None:
         self.schema = schema
         self._server = _start(schema, port)
         self.address = f"localhost:{self._server.port}"
@@ -295,15 +295,13 @@ class ReverbFeed(Iterator[Transition]):
             self._batches = ahead(self._batches, at_once)
 
     def __next__(self) -> Transition:
-        batch = None
-        with contextlib.suppress(tf.errors.OpError, TimeoutError):
-            batch = next(self._batches, None)
-        if batch is None:
+        try:
+            return next(self._batches)
+        except (tf.errors.OpError, StopIteration, TimeoutError) as error:
             raise DatasetError(
                 f"the Reverb server at {self._address} gave nothing for {self._timeout:g} s; start "
                 "it again with `rl-datasets serve`"
-            )
-        return batch
+            ) from error
 
 
 def wait_until_full(address: str, timeout: float) -> Schema:
