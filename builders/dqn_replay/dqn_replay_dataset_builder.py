@@ -28,7 +28,9 @@ from rl_datasets.sources import atari, dqn_replay
 
 RUNS = range(1, 6)
 ORIGINS = {"": "of DQN Replay", "-recollected": "that this project logged"}
-LOG_FILE = "log.json"  # Beside the checkpoints' folder: what a run that was logged here is.
+# Beside the folder of checkpoints: what a run that was logged here is, and that it goes on.
+LOG_FILE, TRAINING = "log.json", "training"
+_LOG_FIELDS = {"game": str, "run": int, "time_limit": int}
 _CONFIG = re.compile(r"(?P<game>\w+)_run_(?P<run>\d+)(?P<origin>-recollected)?")
 _ALTERNATIVES = (
     "name a local copy of DQN Replay's <Game>/<run>, a bucket that is mounted as a folder, or a "
@@ -37,31 +39,19 @@ _ALTERNATIVES = (
 
 
 class Run(NamedTuple):
-    """A run and the folder of its checkpoints."""
+    """A run.
+
+    Attributes:
+      game: as DQN Replay spells it.
+      run: its number.
+      folder: of its checkpoints.
+      log: what the run says of itself; None for DQN Replay's own, which say nothing.
+    """
 
     game: str
     run: int
     folder: pathlib.Path
-
-    @property
-    def log(self) -> Mapping[str, Any] | None:
-        """What the run's own metadata file says; DQN Replay's runs have none.
-
-        Raises:
-          DatasetError: the file is damaged.
-        """
-        path = self.folder.parent / LOG_FILE
-        try:
-            log = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(log, dict):
-                raise ValueError("it is no object")
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise DatasetError(
-                f"{path} cannot be read ({error}): restore it, it says what was logged"
-            ) from error
-        return log
+    log: Mapping[str, Any] | None
 
     @property
     def config(self) -> str:
@@ -94,7 +84,7 @@ class Builder(PublishedDatasetBuilder):
           DatasetError: the folder holds no checkpoints, or many runs, or its name says no run.
         """
         folder = _checkpoint_folder(source, "replay_logs", "")
-        run = _run_by_path(folder)
+        run = _run_in(folder)
         if run is None:
             raise DatasetError(
                 f"{folder} does not lie in a folder <Game>/<run> such as Pong/1, so it does not "
@@ -148,8 +138,8 @@ class Builder(PublishedDatasetBuilder):
 
     @functools.cached_property
     def _logged(self) -> dqn_replay.LoggedRun:
-        log = self._run.log or {}
-        time_limit = log.get("time_limit", dqn_replay.TIME_LIMIT)
+        log = self._run.log
+        time_limit = dqn_replay.TIME_LIMIT if log is None else log["time_limit"]
         return dqn_replay.read_run(self._run.folder, time_limit)
 
     @functools.cached_property
@@ -165,11 +155,11 @@ class Builder(PublishedDatasetBuilder):
         folder = _checkpoint_folder(
             self.source, f"{named['game']}/{named['run']}/replay_logs", "replay_logs", ""
         )
-        run = Run(named["game"], int(named["run"]), folder)
-        holds = (_run_by_path(folder) or run).config
-        if holds != config:
+        run = _run_in(folder) or Run(named["game"], int(named["run"]), folder, None)
+        if run.config != config:
             raise DatasetError(
-                f"{folder} holds dqn_replay/{holds}: publish it as that, not as dqn_replay/{config}"
+                f"{folder} holds dqn_replay/{run.config}: publish it as that, not as "
+                f"dqn_replay/{config}"
             )
         return run
 
@@ -203,8 +193,30 @@ def _holds_checkpoints(folder: pathlib.Path) -> bool:
         ) from error
 
 
-def _run_by_path(folder: pathlib.Path) -> Run | None:
-    """The run that a path <Game>/<run>/replay_logs names."""
+def _run_in(folder: pathlib.Path) -> Run | None:
+    """The run that these checkpoints are of, by what it says of itself, or by <Game>/<run>."""
+    log = _read_log(folder.parent)
+    if log is not None:
+        return Run(log["game"], log["run"], folder, log)
     game, run = folder.parts[-3:-1] if len(folder.parts) > 2 else ("", "")
     is_named = game in atari.ATARI_GAMES and run.isdecimal() and folder.name == "replay_logs"
-    return Run(game, int(run), folder) if is_named else None
+    return Run(game, int(run), folder, None) if is_named else None
+
+
+def _read_log(home: pathlib.Path) -> Mapping[str, Any] | None:
+    path = home / LOG_FILE
+    if (home / TRAINING).exists():
+        raise DatasetError(
+            f"{home} holds a run that is not finished: run the same `rl-datasets collect` again"
+        )
+    try:
+        log = json.loads(path.read_text(encoding="utf-8"))
+        if any(type(log[name]) is not kind for name, kind in _LOG_FIELDS.items()):
+            raise ValueError("game, run or time_limit is of a wrong type")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DatasetError(
+            f"{path} cannot be read ({error!r}): restore it, it says what was logged"
+        ) from error
+    return log

@@ -16,6 +16,15 @@ from rl_datasets.sources import dqn_replay
 # Checkpoints 0 to 2; episodes begin in rows 3, 16, 32 and 43 of the run, and the last is cut.
 LENGTHS = (10, 13, 8, 20)
 CAPACITY = 30
+LOG = {
+    "game": "Qbert",
+    "run": 1,
+    "time_limit": 20,
+    "agent": "random",
+    "rom_set": "ale-py 0.12.1",
+    "sticky_probability": 0.5,
+    "seed": 3,
+}
 
 
 def frame_of(number):
@@ -40,8 +49,7 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("root")
     for name in ("Pong/1", "Pong/2", "Qbert/1"):
         write_run(root / name)
-    log = {"agent": "random", "rom_set": "ale-py 0.12.1", "sticky_probability": 0.5, "seed": 3}
-    (root / "Qbert" / "1" / "log.json").write_text(json.dumps({**log, "time_limit": 20}))
+    (root / "Qbert" / "1" / "log.json").write_text(json.dumps(LOG))
     return root
 
 
@@ -204,11 +212,25 @@ class TestSource:
         )
         assert "or a run that `rl-datasets collect` logged" in str(raised.value)
 
-    def test_a_damaged_log_file_is_named(self, tmp_path):
+    def test_a_logged_run_may_lie_anywhere(self, tmp_path):
+        source = write_run(tmp_path / "mine")
+        (tmp_path / "mine" / "log.json").write_text(json.dumps(LOG))
+        assert Builder.config_of(source) == "Qbert_run_1-recollected"
+
+    @pytest.mark.parametrize(
+        "content", ["", "[]", "{}", json.dumps({**LOG, "run": "1"}), json.dumps({**LOG, "game": 2})]
+    )
+    def test_a_damaged_log_file_is_named(self, tmp_path, content):
         source = write_run(tmp_path / "Pong" / "1")
-        (tmp_path / "Pong" / "1" / "log.json").write_text("[]")
+        (tmp_path / "Pong" / "1" / "log.json").write_text(content)
         with pytest.raises(DatasetError, match=r"log\.json cannot be read"):
             Builder.config_of(source)
+
+    def test_a_run_that_goes_on_is_refused(self, tmp_path):
+        source = write_run(tmp_path / "Pong" / "1")
+        (tmp_path / "Pong" / "1" / "training").mkdir()
+        with pytest.raises(DatasetError, match="holds a run that is not finished"):
+            self.builder(source).episode_spec()
 
 
 class TestBadCheckpoint:
