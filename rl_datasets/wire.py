@@ -258,7 +258,7 @@ def _decode_varint(record: bytes, position: int) -> tuple[int, int]:
             shift += 7
     except IndexError:
         pass
-    raise ValueError("a length is cut or too long")
+    raise ValueError("a number is cut or too long")
 
 
 def _decode_varints(packed: memoryview | bytes, dtype: np.dtype) -> np.ndarray:

@@ -61,7 +61,8 @@ def find_shards(
     """Where every shard of a run should be, in order, by the names of those that are there.
 
     Args:
-      source: a copy of the bucket, or of its folder `family`, or of the game's folder.
+      source: a copy of the bucket, or of its folder `family`, or of the game's folder, which bears
+        the game's name.
       game: as the bucket spells it, such as `StarGunner`.
       run: 1 to 5.
       family: `EPISODES` or `TRANSITIONS`.
@@ -77,7 +78,9 @@ def find_shards(
             f"FOLDER/{game}/`, or mount the bucket, and name the folder"
         )
     source = pathlib.Path(source).absolute()
-    for folder in (source / family / game, source / game, source):
+    # A folder of another name may hold another game, and its shards do not say which.
+    candidates = [source / family / game, source / game, *([source] if source.name == game else [])]
+    for folder in candidates:
         names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
         found = {name: match for name in names if (match := _SHARD.fullmatch(name))}
         counts = {int(match[3]) for match in found.values() if int(match[1]) == run}

@@ -340,13 +340,13 @@ def test_a_mutated_transition_is_refused_by_name_or_is_a_transition(path, data):
         assert "must" in str(error)  # noqa: PT017
 
 
-@pytest.mark.parametrize("layout", ["atari_episodes_ordered/Pong", "Pong", ""])
-def test_shards_are_found_in_a_copy_of_the_bucket_or_of_a_part_of_it(tmp_path, layout):
-    folder = tmp_path / layout
-    folder.mkdir(parents=True, exist_ok=True)
+@pytest.mark.parametrize("source", ["", "atari_episodes_ordered", "atari_episodes_ordered/Pong"])
+def test_shards_are_found_in_a_copy_of_the_bucket_or_of_a_part_of_it(tmp_path, source):
+    folder = tmp_path / "atari_episodes_ordered" / "Pong"
+    folder.mkdir(parents=True)
     for name in ("run_2-00003-of-00005", "run_2-00000-of-00005", "run_1-00000-of-00009", "notes"):
         (folder / name).touch()
-    found = rl_unplugged.find_shards(tmp_path, "Pong", 2)
+    found = rl_unplugged.find_shards(tmp_path / source, "Pong", 2)
     assert found == [folder / f"run_2-{index:05d}-of-00005" for index in range(5)]
 
 
@@ -359,8 +359,11 @@ def test_shards_that_are_not_there_are_told_with_what_to_do(tmp_path):
         rl_unplugged.find_shards(tmp_path, "Pong", 2)
     with pytest.raises(DatasetError, match="gs://bucket is no local folder: copy the shards with"):
         rl_unplugged.find_shards("gs://bucket", "Pong", 2)
+    (tmp_path / "Pong").mkdir()
     for name in ("run_2-00003-of-00005", "run_2-00000-of-00050"):
-        (tmp_path / name).touch()
+        (tmp_path / "Pong" / name).touch()
+    with pytest.raises(DatasetError, match="has no shard of run 2 of Breakout"):
+        rl_unplugged.find_shards(tmp_path / "Pong", "Breakout", 2)
     with pytest.raises(DatasetError, match="cut into 5 and into 50"):
         rl_unplugged.find_shards(tmp_path, "Pong", 2)
 
