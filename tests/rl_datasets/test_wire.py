@@ -76,7 +76,7 @@ def test_what_is_no_scalar_is_refused(values):
         }
     )
     features = wire.decode_example(record)
-    with pytest.raises(ValueError, match="value|number"):
+    with pytest.raises(ValueError, match=r"value|number"):
         wire.int64_value(features["integers"])
     with pytest.raises(ValueError, match="values where one was expected"):
         wire.float_value(features["reals"])
