@@ -13,7 +13,7 @@ being 1,000,000, into `<Game>/<run>/replay_logs` whenever it is about to be full
 each a NumPy file in gzip. Newer versions add `episode_end_indices_ckpt.N.gz`, a pickle, which is
 never opened here. What the layout means, with a row's number counted from the beginning of the run:
 
-- Row number a lies at place a % C. Checkpoints are saved when a % C == C - 2 was added, one row
+- Row number a lies at place a % C. A checkpoint is saved when place C - 2 was filled, one row
   before the buffer is full. So a full checkpoint holds C - 1 rows in order, and at its last place
   the row *before* them, which no earlier checkpoint holds; the first checkpoint of a run has
   nothing there yet.
@@ -23,7 +23,7 @@ never opened here. What the layout means, with a row's number counted from the b
 - An episode's first row is added together with those, so the number of rows can jump over a
   checkpoint, and C rows are lost. The numbers of the files go on; `add_count` shows it.
 - The final checkpoint is saved wherever the run stopped. Its `add_count` is the cursor; from there
-  on it holds stale rows of the checkpoint before.
+  on it holds stale rows. If they are those of the checkpoint before, none was lost between.
 - A time limit is recorded as terminal. The limit is 27,000 rows, and an episode of exactly so many
   is taken to have reached it.
 
@@ -508,7 +508,7 @@ class _Chain:
 
     @property
     def stale_rows(self) -> int:
-        """The rows that a final checkpoint repeats from the one before it."""
+        """The rows of a final checkpoint that are older than its first."""
         last = self.checkpoints[-1]
         is_full = (last.stop + 1) % last.capacity == 0 and last.stop > last.first
         return 0 if is_full or last.number == 0 else last.capacity - (last.stop - last.first)
@@ -530,9 +530,7 @@ def _repaired(chains: Sequence[_Chain], spans: Sequence[Span], time_limit: int) 
                 "missing, are left out"
             )
     if stale := sum(chain.stale_rows for chain in chains):
-        told.append(
-            f"{stale} stale rows of the final checkpoint, which repeat the one before, are left out"
-        )
+        told.append(f"{stale} stale rows of the final checkpoint are left out")
     if at_limit:
         told.append(
             f"{at_limit} episodes of exactly {time_limit} rows reached the time limit, which the "

@@ -237,9 +237,7 @@ class TestBoundaries:
         run = dqn_replay.read_run(tmp_path)
         assert load(tmp_path / "add_count_ckpt.1.gz") == 16
         # Rows 16 to 38; row 39 is new.
-        assert run.repaired == (
-            "23 stale rows of the final checkpoint, which repeat the one before, are left out",
-        )
+        assert run.repaired == ("23 stale rows of the final checkpoint are left out",)
 
     def test_a_final_checkpoint_that_says_the_same_twice_adds_nothing(self, tmp_path):
         write_log(tmp_path, [36], is_last_whole=False)  # 39 rows: saved full, then once more.
