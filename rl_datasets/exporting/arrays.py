@@ -80,7 +80,7 @@ def _write(source: Source, folder: pathlib.Path) -> dict[str, dict[str, Any]]:
                 for block in blocks(rows):
                     steps[name].append(block)
             for name, value in episode.metadata.items():
-                metadata[name].append(value)
+                metadata[name].append(np.array(value))  # A copy, as in `Column.append`.
         length = np.array(lengths, np.int64)
         of_episodes = {
             "episode_start": np.cumsum(length) - length,

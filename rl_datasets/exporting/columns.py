@@ -30,7 +30,7 @@ class Column:
 
     def append(self, rows: np.ndarray) -> None:
         """Takes further rows [N, ...]."""
-        rows = np.ascontiguousarray(rows, self._dtype)
+        rows = np.array(rows, self._dtype)  # A view would hold on to the whole episode.
         self._digest.update(rows)
         self._pending.append(rows)
         self._pending_bytes += rows.nbytes

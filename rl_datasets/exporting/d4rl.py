@@ -141,7 +141,7 @@ def _write(
             for block in blocks(rows):
                 fields[name].append(block)
         for name, value in episode.metadata.items():
-            metadata[name].append(value)
+            metadata[name].append(np.array(value))  # A copy, as in `Column.append`.
         file.check()
         discounted += int(np.count_nonzero((episode.discount > 0) & (episode.discount < 1)))
     for name, values in metadata.items():
