@@ -20,8 +20,8 @@ from rl_datasets.sources import dqn_replay
 from rl_datasets.sources.dqn_replay import ReplayLog
 
 SMALL = Schedule(
-    iterations=3,
-    steps_per_iteration=120,
+    iterations=2,
+    steps_per_iteration=150,
     checkpoint_rows=150,
     min_replay=40,
     update_period=20,
@@ -29,7 +29,7 @@ SMALL = Schedule(
     epsilon_decay_steps=50,
     epsilon=0.5,
     batch_size=2,
-    max_episode_steps=50,
+    max_episode_steps=100,
 )
 MADE = {}
 
@@ -52,7 +52,15 @@ def small_network(num_outputs, initializers=networks.keras_initializers):
 def quick_learners(monkeypatch):
     """Learners of small networks, compiled once: both take longer than these runs."""
     for module in (dqn, qr_dqn):
+        make = module.make
+
+        def make_once(config, spec, make=make):
+            if (config, spec) not in MADE:
+                MADE[config, spec] = make(config, spec)
+            return MADE[config, spec]
+
         monkeypatch.setattr(module, "nature_dqn", small_network)
+        monkeypatch.setattr(module, "make", make_once)
         make = module.make
 
         def make_once(config, spec, make=make):
@@ -157,22 +165,22 @@ class Watched(atari.AtariEnvironment):
 
 @pytest.mark.parametrize("agent", ["random", "dqn", "qr_dqn"])
 def test_a_logged_run_read_back_is_what_the_agent_saw(tmp_path, monkeypatch, agent):
-    schedule = dataclasses.replace(SMALL, max_episode_steps=400, steps_per_iteration=250)
+    schedule = dataclasses.replace(SMALL, max_episode_steps=200, steps_per_iteration=250)
     monkeypatch.setattr(Watched, "seen", [], raising=False)
     monkeypatch.setattr(atari, "AtariEnvironment", Watched)
     home = log_run(tmp_path, agent, "Breakout", schedule, seed=5)
     assert home == tmp_path / "Breakout" / "1"
 
-    run = dqn_replay.read_run(home / "replay_logs", time_limit=400)
+    run = dqn_replay.read_run(home / "replay_logs", time_limit=200)
     episodes = [episode for unit in run.units for episode in dqn_replay.read_episodes(unit)]
     assert not run.faults
-    assert len(run.units) >= 4
+    assert len(run.units) >= 3
     # An episode's first row can jump over a checkpoint, and its rows are lost: not in these runs.
     assert len(episodes) == len(Watched.seen) >= 4
     for episode, (observations, actions, rewards) in zip(episodes, Watched.seen, strict=True):
         rows = len(actions)
         is_terminal = bool(episode.is_terminal[-1])
-        assert is_terminal == (rows < 400)
+        assert is_terminal == (rows < 200)
         kept = rows if is_terminal else rows - 1
         assert episode.num_transitions == kept
         np.testing.assert_array_equal(episode.observation[:kept], observations[:kept])
@@ -187,7 +195,7 @@ def test_a_logged_run_read_back_is_what_the_agent_saw(tmp_path, monkeypatch, age
     returns = json.loads((home / "returns.json").read_text())
     played = [each for iteration in returns["episode_return"] for each in iteration]
     assert played == [sum(rewards) for _, _, rewards in Watched.seen]
-    assert [sum(steps) >= 250 for steps in returns["steps"]] == [True] * 3
+    assert [sum(steps) >= 250 for steps in returns["steps"]] == [True] * 2
 
 
 def test_the_log_says_what_the_run_is(tmp_path):
@@ -202,17 +210,17 @@ def test_the_log_says_what_the_run_is(tmp_path):
         "rom_set": "ale-py 0.12.1",
     }
     assert log["rom_md5"] == "60e0ea3cbe0913d39803477945e9e5ec"
-    assert (log["sticky_probability"], log["time_limit"]) == (0.25, 50)
+    assert (log["sticky_probability"], log["time_limit"]) == (0.25, 100)
     assert log["schedule"] == dataclasses.asdict(SMALL)
     assert log["is_finished"]
     assert roms.roms_for(log) is RomSet.ALE
-    assert [each["steps"] for each in log["iterations"]] == [150, 150, 150]
+    assert [each["steps"] for each in log["iterations"]] == [200, 200]
     assert not (home / "training").exists()
     # Any episode can be played again from what is kept of it.
     seeds = json.loads((home / "returns.json").read_text())["seed"]
     environment = atari.AtariEnvironment(rom)
     frame = environment.reset_with(seeds[0][0]).observation
-    (unit, *_) = dqn_replay.read_run(home / "replay_logs", time_limit=50).units
+    (unit, *_) = dqn_replay.read_run(home / "replay_logs", time_limit=100).units
     np.testing.assert_array_equal(next(dqn_replay.read_episodes(unit)).observation[0], frame)
 
 
@@ -224,10 +232,9 @@ def bytes_of(home):
     }
 
 
-@pytest.mark.parametrize("agent", ["random", "dqn"])
-def test_the_same_call_logs_the_same_bytes_and_another_seed_or_run_others(tmp_path, agent):
+def test_the_same_call_logs_the_same_bytes_and_another_seed_or_run_others(tmp_path):
     logged = [
-        bytes_of(log_run(tmp_path / str(number), agent, run=run, seed=seed))
+        bytes_of(log_run(tmp_path / str(number), "dqn", run=run, seed=seed))
         for number, (run, seed) in enumerate([(1, 0), (1, 0), (1, 1), (2, 0)])
     ]
     assert logged[0] == logged[1]
@@ -255,10 +262,10 @@ def log_until(steps, folder, agent="random"):
             log_run(folder, agent)
 
 
-@pytest.mark.parametrize("agent", ["random", "dqn", "qr_dqn"])
+@pytest.mark.parametrize("agent", ["random", "dqn"])
 def test_a_run_that_was_cut_ends_as_it_would_have(tmp_path, agent):
     whole = bytes_of(log_run(tmp_path / "whole", agent))
-    for steps in (100, 200, 320, 440):  # before the first iteration ends, and within others
+    for steps in (150, 250, 390):  # within the first iteration, and twice within the second
         log_until(steps, tmp_path / "cut", agent)
         assert (tmp_path / "cut" / "Pong" / "1" / "training").is_dir()
     assert bytes_of(log_run(tmp_path / "cut", agent)) == whole
@@ -271,7 +278,7 @@ def test_a_finished_run_is_not_logged_again(tmp_path):
 
 
 def test_another_run_is_not_gone_on_with(tmp_path):
-    log_until(200, tmp_path)
+    log_until(250, tmp_path)
     with pytest.raises(DatasetError, match="training holds a run whose seed differ"):
         log_run(tmp_path, seed=1)
 
@@ -287,7 +294,7 @@ def test_two_processes_do_not_log_one_run(tmp_path):
 
 
 def test_a_game_that_does_not_repeat_itself_is_told(tmp_path):
-    log_until(200, tmp_path)
+    log_until(250, tmp_path)
     path = tmp_path / "Pong" / "1" / "training" / "agent.npz"
     kept = online_atari.collected.read_arrays(path)
     plain = json.loads(str(kept["plain"]))
@@ -300,7 +307,7 @@ def test_a_game_that_does_not_repeat_itself_is_told(tmp_path):
 
 @pytest.mark.parametrize("file", ["agent.npz", "actions-00000.npz"])
 def test_a_damaged_file_of_a_cut_run_is_named(tmp_path, file):
-    log_until(200, tmp_path)
+    log_until(250, tmp_path)
     path = tmp_path / "Pong" / "1" / "training" / file
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(DatasetError, match=file.replace(".", r"\.")):
@@ -356,10 +363,10 @@ class Corridor(dm_env.Environment):
 
 def test_the_agent_learns(tmp_path, monkeypatch):
     monkeypatch.setattr(atari, "AtariEnvironment", Corridor)
-    learned = functools.partial(dataclasses.replace, dqn.ADAM, learning_rate=1e-3)
+    learned = functools.partial(dataclasses.replace, dqn.ADAM, learning_rate=1e-2)
     monkeypatch.setattr(online_atari, "AGENTS", {"dqn": learned()})
     schedule = dataclasses.replace(
-        SMALL, steps_per_iteration=100, update_period=2, epsilon=0.0, batch_size=8
+        SMALL, iterations=3, steps_per_iteration=100, update_period=2, epsilon=0.0, batch_size=8
     )
     home = log_run(tmp_path, "dqn", schedule=schedule)
     returns = json.loads((home / "returns.json").read_text())["episode_return"]
