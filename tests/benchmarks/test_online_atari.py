@@ -31,7 +31,7 @@ SMALL = Schedule(
     batch_size=2,
     max_episode_steps=100,
 )
-MADE = {}
+MAKE = {module: functools.cache(module.make) for module in (dqn, qr_dqn)}
 
 
 def small_network(num_outputs, initializers=networks.keras_initializers):
@@ -51,24 +51,9 @@ def small_network(num_outputs, initializers=networks.keras_initializers):
 @pytest.fixture(autouse=True)
 def quick_learners(monkeypatch):
     """Learners of small networks, compiled once: both take longer than these runs."""
-    for module in (dqn, qr_dqn):
-        make = module.make
-
-        def make_once(config, spec, make=make):
-            if (config, spec) not in MADE:
-                MADE[config, spec] = make(config, spec)
-            return MADE[config, spec]
-
+    for module, make in MAKE.items():
         monkeypatch.setattr(module, "nature_dqn", small_network)
-        monkeypatch.setattr(module, "make", make_once)
-        make = module.make
-
-        def make_once(config, spec, make=make):
-            if (config, spec) not in MADE:
-                MADE[config, spec] = make(config, spec)
-            return MADE[config, spec]
-
-        monkeypatch.setattr(module, "make", make_once)
+        monkeypatch.setattr(module, "make", make)
 
 
 def log_run(folder, agent="random", game="Pong", schedule=SMALL, **options):
