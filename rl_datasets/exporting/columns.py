@@ -30,7 +30,7 @@ class Column:
 
     def append(self, rows: np.ndarray) -> None:
         """Takes further rows [N, ...]."""
-        rows = np.array(rows, self._dtype)  # A view would hold on to the whole episode.
+        rows = np.array(rows, self._dtype, order="C")  # A view would hold on to the whole episode.
         self._digest.update(rows)
         self._pending.append(rows)
         self._pending_bytes += rows.nbytes
