@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rl_datasets.episode import Episode
 
 EXTRAS = "extras/"
-FRAMES_A_THREAD = 512
+FRAMES_A_THREAD = 128
 DECODING_THREADS = 4
 
 

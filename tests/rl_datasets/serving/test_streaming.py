@@ -122,6 +122,28 @@ def test_a_shuffle_buffer_loses_nothing_and_holds_no_more_than_it_may(size, held
     assert sorted(given) == list(range(size))
 
 
+def test_a_shuffle_buffer_gives_up_any_of_its_items():
+    order = list(streaming.shuffled(range(1000), 10, np.random.default_rng(0)))
+    delay = np.argsort(order) - np.arange(1000)
+    assert delay.min() >= -9
+    # An item waits for 10 others to be drawn, on average; the last ones wait for less.
+    assert 8 < np.mean(delay[:900] + 10) < 12
+    assert 30 < delay[:900].max() < 300
+
+
+def test_every_epoch_goes_through_the_episodes_in_another_order(published_frames):
+    episodes, rng = EpisodeFiles(published_frames), np.random.default_rng(0)
+    first = {episodes[number].reward[0]: number for number in range(len(episodes))}
+    orders = []
+    for _ in range(3):
+        # A buffer of one holds nothing back.
+        segments = list(streaming._epoch(episodes, rng, 1, 1, 1.0, 1))
+        rewards = [segment.rows["reward"][0] for segment in segments]
+        orders.append([first[reward] for reward in rewards if reward in first])
+        assert sorted(orders[-1]) == list(range(len(LENGTHS)))
+    assert len(set(map(tuple, orders))) == 3
+
+
 def test_frames_are_decoded_a_pool_at_a_time(published_frames, monkeypatch):
     monkeypatch.setattr(streaming, "SEGMENTS_A_POOL", 2)
     episodes = EpisodeFiles(published_frames)
