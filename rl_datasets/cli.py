@@ -270,7 +270,11 @@ def train_policy(
         int, typer.Option(min=1, help="Environment steps before it gives up.")
     ] = 1_000_000,
 ) -> None:
-    """Trains SAC online until its policy is partially trained by BRAC's rule, and keeps it."""
+    """Trains SAC online until its policy is partially trained by BRAC's rule, and keeps it.
+
+    Interrupt it at any time: the same command goes on from the last evaluation, and with a greater
+    --max-steps where it gave up.
+    """
     from benchmarks import online
 
     online.train_and_save(environment, file, target=target, seed=seed, max_steps=max_steps)
@@ -362,10 +366,11 @@ def show(
     version: Version,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     gif: Annotated[
-        pathlib.Path | None, typer.Option(help="Write an episode's frames as a GIF.")
+        pathlib.Path | None,
+        typer.Option(help="Write an episode's frames as a GIF, of 1,000 at most."),
     ] = None,
     sheet: Annotated[
-        pathlib.Path | None, typer.Option(help="Write some of its frames side by side, as a PNG.")
+        pathlib.Path | None, typer.Option(help="Write 32 of its frames side by side, as a PNG.")
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Of the episode; by default the first split.")
@@ -403,7 +408,8 @@ def export(
     version: Version,
     kind: Annotated[str, typer.Argument(help="arrays, d4rl or replay-logs.")],
     target: Annotated[
-        pathlib.Path, typer.Argument(help="The folder, or for d4rl the file, to write.")
+        pathlib.Path,
+        typer.Argument(help="The folder, or for d4rl the file, to make; refused if it is there."),
     ],
     data_dir: DataDir = DEFAULT_DATA_DIR,
     split: Annotated[str, typer.Option(help="A split of the version, or all.")] = "all",
@@ -411,7 +417,7 @@ def export(
     """Exports a version to NumPy arrays, a D4RL-style HDF5 file, or Dopamine's replay logs.
 
     Streams, so that memory does not grow with the data, and reads back what it wrote. Says what the
-    format cannot hold.
+    format cannot hold. Images in d4rl have final observations in the place of next ones.
 
     Example: `rl-datasets export brac/halfcheetah-eps1-recollected:1.0.0 d4rl halfcheetah.hdf5`
     """

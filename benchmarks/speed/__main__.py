@@ -15,7 +15,16 @@ from rich.table import Table
 
 from benchmarks import results
 
-ROOMS = ("collection", "publishing", "serving", "learners")
+ROOMS = (
+    "collection",
+    "publishing",
+    "rl_unplugged",
+    "dqn_replay",
+    "exporting",
+    "serving",
+    "atari_reading",
+    "learners",
+)
 RESULTS = pathlib.Path(__file__).parents[1] / "results" / "speed"
 
 
