@@ -153,7 +153,7 @@ def episode_from_rows(
         action, reward = action[:-1], reward[:-1]
     episode_return = np.float32(np.sum(reward, dtype=np.float64))
     return Episode.from_transitions(
-        observation,  # type: ignore[arg-type]
+        observation,
         np.asarray(action, np.int64),
         reward,
         is_terminal=is_terminal,
