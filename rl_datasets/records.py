@@ -25,8 +25,13 @@ _DAMAGE: Any = (ValueError, EOFError, igzip.BadGzipFile, isal_zlib.error)
 
 def frame(record: bytes) -> bytes:
     """A record as it stands in the file."""
+    return b"".join(framed(record))
+
+
+def framed(record: bytes) -> tuple[bytes, ...]:
+    """The pieces of `frame`, for a writer that need not have a large record copied."""
     length = _LENGTH.pack(len(record))
-    return b"".join([length, _masked_crc(length), record, _masked_crc(record)])
+    return length, _masked_crc(length), record, _masked_crc(record)
 
 
 def read_records(path: str | os.PathLike[str], *, is_gzip: bool = False) -> Iterator[bytes]:

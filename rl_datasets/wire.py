@@ -15,6 +15,7 @@ is left to chance. What is read may come from anyone: every fault is a `ValueErr
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -23,7 +24,8 @@ import numpy as np
 
 BYTES_LIST, FLOAT_LIST, INT64_LIST = 1, 2, 3
 
-_TAG_1 = bytes((1 << 3 | 2,))
+_TAG_1, _TAG_2, _TAG_3 = (bytes((field << 3 | 2,)) for field in (1, 2, 3))
+_TAGS = {BYTES_LIST: _TAG_1, FLOAT_LIST: _TAG_2, INT64_LIST: _TAG_3}
 _TWO_TO_64 = 1 << 64
 _FLOAT = struct.Struct("<f")
 _KINDS = {BYTES_LIST: "bytes", FLOAT_LIST: "float", INT64_LIST: "int64"}
@@ -49,13 +51,13 @@ class Feature(NamedTuple):
 
 def encode_example(features: Mapping[str, bytes]) -> bytes:
     """A serialized Example of features that `bytes_list` and its siblings encoded."""
-    return _message(
-        1,
-        b"".join(
-            _message(1, _message(1, name.encode()) + _message(2, features[name]))
-            for name in sorted(features)
-        ),
-    )
+    pieces: list[bytes] = []
+    for name in sorted(features):
+        key, value = _key(name), features[name]
+        length = _encode_varint(len(value))
+        entry = _encode_varint(len(key) + 1 + len(length) + len(value))
+        pieces += (_TAG_1, entry, key, _TAG_2, length, value)
+    return _message(_TAG_1, *pieces)
 
 
 def bytes_list(values: Iterable[bytes]) -> bytes:
@@ -63,7 +65,7 @@ def bytes_list(values: Iterable[bytes]) -> bytes:
     pieces: list[bytes] = []
     for value in values:
         pieces += (_TAG_1, _encode_varint(len(value)), value)
-    return _message(BYTES_LIST, b"".join(pieces))
+    return _message(_TAG_1, *pieces)
 
 
 def float_list(values: np.ndarray) -> bytes:
@@ -92,11 +94,12 @@ def decode_example(record: bytes) -> dict[str, Feature]:
     Raises:
       ValueError: the record is no Example.
     """
-    return dict(
-        _entry(record, *entry)
-        for features in _spans(record, 0, len(record))
-        for entry in _spans(record, *features)
-    )
+    features = {}
+    for position, end in _spans(record, 0, len(record)):
+        while position < end:
+            name, feature, position = _entry(record, position, end)
+            features[name] = feature
+    return features
 
 
 def bytes_values(feature: Feature) -> list[bytes]:
@@ -107,7 +110,7 @@ def bytes_values(feature: Feature) -> list[bytes]:
     """
     _expect_kind(feature, BYTES_LIST)
     _, record, start, end = feature
-    return [record[first:last] for _, first, last in _fields(record, start, end)]
+    return [record[first:last] for first, last in _spans(record, start, end)]
 
 
 def float_values(feature: Feature) -> np.ndarray:
@@ -165,14 +168,29 @@ def _spans(record: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         yield first, last
 
 
-def _entry(record: bytes, start: int, end: int) -> tuple[str, Feature]:
-    """Name and value of an entry of the map of features."""
-    parts = {field: (first, last) for field, first, last in _fields(record, start, end)}
-    if parts.keys() != {1, 2}:
-        raise ValueError("a feature has no name or no value")
-    first, last = parts[1]
-    ((kind, values_start, values_end),) = _fields(record, *parts[2])
-    return str(record[first:last], "utf-8"), Feature(kind, record, values_start, values_end)
+def _entry(record: bytes, position: int, end: int) -> tuple[str, Feature, int]:
+    """Name and value of an entry of the map of features, and where the next one begins."""
+    start, end = _field(record, position, end, _TAG_1)
+    name_start, name_end = _field(record, start, end, _TAG_1)
+    value_start, value_end = _field(record, name_end, end, _TAG_2)
+    if value_end != end or value_start == value_end:
+        raise ValueError("a feature has no value, or several")
+    kind = record[value_start] >> 3
+    values_start, values_end = _field(record, value_start, value_end, _TAGS.get(kind, _TAG_1))
+    if values_end != value_end:
+        raise ValueError("a feature has several values")
+    name = str(record[name_start:name_end], "utf-8")
+    return name, Feature(kind, record, values_start, values_end), end
+
+
+def _field(record: bytes, position: int, end: int, tag: bytes) -> tuple[int, int]:
+    """Start and end of a field that must be the next one."""
+    if not record.startswith(tag, position, end):
+        raise ValueError("a field is missing")
+    length, start = _decode_varint(record, position + 1)
+    if start + length > end:
+        raise ValueError("a field is cut")
+    return start, start + length
 
 
 def _expect_kind(feature: Feature, kind: int) -> None:
@@ -184,19 +202,24 @@ def _expect_kind(feature: Feature, kind: int) -> None:
 
 
 def _packed(kind: int, values: bytes) -> bytes:
-    return _message(kind, _message(1, values) if values else b"")
+    return _message(_TAGS[kind], _message(_TAG_1, values) if values else b"")
 
 
 def _unpacked(feature: Feature) -> memoryview | bytes:
     """A list of numbers that stood in one piece, as a list does, or in several, as it may."""
     _, record, start, end = feature
-    pieces = [memoryview(record)[first:last] for _, first, last in _fields(record, start, end)]
+    pieces = [memoryview(record)[first:last] for first, last in _spans(record, start, end)]
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def _message(field: int, payload: bytes) -> bytes:
-    """A length-delimited field of a protobuf message."""
-    return b"".join((bytes((field << 3 | 2,)), _encode_varint(len(payload)), payload))
+@functools.lru_cache(maxsize=256)  # Of a dataset's records, which all have the same names.
+def _key(name: str) -> bytes:
+    return _message(_TAG_1, name.encode())
+
+
+def _message(tag: bytes, *payload: bytes) -> bytes:
+    """A length-delimited field of a protobuf message; its payload is copied once."""
+    return b"".join((tag, _encode_varint(sum(map(len, payload))), *payload))
 
 
 def _encode_varint(value: int) -> bytes:

@@ -129,6 +129,19 @@ def decode_transition(record: bytes, spec: TransitionSpec) -> StackedTransition:
     return StackedTransition(**values)
 
 
+def decode_outcome(record: bytes) -> tuple[float, float]:
+    """Reward and discount of a transition, of which nothing else is decoded.
+
+    Raises:
+      DatasetError: the record is not a transition.
+    """
+    try:
+        features = wire.decode_example(record)
+        return wire.float_value(features["reward"]), wire.float_value(features["discount"])
+    except (KeyError, ValueError) as error:
+        raise DatasetError(f"a record does not hold a transition ({error})") from error
+
+
 def _encode_feature(rows: Any, spec: dm_env.specs.Array) -> bytes:
     """A `Feature` of rows [N, ...]."""
     if isinstance(spec, dm_env.specs.StringArray):

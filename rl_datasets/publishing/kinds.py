@@ -53,9 +53,10 @@ class Episodes:
     def frames(self, episode: Episode) -> Iterator[EncodedFrames]:
         return (f for f in episode.steps().values() if isinstance(f, EncodedFrames))
 
-    def tally(self, episodes: Iterable[Episode]) -> Tally:
+    def tally(self, records: Iterable[bytes]) -> Tally:
+        """Counts what the records of a shard hold."""
         lengths, returns, truncated = [], [], 0
-        for episode in episodes:
+        for episode in map(self.decode, records):
             lengths.append(episode.num_transitions)
             returns.append(episode.episode_return)
             truncated += not episode.is_terminal[-1]
@@ -100,11 +101,13 @@ class Transitions:
     def frames(self, transition: StackedTransition) -> Iterator[EncodedFrames]:
         return iter((transition.observation, transition.next_observation))
 
-    def tally(self, transitions: Iterable[StackedTransition]) -> Tally:
+    def tally(self, records: Iterable[bytes]) -> Tally:
+        """Counts what the records of a shard hold, without a look at their frames."""
         rewards, truncated = [], 0
-        for transition in transitions:
-            rewards.append(transition.reward)
-            truncated += transition.discount != 0
+        for record in records:
+            reward, discount = encoding.decode_outcome(record)
+            rewards.append(reward)
+            truncated += discount != 0
         return Tally(len(rewards), [len(rewards)], [math.fsum(rewards)], truncated)
 
     def counts(self, tally: Tally) -> dict[str, int]:

@@ -126,7 +126,7 @@ def _write_shard(
                     f"{kind.noun} {written} of unit {unit.name!r} of {', '.join(unit.files)} "
                     f"cannot be published because {error}; mend the source"
                 ) from error
-            file.write(records.frame(kind.encode(item)))
+            file.writelines(records.framed(kind.encode(item)))
             written += 1
             transitions += kind.length(item)
     return written, transitions
@@ -135,7 +135,7 @@ def _write_shard(
 def _read_back(
     unit: SourceUnit, kind: kinds.Episodes | kinds.Transitions, path: pathlib.Path
 ) -> Receipt:
-    tally = kind.tally(map(kind.decode, records.read_records(path)))
+    tally = kind.tally(records.read_records(path))
     return Receipt(
         unit=unit.name,
         size=path.stat().st_size,
