@@ -150,13 +150,13 @@ class Watched(atari.AtariEnvironment):
 
 @pytest.mark.parametrize("agent", ["random", "dqn", "qr_dqn"])
 def test_a_logged_run_read_back_is_what_the_agent_saw(tmp_path, monkeypatch, agent):
-    schedule = dataclasses.replace(SMALL, max_episode_steps=200, steps_per_iteration=250)
+    schedule = dataclasses.replace(SMALL, max_episode_steps=230, steps_per_iteration=250)
     monkeypatch.setattr(Watched, "seen", [], raising=False)
     monkeypatch.setattr(atari, "AtariEnvironment", Watched)
-    home = log_run(tmp_path, agent, "Breakout", schedule, seed=5)
-    assert home == tmp_path / "Breakout" / "1"
+    home = log_run(tmp_path, agent, "Asterix", schedule, seed=5)
+    assert home == tmp_path / "Asterix" / "1"
 
-    run = dqn_replay.read_run(home / "replay_logs", time_limit=200)
+    run = dqn_replay.read_run(home / "replay_logs", time_limit=230)
     episodes = [episode for unit in run.units for episode in dqn_replay.read_episodes(unit)]
     assert not run.faults
     assert len(run.units) >= 3
@@ -165,7 +165,7 @@ def test_a_logged_run_read_back_is_what_the_agent_saw(tmp_path, monkeypatch, age
     for episode, (observations, actions, rewards) in zip(episodes, Watched.seen, strict=True):
         rows = len(actions)
         is_terminal = bool(episode.is_terminal[-1])
-        assert is_terminal == (rows < 200)
+        assert is_terminal == (rows < 230)
         kept = rows if is_terminal else rows - 1
         assert episode.num_transitions == kept
         np.testing.assert_array_equal(episode.observation[:kept], observations[:kept])
@@ -174,8 +174,10 @@ def test_a_logged_run_read_back_is_what_the_agent_saw(tmp_path, monkeypatch, age
         # What the layout cannot hold: the observation after the last row.
         final = np.zeros_like(observations[0]) if is_terminal else observations[kept]
         np.testing.assert_array_equal(episode.observation[kept], final)
+    assert max(max(rewards) for _, _, rewards in Watched.seen) > 1
     if agent == "random":
-        assert len({action for _, actions, _ in Watched.seen for action in actions}) == 4
+        assert len({action for _, actions, _ in Watched.seen for action in actions}) == 9
+        assert len({bool(episode.is_terminal[-1]) for episode in episodes}) == 2
 
     returns = json.loads((home / "returns.json").read_text())
     played = [each for iteration in returns["episode_return"] for each in iteration]
