@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import TypeAlias
 
 import numpy as np
 
@@ -28,25 +28,15 @@ _TAG_1, _TAG_2, _TAG_3 = (bytes((field << 3 | 2,)) for field in (1, 2, 3))
 _TAGS = {BYTES_LIST: _TAG_1, FLOAT_LIST: _TAG_2, INT64_LIST: _TAG_3}
 _TWO_TO_64 = 1 << 64
 _FLOAT = struct.Struct("<f")
+_FLOAT_SCALAR = b"\x12\x06\x0a\x04"  # A float list of 6 bytes, which are a packed list of 4.
 _KINDS = {BYTES_LIST: "bytes", FLOAT_LIST: "float", INT64_LIST: "int64"}
 _MAX_VARINT_BYTES = 10
 _VARINT_CHUNK = 1 << 18  # Values encoded at once, which bounds the memory.
 
 
-class Feature(NamedTuple):
-    """A feature as it was read: where its list, still encoded, lies in the record.
-
-    Attributes:
-      kind: `BYTES_LIST`, `FLOAT_LIST` or `INT64_LIST`.
-      record: the whole record.
-      start: where the list begins.
-      end: where it ends.
-    """
-
-    kind: int
-    record: bytes
-    start: int
-    end: int
+# A feature as it was read: its kind, the whole record, and where in it the list, still encoded,
+# begins and ends. A plain tuple, because a record of one transition is mostly such tuples.
+Feature: TypeAlias = tuple[int, bytes, int, int]
 
 
 def encode_example(features: Mapping[str, bytes]) -> bytes:
@@ -75,7 +65,7 @@ def float_list(values: np.ndarray) -> bytes:
 
 def float_scalar(value: float) -> bytes:
     """A Feature of one float32."""
-    return _packed(FLOAT_LIST, _FLOAT.pack(value))
+    return _FLOAT_SCALAR + _FLOAT.pack(value)
 
 
 def int64_list(values: np.ndarray) -> bytes:
@@ -109,8 +99,12 @@ def bytes_values(feature: Feature) -> list[bytes]:
       ValueError: it holds numbers, or is cut.
     """
     _expect_kind(feature, BYTES_LIST)
-    _, record, start, end = feature
-    return [record[first:last] for first, last in _spans(record, start, end)]
+    _, record, position, end = feature
+    values = []
+    while position < end:
+        start, position = _field(record, position, end, _TAG_1)
+        values.append(record[start:position])
+    return values
 
 
 def float_values(feature: Feature) -> np.ndarray:
@@ -130,10 +124,11 @@ def float_value(feature: Feature) -> float:
       ValueError: it holds something else.
     """
     _expect_kind(feature, FLOAT_LIST)
-    packed = _unpacked(feature)
-    if len(packed) != _FLOAT.size:
-        raise ValueError(f"{len(packed) // _FLOAT.size} values where one was expected")
-    return _FLOAT.unpack(packed)[0]
+    _, record, position, end = feature
+    start, last = _field(record, position, end, _TAG_1)
+    if last != end or last - start != _FLOAT.size:
+        raise ValueError("another number of values where one was expected")
+    return _FLOAT.unpack_from(record, start)[0]
 
 
 def int64_values(feature: Feature, dtype: np.dtype | type = np.int64) -> np.ndarray:
@@ -153,10 +148,11 @@ def int64_value(feature: Feature) -> int:
       ValueError: it holds something else.
     """
     _expect_kind(feature, INT64_LIST)
-    packed = bytes(_unpacked(feature))
-    value, end = _decode_varint(packed, 0)
-    if end != len(packed) or value >= _TWO_TO_64:
-        raise ValueError("more than one value where one was expected")
+    _, record, position, end = feature
+    start, last = _field(record, position, end, _TAG_1)
+    value, position = _decode_varint(record, start)
+    if not position == last == end or value >= _TWO_TO_64:
+        raise ValueError("another number of values where one was expected")
     return value - _TWO_TO_64 if value >> 63 else value
 
 
@@ -180,7 +176,7 @@ def _entry(record: bytes, position: int, end: int) -> tuple[str, Feature, int]:
     if values_end != value_end:
         raise ValueError("a feature has several values")
     name = str(record[name_start:name_end], "utf-8")
-    return name, Feature(kind, record, values_start, values_end), end
+    return name, (kind, record, values_start, values_end), end
 
 
 def _field(record: bytes, position: int, end: int, tag: bytes) -> tuple[int, int]:
@@ -193,10 +189,11 @@ def _field(record: bytes, position: int, end: int, tag: bytes) -> tuple[int, int
     return start, start + length
 
 
-def _expect_kind(feature: Feature, kind: int) -> None:
-    if feature.kind != kind:
+def _expect_kind(feature: Feature, expected: int) -> None:
+    kind = feature[0]
+    if kind != expected:
         raise ValueError(
-            f"a list of {_KINDS.get(feature.kind, 'unknown')} values where one of {_KINDS[kind]} "
+            f"a list of {_KINDS.get(kind, 'unknown')} values where one of {_KINDS[expected]} "
             "values was expected"
         )
 

@@ -93,15 +93,18 @@ def decode_episode(record: bytes, spec: EpisodeSpec) -> Episode:
 
 def encode_transition(transition: StackedTransition) -> bytes:
     """The serialized `tf.train.Example` of a transition that has passed `check_transition`."""
-    features = {}
-    for name, value in transition._asdict().items():
-        if isinstance(value, EncodedFrames):
-            features[name] = wire.bytes_list(value.pngs)
-        elif isinstance(value, float):
-            features[name] = wire.float_scalar(value)
-        else:
-            features[name] = wire.int64_scalar(value)
-    return wire.encode_example(features)
+    return wire.encode_example(
+        {
+            "observation": wire.bytes_list(transition.observation.pngs),
+            "action": wire.int64_scalar(transition.action),
+            "reward": wire.float_scalar(transition.reward),
+            "discount": wire.float_scalar(transition.discount),
+            "next_observation": wire.bytes_list(transition.next_observation.pngs),
+            "next_action": wire.int64_scalar(transition.next_action),
+            "episode_id": wire.int64_scalar(transition.episode_id),
+            "episode_return": wire.float_scalar(transition.episode_return),
+        }
+    )
 
 
 def decode_transition(record: bytes, spec: TransitionSpec) -> StackedTransition:
@@ -114,19 +117,24 @@ def decode_transition(record: bytes, spec: TransitionSpec) -> StackedTransition:
         features = wire.decode_example(record)
         if features.keys() != set(StackedTransition._fields):
             raise ValueError(f"its features are {sorted(features)}")
-        values: dict[str, Any] = {}
-        for name, feature in features.items():
-            if feature.kind == wire.BYTES_LIST:
-                values[name] = EncodedFrames(wire.bytes_values(feature), spec.frame.shape)
-            elif feature.kind == wire.FLOAT_LIST:
-                values[name] = wire.float_value(feature)
-            else:
-                values[name] = wire.int64_value(feature)
+        return StackedTransition(
+            observation=_decode_frames(features["observation"], spec),
+            action=wire.int64_value(features["action"]),
+            reward=wire.float_value(features["reward"]),
+            discount=wire.float_value(features["discount"]),
+            next_observation=_decode_frames(features["next_observation"], spec),
+            next_action=wire.int64_value(features["next_action"]),
+            episode_id=wire.int64_value(features["episode_id"]),
+            episode_return=wire.float_value(features["episode_return"]),
+        )
     except ValueError as error:
         raise DatasetError(
             f"a record does not hold a transition of this dataset ({error})"
         ) from error
-    return StackedTransition(**values)
+
+
+def _decode_frames(feature: wire.Feature, spec: TransitionSpec) -> EncodedFrames:
+    return EncodedFrames(wire.bytes_values(feature), spec.frame.shape)
 
 
 def decode_outcome(record: bytes) -> tuple[float, float]:

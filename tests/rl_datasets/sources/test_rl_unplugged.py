@@ -181,7 +181,7 @@ def test_a_truncated_episode_ends_in_a_frame_that_was_seen(tmp_path):
         ({"observations": wire.bytes_list([BROKEN_PNG] * 5)}, "frame 0 is cut"),
         ({"observations": wire.bytes_list([OTHER_PNG] * 5)}, "frame 0 is not an 8-bit 84x84x1 PNG"),
         ({"observations": wire.bytes_list([b"GIF89a"] * 5)}, "frame 0 is no PNG file"),
-        ({"episode_idx": wire.int64_list(np.arange(2))}, "more than one value where one was exp"),
+        ({"episode_idx": wire.int64_list(np.arange(2))}, "another number of values where one"),
     ],
 )
 def test_a_record_that_is_no_episode_is_named(tmp_path, changed, fault):
@@ -240,8 +240,8 @@ def test_transitions_are_read_as_they_stand(tmp_path):
         ({"o_t": wire.bytes_list([BROKEN_PNG] * 4)}, "frame 0 is cut"),
         ({"o_tp1": wire.bytes_list([OTHER_PNG] * 4)}, "frame 0 is not an 8-bit 84x84x1 PNG"),
         ({"o_t": wire.bytes_list(encode_png(frames(0, 3)))}, "o_t has 3 frames, not 4"),
-        ({"a_t": wire.int64_list(np.arange(2))}, "more than one value"),
-        ({"r_t": wire.float_list(np.ones(2))}, "2 values where one was expected"),
+        ({"a_t": wire.int64_list(np.arange(2))}, "another number of values"),
+        ({"r_t": wire.float_list(np.ones(2))}, "another number of values"),
         ({"r_t": wire.int64_scalar(1)}, "a list of int64 values where one of float"),
     ],
 )
