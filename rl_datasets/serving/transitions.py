@@ -252,11 +252,12 @@ def published_counts(version_dir: str | os.PathLike[str], split: str) -> tuple[i
     """Episodes and transitions of a split, or of several, by the manifest of the version.
 
     Raises:
-      DatasetError: the folder holds no published version or no such split.
+      DatasetError: the folder holds no published version, no such split, or no episodes.
     """
     from rl_datasets.publishing import manifest
 
     published = manifest.read(pathlib.Path(version_dir))
+    manifest.spec_from_json(published["plan"]["spec"])  # refuses a dataset without episodes
     splits = [published["splits"][name] for name in split_names(published, split)]
     return tuple(sum(split[count] for split in splits) for count in ("episodes", "transitions"))
 

@@ -1,5 +1,7 @@
 """The streaming feed: every transition once an epoch, repeatable, and in bounded memory."""
 
+import dataclasses
+import io
 import itertools
 import json
 import shutil
@@ -9,16 +11,19 @@ import hypothesis.strategies as st
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from rl_datasets.errors import DatasetError
 from rl_datasets.frames import EncodedFrames
+from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.serving import streaming, windows
 from rl_datasets.serving.arrays import ArrayFeed
 from rl_datasets.serving.episode_files import EpisodeFiles
 from rl_datasets.serving.streaming import StreamFeed
 from rl_datasets.serving.transitions import from_episode, load_rows, load_transitions, pack
+from rl_datasets.sources import atari, rl_unplugged
 from tests.rl_datasets.publishing import synthetic
-from tests.rl_datasets.serving.conftest import LENGTHS, make_episode
+from tests.rl_datasets.serving.conftest import LENGTHS, make_episode, publish_units
 
 WINDOW = {"n_step": 3, "gamma": 0.9, "frame_stack": 4}
 SIZE = sum(LENGTHS)
@@ -176,6 +181,32 @@ def test_several_splits_are_streamed_and_loaded_as_one(published_frames, tmp_pat
     np.testing.assert_array_equal(load_rows(copy, "b", **WINDOW), whole[sum(LENGTHS[:5]) :])
     with pytest.raises(DatasetError, match=r"no split 'c'; this dataset has \['a', 'b'\]"):
         StreamFeed(copy, 8, seed=0, split="a+c")
+
+
+def test_a_dataset_without_episodes_is_refused(published_frames, tmp_path):
+    copy = shutil.copytree(published_frames, tmp_path / "copy")
+    manifest = json.loads((copy / "MANIFEST.json").read_text())
+    manifest["plan"]["spec"] = {"transition": {}}
+    manifest["splits"]["train"].pop("episodes")
+    (copy / "MANIFEST.json").write_text(json.dumps(manifest))
+    for load in (load_rows, windows.load_windows, lambda folder: StreamFeed(folder, 8, seed=0)):
+        with pytest.raises(DatasetError, match="no episode can be made of"):
+            load(copy)
+
+
+def test_a_real_shard_is_streamed_as_its_frames_decode_elsewhere(shared, tmp_path, monkeypatch):
+    monkeypatch.setattr(streaming, "SEGMENTS_A_POOL", 1)  # so that an epoch ends at its end
+    path = shared / "rl_unplugged/atari_episodes_ordered/Asterix/run_1-00000-of-00001"
+    episodes = list(rl_unplugged.read_episodes(path, 0))
+    unit = SourceUnit("unit", "train", 2, 1693, (), lambda: iter(episodes))
+    folder = publish_units([unit], atari.atari_episode_spec(9), tmp_path)
+    expected = set()
+    for episode in episodes:
+        frames = [Image.open(io.BytesIO(png)) for png in episode.observation.pngs]
+        decoded = dataclasses.replace(episode, observation=np.stack(frames)[..., None])
+        expected |= {row.tobytes() for row in pack(from_episode(decoded, **WINDOW))}
+    epoch = next(StreamFeed(folder, 1693, seed=0, **WINDOW))
+    assert {row.tobytes() for row in pack(epoch)} == expected
 
 
 def test_every_damage_to_a_shard_is_found_and_the_shard_is_named(published, tmp_path):
