@@ -211,7 +211,7 @@ def test_a_step_is_what_it_says():
         inside = jnp.abs(error) < 1
         return jnp.mean(jnp.where(inside, 0.5 * error**2, jnp.abs(error) - 0.5))
 
-    value, gradients = jax.value_and_grad(loss)(before.params)
+    value, gradients = jax.jit(jax.value_and_grad(loss))(before.params)
     updates, _ = optimizer.update(gradients, before.optimizer_state)
     expected = jax.tree.map(lambda p, u: p + u, before.params, updates)
     after, metrics = learner.update(state, jax.tree.map(lambda x: x[None], batch))
