@@ -33,7 +33,6 @@ DATA_PLANE = [
     "h5py",
     "isal",
     "pillow",
-    "opencv-python-headless<4.12",  # Newer ones need NumPy 2.
     "typer",
     "rich",
     "matplotlib",
@@ -47,7 +46,15 @@ DATA_PLANE = [
 ]
 DATA_PLANE_PLATFORM = 'python_version < "3.12" and sys_platform == "linux"'
 
-DEVELOPMENT = ["hypothesis", "mypy", "pytest", "pytest-timeout", "pytest-xdist", "ruff"]
+DEVELOPMENT = [
+    "hypothesis",
+    "mypy",
+    "opencv-python-headless<4.12",  # What Dopamine scales frames with; newer ones need NumPy 2.
+    "pytest",
+    "pytest-timeout",
+    "pytest-xdist",
+    "ruff",
+]
 
 setuptools.setup(
     name="rl-datasets",

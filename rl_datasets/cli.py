@@ -433,7 +433,9 @@ def export(
 def serve(
     version: Version,
     data_dir: DataDir = DEFAULT_DATA_DIR,
-    split: Annotated[str, typer.Option(help="Which part of the version.")] = "train",
+    split: Annotated[
+        str, typer.Option(help="Of the version; several joined by +, or all.")
+    ] = "train",
     port: Annotated[
         int, typer.Option(min=1, max=65535, help="Reverb listens on it, on every interface.")
     ] = 8000,
@@ -444,7 +446,9 @@ def serve(
     gamma: Annotated[
         float, typer.Option(min=0, max=1, help="Discount factor within those n steps.")
     ] = 1.0,
-    frame_stack: Annotated[int, typer.Option(min=1, help="Observations in a stack.")] = 1,
+    frame_stack: Annotated[
+        int, typer.Option(min=1, help="Observations in a stack; frames are kept once.")
+    ] = 1,
 ) -> None:
     """Fills a Reverb server from a published version and serves it until Ctrl-C.
 

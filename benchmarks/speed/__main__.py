@@ -17,6 +17,7 @@ from benchmarks import results
 
 ROOMS = (
     "collection",
+    "online_atari",
     "publishing",
     "rl_unplugged",
     "dqn_replay",
