@@ -13,6 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 ROOMS = {
     "rl_datasets.errors": set(),
     "rl_datasets.files": set(),
+    "rl_datasets.progress": set(),
     "rl_datasets.frames": set(),
     "rl_datasets.roms": {"rl_datasets.errors", "rl_datasets.files"},
     "rl_datasets.wire": set(),
@@ -28,7 +29,6 @@ ROOMS = {
         "rl_datasets.episode",
         "rl_datasets.transition",
     },
-    "rl_datasets.roms": {"rl_datasets.errors", "rl_datasets.files"},
     "rl_datasets.rendering": {"rl_datasets.errors", "rl_datasets.files", "rl_datasets.frames"},
     "rl_datasets.collection": {
         "rl_datasets.errors",
@@ -51,6 +51,7 @@ ROOMS = {
     "rl_datasets.serving": {
         "rl_datasets.errors",
         "rl_datasets.files",
+        "rl_datasets.progress",
         "rl_datasets.frames",
         "rl_datasets.records",
         "rl_datasets.episode",
@@ -59,6 +60,7 @@ ROOMS = {
     "rl_datasets.exporting": {
         "rl_datasets.errors",
         "rl_datasets.files",
+        "rl_datasets.progress",
         "rl_datasets.frames",
         "rl_datasets.episode",
         "rl_datasets.sources",

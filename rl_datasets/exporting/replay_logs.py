@@ -36,9 +36,9 @@ from rl_datasets.exporting.source import (
     Source,
     decoded,
     open_source,
-    progress,
     summary,
 )
+from rl_datasets.progress import progress
 from rl_datasets.sources import atari, dqn_replay
 
 KIND = "replay-logs"

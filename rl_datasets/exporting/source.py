@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import os
 import pathlib
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ import numpy as np
 from rl_datasets import files
 from rl_datasets.episode import Episode, EpisodeSpec
 from rl_datasets.errors import DatasetError
+from rl_datasets.progress import progress
 from rl_datasets.publishing import manifest, reader
 
 ALL_SPLITS = "all"
@@ -179,24 +178,3 @@ def decoded(rows: Any) -> np.ndarray:
         raise DatasetError(
             f"a frame of the dataset cannot be decoded ({error}); copy or publish it anew"
         ) from error
-
-
-@contextlib.contextmanager
-def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on a terminal's standard error; nothing where that is no terminal."""
-    if not sys.stderr.isatty():
-        yield lambda advance: None
-        return
-    import rich.console
-    import rich.progress
-
-    columns = (
-        rich.progress.TextColumn("{task.description}"),
-        rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.TextColumn("transitions"),
-        rich.progress.TimeRemainingColumn(),
-    )
-    with rich.progress.Progress(*columns, console=rich.console.Console(stderr=True)) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda advance: bar.advance(task, advance)

@@ -36,6 +36,7 @@ import reverb
 import tensorflow as tf
 
 from rl_datasets.errors import DatasetError
+from rl_datasets.progress import progress
 from rl_datasets.serving import segments, windows
 from rl_datasets.serving.background import ahead
 from rl_datasets.serving.segments import Layout
@@ -44,7 +45,6 @@ from rl_datasets.serving.transitions import (
     counted_episodes,
     load_transitions,
     pack,
-    progress,
     published_counts,
 )
 from rl_datasets.serving.windows import Windows

@@ -11,16 +11,15 @@ published version imports its reader when it is called.
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import os
 import pathlib
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from rl_datasets.errors import DatasetError
+from rl_datasets.progress import progress
 
 if TYPE_CHECKING:
     from rl_datasets.episode import Episode
@@ -340,17 +339,3 @@ def _fields(transitions: Transition) -> dict[str, np.ndarray]:
     *core, extras = transitions
     named = dict(zip(Transition._fields[:-1], core, strict=True))
     return named | {EXTRAS + name: extras[name] for name in sorted(extras)}
-
-
-@contextlib.contextmanager
-def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on a terminal's standard error; nothing where that is no terminal."""
-    if not sys.stderr.isatty():
-        yield lambda advance: None
-        return
-    import rich.console
-    import rich.progress
-
-    with rich.progress.Progress(console=rich.console.Console(stderr=True)) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda advance: bar.advance(task, advance)
