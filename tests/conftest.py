@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import sys
 
 import hypothesis
@@ -10,6 +11,9 @@ import pytest
 # What lands must not hang on luck, so CI draws the same examples every time.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("suite")
+
+# A shell starts what it runs in the background deaf to Ctrl-C, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 

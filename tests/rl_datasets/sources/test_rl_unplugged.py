@@ -292,7 +292,7 @@ def contents(episodes) -> list[bytes]:
     ]
 
 
-@settings(max_examples=500)
+@settings(max_examples=600)
 @given(st.data())
 def test_a_mutated_file_is_refused_by_name_or_read_right(path, data):
     path.write_bytes(WHOLE)
@@ -309,7 +309,7 @@ def test_a_mutated_file_is_refused_by_name_or_read_right(path, data):
     assert found == expected or not spoilt
 
 
-@settings(max_examples=500)
+@settings(max_examples=600)
 @given(st.data())
 def test_a_mutated_record_is_refused_by_name_or_is_an_episode(path, data):
     """Its checksums agree, as if it had been written so."""
