@@ -35,6 +35,12 @@ def fan_in_initializers(fan_in: int) -> tuple[Initializer, Initializer]:
     return hk.initializers.RandomUniform(-bound, bound), jnp.zeros
 
 
+def orthogonal_initializers(fan_in: int) -> tuple[Initializer, Initializer]:
+    """Of weights and biases, as IQL begins: orthogonal times 2^1/2, and zeros."""
+    del fan_in
+    return hk.initializers.Orthogonal(2.0**0.5), jnp.zeros
+
+
 Initializers = Callable[[int], tuple[Initializer, Initializer]]  # fan-in -> of weights, of biases
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from learners import bc, brac_bc, sac, td3_bc
+from learners import bc, brac_bc, iql, sac, td3_bc
 
 
 def test_brac_bc_policy_loss():
@@ -46,7 +46,7 @@ def test_sac_critic_target():
     np.testing.assert_allclose(target, [2.5, 4.0])
 
 
-@pytest.mark.parametrize("learner", [sac, td3_bc])
+@pytest.mark.parametrize("learner", [iql, sac, td3_bc])
 def test_critic_loss(learner):
     # (1 - 2)^2 + (4 - 2)^2 = 5 and (3 - 3)^2 + (0 - 3)^2 = 9, a loss a sample.
     q_tm1, target = jnp.array([[1.0, 3.0], [4.0, 0.0]]), jnp.array([2.0, 3.0])
@@ -97,3 +97,36 @@ def test_bc_policy_loss():
     # (0.5^2 + 1^2) / 2, a loss a sample.
     loss = bc.policy_loss(jnp.array([[0.5, 0.0], [1.0, 1.0]]), jnp.array([[0.0, 1.0], [1.0, 1.0]]))
     np.testing.assert_allclose(loss, [0.625, 0.0])
+
+
+def test_iql_value_loss():
+    # u = 2 and -3: 0.75 * 4 = 3 and 0.25 * 9 = 2.25, a loss a sample.
+    q_tm1, v_tm1 = jnp.array([3.0, 1.0]), jnp.array([1.0, 4.0])
+    np.testing.assert_allclose(iql.value_loss(q_tm1, v_tm1, 0.75), [3.0, 2.25])
+    # Its minimum over v is the expectile: of 0 and 4 at 0.75 that is 3, 0.75 * 1 = 0.25 * 3.
+    slope = jax.grad(lambda v: jnp.sum(iql.value_loss(jnp.array([0.0, 4.0]), v, 0.75)))
+    assert slope(3.0) == 0.0
+    # No gradient goes through Q.
+    gradient = jax.grad(lambda q: jnp.sum(iql.value_loss(q, v_tm1, 0.75)))(q_tm1)
+    np.testing.assert_array_equal(gradient, [0.0, 0.0])
+
+
+def test_iql_critic_target():
+    # 1 + 0.9 * 2 = 2.8, and the reward alone where the episode ended.
+    target = iql.critic_target(jnp.array([1.0, 5.0]), jnp.array([0.9, 0.0]), jnp.array([2.0, 8.0]))
+    np.testing.assert_allclose(target, [2.8, 5.0], rtol=1e-6)
+
+
+def test_iql_policy_weight():
+    # exp(0.5 * 2) = 2.7182818, exp(0.5 * -2) = 0.3678794, and exp(500) is cut at 100.
+    q_tm1, v_tm1 = jnp.array([3.0, 1.0, 1000.0]), jnp.array([1.0, 3.0, 0.0])
+    weight = iql.policy_weight(q_tm1, v_tm1, 0.5, 100.0)
+    np.testing.assert_allclose(weight, [2.7182818, 0.3678794, 100.0], rtol=1e-6)
+
+
+def test_iql_policy_loss():
+    # -2 * -1.5, and the weight is a constant of it.
+    loss = iql.policy_loss(jnp.array([-1.5]), jnp.array([2.0]))
+    np.testing.assert_array_equal(loss, [3.0])
+    gradient = jax.grad(lambda w: jnp.sum(iql.policy_loss(jnp.array([-1.5]), w)))(jnp.array([2.0]))
+    np.testing.assert_array_equal(gradient, [0.0])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from learners import bc, brac_bc, sac, td3_bc
+from learners import bc, brac_bc, iql, sac, td3_bc
 from learners.networks import TanhGaussian
 from learners.types import Spec
 from tests.learners import plain
@@ -193,3 +193,68 @@ def test_sac():
     for i in (0, 1):
         plain.assert_close(plain.at(state.params.critics, i), critics[i])
         plain.assert_close(plain.at(state.target_params, i), targets[i])
+
+
+def test_iql():
+    config = iql.Config(hidden_sizes=(16, 16), policy_decay_steps=8, target_rate=0.1)
+    learner = iql.make(config, SPEC)
+    start = plain.copy(learner.init(jax.random.PRNGKey(0)))
+    plain.assert_equal(start.target_params, start.params.critics)
+    policy, value = start.params.policy, start.params.value
+    critics = [plain.at(start.params.critics, k) for k in (0, 1)]
+    targets = list(critics)
+    adams = [plain.Adam(p, 3e-4, 1e-8) for p in (*critics, policy, value)]
+
+    def v(params, observation):
+        return plain.forward(params, observation)[:, 0]
+
+    def q(params, batch):
+        return plain.forward(params, batch.observation, batch.action)[:, 0]
+
+    def value_loss(params, batch, q_value):
+        error = q_value - v(params, batch.observation)
+        return jnp.mean(jnp.abs(0.7 - (error < 0)) * error**2)
+
+    def critic_loss(params, batch, target):
+        return jnp.mean(jnp.square(q(params, batch) - target))
+
+    def policy_loss(params, batch, weight):
+        mean = CENTRE + MAGNITUDE * jnp.tanh(plain.forward(params.mean, batch.observation))
+        std = MAGNITUDE * jnp.exp(params.log_std)
+        log_pi = jax.scipy.stats.norm.logpdf(batch.action, mean, std)
+        return -jnp.mean(weight * jnp.sum(log_pi, axis=-1))
+
+    for k in range(4):
+        batch = plain.at(BATCHES, k)
+        q_value = np.minimum(*(q(target, batch) for target in targets))
+        value = adams[3].step(value, jax.grad(value_loss)(value, batch, q_value))
+        advantage = q_value - v(value, batch.observation)
+        weight = np.minimum(np.exp(3.0 * advantage), 100.0)
+        adams[2].learning_rate = 3e-4 * 0.5 * (1 + np.cos(np.pi * k / 8))
+        policy = adams[2].step(policy, jax.grad(policy_loss)(policy, batch, weight))
+        target = batch.reward + 0.99 * batch.discount * v(value, batch.next_observation)
+        for i in (0, 1):
+            critics[i] = adams[i].step(critics[i], jax.grad(critic_loss)(critics[i], batch, target))
+            targets[i] = plain.polyak(critics[i], targets[i], 0.1)
+
+    state, _ = learner.update(learner.init(jax.random.PRNGKey(0)), BATCHES)
+    assert plain.moved(state.params, start.params) > 1e-3
+    plain.assert_close(state.params.policy, policy)
+    plain.assert_close(state.params.value, value)
+    for i in (0, 1):
+        plain.assert_close(plain.at(state.params.critics, i), critics[i])
+        plain.assert_close(plain.at(state.target_params, i), targets[i])
+    assert state.steps == 4
+
+
+def test_iql_without_decay_keeps_the_rate_of_the_policy():
+    config = iql.Config(hidden_sizes=(8, 8), policy_decay_steps=None)
+    kept, _ = iql.make(config, SPEC).update(
+        iql.make(config, SPEC).init(jax.random.PRNGKey(0)), BATCHES
+    )
+    decayed = iql.make(iql.Config(hidden_sizes=(8, 8), policy_decay_steps=1), SPEC)
+    start = plain.copy(decayed.init(jax.random.PRNGKey(0)))
+    stopped, _ = decayed.update(decayed.init(jax.random.PRNGKey(0)), BATCHES)
+    # After its only step the rate is 0: Adam's first step moves every weight by the rate at most.
+    assert plain.moved(stopped.params.policy, start.params.policy) == pytest.approx(3e-4, rel=1e-2)
+    assert plain.moved(kept.params.policy, start.params.policy) > 6e-4
