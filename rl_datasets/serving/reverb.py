@@ -178,11 +178,12 @@ class ReverbServer:
         n_step: int = 1,
         gamma: float = 1.0,
         frame_stack: int = 1,
+        next_action: bool = False,
     ) -> ReverbServer:
         """Serves a split of a published version; images as windows, other observations as blocks.
 
         Args:
-          n_step, gamma, frame_stack: see `transitions.step_windows`.
+          n_step, gamma, frame_stack, next_action: see `transitions.step_windows`.
         """
         from rl_datasets import files
         from rl_datasets.publishing import manifest
@@ -190,11 +191,13 @@ class ReverbServer:
         published = manifest.read(pathlib.Path(version_dir))
         fingerprint = files.sha256_of(pathlib.Path(version_dir) / manifest.FILE_NAME)
         if not windows.has_images(manifest.spec_from_json(published["plan"]["spec"])):
-            transitions = load_transitions(version_dir, split, n_step, gamma, frame_stack)
+            transitions = load_transitions(
+                version_dir, split, n_step, gamma, frame_stack, next_action
+            )
             return cls(transitions, port, seed, fingerprint)
         num_episodes, num_transitions = published_counts(version_dir, split)
         pieces = (
-            windows.of_episode(episode, n_step, gamma, frame_stack)
+            windows.of_episode(episode, n_step, gamma, frame_stack, next_action)
             for episode in counted_episodes(version_dir, split)
         )
         first = next(pieces)

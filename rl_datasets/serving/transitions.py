@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rl_datasets.episode import Episode
 
 EXTRAS = "extras/"
+NEXT_ACTION = "next_action"
 FRAMES_A_THREAD = 128
 DECODING_THREADS = 4
 
@@ -50,7 +51,11 @@ class Transition(NamedTuple):
 
 
 def step_windows(
-    episode: Episode, n_step: int = 1, gamma: float = 1.0, frame_stack: int = 1
+    episode: Episode,
+    n_step: int = 1,
+    gamma: float = 1.0,
+    frame_stack: int = 1,
+    next_action: bool = False,
 ) -> Transition:
     """The T transitions of an episode, one from every step but the last, with frames by number.
 
@@ -69,11 +74,19 @@ def step_windows(
     Frames are stacked oldest first, and frames from before the episode are zeros, as in Dopamine
     (Castro et al. 2018).
 
+    The next action is a_{t+m}, the data's own at the next observation. None was taken at an
+    episode's final observation: there a_{T-1} stands for it, the last that was. After a terminal
+    that is of no account, because the discount is 0; after a time limit it comes nearer to the
+    policy that acted than anything else an episode holds. (BRAC's files hold another sample of that
+    policy there, which was never executed; readings of D4RL leave such transitions out, or take the
+    first action of the next episode.)
+
     Args:
       episode: T + 1 steps.
       n_step: rewards in a window, at least 1.
       gamma: discount factor within a window.
       frame_stack: observations in a stack, at least 1.
+      next_action: whether the extras are to have the next action, as `next_action`.
 
     Returns:
       Transition of [T, ...] arrays whose observation and next_observation are numbers of frames
@@ -95,18 +108,25 @@ def step_windows(
     window = np.minimum(n_step, length - step)
     age = np.arange(frame_stack)[::-1]
     numbers = np.maximum(1 + np.arange(length + 1)[:, None] - age, 0).astype(np.int32)
+    extras = {name: np.asarray(field[:-1]) for name, field in episode.extras.items()}
+    if next_action:
+        extras[NEXT_ACTION] = episode.action[np.minimum(step + window, length - 1)]
     return Transition(
         observation=numbers[:-1],
         action=episode.action[:-1],
         reward=reward.astype(np.float32),
         discount=(gamma ** (window - 1.0) * survival).astype(np.float32),
         next_observation=numbers[step + window],
-        extras={name: np.asarray(field[:-1]) for name, field in episode.extras.items()},
+        extras=extras,
     )
 
 
 def from_episode(
-    episode: Episode, n_step: int = 1, gamma: float = 1.0, frame_stack: int = 1
+    episode: Episode,
+    n_step: int = 1,
+    gamma: float = 1.0,
+    frame_stack: int = 1,
+    next_action: bool = False,
 ) -> Transition:
     """The T transitions of an episode as `step_windows` defines them, with their frames.
 
@@ -118,7 +138,7 @@ def from_episode(
     Raises:
       ValueError: n_step or frame_stack is below 1.
     """
-    windows = step_windows(episode, n_step, gamma, frame_stack)
+    windows = step_windows(episode, n_step, gamma, frame_stack, next_action)
     return with_frames(windows, numbered(episode.observation))
 
 
@@ -189,13 +209,14 @@ def load_transitions(
     n_step: int = 1,
     gamma: float = 1.0,
     frame_stack: int = 1,
+    next_action: bool = False,
 ) -> Transition:
     """A split of a published version in memory, whole.
 
     Args:
       version_dir: folder of one version, the one that holds MANIFEST.json.
       split: name of the split, several joined by `+`, or `all`.
-      n_step, gamma, frame_stack: see `from_episode`.
+      n_step, gamma, frame_stack, next_action: see `step_windows`.
 
     Returns:
       Transition of [N, ...] arrays in the published order, views of one array of packed rows.
@@ -204,7 +225,7 @@ def load_transitions(
       DatasetError: the folder holds no published version, no such split, or not as many
         transitions as its manifest says.
     """
-    return unpack(load_rows(version_dir, split, n_step, gamma, frame_stack))
+    return unpack(load_rows(version_dir, split, n_step, gamma, frame_stack, next_action))
 
 
 def load_rows(
@@ -213,13 +234,14 @@ def load_rows(
     n_step: int = 1,
     gamma: float = 1.0,
     frame_stack: int = 1,
+    next_action: bool = False,
 ) -> np.ndarray:
     """As `load_transitions`, as the packed rows [N] that `unpack` takes apart."""
     rows: np.ndarray | None = None
     filled = 0
     _, num_transitions = published_counts(version_dir, split)
     for episode in counted_episodes(version_dir, split):
-        transitions = from_episode(episode, n_step, gamma, frame_stack)
+        transitions = from_episode(episode, n_step, gamma, frame_stack, next_action)
         if rows is None:
             rows = np.empty(num_transitions, row_dtype(transitions))
         following = filled + episode.num_transitions

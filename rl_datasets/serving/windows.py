@@ -43,12 +43,16 @@ def has_images(spec: EpisodeSpec) -> bool:
 
 
 def of_episode(
-    episode: Episode, n_step: int = 1, gamma: float = 1.0, frame_stack: int = 1
+    episode: Episode,
+    n_step: int = 1,
+    gamma: float = 1.0,
+    frame_stack: int = 1,
+    next_action: bool = False,
 ) -> Windows:
     """The transitions of an episode; see `transitions.step_windows` for what they mean."""
     return Windows(
         frames=tr.numbered(episode.observation),
-        rows=tr.pack(tr.step_windows(episode, n_step, gamma, frame_stack)),
+        rows=tr.pack(tr.step_windows(episode, n_step, gamma, frame_stack, next_action)),
     )
 
 

@@ -73,9 +73,10 @@ def test_the_table_holds_every_transition_once(server):
 
 
 def test_a_published_version_is_served_whole_with_its_fingerprint(published):
-    with ReverbServer.from_published(published, n_step=2, gamma=0.5) as server:
+    options = {"n_step": 2, "gamma": 0.5, "next_action": True}
+    with ReverbServer.from_published(published, **options) as server:
         assert server.schema.fingerprint == files.sha256_of(published / "MANIFEST.json")
-        rows = load_rows(published, n_step=2, gamma=0.5)
+        rows = load_rows(published, **options)
         assert _sorted(_rows_of_the_table(server)) == _sorted(rows)
         batch = next(_feed(server, batch_size=7))
         assert batch.extras["frame"].shape == (7, 4, 4, 1)

@@ -72,6 +72,16 @@ def test_inner_discounts_weigh_the_rewards_that_follow_them():
     np.testing.assert_array_equal(transitions.discount, np.float32([0.125, 0.25, 1, 1]))
 
 
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_next_actions_follow_their_windows_and_the_last_stands_for_the_one_never_taken(is_terminal):
+    episode = _episode([1, 2, 4], is_terminal=is_terminal)
+    for n_step, expected in ((1, [10, 20, 20]), (2, [20, 20, 20])):
+        transitions = from_episode(episode, n_step, next_action=True)
+        np.testing.assert_array_equal(transitions.extras["next_action"][:, 0], expected)
+        assert transitions.extras["next_action"].dtype == episode.action.dtype
+    assert set(from_episode(episode).extras) == {"policy_id"}
+
+
 def test_frames_are_stacked_oldest_first_behind_zeros():
     observations = np.arange(1, 5, dtype=np.uint8).reshape(4, 1, 1, 1) * np.ones(
         (1, 2, 2, 1), np.uint8
@@ -195,6 +205,15 @@ def test_a_published_version_is_loaded_whole_in_its_order(published):
         np.testing.assert_array_equal(loaded.extras[name], extra)
         assert loaded.extras[name].dtype == extra.dtype
     assert loaded.observation.shape[1] == 2 * 3
+
+
+def test_a_published_version_is_loaded_with_its_next_actions(published):
+    loaded = load_transitions(published, next_action=True)
+    expected = [from_episode(synthetic.episode(i), next_action=True) for i in range(12)]
+    following = np.concatenate([e.extras["next_action"] for e in expected])
+    np.testing.assert_array_equal(loaded.extras["next_action"], following)
+    assert np.any(following != loaded.action)
+    assert "next_action" not in load_transitions(published).extras
 
 
 @pytest.mark.parametrize("difference", [-1, 1])
