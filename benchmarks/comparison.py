@@ -4,53 +4,64 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import scipy.stats
 
 from benchmarks.recipe import Recipe, Row
-from benchmarks.tables import ReportedTable
+from benchmarks.tables import STATISTICS, ReportedTable, Score
 from rl_datasets.errors import DatasetError
 
-REPRODUCED, DIFFERS, NOT_RUN = "reproduced", "differs", "not run"
+REPRODUCED, DIFFERS, NOT_RUN, APART = "reproduced", "differs", "not run", "stands apart"
 LEVEL = 0.05
-LAST = 10  # evaluations that a score averages
 
-RULE = f"""\
-A seed's score is the mean of its last {LAST} evaluations. A row is **{REPRODUCED}** when an exact
+SCORED = {
+    "last_10": "the mean of its last 10 evaluations",
+    "last": "its last evaluation",
+    "best": "its best evaluation",
+    "unstated": "its last evaluation; the source does not say which of a run's it reports",
+}
+PERMUTATION = """\
+an exact
 permutation test on the difference of the means over seeds, two-sided, does not tell the seeds
-measured from the seeds reported at the level of {LEVEL:.0%}, and **{DIFFERS}** when it does. It is
-**{NOT_RUN}** until every seed of the recipe has run to its end at the full budget. Among twenty
-rows that reproduce, one will be said to differ by chance; and where seeds scatter widely, few of
-them show no more than the interval beside the difference."""
+measured from the seeds reported"""
+WELCH = """\
+Welch's
+t-test, two-sided, does not tell the seeds measured from the mean and spread reported"""
+ONE_RUN = """\
+a t-test,
+two-sided, does not tell the one run reported, taken to scatter as those measured do, from the seeds
+measured"""
 INTERVAL = """\
 Intervals are 95 % percentile bootstraps over seeds (10,000 resamples, seeded), which with five
 seeds are somewhat too narrow. Spreads (±) are population standard deviations over seeds."""
+T_INTERVAL = " Of a\ndifference to what was reported without its seeds they are Student's t."
 
 ONE_OF_A_RUN = ("seed", "step", "returns", "metrics", "code_version", "seconds")
 
 
-@dataclasses.dataclass(frozen=True)
-class Score:
-    """A value for each seed; `mean`, `spread` (population standard deviation) and a 95 % interval
-    of the mean follow from them.
-    """
+def rule(table: ReportedTable) -> str:
+    """How a row of a table gets its status, and what the intervals are, as text."""
+    scores = [of for row in table.rows.values() if (of := row.scores.get(table.statistic))]
+    tests = dict.fromkeys(_test(score) for score in scores)
+    when = f"{', or '.join(tests)} at the level of {LEVEL:.0%}"
+    differs = f"and **{DIFFERS}** when it does"
+    return f"""\
+A seed's score is {SCORED[table.statistic]}. A row is **{REPRODUCED}** when {when}, {differs}. It is
+**{NOT_RUN}** until every seed of the recipe has run to its end at the full budget. Among twenty
+rows that reproduce, one will be said to differ by chance; and where seeds scatter widely, few of
+them show no more than the interval beside the difference.
 
-    per_seed: tuple[float, ...]
+{INTERVAL}{T_INTERVAL if {*tests} - {PERMUTATION} else ""}"""
 
-    @property
-    def mean(self) -> float:
-        return float(np.mean(self.per_seed))
 
-    @property
-    def spread(self) -> float:
-        return float(np.std(self.per_seed))
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        return _bootstrap(np.mean, self.per_seed)
+def _test(reported: Score) -> str:
+    if reported.per_seed:
+        return PERMUTATION
+    return ONE_RUN if reported.spread is None else WELCH
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,31 +70,48 @@ class Comparison:
 
     Attributes:
       row: of the recipe.
-      reported: by the authors, on their data.
+      reported: by the authors, on their data; None if no value is known.
+      reported_seeds: how many runs that is of.
       measured: here, on the dataset that the row names; None if no seed has finished.
-      status: `reproduced`, `differs` or `not run`, by `RULE`.
+      status: `reproduced`, `differs`, `not run` or `stands apart`, by `rule`.
       why: what stands behind the status.
+      others: scores that are shown and not compared, by statistic, as reported and as measured.
     """
 
     row: Row
-    reported: Score
+    reported: Score | None
+    reported_seeds: int
     measured: Score | None
     status: str
     why: str
+    others: Mapping[str, tuple[Score | None, Score | None]]
 
     @property
     def difference(self) -> float:
         """Measured less reported."""
-        return self._measured.mean - self.reported.mean
+        measured, reported = self._both
+        return measured.mean - reported.mean
 
     @property
     def difference_interval(self) -> tuple[float, float]:
-        return _bootstrap(_difference, self._measured.per_seed, self.reported.per_seed)
+        """Of 95 %: bootstrapped where the seeds reported are known, and else Student's t's."""
+        measured, reported = self._both
+        if reported.per_seed:
+            return _bootstrap(_difference, measured.per_seed, reported.per_seed)
+        error, freedom = _error(measured, reported, self.reported_seeds)
+        reach = float(scipy.stats.t.ppf(0.975, freedom)) * error
+        return self.difference - reach, self.difference + reach
 
     @property
-    def _measured(self) -> Score:
+    def _both(self) -> tuple[Score, Score]:
         assert self.measured is not None
-        return self.measured
+        assert self.reported is not None
+        return self.measured, self.reported
+
+
+def interval(score: Score) -> tuple[float, float]:
+    """95 % interval of a mean over seeds; NaN where there are no two."""
+    return _bootstrap(np.mean, score.per_seed)
 
 
 def curves(results: Sequence[Mapping[str, Any]]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
@@ -146,25 +174,99 @@ def _compare_row(
     results: Sequence[Mapping[str, Any]],
     budget: float,
 ) -> Comparison:
-    reported = Score(table.rows[row.reported].last_10)
-    finished = {
-        seed: returns
-        for seed, (steps, returns) in curves(results).items()
+    scores = table.rows[row.reported].scores
+    reported = scores.get(table.statistic)
+    finished = [
+        returns
+        for steps, returns in curves(results).values()
         if steps[-1] == recipe.steps_at(budget)
-    }
-    if not finished:
-        why = "no seed has finished" if results else "nothing was measured"
-        return Comparison(row, reported, None, NOT_RUN, why)
-    measured = Score(tuple(float(np.mean(r[-LAST:])) for r in finished.values()))
+    ]
+
+    def measure(statistic: str) -> Score | None:
+        values = [_unit(table, row)(STATISTICS[statistic](returns)) for returns in finished]
+        return Score.over_seeds(values) if values else None
+
+    others = [of for of in STATISTICS if of in scores and of != table.statistic]
+    if table.statistic == "unstated":
+        others.append("best")
+    measured = measure(table.statistic)
+    status, why = _status(table, recipe, reported, measured, len(results), budget)
+    return Comparison(
+        row,
+        reported,
+        table.protocol.get("seeds", 1),
+        measured,
+        status,
+        why,
+        {of: (scores.get(of), measure(of)) for of in others},
+    )
+
+
+def _unit(table: ReportedTable, row: Row) -> Callable[[float], float]:
+    """From an undiscounted return to what the table's values are."""
+    if not table.normalized:
+        return float
+    from rl_datasets.sources.d4rl import normalized_score
+
+    return functools.partial(normalized_score, table.rows[row.reported].dataset)
+
+
+def _status(
+    table: ReportedTable,
+    recipe: Recipe,
+    reported: Score | None,
+    measured: Score | None,
+    lines: int,
+    budget: float,
+) -> tuple[str, str]:
+    if measured is None:
+        return NOT_RUN, "no seed has finished" if lines else "nothing was measured"
     if budget != 1:
-        why = f"measured at {budget:.0%} of the budget only"
-        return Comparison(row, reported, measured, NOT_RUN, why)
-    if len(finished) < len(recipe.seeds):
-        why = f"{len(finished)} of {len(recipe.seeds)} seeds have finished"
-        return Comparison(row, reported, measured, NOT_RUN, why)
-    p = permutation_p_value(measured.per_seed, reported.per_seed)
-    status = DIFFERS if p < LEVEL else REPRODUCED
-    return Comparison(row, reported, measured, status, f"p = {p:.3f}")
+        return NOT_RUN, f"measured at {budget:.0%} of the budget only"
+    if len(measured.per_seed) < len(recipe.seeds):
+        return NOT_RUN, f"{len(measured.per_seed)} of {len(recipe.seeds)} seeds have finished"
+    if reported is None:
+        return APART, f"no reported value: {table.unreported}"
+    if len(measured.per_seed) < 2 and not reported.per_seed:
+        return NOT_RUN, "one seed has no spread to compare by"
+    p = p_value(measured, reported, table.protocol.get("seeds", 1))
+    return (DIFFERS if p < LEVEL else REPRODUCED), f"p = {p:.3f}"
+
+
+def p_value(measured: Score, reported: Score, reported_seeds: int) -> float:
+    """Two-sided p of the difference of means, by the test that the reported score allows.
+
+    Args:
+      measured: two or more seeds.
+      reported: what is known of it decides: its seeds, its mean and spread, or one run's value.
+      reported_seeds: how many runs a mean and spread are of.
+    """
+    if reported.per_seed:
+        return permutation_p_value(measured.per_seed, reported.per_seed)
+    difference = measured.mean - reported.mean
+    error, freedom = _error(measured, reported, reported_seeds)
+    if error == 0:
+        return float(difference == 0)
+    return float(2 * scipy.stats.t.sf(abs(difference) / error, freedom))
+
+
+def _error(measured: Score, reported: Score, reported_seeds: int) -> tuple[float, float]:
+    """Standard error of the difference of means, and its degrees of freedom; NaN of one seed.
+
+    Of a mean and spread it is Welch's; the one run of a single value is taken to scatter as the
+    measured ones do.
+    """
+    n = len(measured.per_seed)
+    if n < 2:
+        return math.nan, math.nan
+    variance = float(np.var(measured.per_seed, ddof=1))
+    if reported.spread is None:
+        return math.sqrt(variance * (1 + 1 / n)), n - 1
+    ours, theirs = variance / n, reported.spread**2 / (reported_seeds - 1)
+    if ours + theirs == 0:
+        return 0.0, math.inf
+    freedom = (ours + theirs) ** 2 / (ours**2 / (n - 1) + theirs**2 / (reported_seeds - 1))
+    return math.sqrt(ours + theirs), freedom
 
 
 def permutation_p_value(measured: Sequence[float], reported: Sequence[float]) -> float:

@@ -11,12 +11,12 @@ import rich.table
 
 from benchmarks import console, figures
 from benchmarks.cells import Cell, plan
-from benchmarks.comparison import Score, curves
+from benchmarks.comparison import curves
 from benchmarks.page import table, write_page
 from benchmarks.recipe import Recipe, Row
 from benchmarks.results import RESULTS, read_results
 from benchmarks.runner import Places, run_cells
-from benchmarks.tables import load_table
+from benchmarks.tables import Score, load_table
 
 ENVIRONMENT = "HalfCheetah-v4"
 MIXTURE = "eps1"
@@ -174,7 +174,7 @@ def _report(
         lines = read_results(cell.folder(folder / "runs") / RESULTS)
         results[NAMES[cell.recipe.learner]] += lines
     reported = load_table("brac_bc")
-    reported_score = Score(reported.rows[REPORTED_ROW].last_10)
+    reported_score = reported.rows[REPORTED_ROW].scores["last_10"]
     outcomes = [
         Outcome(
             "behaviour policy",
@@ -217,7 +217,7 @@ def _report(
 
 
 def _measured(name: str, results: list[dict]) -> Outcome:
-    scores = Score(tuple(float(np.mean(run[-LAST:])) for _, run in curves(results).values()))
+    scores = Score.over_seeds(np.mean(run[-LAST:]) for _, run in curves(results).values())
     seeds = ", ".join(f"{score:,.0f}" for score in scores.per_seed)
     return Outcome(
         name,

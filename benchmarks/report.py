@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from benchmarks import comparison, figures
 from benchmarks.cells import Cell
-from benchmarks.comparison import Comparison, Score
+from benchmarks.comparison import Comparison
 from benchmarks.page import table, write_page
 from benchmarks.recipe import Recipe, load_recipe
 from benchmarks.results import (
@@ -25,11 +25,18 @@ from benchmarks.results import (
     write_atomically,
     write_results,
 )
-from benchmarks.tables import ReportedTable, load_table
+from benchmarks.tables import ReportedTable, Score, load_table
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import manifest
 
 DATASETS = "datasets.json"
+
+NAMES = {
+    "last_10": "mean of the last 10",
+    "last": "last",
+    "best": "best",
+    "unstated": "not said which",
+}  # of statistics
 
 Dataset = dict[str, Any]  # dataset, fingerprint, episodes, transitions, statistics of its returns
 
@@ -110,13 +117,9 @@ def write_report(recipe: Recipe | str, folder: pathlib.Path, budget: float = 1.0
     results = {row.reported: read_results(_row_path(folder, row.reported)) for row in recipe.rows}
     every = [result for of_row in results.values() for result in of_row]
     comparisons = comparison.compare(reported, recipe, every, budget)
-    return write_page(
-        folder,
-        "report",
-        recipe.title,
-        _text(reported, recipe, comparisons, every, datasets, budget),
-        _figures(reported, results, datasets),
-    )
+    drawn = _figures(reported, results, datasets)
+    text = _text(reported, recipe, comparisons, every, datasets, budget, drawn.keys())
+    return write_page(folder, "report", recipe.title, text, drawn)
 
 
 def _row_path(folder: pathlib.Path, row: str) -> pathlib.Path:
@@ -147,22 +150,29 @@ def _text(
     results: Sequence[Mapping[str, Any]],
     datasets: Mapping[str, Dataset],
     budget: float,
+    drawn: Collection[str],
 ) -> str:
     statuses = [c.status for c in comparisons]
-    counts = ", ".join(
-        f"{statuses.count(status)} {status}"
-        for status in (comparison.REPRODUCED, comparison.DIFFERS, comparison.NOT_RUN)
-    )
+    shown = [comparison.REPRODUCED, comparison.DIFFERS, comparison.NOT_RUN]
+    if comparison.APART in statuses:
+        shown.append(comparison.APART)
+    counts = ", ".join(f"{statuses.count(status)} {status}" for status in shown)
     parts = [
         f"{len(comparisons)} rows: {counts}.",
         "The reported values were measured by their authors on their own data. The measured ones "
         "stand in columns of their own: their data were **collected again**, by the datasets "
         "named below, and are not the published data.",
-        _scores(comparisons),
-        "## How a row gets its status\n\n" + comparison.RULE + "\n\n" + comparison.INTERVAL,
-        "## Every seed\n\n" + _seeds(comparisons),
-        "## Learning curves\n\nThin lines are seeds, thick ones their means.\n\n{curves}",
+        _scores(reported, comparisons),
+        "## How a row gets its status\n\n" + comparison.rule(reported),
     ]
+    if others := _others(reported, comparisons):
+        parts.append("## Scores that are not compared\n\n" + others)
+    if seeds := _seeds(reported, comparisons):
+        parts.append("## Every seed\n\n" + seeds)
+    if "curves" in drawn:
+        parts.append(
+            "## Learning curves\n\nThin lines are seeds, thick ones their means.\n\n{curves}"
+        )
     if budget != 1:
         parts.insert(1, f"Everything here was measured at **{budget:.2%} of the budget**.")
     if datasets:
@@ -173,7 +183,7 @@ def _text(
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def _scores(comparisons: Sequence[Comparison]) -> str:
+def _scores(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
     header = (
         "row",
         "reported",
@@ -182,31 +192,50 @@ def _scores(comparisons: Sequence[Comparison]) -> str:
         "difference (95 % interval)",
         "status",
     )
-    return table(header, [_score_row(c) for c in comparisons])
+    return table(header, [_score_row(c, _digits(table_)) for c in comparisons])
 
 
-def _score_row(c: Comparison) -> list[str]:
+def _score_row(c: Comparison, digits: int) -> list[str]:
     status = f"**{c.status}** ({c.why})"
+    reported = _spread(c.reported, digits)
     if c.measured is None:
-        return [c.row.reported, _spread(c.reported), "", "", "", status]
+        return [c.row.reported, reported, "", "", "", status]
+    difference = ""
+    if c.reported is not None and c.status != comparison.APART:
+        interval = _interval(c.difference_interval, digits)
+        difference = f"{c.difference:+.{digits}f} {interval}".strip()
     return [
         c.row.reported,
-        _spread(c.reported),
-        _spread(c.measured),
-        _interval(c.measured.interval),
-        f"{c.difference:+.0f} {_interval(c.difference_interval)}",
+        reported,
+        _spread(c.measured, digits),
+        _interval(comparison.interval(c.measured), digits),
+        difference,
         status,
     ]
 
 
-def _seeds(comparisons: Sequence[Comparison]) -> str:
-    rows = []
-    for c in comparisons:
-        rows.append([c.row.reported, "reported", *_values(c.reported)])
-        if c.measured is not None:
-            rows.append([c.row.reported, "measured", *_values(c.measured)])
-    seeds = max(len(row) for row in rows) - 2
-    header = ["row", "", *(str(seed) for seed in range(seeds))]
+def _others(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
+    """The scores that rows have beside the one that is compared; "" where there are none."""
+    rows = [
+        [c.row.reported, NAMES[statistic], *(_spread(score, _digits(table_)) for score in scores)]
+        for c in comparisons
+        for statistic, scores in c.others.items()
+        if any(scores)
+    ]
+    return table(["row", "", "reported", "measured"], rows) if rows else ""
+
+
+def _seeds(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
+    """Every seed's score, where seeds are known; "" where none are."""
+    rows = [
+        [c.row.reported, of, *(f"{value:.{_digits(table_)}f}" for value in score.per_seed)]
+        for c in comparisons
+        for of, score in (("reported", c.reported), ("measured", c.measured))
+        if score is not None and score.per_seed
+    ]
+    if not rows:
+        return ""
+    header = ["row", "", *(str(seed) for seed in range(max(map(len, rows)) - 2))]
     return table(header, [row + [""] * (len(header) - len(row)) for row in rows])
 
 
@@ -231,12 +260,19 @@ def _data(datasets: Mapping[str, Dataset]) -> str:
 def _reported(reported: ReportedTable) -> str:
     protocol = ", ".join(f"{name.replace('_', ' ')} {v}" for name, v in reported.protocol.items())
     lines = [
-        f"- Paper: {reported.paper.strip()}",
+        f"- Paper: {' '.join(reported.paper.split())}",
         f"- Source: {' '.join(reported.source.split())} ({reported.license})",
         f"- Metric: {reported.metric}",
+        *([f"- Spread: {reported.spread}"] if reported.spread else []),
         f"- Protocol: {protocol}",
         f"- Exact: {'yes' if reported.exact else 'no'}",
+        *([f"- Without a value: {reported.unreported}"] if reported.unreported else []),
         *(f"- Known defect: {defect}" for defect in reported.defects),
+        *(
+            f"- Known defect of {algorithm}: {defect}"
+            for algorithm, defects in reported.defects_of.items()
+            for defect in defects
+        ),
     ]
     return "\n".join(lines).replace("<", "&lt;")
 
@@ -245,9 +281,13 @@ def _measured(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> str:
     environments = ", ".join(sorted({result["environment"] for result in results}))
     versions = ", ".join(sorted({result["code_version"] for result in results}))
     hours = sum(sum(result["seconds"].values()) for result in results) / 3600
-    config = ", ".join(f"{name} {value}" for name, value in results[0]["config"].items())
+    learners = dict.fromkeys(
+        f"- Learner: `{result['learner']}` "
+        f"({', '.join(f'{name} {value}' for name, value in result['config'].items())})"
+        for result in results
+    )
     lines = [
-        f"- Learner: `{recipe.learner}` ({config})",
+        *learners,
         f"- Environments: {environments}",
         f"- Protocol: policy mode, episodes {recipe.episodes}, evaluate every "
         f"{recipe.evaluate_every:,}, steps {recipe.steps:,}, batch size {recipe.batch_size}",
@@ -263,22 +303,18 @@ def _figures(
     results: Mapping[str, Sequence[Mapping[str, Any]]],
     datasets: Mapping[str, Dataset],
 ) -> dict[str, str]:
-    drawn = {
-        "curves": figures.learning_curves(
-            [
-                figures.CurvePanel(
-                    row,
-                    {
-                        "reported": [(reported.steps, run) for run in reported.curves.get(row, ())],
-                        "measured on data collected again": list(
-                            comparison.curves(of_row).values()
-                        ),
-                    },
-                )
-                for row, of_row in results.items()
-            ]
+    panels = [
+        figures.CurvePanel(
+            row,
+            {
+                "reported": [(reported.steps, run) for run in reported.curves.get(row, ())],
+                "measured on data collected again": list(comparison.curves(of_row).values()),
+            },
         )
-    }
+        for row, of_row in results.items()
+        if of_row or row in reported.curves
+    ]
+    drawn = {"curves": figures.learning_curves(panels)} if panels else {}
     if datasets:
         drawn["returns"] = figures.histograms(
             [
@@ -289,13 +325,18 @@ def _figures(
     return drawn
 
 
-def _spread(score: Score) -> str:
-    return f"{score.mean:.0f} ± {score.spread:.0f}"
+def _digits(reported: ReportedTable) -> int:
+    """After the point: normalised scores go from 0 to 100, returns to thousands."""
+    return 1 if reported.normalized else 0
 
 
-def _interval(interval: tuple[float, float]) -> str:
-    return "" if np.isnan(interval[0]) else f"[{interval[0]:.0f}, {interval[1]:.0f}]"
+def _spread(score: Score | None, digits: int) -> str:
+    if score is None:
+        return ""
+    spread = "" if score.spread is None else f" ± {score.spread:.{digits}f}"
+    return f"{score.mean:.{digits}f}{spread}"
 
 
-def _values(score: Score) -> list[str]:
-    return [f"{value:.0f}" for value in score.per_seed]
+def _interval(interval: tuple[float, float], digits: int) -> str:
+    low, high = interval
+    return "" if np.isnan(low) else f"[{low:.{digits}f}, {high:.{digits}f}]"

@@ -1,6 +1,12 @@
 """Reported tables: what was published, as data, with its source, protocol and known defects.
 
-The tables shipped are the files `reported/*.toml`.
+The tables shipped are the files `reported/*.toml`. A table names its algorithms, and for each of
+them, by statistic and dataset, what was reported:
+
+    [algorithms."TD3+BC".last]
+    halfcheetah-medium-v2 = { mean = 48.10, spread = 0.18 }   # over the protocol's seeds
+    hopper-medium-v2 = 60.37                                  # one value, of one run
+    walker2d-medium-v2 = [84.1, 79.9, 82.0]                   # a value for each seed
 """
 
 from __future__ import annotations
@@ -9,6 +15,7 @@ import csv
 import dataclasses
 import pathlib
 import tomllib
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,23 +24,54 @@ from rl_datasets.errors import DatasetError
 
 FOLDER = pathlib.Path(__file__).parent / "reported"
 
+# What a score is of one run's evaluations. A source that does not say which of them it reports is
+# held against the last.
+STATISTICS: dict[str, Callable[[np.ndarray], float]] = {
+    "last_10": lambda evaluations: float(np.mean(evaluations[-10:])),
+    "last": lambda evaluations: float(evaluations[-1]),
+    "best": lambda evaluations: float(np.max(evaluations)),
+    "unstated": lambda evaluations: float(evaluations[-1]),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """A score over seeds.
+
+    Attributes:
+      mean: over the seeds, or the one value there is.
+      spread: population standard deviation over the seeds; None of a single value.
+      per_seed: a value for each seed; empty where they are not known.
+    """
+
+    mean: float
+    spread: float | None = None
+    per_seed: tuple[float, ...] = ()
+
+    @classmethod
+    def over_seeds(cls, values: Iterable[float]) -> Score:
+        values = tuple(map(float, values))
+        return cls(float(np.mean(values)), float(np.std(values)), values)
+
 
 @dataclasses.dataclass(frozen=True)
 class ReportedRow:
-    """What was reported for one dataset.
+    """What was reported for one algorithm on one dataset.
 
     Attributes:
-      name: of the row.
-      last_10: a value for each seed, the mean of its last ten evaluations.
-      final: a value for each seed, its last evaluation.
+      name: of the row, `<algorithm>/<dataset>`; the dataset alone in a table of one algorithm.
+      algorithm: as the source calls it.
+      dataset: as the source calls it.
+      scores: by statistic (see `STATISTICS`); empty where no value is known.
     """
 
     name: str
-    last_10: tuple[float, ...]
-    final: tuple[float, ...]
+    algorithm: str
+    dataset: str
+    scores: Mapping[str, Score]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ReportedTable:
     """A published table.
 
@@ -43,10 +81,16 @@ class ReportedTable:
       source: where these very numbers are from.
       license: of the source.
       metric: what a value is.
+      statistic: the one by which rows are compared, of `STATISTICS`.
       exact: whether the values are the authors' own numbers, as against read off a figure.
       defects: what is known to be wrong with them, or with the code that made them.
-      protocol: how they were measured.
+      defects_of: the same, of single algorithms.
+      protocol: how they were measured; `seeds` is how many runs a value is of.
       rows: by name.
+      normalized: whether values are D4RL's normalised scores (0 random, 100 expert), as against
+        undiscounted returns.
+      spread: which spread the source gives; "" where it gives none.
+      unreported: why there are rows without a value; "" where there are none.
       steps: [evaluations] gradient steps, of the curves.
       curves: by name of the row, [seeds, evaluations]; empty where none were published.
     """
@@ -56,12 +100,17 @@ class ReportedTable:
     source: str
     license: str
     metric: str
+    statistic: str
     exact: bool
     defects: tuple[str, ...]
     protocol: dict[str, Any]
     rows: dict[str, ReportedRow]
-    steps: np.ndarray
-    curves: dict[str, np.ndarray]
+    defects_of: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    normalized: bool = False
+    spread: str = ""
+    unreported: str = ""
+    steps: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
+    curves: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def table_names() -> list[str]:
@@ -87,23 +136,60 @@ def load_table(name: str, folder: pathlib.Path | None = None) -> ReportedTable:
         fields = tomllib.loads(path.read_text())
         curves = fields.pop("curves", None)
         steps, curves = _read_curves(folder / curves) if curves else (np.zeros(0), {})
-        rows = [_row(**row) for row in fields.pop("rows")]
-        defects = tuple(fields.pop("defects"))
-        return ReportedTable(
-            rows={row.name: row for row in rows},
-            defects=defects,
+        algorithms = fields.pop("algorithms")
+        table = ReportedTable(
+            defects=tuple(fields.pop("defects")),
+            defects_of={a: tuple(of.pop("defects", ())) for a, of in algorithms.items()},
+            rows=_rows(algorithms, fields.pop("unreported_datasets", ())),
             steps=steps,
             curves=curves,
             **fields,
         )
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+        _check(table)
+        return table
+    except (tomllib.TOMLDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DatasetError(f"reported table {path} is malformed, correct it: {error}") from error
 
 
-def _row(name: str, last_10: list[float], final: list[float]) -> ReportedRow:
-    if not last_10 or len(last_10) != len(final):
-        raise ValueError(f"row {name!r} must have one value a seed in last_10 and in final")
-    return ReportedRow(name, tuple(map(float, last_10)), tuple(map(float, final)))
+def _rows(
+    algorithms: Mapping[str, Mapping[str, Mapping[str, Any]]], unreported_datasets: Iterable[str]
+) -> dict[str, ReportedRow]:
+    rows = {}
+    for algorithm, columns in algorithms.items():
+        for dataset in dict.fromkeys(
+            [d for c in columns.values() for d in c] + [*unreported_datasets]
+        ):
+            name = dataset if len(algorithms) == 1 else f"{algorithm}/{dataset}"
+            scores = {
+                statistic: _score(name, column[dataset])
+                for statistic, column in columns.items()
+                if dataset in column
+            }
+            rows[name] = ReportedRow(name, algorithm, dataset, scores)
+    return rows
+
+
+def _score(name: str, value: Any) -> Score:
+    if isinstance(value, dict):
+        return Score(float(value.pop("mean")), float(value.pop("spread")), **value)
+    if isinstance(value, list):
+        if len(value) < 2:
+            raise ValueError(f"row {name!r} must have a value for each of two or more seeds")
+        return Score.over_seeds(value)
+    return Score(float(value))
+
+
+def _check(table: ReportedTable) -> None:
+    for row in table.rows.values():
+        if unknown := row.scores.keys() - STATISTICS.keys():
+            raise ValueError(f"row {row.name!r} has a statistic {unknown} not of {[*STATISTICS]}")
+        if table.statistic not in row.scores and not table.unreported:
+            raise ValueError(f"row {row.name!r} lacks its value of {table.statistic!r}")
+        for score in row.scores.values():
+            if score.per_seed and len(score.per_seed) != table.protocol["seeds"]:
+                raise ValueError(f"row {row.name!r} must have a value for each seed")
+            if score.spread is not None and not (table.spread and table.protocol["seeds"] > 1):
+                raise ValueError("a spread needs `spread`, which one it is, and protocol.seeds")
 
 
 def _read_curves(path: pathlib.Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -29,6 +29,8 @@ results.csv of the authors' own runs, github.com/google-research/google-research
 behavior_regularized_offline_rl, <environment>/<dataset>/n1000000/bc/0/<seed>"""
 license = "Apache-2.0"
 metric = "undiscounted return of the policy's mode, mean of 20 episodes"
+statistic = "last_10"
+spread = "population standard deviation over seeds"
 exact = true # the authors' files, which keep four significant digits; not read off a figure
 curves = "brac_bc_curves.csv"
 defects = [
@@ -48,7 +50,7 @@ batch_size = 256
 transitions = 1_000_000
 seeds = 5
 
-# A value for each seed: the last evaluation, and the mean of the last ten.
+# A value for each seed: the mean of the last ten evaluations, and the last one.
 '''
 
 
@@ -73,7 +75,7 @@ def read_curve(path: pathlib.Path) -> tuple[list[int], list[float]]:
 def write(source: pathlib.Path, folder: pathlib.Path) -> None:
     """Writes both files into `folder`."""
     curves: dict[str, list[float]] = {}
-    blocks = []
+    last_10, last = [], []
     for environment in ENVIRONMENTS:
         for dataset in DATASETS:
             row = f"{environment}/{dataset}"
@@ -81,17 +83,17 @@ def write(source: pathlib.Path, folder: pathlib.Path) -> None:
                 path = source / row / "n1000000/bc/0" / str(seed) / "results.csv"
                 steps, curves[f"{row}/{seed}"] = read_curve(path)
             runs = [curves[f"{row}/{seed}"] for seed in SEEDS]
-            last_10 = [round(sum(run[-10:]) / 10, 3) for run in runs]
-            final = [run[-1] for run in runs]
-            blocks.append(f'\n[[rows]]\nname = "{row}"\nlast_10 = {last_10}\nfinal = {final}\n')
-    (folder / "brac_bc.toml").write_text(HEAD + "".join(blocks))
+            last_10.append(f'"{row}" = {[round(sum(run[-10:]) / 10, 3) for run in runs]}\n')
+            last.append(f'"{row}" = {[run[-1] for run in runs]}\n')
+    columns = ["\n[algorithms.BC.last_10]\n", *last_10, "\n[algorithms.BC.last]\n", *last]
+    (folder / "brac_bc.toml").write_text(HEAD + "".join(columns))
     with (folder / "brac_bc_curves.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["step", *curves])
-        columns = zip(*curves.values(), strict=True)
+        lines = zip(*curves.values(), strict=True)
         writer.writerows(
             [step, *(f"{value:g}" for value in values)]
-            for step, values in zip(steps, columns, strict=True)
+            for step, values in zip(steps, lines, strict=True)
         )
 
 

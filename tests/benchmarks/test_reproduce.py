@@ -39,13 +39,14 @@ source = "made up for a test"
 license = "none"
 metric = "return"
 exact = true
+statistic = "last_10"
+spread = "population standard deviation"
 defects = []
 [protocol]
 steps = 20
-[[rows]]
-name = "pendulum"
-last_10 = [-1200.0, -1300.0]
-final = [-1200.0, -1300.0]
+seeds = 2
+[algorithms.BC.last_10]
+pendulum = [-1200.0, -1300.0]
 """
 
 

@@ -27,10 +27,29 @@ LAST_10 = {
 }
 
 
+MINE = """
+title = "T"
+paper = "P"
+source = "S"
+license = "L"
+metric = "M"
+statistic = "last"
+spread = "sd"
+exact = true
+defects = []
+[protocol]
+seeds = 3
+[algorithms.A.last]
+"""
+
+
 def test_the_table_says_what_was_reported():
     rows = tables.load_table("brac_bc").rows
     assert {
-        name: (round(statistics.mean(row.last_10)), round(statistics.pstdev(row.last_10)))
+        name: (
+            round(statistics.mean(row.scores["last_10"].per_seed)),
+            round(statistics.pstdev(row.scores["last_10"].per_seed)),
+        )
         for name, row in rows.items()
     } == LAST_10
 
@@ -73,8 +92,15 @@ def test_an_unknown_table_is_answered_with_the_known_ones():
     [
         ("title = ", "malformed"),
         ('title = "x"', "malformed"),
-        ('rows = [{name = "x", last_10 = [1.0], final = []}]\ndefects = []', "row 'x'"),
-        ('rows = [{name = "x", last_10 = ["a"], final = ["a"]}]\ndefects = []', "malformed"),
+        (MINE + "x = [1.0]", "'x' must have a value for each of two or more seeds"),
+        (MINE + "x = [1.0, 2.0]", "'x' must have a value for each seed"),
+        (MINE + 'x = ["a", "b"]', "could not convert"),
+        (MINE + 'x = "a"', "could not convert"),
+        (MINE + "x = { mean = 1.0 }", "spread"),
+        (MINE + "x = { mean = 1.0, spread = 1.0, seeds = 3 }", "seeds"),
+        (MINE + "[algorithms.A.worst]\nx = 1.0", "worst"),
+        (MINE + "[algorithms.A.best]\nx = 1.0", "lacks its value of 'last'"),
+        (MINE.replace('spread = "sd"\n', "") + "x = { mean = 1.0, spread = 1.0 }", "which one"),
     ],
 )
 def test_a_malformed_table_is_refused(tmp_path, text, named):
