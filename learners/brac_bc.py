@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from learners import training
+from learners.brac import one_sided_relu, within_bounds
 from learners.networks import TanhGaussian, mlp
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
@@ -38,27 +39,7 @@ class Config:
 
 class BCParams(NamedTuple):
     policy: Params
-    alpha: jax.Array  # scalar; used through `one_sided_relu`
-
-
-@jax.custom_vjp
-def one_sided_relu(x: jax.Array) -> jax.Array:
-    """max(x, 0), whose gradient is blocked only where descent would push x further below 0.
-
-    So x may come back after it has crossed zero (BRAC, `brac/utils.py`, relu_v2).
-    """
-    return jnp.maximum(x, 0.0)
-
-
-def _one_sided_relu_forward(x):
-    return one_sided_relu(x), x
-
-
-def _one_sided_relu_backward(x, cotangent):
-    return (jnp.where((cotangent > 0) & (x <= 0), 0.0, cotangent),)
-
-
-one_sided_relu.defvjp(_one_sided_relu_forward, _one_sided_relu_backward)
+    alpha: jax.Array  # scalar; used through `brac.one_sided_relu`
 
 
 def policy_loss(alpha: jax.Array, log_pi: jax.Array, log_pi_data: jax.Array) -> jax.Array:
@@ -78,8 +59,6 @@ def make(config: Config, spec: Spec) -> Learner:
     target_entropy = (
         -float(spec.action_size) if config.target_entropy is None else config.target_entropy
     )
-    lowest = spec.action_centre - spec.action_magnitude + config.clip_margin
-    highest = spec.action_centre + spec.action_magnitude - config.clip_margin
 
     def policy(params: BCParams, observation: jax.Array) -> TanhGaussian:
         return TanhGaussian.from_head(network.apply(params.policy, observation), spec)
@@ -87,7 +66,7 @@ def make(config: Config, spec: Spec) -> Learner:
     def loss(params: BCParams, noise: jax.Array, batch: Transition) -> tuple[jax.Array, Metrics]:
         pi = policy(params, batch.observation)
         _, log_pi = pi.sample(noise)
-        log_pi_data = pi.log_prob(jnp.clip(batch.action, lowest, highest))
+        log_pi_data = pi.log_prob(within_bounds(batch.action, spec, config.clip_margin))
         alpha = one_sided_relu(params.alpha)
         stop = jax.lax.stop_gradient
         policy_losses = policy_loss(stop(alpha), log_pi, log_pi_data)

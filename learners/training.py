@@ -59,6 +59,8 @@ def over_seeds(learner: Learner) -> Learner:
         update=jit_update(jax.vmap(learner.update)),
         act=jax.jit(jax.vmap(learner.act)),
         sample=None if learner.sample is None else jax.jit(jax.vmap(learner.sample)),
+        max_q=None if learner.max_q is None else jax.jit(jax.vmap(learner.max_q)),
+        extras=learner.extras,
     )
 
 

@@ -133,9 +133,15 @@ class Learner(NamedTuple):
         actions are numbers.
       sample: (state, key, observation [B, obs]) -> action [B, act] of the stochastic policy;
         None where the policy is deterministic.
+      max_q: (state, observation [B, obs]) -> action [B, act], of several samples of the stochastic
+        policy the one that the first critic values most: a second policy to evaluate, as BRAC does;
+        None where the algorithm has none.
+      extras: names of the batch's extras that an update reads.
     """
 
     init: Callable[[jax.Array], TrainingState]
     update: Callable[[TrainingState, Transition], tuple[TrainingState, Metrics]]
     act: Callable[[TrainingState, jax.Array], jax.Array]
     sample: Callable[[TrainingState, jax.Array, jax.Array], jax.Array] | None = None
+    max_q: Callable[[TrainingState, jax.Array], jax.Array] | None = None
+    extras: tuple[str, ...] = ()

@@ -30,6 +30,7 @@ def random_batches(steps, batch_size, observation_size, action_size, seed=0):
         reward=normal(),
         discount=(rng.random(shape) > 0.1).astype(np.float32),
         next_observation=normal(observation_size),
+        extras={"next_action": np.tanh(normal(action_size))},
     )
 
 

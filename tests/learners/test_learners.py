@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from learners import bc, brac_bc, iql, sac, td3_bc, training
+from learners import bc, brac_bc, brac_primal, iql, sac, td3_bc, training
 from learners.types import Spec
 from tests.learners import plain
 
@@ -18,6 +18,7 @@ SPEC = Spec(3, 2, np.array([-1.0, -2.0]), 2.0)
 CONFIGS = {
     bc: bc.Config(hidden_sizes=(16, 16)),
     brac_bc: brac_bc.Config(hidden_sizes=(16, 16)),
+    brac_primal: brac_primal.Config(policy_sizes=(16, 16), critic_sizes=(24, 24), warm_start=2),
     iql: iql.Config(hidden_sizes=(16, 16)),
     sac: sac.Config(policy_sizes=(16, 16), critic_sizes=(24, 24)),
     td3_bc: td3_bc.Config(hidden_sizes=(16, 16)),
@@ -29,7 +30,11 @@ every_algorithm = pytest.mark.parametrize(
 
 @functools.cache  # so that tests share what is compiled
 def make(algorithm):
-    return algorithm.make(CONFIGS[algorithm], SPEC)
+    learner = algorithm.make(CONFIGS[algorithm], SPEC)
+    if not hasattr(algorithm, "with_behavior"):
+        return learner
+    behavior = learner.init(jax.random.PRNGKey(99)).params.policy
+    return learner._replace(init=lambda key: algorithm.with_behavior(learner.init(key), behavior))
 
 
 @every_algorithm
@@ -110,6 +115,11 @@ def test_actions_keep_to_the_bounds(algorithm):
     state = learner.init(jax.random.PRNGKey(0))
     observation = 100 * plain.random_batches(1, 64, 3, 2).observation[0]
     actions = [learner.act(state, observation)]
+    if learner.max_q:
+        actions.append(learner.max_q(state, observation))
+        # A function of the state and of the observation, whatever else is in the batch.
+        one = slice(7, 8)
+        plain.assert_close(learner.max_q(state, observation[one]), actions[-1][one], rtol=1e-5)
     if learner.sample:
         samples = [learner.sample(state, jax.random.PRNGKey(k), observation) for k in (0, 0, 1)]
         np.testing.assert_array_equal(samples[0], samples[1])

@@ -1,0 +1,360 @@
+"""What BRAC's learners share: an actor-critic that a divergence keeps near the behaviour policy.
+
+Wu, Tucker & Nachum 2019, "Behavior Regularized Offline Reinforcement Learning" (arXiv:1911.11361).
+What the paper leaves open is taken from its code (google-research,
+behavior_regularized_offline_rl, `brac/brac_primal_agent.py` and `brac/brac_dual_agent.py`): above
+all, targets move before the gradients of a step, and for the first `warm_start` steps the policy
+follows the divergence alone.
+
+`brac_primal.py` and `brac_dual.py` each bring an estimate of the divergence.
+
+Three deviations from the code, as in `sac.py`. Target critics begin as copies of the critics (BRAC
+initialises them on their own). The two alphas learn from the samples that the policy's step drew
+(BRAC draws others after that step). Adam's epsilon is added where its paper has it, not where Keras
+does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from learners import candidates
+from learners.networks import TanhGaussian, mlp, twin
+from learners.training import Step
+from learners.types import Metrics, Params, Spec, TrainingState, Transition
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What both learners have; defaults are those of BRAC's code and its run_primal.sh."""
+
+    policy_sizes: tuple[int, ...] = (200, 200)  # run_primal.sh, model_params
+    critic_sizes: tuple[int, ...] = (300, 300)  # likewise
+    policy_learning_rate: float = 3e-4  # run_primal.sh, PLR
+    critic_learning_rate: float = 1e-3  # run_primal.sh, optimizers
+    alpha_learning_rate: float = 1e-3  # likewise; of both alphas
+    adam_epsilon: float = 1e-7  # Keras' default
+    discount: float = 0.99  # agent.py
+    target_rate: float = 0.005  # agent.py, update_rate
+    value_penalty: bool = True  # run_primal.sh; False stands for policy regularisation
+    alpha: float = 0.1  # run_primal.sh; weight of the divergence
+    train_alpha: bool = False  # brac_primal_agent.py, as all that follow
+    max_alpha: float = 500.0
+    target_divergence: float = 0.0  # read where alpha is trained
+    entropy_alpha: float = 0.0  # weight of the entropy
+    train_entropy_alpha: bool = False
+    target_entropy: float | None = None  # None stands for -action_size
+    ensemble_weight: float = 1.0  # of the least Q; the greatest has the rest
+    warm_start: int = 20_000  # steps in which the policy does not follow Q
+    max_q_samples: int = 10  # policies.py, MaxQSoftPolicy
+
+
+class BRACParams(NamedTuple):
+    policy: Params
+    critics: Params  # stacked, leading axis 2
+    alpha: jax.Array  # scalar; used through `one_sided_clip`
+    entropy_alpha: jax.Array  # scalar; used through `one_sided_relu`
+    divergence: Params  # of what estimates it: the behaviour policy, or a discriminator
+
+
+class OptimizerState(NamedTuple):
+    critics: optax.OptState
+    policy: optax.OptState
+    alphas: optax.OptState
+    divergence: optax.OptState
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def one_sided_clip(x: jax.Array, low: float, high: float) -> jax.Array:
+    """x within [low, high], with its gradient blocked only where descent would lead further out.
+
+    So x may come back after it has crossed a bound (BRAC, `brac/utils.py`, clip_v2).
+    """
+    return jnp.clip(x, low, high)
+
+
+def _one_sided_clip_forward(x, low, high):
+    return one_sided_clip(x, low, high), x
+
+
+def _one_sided_clip_backward(low, high, x, cotangent):
+    leads_out = jnp.where(cotangent > 0, x <= low, x >= high)
+    return (jnp.where(leads_out, 0.0, cotangent),)
+
+
+one_sided_clip.defvjp(_one_sided_clip_forward, _one_sided_clip_backward)
+
+
+def one_sided_relu(x: jax.Array) -> jax.Array:
+    """max(x, 0), with the gradient of `one_sided_clip` (BRAC, `brac/utils.py`, relu_v2)."""
+    return one_sided_clip(x, 0.0, jnp.inf)
+
+
+def within_bounds(action: jax.Array, spec: Spec, margin: float = 1e-3) -> jax.Array:
+    """Actions [..., A] clipped to a margin within the bounds, where densities are finite.
+
+    The margin is BRAC's (`brac/divergences.py`, CLIP_EPS; `brac/bc_agent.py`).
+    """
+    reach = spec.action_magnitude - margin
+    return jnp.clip(action, spec.action_centre - reach, spec.action_centre + reach)
+
+
+def target_entropy(config: Config, spec: Spec) -> float:
+    return -float(spec.action_size) if config.target_entropy is None else config.target_entropy
+
+
+def ensemble(q: jax.Array, weight: float) -> jax.Array:
+    """weight min_k q[k] + (1 - weight) max_k q[k] (section 4.1 and code, ensemble_q)."""
+    return weight * jnp.min(q, axis=0) + (1.0 - weight) * jnp.max(q, axis=0)
+
+
+def critic_target(
+    r_t: jax.Array,
+    discount_t: jax.Array,
+    q_t: jax.Array,
+    log_pi_t: jax.Array,
+    divergence_t: jax.Array | float,
+    alpha: jax.Array | float,
+    entropy_alpha: jax.Array | float,
+) -> jax.Array:
+    """r_t + discount_t (q_t - entropy_alpha log pi(a_t|s_t) - alpha D(s_t)), a_t ~ pi (section 4).
+
+    q_t is the ensemble's, of a_t. Policy regularisation has no D here: its divergence_t is 0.
+    """
+    return r_t + discount_t * (q_t - entropy_alpha * log_pi_t - alpha * divergence_t)
+
+
+def critic_loss(q_tm1: jax.Array, target_tm1: jax.Array) -> jax.Array:
+    """sum_k (q_tm1[k] - target_tm1)^2 (code, _build_q_loss)."""
+    return jnp.sum(jnp.square(q_tm1 - jax.lax.stop_gradient(target_tm1)), axis=0)
+
+
+def policy_loss(
+    q_tm1: jax.Array,
+    log_pi_tm1: jax.Array,
+    divergence_tm1: jax.Array,
+    alpha: jax.Array | float,
+    entropy_alpha: jax.Array | float,
+) -> jax.Array:
+    """entropy_alpha log pi(a~|s_tm1) + alpha D(s_tm1) - q_tm1, the ensemble's of a~ (section 4)."""
+    return entropy_alpha * log_pi_tm1 + alpha * divergence_tm1 - q_tm1
+
+
+def alpha_loss(alpha: jax.Array, divergence_tm1: jax.Array, target_divergence: float) -> jax.Array:
+    """-alpha (D(s_tm1) - target_divergence): alpha grows while the divergence is too large."""
+    return -alpha * (divergence_tm1 - target_divergence)
+
+
+def entropy_alpha_loss(
+    entropy_alpha: jax.Array, log_pi_tm1: jax.Array, target_entropy: float
+) -> jax.Array:
+    """entropy_alpha (-log pi(a~|s_tm1) - target_entropy): grows while the entropy is too low."""
+    return entropy_alpha * (-log_pi_tm1 - target_entropy)
+
+
+class Samples(NamedTuple):
+    """What a divergence is estimated from, at the states of one batch.
+
+    Attributes:
+      observation: [B, obs].
+      policy: the policy there.
+      action: [B, A], one sample of the policy.
+      data_action: [B, A], what the data did there; None where the batch does not say.
+    """
+
+    observation: jax.Array
+    policy: TanhGaussian
+    action: jax.Array
+    data_action: jax.Array | None
+
+
+Divergence = Callable[[Params, jax.Array, Samples], jax.Array]  # (params, key, samples) -> [B]
+
+
+class ActorCritic(NamedTuple):
+    """The parts of a learner, none of them jitted.
+
+    Attributes:
+      policy: (params of a policy's network, observation) -> distribution.
+      init: (key, params of the divergence, state of their optimiser) -> state.
+      step: one step on everything but the divergence's params.
+      act, max_q, sample: as `Learner` has them.
+    """
+
+    policy: Callable[[Params, jax.Array], TanhGaussian]
+    init: Callable[[jax.Array, Params, optax.OptState], TrainingState]
+    step: Step
+    act: Callable[[TrainingState, jax.Array], jax.Array]
+    max_q: Callable[[TrainingState, jax.Array], jax.Array]
+    sample: Callable[[TrainingState, jax.Array, jax.Array], jax.Array]
+
+
+def actor_critic(config: Config, spec: Spec, divergence: Divergence) -> ActorCritic:
+    """What both learners are but for how they estimate the divergence."""
+    policy_network = mlp([*config.policy_sizes, 2 * spec.action_size])
+    critic = mlp([*config.critic_sizes, 1])
+    critics = twin(critic)
+    critic_optimizer, policy_optimizer, alpha_optimizer = (
+        optax.adam(rate, eps=config.adam_epsilon)
+        for rate in (
+            config.critic_learning_rate,
+            config.policy_learning_rate,
+            config.alpha_learning_rate,
+        )
+    )
+
+    def policy(params: Params, observation: jax.Array) -> TanhGaussian:
+        return TanhGaussian.from_head(policy_network.apply(params, observation), spec)
+
+    def sampled(
+        params: Params, key: jax.Array, observation: jax.Array, data_action: jax.Array | None
+    ) -> tuple[Samples, jax.Array]:
+        """The samples, and log pi of their action."""
+        pi = policy(params, observation)
+        action, log_pi = pi.sample(jax.random.normal(key, pi.mean.shape))
+        return Samples(observation, pi, action, data_action), log_pi
+
+    def alphas_of(params: BRACParams) -> tuple[jax.Array, jax.Array]:
+        alpha = one_sided_clip(params.alpha, 0.0, config.max_alpha)
+        return alpha, one_sided_relu(params.entropy_alpha)
+
+    def batch_critic_target(
+        params: BRACParams, target_params: Params, key: jax.Array, batch: Transition
+    ) -> jax.Array:
+        sample_key, divergence_key = jax.random.split(key)
+        next_action = dict(batch.extras).get("next_action")
+        samples, log_pi_t = sampled(params.policy, sample_key, batch.next_observation, next_action)
+        q_t = ensemble(
+            critics.apply(target_params, batch.next_observation, samples.action),
+            config.ensemble_weight,
+        )
+        divergence_t: jax.Array | float = 0.0
+        if config.value_penalty:
+            divergence_t = divergence(params.divergence, divergence_key, samples)
+        discount_t = config.discount * batch.discount
+        return critic_target(
+            batch.reward, discount_t, q_t, log_pi_t, divergence_t, *alphas_of(params)
+        )
+
+    def batch_critic_loss(params: Params, target_tm1: jax.Array, batch: Transition) -> jax.Array:
+        return jnp.mean(
+            critic_loss(critics.apply(params, batch.observation, batch.action), target_tm1)
+        )
+
+    def batch_policy_loss(
+        trained: tuple[Params, tuple[jax.Array, jax.Array]],
+        params: BRACParams,
+        key: jax.Array,
+        follows_q: jax.Array,
+        batch: Transition,
+    ) -> tuple[jax.Array, Metrics]:
+        """Of the policy and of both alphas; `params` has the critics that were just updated."""
+        policy_params, (alpha, entropy_alpha) = trained
+        alpha, entropy_alpha = alphas_of(params._replace(alpha=alpha, entropy_alpha=entropy_alpha))
+        sample_key, divergence_key = jax.random.split(key)
+        samples, log_pi_tm1 = sampled(policy_params, sample_key, batch.observation, batch.action)
+        divergence_tm1 = divergence(params.divergence, divergence_key, samples)
+        q_tm1 = ensemble(
+            critics.apply(params.critics, batch.observation, samples.action),
+            config.ensemble_weight,
+        )
+        stop = jax.lax.stop_gradient
+        policy_losses = policy_loss(
+            follows_q * q_tm1, log_pi_tm1, divergence_tm1, stop(alpha), stop(entropy_alpha)
+        )
+        loss = jnp.mean(policy_losses)
+        metrics = {
+            "policy_loss": loss,
+            "q": jnp.mean(q_tm1),
+            "divergence": jnp.mean(divergence_tm1),
+            "entropy": -jnp.mean(log_pi_tm1),
+            "alpha": alpha,
+            "entropy_alpha": entropy_alpha,
+        }
+        if config.train_alpha:
+            losses = alpha_loss(alpha, stop(divergence_tm1), config.target_divergence)
+            loss += jnp.mean(losses)
+        if config.train_entropy_alpha:
+            losses = entropy_alpha_loss(
+                entropy_alpha, stop(log_pi_tm1), target_entropy(config, spec)
+            )
+            loss += jnp.mean(losses)
+        return loss, metrics
+
+    def init(
+        key: jax.Array, divergence_params: Params, divergence_state: optax.OptState
+    ) -> TrainingState:
+        policy_key, critic_key, run_key = jax.random.split(key, 3)
+        observation = jnp.zeros((1, spec.observation_size))
+        params = BRACParams(
+            policy=policy_network.init(policy_key, observation),
+            critics=critics.init(critic_key, observation, jnp.zeros((1, spec.action_size))),
+            alpha=jnp.asarray(config.alpha, jnp.float32),
+            entropy_alpha=jnp.asarray(config.entropy_alpha, jnp.float32),
+            divergence=divergence_params,
+        )
+        optimizer_state = OptimizerState(
+            critics=critic_optimizer.init(params.critics),
+            policy=policy_optimizer.init(params.policy),
+            alphas=alpha_optimizer.init((params.alpha, params.entropy_alpha)),
+            divergence=divergence_state,
+        )
+        steps = jnp.zeros((), jnp.int32)
+        return TrainingState(params, params.critics, optimizer_state, run_key, steps)
+
+    def step(state: TrainingState, batch: Transition) -> tuple[TrainingState, Metrics]:
+        key_tm1, key_t = jax.random.split(jax.random.fold_in(state.key, state.steps))
+        params, optimizer_state = state.params, state.optimizer_state
+        target_params = optax.incremental_update(
+            params.critics, state.target_params, config.target_rate
+        )
+
+        target_tm1 = batch_critic_target(params, target_params, key_t, batch)
+        loss, gradients = jax.value_and_grad(batch_critic_loss)(params.critics, target_tm1, batch)
+        updates, critics_state = critic_optimizer.update(gradients, optimizer_state.critics)
+        params = params._replace(critics=optax.apply_updates(params.critics, updates))
+
+        trained = params.policy, (params.alpha, params.entropy_alpha)
+        follows_q = (state.steps > config.warm_start).astype(jnp.float32)
+        gradients, metrics = jax.grad(batch_policy_loss, has_aux=True)(
+            trained, params, key_tm1, follows_q, batch
+        )
+        policy_updates, policy_state = policy_optimizer.update(gradients[0], optimizer_state.policy)
+        # An alpha that is not trained has no gradient, and stays to the bit.
+        alpha_updates, alphas_state = alpha_optimizer.update(gradients[1], optimizer_state.alphas)
+        new_policy, (alpha, entropy_alpha) = optax.apply_updates(
+            trained, (policy_updates, alpha_updates)
+        )
+
+        new_state = TrainingState(
+            params=params._replace(policy=new_policy, alpha=alpha, entropy_alpha=entropy_alpha),
+            target_params=target_params,
+            optimizer_state=OptimizerState(
+                critics_state, policy_state, alphas_state, optimizer_state.divergence
+            ),
+            key=state.key,
+            steps=state.steps + 1,
+        )
+        return new_state, {"critic_loss": loss, **metrics}
+
+    def act(state: TrainingState, observation: jax.Array) -> jax.Array:
+        return policy(state.params.policy, observation).mode()
+
+    def max_q(state: TrainingState, observation: jax.Array) -> jax.Array:
+        noise = candidates.noise(state.key, observation, config.max_q_samples, spec.action_size)
+        actions, _ = policy(state.params.policy, observation).sample(noise)
+        first_critic = jax.tree.map(lambda p: p[0], state.params.critics)
+        return candidates.best(actions, candidates.q(critic, first_critic, observation, actions))
+
+    def sample(state: TrainingState, key: jax.Array, observation: jax.Array) -> jax.Array:
+        pi = policy(state.params.policy, observation)
+        return pi.sample(jax.random.normal(key, pi.mean.shape))[0]
+
+    return ActorCritic(policy, init, step, act, max_q, sample)

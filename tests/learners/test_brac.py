@@ -1,0 +1,301 @@
+"""BRAC's learners: losses by hand, and updates against the same algorithm written plainly."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from learners import brac, brac_bc, brac_primal
+from learners.networks import TanhGaussian
+from learners.types import Spec
+from tests.learners import plain
+
+SPEC = Spec(5, 2, np.array([-1.0, -2.0]), np.array([1.0, 4.0]))
+CENTRE, MAGNITUDE = np.array([0.0, 1.0], np.float32), np.array([1.0, 3.0], np.float32)
+BATCHES = plain.random_batches(2, 16, 5, 2)
+BATCHES = BATCHES._replace(action=CENTRE + MAGNITUDE * BATCHES.action)
+SIZES = {"policy_sizes": (16, 16), "critic_sizes": (16, 16)}
+
+
+@pytest.mark.parametrize(
+    ("x", "cotangent", "value", "gradient"),
+    [
+        (2.0, 3.0, 2.0, 3.0),
+        (-1.0, 3.0, 0.0, 0.0),  # descent would push x further below the bounds
+        (-1.0, -3.0, 0.0, -3.0),  # descent brings x back
+        (6.0, -3.0, 5.0, 0.0),  # descent would push x further above
+        (6.0, 3.0, 5.0, 3.0),
+        (0.0, 3.0, 0.0, 0.0),
+        (5.0, -3.0, 5.0, 0.0),
+    ],
+)
+def test_one_sided_clip(x, cotangent, value, gradient):
+    y, vjp = jax.vjp(lambda x: brac.one_sided_clip(x, 0.0, 5.0), jnp.float32(x))
+    assert y == value
+    assert vjp(jnp.float32(cotangent))[0] == gradient
+
+
+def test_ensemble():
+    # 0.75 * 1 + 0.25 * 5, and 0.75 * 2 + 0.25 * 2.
+    q = jnp.array([[1.0, 2.0], [5.0, 2.0]])
+    np.testing.assert_allclose(brac.ensemble(q, 0.75), [2.0, 2.0])
+    np.testing.assert_allclose(brac.ensemble(q, 1.0), [1.0, 2.0])
+
+
+def test_critic_target():
+    # 1 + 0.5 (4 - 0.1 * -2 - 3 * 0.5) = 1 + 0.5 * 2.7, and the reward alone at the end.
+    target = brac.critic_target(
+        r_t=jnp.array([1.0, 4.0]),
+        discount_t=jnp.array([0.5, 0.0]),
+        q_t=jnp.array([4.0, 9.0]),
+        log_pi_t=jnp.array([-2.0, 9.0]),
+        divergence_t=jnp.array([0.5, 9.0]),
+        alpha=3.0,
+        entropy_alpha=0.1,
+    )
+    np.testing.assert_allclose(target, [2.35, 4.0], rtol=1e-6)
+
+
+def test_critic_loss():
+    # (1 - 2)^2 + (4 - 2)^2 = 5, a loss a sample; no gradient goes through the target.
+    q_tm1, target = jnp.array([[1.0], [4.0]]), jnp.array([2.0])
+    np.testing.assert_allclose(brac.critic_loss(q_tm1, target), [5.0])
+    gradient = jax.grad(lambda t: jnp.sum(brac.critic_loss(q_tm1, t)))(target)
+    np.testing.assert_array_equal(gradient, [0.0])
+
+
+def test_policy_loss():
+    # 0.1 * -2 + 3 * 0.5 - 4
+    loss = brac.policy_loss(jnp.array([4.0]), jnp.array([-2.0]), jnp.array([0.5]), 3.0, 0.1)
+    np.testing.assert_allclose(loss, [-2.7], rtol=1e-6)
+
+
+def test_alpha_losses():
+    # -2 (0.75 - 0.25), and 2 (1 + 3).
+    assert brac.alpha_loss(2.0, 0.75, 0.25) == -1.0
+    assert brac.entropy_alpha_loss(2.0, -1.0, -3.0) == 8.0
+
+
+def test_kl_divergence():
+    # Mean of 1 - 0.5 and -2 - 1, and of 0 - 4 and 0 - 2.
+    log_pi = jnp.array([[1.0, 0.0], [-2.0, 0.0]])
+    log_behavior = jnp.array([[0.5, 4.0], [1.0, 2.0]])
+    np.testing.assert_allclose(brac_primal.kl_divergence(log_pi, log_behavior), [-1.25, -3.0])
+
+
+def test_squared_mmd():
+    # With a width of 2: k(x, x') = e^-1 for |x - x'|_1 = 1 + 1. So mean k(x, x) = (1 + e^-1) / 2.
+    # Both y are (0, 2), so mean k(y, y) = 1. k(x_0, y) = e^-1 for |(0, 0) - (0, 2)|_1 = 2, and
+    # k(x_1, y) = e^-1 for |(1, 1) - (0, 2)|_1 = 2. Together (1 + e^-1) / 2 + 1 - 2 e^-1.
+    x = jnp.array([[[0.0, 0.0]], [[1.0, 1.0]]])  # [N, B, A]
+    y = jnp.array([[[0.0, 2.0]], [[0.0, 2.0]]])
+    expected = 1.5 - 1.5 * np.exp(-1)
+    np.testing.assert_allclose(brac_primal.squared_mmd(x, y, 2.0), [expected], rtol=1e-6)
+    np.testing.assert_allclose(brac_primal.squared_mmd(x, x, 2.0), [0.0], atol=1e-7)
+    # Three samples against two, each pair by itself.
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(3, 4, 2)), rng.normal(size=(2, 4, 2))
+    for b in range(4):
+        k = {
+            name: np.mean([np.exp(-np.abs(p - q).sum() / 2.0) for p in s[:, b] for q in t[:, b]])
+            for name, s, t in (("xx", x, x), ("yy", y, y), ("xy", x, y))
+        }
+        actual = brac_primal.squared_mmd(jnp.asarray(x), jnp.asarray(y), 2.0)[b]
+        np.testing.assert_allclose(actual, k["xx"] + k["yy"] - 2 * k["xy"], rtol=1e-5)
+
+
+def primal(config):
+    learner = brac_primal.make(config, SPEC)
+    behavior = learner.init(jax.random.PRNGKey(1)).params.policy
+    state = brac_primal.with_behavior(learner.init(jax.random.PRNGKey(0)), behavior)
+    return learner, state, plain.copy(state)
+
+
+def pi(params, observation):
+    return TanhGaussian.from_head(plain.forward(params, observation), SPEC)
+
+
+PRIMAL = {
+    "kl value penalty": {"alpha": 0.3},
+    "kl policy regularisation": {"alpha": 0.3, "value_penalty": False},
+    "mmd adapted": {
+        "divergence": "mmd",
+        "alpha": 1.0,
+        "train_alpha": True,
+        "target_divergence": 0.05,
+        "value_penalty": False,
+        "ensemble_weight": 0.75,
+    },
+    "kl value penalty, both alphas adapted": {
+        "train_alpha": True,
+        "entropy_alpha": 0.2,
+        "train_entropy_alpha": True,
+        "ensemble_weight": 0.75,
+    },
+}
+
+
+@pytest.mark.parametrize("name", PRIMAL)
+def test_primal_update(name):
+    config = brac_primal.Config(**SIZES, **PRIMAL[name], target_rate=0.1, warm_start=0)
+    learner, state, start = primal(config)
+    plain.assert_equal(start.target_params, start.params.critics)
+    params = start.params
+    policy, alpha, entropy_alpha = params.policy, params.alpha, params.entropy_alpha
+    critics = [plain.at(params.critics, k) for k in (0, 1)]
+    targets = list(critics)
+    critic_adams = [plain.Adam(critic, 1e-3, 1e-7) for critic in critics]
+    policy_adam = plain.Adam(policy, 3e-4, 1e-7)
+    alpha_adam = plain.Adam(alpha, 1e-3, 1e-7)
+    entropy_adam = plain.Adam(entropy_alpha, 1e-3, 1e-7)
+    weight = config.ensemble_weight
+
+    def draws(key):
+        """Of the one sample, of the policy's and of the behaviour's four."""
+        sample_key, divergence_key = jax.random.split(key)
+        policy_key, behavior_key = jax.random.split(divergence_key)
+        return (
+            jax.random.normal(sample_key, (16, 2)),
+            jax.random.normal(policy_key, (4, 16, 2)),
+            jax.random.normal(behavior_key, (4, 16, 2)),
+        )
+
+    def divergence(policy, observation, policy_noise, behavior_noise):
+        total = 0.0
+        p, b = pi(policy, observation), pi(start.params.divergence, observation)
+        if config.divergence == "kl":
+            for epsilon in policy_noise:
+                action, log_pi = p.sample(epsilon)
+                inside = jnp.clip(action, CENTRE - MAGNITUDE + 1e-3, CENTRE + MAGNITUDE - 1e-3)
+                total += (log_pi - b.log_prob(inside)) / 4
+            return total
+        x = [p.sample(epsilon)[0] for epsilon in policy_noise]
+        y = [b.sample(epsilon)[0] for epsilon in behavior_noise]
+        for sign, left, right in ((1, x, x), (1, y, y), (-2, x, y)):
+            for i in left:
+                for j in right:
+                    total += sign * jnp.exp(-jnp.sum(jnp.abs(i - j), -1) / 20.0) / 16
+        return total
+
+    def mixed(q0, q1):
+        return weight * jnp.minimum(q0, q1) + (1 - weight) * jnp.maximum(q0, q1)
+
+    def value(networks, observation, action):
+        return mixed(*(plain.forward(n, observation, action)[:, 0] for n in networks))
+
+    def critic_loss(params, batch, target):
+        q = plain.forward(params, batch.observation, batch.action)[:, 0]
+        return jnp.mean(jnp.square(q - target))
+
+    def policy_loss(params, batch, critics, alpha, entropy_alpha, k, noise):
+        action, log_pi = pi(params, batch.observation).sample(noise[0])
+        d = divergence(params, batch.observation, *noise[1:])
+        q = value(critics, batch.observation, action) if k > 0 else 0.0
+        return jnp.mean(entropy_alpha * log_pi + alpha * d - q), (log_pi, d)
+
+    for k in range(2):
+        batch = plain.at(BATCHES, k)
+        key_tm1, key_t = jax.random.split(jax.random.fold_in(start.key, k))
+        targets = [plain.polyak(critics[i], targets[i], 0.1) for i in (0, 1)]
+        noise = draws(key_t)
+        next_action, log_pi = pi(policy, batch.next_observation).sample(noise[0])
+        v = value(targets, batch.next_observation, next_action) - entropy_alpha * log_pi
+        if config.value_penalty:
+            v -= alpha * divergence(policy, batch.next_observation, *noise[1:])
+        target = batch.reward + 0.99 * batch.discount * v
+        for i in (0, 1):
+            critics[i] = critic_adams[i].step(
+                critics[i], jax.grad(critic_loss)(critics[i], batch, target)
+            )
+        gradients, (log_pi, d) = jax.grad(policy_loss, has_aux=True)(
+            policy, batch, critics, alpha, entropy_alpha, k, draws(key_tm1)
+        )
+        policy = policy_adam.step(policy, gradients)
+        if config.train_alpha:
+            alpha = alpha_adam.step(alpha, -np.mean(d - config.target_divergence))
+        if config.train_entropy_alpha:
+            entropy_alpha = entropy_adam.step(entropy_alpha, np.mean(-log_pi + 2.0))
+
+    state, _ = learner.update(state, BATCHES)
+    assert plain.moved(state.params.policy, start.params.policy) > 1e-4
+    plain.assert_close(state.params.policy, policy)
+    plain.assert_close(state.params.alpha, alpha)
+    plain.assert_close(state.params.entropy_alpha, entropy_alpha)
+    assert config.train_alpha == (state.params.alpha != start.params.alpha)
+    assert config.train_entropy_alpha == (state.params.entropy_alpha != start.params.entropy_alpha)
+    plain.assert_equal(state.params.divergence, start.params.divergence)
+    for i in (0, 1):
+        plain.assert_close(plain.at(state.params.critics, i), critics[i])
+        plain.assert_close(plain.at(state.target_params, i), targets[i])
+    assert state.steps == 2
+
+
+def test_policy_does_not_follow_q_before_the_warm_start_is_over():
+    def moved_by_reward(warm_start):
+        learner, _, start = primal(brac_primal.Config(**SIZES, warm_start=warm_start))
+        runs = []
+        for scale in (1.0, 100.0):
+            state = jax.tree.map(jnp.asarray, start)
+            state, _ = learner.update(state, BATCHES._replace(reward=scale * BATCHES.reward))
+            runs.append(state.params.policy)
+        return plain.moved(runs[0], plain.copy(runs[1]))
+
+    # The policy follows Q once more than `warm_start` steps were taken: in the second with 0.
+    assert moved_by_reward(1) == 0
+    assert moved_by_reward(0) > 0
+
+
+def test_max_q_is_the_sample_that_the_first_critic_values_most():
+    learner, state, start = primal(brac_primal.Config(**SIZES, max_q_samples=5))
+    observation = BATCHES.observation[0]
+    action = np.asarray(learner.max_q(state, observation))
+    np.testing.assert_array_equal(action, learner.max_q(state, observation))
+    q = [plain.forward(plain.at(start.params.critics, k), observation, action) for k in (0, 1)]
+    mode = plain.forward(
+        plain.at(start.params.critics, 0), observation, learner.act(state, observation)
+    )
+    assert np.mean(q[0] - mode) > 0.05
+    # Samples of other observations are others, even of ones that differ by a permutation.
+    assert np.std(action - np.asarray(learner.act(state, observation)), axis=0).min() > 0.01
+
+
+def test_update_needs_a_behaviour_policy():
+    learner = brac_primal.make(brac_primal.Config(**SIZES), SPEC)
+    state = learner.init(jax.random.PRNGKey(0))
+    with pytest.raises(ValueError, match="has no behaviour policy: hand one over"):
+        learner.update(state, BATCHES)
+    wider = brac_primal.make(brac_primal.Config(policy_sizes=(8, 8)), SPEC)
+    with pytest.raises(ValueError, match=r"params of shapes .*16.* got .*8"):
+        brac_primal.with_behavior(state, wider.init(jax.random.PRNGKey(0)).params.policy)
+
+
+def test_unknown_divergence_is_refused():
+    with pytest.raises(ValueError, match="kl or mmd, got 'w'"):
+        brac_primal.Config(divergence="w")
+
+
+def test_cloned_policy_is_handed_over_and_stays_as_it_is():
+    config = brac_primal.Config(**SIZES, warm_start=0)
+    cloning = brac_bc.make(brac_primal.behavior_config(config), SPEC)
+    cloned, _ = cloning.update(cloning.init(jax.random.PRNGKey(2)), BATCHES)
+    behavior = plain.copy(cloned.params.policy)
+    learner = brac_primal.make(config, SPEC)
+    state = brac_primal.with_behavior(learner.init(jax.random.PRNGKey(0)), cloned.params.policy)
+    state, _ = learner.update(state, BATCHES)
+    plain.assert_equal(state.params.divergence, behavior)
+    plain.assert_equal(cloned.params.policy, behavior)  # the update's donated state is another
+
+
+def test_a_large_alpha_brings_the_policy_to_the_behaviour():
+    config = brac_primal.Config(**SIZES, alpha=100.0, policy_learning_rate=1e-2)
+    learner, state, start = primal(config)
+    observation = BATCHES.observation[0]
+
+    def distance(state):
+        behavior = pi(start.params.divergence, observation).mode()
+        return np.mean(np.abs(learner.act(state, observation) - behavior))
+
+    before = distance(state)
+    state, _ = learner.update(state, plain.random_batches(500, 16, 5, 2))
+    assert before > 0.3
+    assert distance(state) < 0.3 * before
