@@ -1,7 +1,10 @@
-"""Writes `brac_bc.toml` and `brac_bc_curves.csv` from the `results.csv` files of BRAC's authors.
+"""Writes `brac_bc.toml` and its curves, and `brac.toml`, from BRAC's authors' `results.csv` files.
 
 The files are those of google-research's `behavior_regularized_offline_rl`, at the commit that
-`brac_bc.toml` names: `python -m benchmarks.reported.brac_bc <folder that holds HalfCheetah-v2>`
+`brac_bc.toml` names. They are of behaviour cloning, one algorithm of the paper's grid; the others
+stand in `brac.toml` without values.
+
+    python -m benchmarks.reported.brac_bc <folder that holds HalfCheetah-v2>
 """
 
 from __future__ import annotations
@@ -53,6 +56,53 @@ seeds = 5
 # A value for each seed: the mean of the last ten evaluations, and the last one.
 '''
 
+GRID_ENVIRONMENTS = ("Ant-v2", "HalfCheetah-v2", "Hopper-v2", "Walker2d-v2")
+GRID_ALGORITHMS = (
+    "SAC",
+    "BC",
+    "BCQ",
+    "BEAR",
+    "MMD_vp",
+    "KL_vp",
+    "KL_dual_vp",
+    "W_vp",
+    "MMD_pr",
+    "KL_pr",
+    "KL_dual_pr",
+    "W_pr",
+)
+GRID_HEAD = '''\
+# Made by benchmarks/reported/brac_bc.py from the authors' own files; edit that instead.
+# vp: value penalty; pr: policy regularisation; dual: divergence by a discriminator.
+
+title = "BRAC, the paper's grid"
+paper = """
+Wu, Tucker and Nachum 2019, Behavior Regularized Offline Reinforcement Learning, arXiv:1911.11361"""
+source = """
+of BC, results.csv of the authors' own runs, as in brac_bc.toml; of all else, none that could be
+verified"""
+license = "Apache-2.0"
+metric = "undiscounted return, mean of 20 episodes"
+statistic = "last_10"
+spread = "population standard deviation over seeds"
+exact = true # of BC; all else is left open
+unreported = "not verified against the paper"
+defects = [
+  "the seed option of the authors' code names the output folder and seeds nothing",
+]
+unreported_datasets = [
+{datasets}]
+
+[protocol]
+environments = "Ant-v2, HalfCheetah-v2, Hopper-v2 and Walker2d-v2 of gym, on MuJoCo 2"
+episodes = 20
+evaluate_every = 5_000
+steps = 500_000
+batch_size = 256
+transitions = 1_000_000
+seeds = 5
+'''
+
 
 def read_curve(path: pathlib.Path) -> tuple[list[int], list[float]]:
     """The steps and mean returns of one run.
@@ -73,7 +123,7 @@ def read_curve(path: pathlib.Path) -> tuple[list[int], list[float]]:
 
 
 def write(source: pathlib.Path, folder: pathlib.Path) -> None:
-    """Writes both files into `folder`."""
+    """Writes the three files into `folder`."""
     curves: dict[str, list[float]] = {}
     last_10, last = [], []
     for environment in ENVIRONMENTS:
@@ -87,6 +137,11 @@ def write(source: pathlib.Path, folder: pathlib.Path) -> None:
             last.append(f'"{row}" = {[run[-1] for run in runs]}\n')
     columns = ["\n[algorithms.BC.last_10]\n", *last_10, "\n[algorithms.BC.last]\n", *last]
     (folder / "brac_bc.toml").write_text(HEAD + "".join(columns))
+    datasets = [f'  "{e}/{dataset}",\n' for e in GRID_ENVIRONMENTS for dataset in DATASETS]
+    grid = [GRID_HEAD.replace("{datasets}", "".join(datasets))]
+    for algorithm in GRID_ALGORITHMS:
+        grid += columns if algorithm == "BC" else [f"\n[algorithms.{algorithm}]\n"]
+    (folder / "brac.toml").write_text("".join(grid))
     with (folder / "brac_bc_curves.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["step", *curves])
