@@ -23,6 +23,7 @@ import tensorflow_datasets as tfds
 from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.builder import PublishedDatasetBuilder
+from rl_datasets.publishing.collected_folder import CollectedFolder
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.sources import brac, collected
 
@@ -74,49 +75,13 @@ class Builder(PublishedDatasetBuilder):
         return self._source.lineage()
 
     @functools.cached_property
-    def _source(self) -> _CollectedFolder | _SavedData:
+    def _source(self) -> CollectedFolder | _SavedData:
         config = self.builder_config.name
         if self.source is None:
             raise DatasetError(f"brac/{config} needs a source to be published: name it")
         if not pathlib.Path(self.source).is_dir():
             return _SavedData(self.source, config)
-        collection = collected.read_collection(self.source)
-        if collection.dataset != config:
-            raise DatasetError(
-                f"{self.source} was collected as {collection.dataset!r}; publish it as "
-                f"brac/{collection.dataset}, not as brac/{config}"
-            )
-        return _CollectedFolder(collection)
-
-
-@dataclasses.dataclass(frozen=True)
-class _CollectedFolder:
-    """The folder that `rl-datasets collect` writes; every file of it is a unit."""
-
-    collection: collected.Collection
-
-    def episode_spec(self) -> EpisodeSpec:
-        return self.collection.episode_spec()
-
-    def units(self) -> list[SourceUnit]:
-        folder = self.collection.folder.absolute()
-        return [
-            SourceUnit(
-                name=unit.file,
-                split="train",
-                num_episodes=unit.episodes,
-                num_transitions=unit.transitions,
-                files=(str(folder / unit.file), str(folder / collected.COLLECTION_FILE)),
-                read=functools.partial(collected.read_unit, str(folder / unit.file)),
-            )
-            for unit in self.collection.units
-        ]
-
-    def lineage(self) -> dict[str, Any]:
-        fields = dataclasses.asdict(self.collection)
-        for told_elsewhere in ("folder", "units", "observation", "action"):
-            del fields[told_elsewhere]
-        return {"source": "a folder that rl-datasets collected", **fields, "repaired": []}
+        return CollectedFolder.open(self.source, self.name, config)
 
 
 @dataclasses.dataclass(frozen=True)

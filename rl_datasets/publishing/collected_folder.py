@@ -1,0 +1,57 @@
+"""The folder that `rl-datasets collect` writes, as the source of a builder."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+from rl_datasets.episode import EpisodeSpec
+from rl_datasets.errors import DatasetError
+from rl_datasets.publishing.units import SourceUnit
+from rl_datasets.sources import collected
+
+
+@dataclasses.dataclass(frozen=True)
+class CollectedFolder:
+    """What a builder publishes of a collection; every file of it is a unit."""
+
+    collection: collected.Collection
+
+    @classmethod
+    def open(cls, folder: str, builder: str, config: str) -> CollectedFolder:
+        """The collection in a folder, which must be the one that the configuration names.
+
+        Raises:
+          DatasetError: the folder holds no complete collection, or another one.
+        """
+        collection = collected.read_collection(folder)
+        if collection.dataset != config:
+            raise DatasetError(
+                f"{folder} was collected as {collection.dataset!r}; publish it as "
+                f"{builder}/{collection.dataset}, not as {builder}/{config}"
+            )
+        return cls(collection)
+
+    def episode_spec(self) -> EpisodeSpec:
+        return self.collection.episode_spec()
+
+    def units(self) -> list[SourceUnit]:
+        folder = self.collection.folder.absolute()
+        return [
+            SourceUnit(
+                name=unit.file,
+                split="train",
+                num_episodes=unit.episodes,
+                num_transitions=unit.transitions,
+                files=(str(folder / unit.file), str(folder / collected.COLLECTION_FILE)),
+                read=functools.partial(collected.read_unit, str(folder / unit.file)),
+            )
+            for unit in self.collection.units
+        ]
+
+    def lineage(self) -> dict[str, Any]:
+        fields = dataclasses.asdict(self.collection)
+        for told_elsewhere in ("folder", "units", "observation", "action"):
+            del fields[told_elsewhere]
+        return {"source": "a folder that rl-datasets collected", **fields, "repaired": []}
