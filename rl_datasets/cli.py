@@ -289,7 +289,10 @@ def publish(
             "brac, for the config that the source says it is."
         ),
     ],
-    source: Annotated[str, typer.Argument(help="What to publish, such as a collected folder.")],
+    source: Annotated[
+        str,
+        typer.Argument(help="What to publish, such as a collected folder, or gs://rl_unplugged."),
+    ],
     data_dir: DataDir = DEFAULT_DATA_DIR,
     workers: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
     beam_option: Annotated[
@@ -309,7 +312,8 @@ def publish(
     Staged beside the target, every episode checked, counts read back, committed by one rename.
     A version that exists is never changed. Interrupt it at any time: the same command goes on.
 
-    Example: `rl-datasets publish dqn_replay /mnt/dqn/Pong/1 --workers 2`
+    Examples: `rl-datasets publish dqn_replay /mnt/dqn/Pong/1 --workers 2`,
+    `rl-datasets publish rl_unplugged_atari/Pong_run_1 gs://rl_unplugged`
     """
     from rl_datasets.publishing import publish as publishing
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -23,7 +22,7 @@ from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.builder import PublishedDatasetBuilder
 from rl_datasets.publishing.units import SourceUnit
-from rl_datasets.sources import atari, rl_unplugged
+from rl_datasets.sources import atari, buckets, rl_unplugged
 from rl_datasets.transition import TransitionSpec
 
 FAMILIES = {
@@ -46,9 +45,10 @@ class Run(NamedTuple):
 
 
 class Builder(PublishedDatasetBuilder):
-    """Publishes a copy of a run's shards.
+    """Publishes a run's shards.
 
-    The `source` is a copy of the bucket, or of one of its two folders, or of the game's folder.
+    The `source` is the bucket, gs://rl_unplugged, or a copy of it; or one of its two folders, or
+    the game's folder.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -78,23 +78,23 @@ class Builder(PublishedDatasetBuilder):
 
     def source_units(self) -> Sequence[SourceUnit]:
         """A unit a shard; one that is missing is a file that cannot be read."""
-        return [self._unit(index, str(path)) for index, path in enumerate(self._shards)]
+        return [self._unit(index, shard) for index, shard in enumerate(self._shards)]
 
-    def _unit(self, index: int, path: str) -> SourceUnit:
-        read: Callable[[], Iterator[Any]]
+    def _unit(self, index: int, shard: rl_unplugged.Shard) -> SourceUnit:
+        read: Callable[..., Iterator[Any]]
         if self._run.has_episodes:
             name = split = f"checkpoint_{index:02d}"
-            read = functools.partial(rl_unplugged.read_episodes, path, index)
+            read = functools.partial(rl_unplugged.read_episodes, checkpoint=index)
         else:
             name, split = f"shard_{index:02d}", "train"
-            read = functools.partial(rl_unplugged.read_transitions, path)
+            read = rl_unplugged.read_transitions
         return SourceUnit(
             name=name,
             split=split,
             num_episodes=None,
             num_transitions=None,
-            files=(path,),
-            read=read,
+            files=(shard if isinstance(shard, buckets.Object) else str(shard),),
+            read=read if isinstance(shard, buckets.Object) else functools.partial(read, shard),
         )
 
     def lineage(self) -> Mapping[str, Any]:
@@ -127,11 +127,11 @@ class Builder(PublishedDatasetBuilder):
         }
 
     @functools.cached_property
-    def _shards(self) -> list[pathlib.Path]:
+    def _shards(self) -> list[rl_unplugged.Shard]:
         if self.source is None:
             raise DatasetError(
-                f"rl_unplugged_atari/{self.builder_config.name} needs a source: name a folder of "
-                "its shards"
+                f"rl_unplugged_atari/{self.builder_config.name} needs a source: name "
+                f"{rl_unplugged.BUCKET}, or a folder of its shards"
             )
         return rl_unplugged.find_shards(self.source, *self._run)
 

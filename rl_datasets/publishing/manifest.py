@@ -5,7 +5,8 @@ It holds no time and no machine's name, so that the same command gives the same 
     format          version of this format
     code            version of this package
     plan            what the bytes follow from: dataset, configuration, version, spec of an episode,
-                    units, sha256 of every source file, lineage
+                    units, sha256 of every source file, or size and checksums that a bucket gives
+                    of every source object, lineage
     splits          by split: episodes, transitions, and statistics of the episodes' returns; or of
                     transitions, where each is a record of its own
     files           by name: sha256 and size of every other file of the version
@@ -14,6 +15,7 @@ And where there is something to tell:
 
     counted         by unit whose source does not say what it holds: episodes, transitions, and how
                     many of the episodes were truncated, as counted when it was read
+    copied          by object of a bucket: sha256 of what was read
     skipped         by unit that was left out because its source is bad: the reason
 """
 
@@ -45,6 +47,7 @@ def make(
     *,
     counted: Mapping[str, Any],
     skipped: Mapping[str, str],
+    copied: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The manifest of a version; see the module's docstring for what the arguments hold."""
     return {
@@ -54,6 +57,7 @@ def make(
         "splits": splits,
         "files": dict(sorted(entries.items())),
         **({"counted": counted} if counted else {}),
+        **({"copied": copied} if copied else {}),
         **({"skipped": skipped} if skipped else {}),
     }
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import pathlib
 import shlex
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
@@ -88,9 +86,8 @@ def do(task: Task) -> None:
     """
     if task.stop.exists():
         return
-    unit = dataclasses.replace(task.unit, read=functools.partial(_read_until_stopped, task))
     try:
-        write_unit(unit, task.spec, task.shard, task.receipt)
+        write_unit(task.unit, task.spec, task.shard, task.receipt, _stop_check(task))
     except DatasetError as error:
         if task.skipped is None or task.stop.exists():
             stop(task, str(error))
@@ -99,8 +96,9 @@ def do(task: Task) -> None:
     except OSError as error:
         stop(
             task,
-            f"unit {unit.name!r} could not be written to {task.shard}: {error.strerror or error}; "
-            "mend that and publish again, the units that are whole are kept",
+            f"unit {task.unit.name!r} could not be written to {task.shard}: "
+            f"{error.strerror or error}; mend that and publish again, the units that are whole are "
+            "kept",
         )
     except KeyboardInterrupt:
         stop(task, INTERRUPTED)
@@ -116,14 +114,18 @@ def _leave(path: pathlib.Path, reason: str) -> None:
         partial.write_text(reason)
 
 
-def _read_until_stopped(task: Task) -> Iterator[Any]:
+def _stop_check(task: Task) -> Callable[[], None]:
+    """What raises `DatasetError` when the task must go no further."""
     looked = time.monotonic()
-    for item in task.unit.read():
+
+    def check() -> None:
+        nonlocal looked
         if time.monotonic() - looked > _LOOK_SECONDS:  # A look costs more than a small record.
             if task.stop.exists():
                 raise DatasetError(task.stop.read_text())
             looked = time.monotonic()
-        yield item
+
+    return check
 
 
 @contextlib.contextmanager

@@ -34,6 +34,7 @@ from rl_datasets import files
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import catalog, kinds, manifest, pipeline
 from rl_datasets.publishing.units import Receipt, SourceUnit, read_receipt
+from rl_datasets.sources import buckets
 
 if TYPE_CHECKING:
     from rl_datasets.publishing.builder import PublishedDatasetBuilder
@@ -158,13 +159,11 @@ def _plan(
     builder: PublishedDatasetBuilder, units: Sequence[SourceUnit], keep_going: bool
 ) -> dict[str, Any]:
     """Everything that the bytes of the version follow from, as plain data."""
-    sources = sorted({file for unit in units for file in unit.files})
+    sources = sorted({file for unit in units for file in unit.files}, key=str)
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        sha256_of = functools.partial(_sha256_of_source, keep_going=keep_going)
-        sha256 = dict(zip(sources, pool.map(sha256_of, sources), strict=True))
-    # Relative names, so that the same source gives the same bytes wherever it lies.
-    root = os.path.commonpath([os.path.dirname(os.path.abspath(s)) for s in sources] or ["/"])
-    names = {source: os.path.relpath(source, root) for source in sources}
+        identity_of = functools.partial(_identity, keep_going=keep_going)
+        identities = dict(zip(sources, pool.map(identity_of, sources), strict=True))
+    names = _names(sources)
     plan = {
         "dataset": builder.name,
         "config": builder.builder_config_name,
@@ -180,23 +179,36 @@ def _plan(
             }
             for unit in units
         ],
-        "sources": {names[source]: sha256[source] for source in sources},
+        "sources": {names[source]: identities[source] for source in sources},
         "lineage": dict(builder.lineage()),
     }
     return json.loads(json.dumps(plan))
 
 
-def _sha256_of_source(path: str, keep_going: bool) -> str | None:
-    """None for a file that cannot be read and may be skipped."""
+def _identity(source: str | buckets.Object, keep_going: bool) -> str | dict[str, Any] | None:
+    """The sha256 of a file, or what the bucket says of an object, which is not read twice.
+
+    None for what cannot be read and may be skipped.
+    """
     try:
-        return files.sha256_of(path)
+        return source.identity if isinstance(source, buckets.Object) else files.sha256_of(source)
     except OSError as error:
         if keep_going:
             return None
         raise DatasetError(
-            f"source file {path} cannot be read: {error.strerror}; restore it and publish again, "
+            f"source file {source} cannot be read: {error.strerror}; restore it and publish again, "
             "or publish what is there with --keep-going"
         ) from error
+
+
+def _names(sources: Sequence[str | buckets.Object]) -> dict[str | buckets.Object, str]:
+    """Relative names of files, so that the same source gives the same bytes wherever it lies."""
+    paths = [source for source in sources if isinstance(source, str)]
+    root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths] or ["/"])
+    return {
+        source: os.path.relpath(source, root) if isinstance(source, str) else source.name
+        for source in sources
+    }
 
 
 @contextlib.contextmanager
@@ -347,7 +359,7 @@ def _skipped(plan: Mapping[str, Any], tasks: Sequence[pipeline.Task]) -> dict[st
             reason = task.skipped.read_text()
             # Relative names, so that the same source gives the same bytes wherever it lies.
             for path, name in zip(task.unit.files, planned["files"], strict=True):
-                reason = reason.replace(path, name)
+                reason = reason.replace(str(path), name)
             skipped[task.unit.name] = reason
     if len(skipped) == len(tasks):
         raise DatasetError(
@@ -425,6 +437,7 @@ def _manifest(
         for task, receipt in zip(tasks, receipts, strict=True)
         if task.unit.num_episodes is None
     }
+    copied = {name: sha256 for each in receipts for name, sha256 in each.copied.items()}
     entries = {
         shard: {"size": receipt.size, "sha256": receipt.sha256}
         for shard, receipt in zip(shards, receipts, strict=True)
@@ -434,4 +447,4 @@ def _manifest(
         if path.name not in entries and path.name != manifest.FILE_NAME:
             files.sync(path)
             entries[path.name] = manifest.file_entry(path)
-    return manifest.make(plan, splits, entries, counted=counted, skipped=skipped)
+    return manifest.make(plan, splits, entries, counted=counted, copied=copied, skipped=skipped)

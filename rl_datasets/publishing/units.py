@@ -7,16 +7,19 @@ memory does not grow at all, and its bytes depend neither on the runner nor on t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rl_datasets import files, records
 from rl_datasets.episode import EpisodeError, EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import kinds
+from rl_datasets.sources import buckets
 from rl_datasets.transition import TransitionSpec
 
 
@@ -29,17 +32,24 @@ class SourceUnit:
       split: the split that its episodes belong to.
       num_episodes: how many the source says that it holds; None where it does not say.
       num_transitions: how many the source says that it holds; None where it does not say.
-      files: the files that it is read from; the sha256 of each goes into the manifest.
-      read: gives the episodes, or the transitions where those are the records; picklable, such as
-        a `functools.partial` of a module's function.
+      files: the files that it is read from, and the objects of buckets; the sha256 of each goes
+        into the manifest.
+      read: gives the episodes, or the transitions where those are the records; called with the path
+        of a copy of each object among `files`; picklable, such as a `functools.partial` of a
+        module's function.
     """
 
     name: str
     split: str
     num_episodes: int | None
     num_transitions: int | None
-    files: tuple[str, ...]
-    read: Callable[[], Iterator[Any]]
+    files: tuple[str | buckets.Object, ...]
+    read: Callable[..., Iterator[Any]]
+
+    @property
+    def source(self) -> str:
+        """Names of all its files."""
+        return ", ".join(map(str, self.files))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +61,7 @@ class Receipt:
       size: of the shard, in bytes.
       sha256: of the shard, in hexadecimal.
       records, lengths, returns, truncated: as `kinds.Tally` says.
+      copied: sha256 of every object that was copied from a bucket, by its name.
     """
 
     unit: str
@@ -60,6 +71,7 @@ class Receipt:
     lengths: tuple[int, ...]
     returns: tuple[float, ...]
     truncated: int
+    copied: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def tally(self) -> kinds.Tally:
@@ -71,10 +83,19 @@ def write_unit(
     spec: EpisodeSpec | TransitionSpec,
     shard: pathlib.Path,
     receipt: pathlib.Path,
+    check: Callable[[], None] = lambda: None,
 ) -> None:
     """Writes the unit's shard and then its receipt, each whole or not at all.
 
-    A shard that is whole already is left as it is.
+    A shard that is whole already is left as it is. Objects of buckets are copied beside the shard
+    while it is written.
+
+    Args:
+      unit: what to write.
+      spec: of its records.
+      shard: the file to write.
+      receipt: the file that says what the shard holds.
+      check: called again and again; may raise, to go no further.
 
     Raises:
       DatasetError: the source cannot be read, an episode breaks the alignment rule, or the shard
@@ -85,8 +106,9 @@ def write_unit(
         return
     kind = kinds.of(spec)
     with files.replacing(shard) as partial:
-        read = _write_shard(unit, kind, partial)
-        holds = _read_back(unit, kind, partial)
+        with _copies(unit, shard.parent, check) as (copies, copied):
+            read = _write_shard(unit, kind, partial, copies, check)
+        holds = dataclasses.replace(_read_back(unit, kind, partial), copied=copied)
         _check_counts(unit, read, holds)
     with files.replacing(receipt) as partial:
         partial.write_text(json.dumps(dataclasses.asdict(holds)))
@@ -112,19 +134,49 @@ def _is_whole(unit: SourceUnit, shard: pathlib.Path, receipt: pathlib.Path) -> b
     )
 
 
+@contextlib.contextmanager
+def _copies(
+    unit: SourceUnit, folder: pathlib.Path, check: Callable[[], None]
+) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """Gives paths of copies of the unit's objects, and the sha256 of each object by its name."""
+    objects = [file for file in unit.files if isinstance(file, buckets.Object)]
+    with contextlib.ExitStack() as stack:
+        copies = [
+            stack.enter_context(
+                tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=files.PARTIAL)
+            )
+            for _ in objects
+        ]
+        copied = {
+            each.name: each.copy_to(copy, check) for each, copy in zip(objects, copies, strict=True)
+        }
+        try:
+            yield [copy.name for copy in copies], copied
+        except DatasetError as error:
+            reason = str(error)
+            for each, copy in zip(objects, copies, strict=True):
+                reason = reason.replace(copy.name, each.name)
+            raise DatasetError(reason) from error
+
+
 def _write_shard(
-    unit: SourceUnit, kind: kinds.Episodes | kinds.Transitions, path: pathlib.Path
+    unit: SourceUnit,
+    kind: kinds.Episodes | kinds.Transitions,
+    path: pathlib.Path,
+    copies: Sequence[str],
+    check: Callable[[], None],
 ) -> tuple[int, int]:
     """Gives the records and the transitions that it wrote."""
     written = transitions = 0
     with open(path, "wb") as file:
-        for item in unit.read():
+        for item in unit.read(*copies):
+            check()
             try:
                 kind.check(item)
             except EpisodeError as error:
                 raise DatasetError(
-                    f"{kind.noun} {written} of unit {unit.name!r} of {', '.join(unit.files)} "
-                    f"cannot be published because {error}; mend the source"
+                    f"{kind.noun} {written} of unit {unit.name!r} of {unit.source} cannot be "
+                    f"published because {error}; mend the source"
                 ) from error
             file.writelines(records.framed(kind.encode(item)))
             written += 1
@@ -151,13 +203,12 @@ def _check_counts(unit: SourceUnit, read: tuple[int, int], holds: Receipt) -> No
     """The gate: the shard must hold as much as the source says, or else as was read from it."""
     if not holds.records:
         raise DatasetError(
-            f"unit {unit.name!r} of {', '.join(unit.files)} has no episodes; "
-            "leave it out of the source"
+            f"unit {unit.name!r} of {unit.source} has no episodes; leave it out of the source"
         )
     says = read if unit.num_episodes is None else (unit.num_episodes, unit.num_transitions)
     if (holds.records, sum(holds.lengths)) != says:
         raise DatasetError(
-            f"unit {unit.name!r} of {', '.join(unit.files)} gave {holds.records} episodes "
-            f"with {sum(holds.lengths)} transitions, but its source says {says[0]} with "
-            f"{says[1]}; mend the source, nothing was published"
+            f"unit {unit.name!r} of {unit.source} gave {holds.records} episodes with "
+            f"{sum(holds.lengths)} transitions, but its source says {says[0]} with {says[1]}; mend "
+            "the source, nothing was published"
         )

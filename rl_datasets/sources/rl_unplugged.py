@@ -35,7 +35,7 @@ from __future__ import annotations
 import os
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -43,58 +43,54 @@ from rl_datasets import records, wire
 from rl_datasets.episode import Episode, EpisodeError
 from rl_datasets.errors import DatasetError
 from rl_datasets.frames import EncodedFrames
-from rl_datasets.sources import atari
+from rl_datasets.sources import atari, buckets
 from rl_datasets.transition import StackedTransition
 
 EPISODES = "atari_episodes_ordered"
 TRANSITIONS = "atari"
+BUCKET = "gs://rl_unplugged"
 GAMES = tuple(name for name, game in atari.ATARI_GAMES.items() if game.in_rl_unplugged)
 RUNS = (1, 2, 3, 4, 5)
 STACK = 4  # Frames of an observation of a transition.
+Shard = pathlib.Path | buckets.Object
 
 _SHARD = re.compile(r"run_(\d)-(\d{5})-of-(\d{5})")
 
 
 def find_shards(
     source: str | os.PathLike[str], game: str, run: int, family: str = EPISODES
-) -> list[pathlib.Path]:
+) -> list[Shard]:
     """Where every shard of a run should be, in order, by the names of those that are there.
 
     Args:
-      source: a copy of the bucket, or of its folder `family`, or of the game's folder, which bears
-        the game's name.
+      source: the bucket, gs://rl_unplugged, or a copy of it; or its folder `family`, or the game's
+        folder, which bears the game's name.
       game: as the bucket spells it, such as `StarGunner`.
       run: 1 to 5.
       family: `EPISODES` or `TRANSITIONS`.
 
     Raises:
-      DatasetError: the source is no local folder or holds no shard of this run, or its shards are
-        of two copies that were cut differently.
+      DatasetError: the source holds no shard of this run, or its shards are of two copies that
+        were cut differently; or it is a bucket that cannot be listed.
     """
-    bucket = f"gs://rl_unplugged/{family}/{game}/run_{run}-*"
-    if "://" in os.fspath(source):
-        raise DatasetError(
-            f"{source} is no local folder: copy the shards with `gcloud storage cp '{bucket}' "
-            f"FOLDER/{game}/`, or mount the bucket, and name the folder"
-        )
-    source = pathlib.Path(source).absolute()
+    root = _root(os.fspath(source))
     # A folder of another name may hold another game, and its shards do not say which.
-    candidates = [source / family / game, source / game, *([source] if source.name == game else [])]
-    for folder in candidates:
-        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-        found = {name: match for name in names if (match := _SHARD.fullmatch(name))}
-        counts = {int(match[3]) for match in found.values() if int(match[1]) == run}
+    is_of_game = root.rpartition("/")[2] == game
+    for folder in [f"{root}/{family}/{game}", f"{root}/{game}", *([root] if is_of_game else [])]:
+        found = _list(folder, run)
+        counts = {int(name.rpartition("-")[2]) for name in found}
         if len(counts) > 1:
             raise DatasetError(
                 f"{folder} holds shards of run {run} that were cut into {min(counts)} and into "
                 f"{max(counts)}; leave only one of the two copies there"
             )
         for count in counts:
-            return [folder / f"run_{run}-{index:05d}-of-{count:05d}" for index in range(count)]
+            names = [f"run_{run}-{index:05d}-of-{count:05d}" for index in range(count)]
+            return [found.get(name) or _place(folder, name) for name in names]
     raise DatasetError(
-        f"{source} has no shard of run {run} of {game}, such as {game}/run_{run}-00000-of-00050; "
-        f"copy them there from {bucket}, or publish DQN Replay's logs, or logs of your own that "
-        "`rl-datasets collect` writes, as dqn_replay"
+        f"{root} has no shard of run {run} of {game}, such as {game}/run_{run}-00000-of-00050; "
+        f"name {BUCKET}, or copy them there from {BUCKET}/{family}/{game}/run_{run}-*, or publish "
+        "DQN Replay's logs, or logs of your own that `rl-datasets collect` writes, as dqn_replay"
     )
 
 
@@ -145,6 +141,31 @@ def read_transitions(path: str | os.PathLike[str]) -> Iterator[StackedTransition
                 f"record {index} of {path} is not a transition of RL Unplugged's: {error}; "
                 "copy the file anew"
             ) from error
+
+
+def _root(source: str) -> str:
+    if buckets.is_url(source):
+        return buckets.SCHEME + source.removeprefix(buckets.SCHEME).strip("/")
+    if "://" in source:
+        raise DatasetError(f"{source} cannot be read: name a folder, or a bucket such as {BUCKET}")
+    return str(pathlib.Path(source).absolute())
+
+
+def _list(folder: str, run: int) -> dict[str, Shard]:
+    """The run's shards that are in a folder, by their names there."""
+    entries: Mapping[str, Shard] = {}
+    if buckets.is_url(folder):
+        entries = buckets.list_folder(folder, f"run_{run}-")
+    elif os.path.isdir(folder):
+        entries = {path.name: path for path in pathlib.Path(folder).iterdir()}
+    shards = {name: match for name in entries if (match := _SHARD.fullmatch(name))}
+    return {name: entries[name] for name, match in shards.items() if int(match[1]) == run}
+
+
+def _place(folder: str, name: str) -> Shard:
+    return (
+        buckets.Object(f"{folder}/{name}") if buckets.is_url(folder) else pathlib.Path(folder, name)
+    )
 
 
 def _read(path: str | os.PathLike[str]) -> Iterator[bytes]:

@@ -1,5 +1,12 @@
 """`rl_unplugged_atari`: a real shard and shards made by hand, held to the contract."""
 
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,8 +17,9 @@ from rl_datasets import records, wire
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import catalog, encoding, manifest, reader
 from rl_datasets.publishing.publish import publish
-from rl_datasets.sources import rl_unplugged
+from rl_datasets.sources import buckets, rl_unplugged
 from tests.dataset_contract import DatasetContract
+from tests.rl_datasets.sources.fake_bucket import serving
 from tests.rl_datasets.sources.rl_unplugged_files import episode, frames, transition, write
 
 
@@ -206,3 +214,172 @@ def test_what_is_no_run_is_refused(tmp_path, config):
 def test_the_source_does_not_say_which_run_it_is(tmp_path):
     with pytest.raises(DatasetError, match="name the one to publish, such as"):
         Builder.config_of(str(tmp_path))
+
+
+@pytest.fixture
+def storage(tmp_path, monkeypatch):
+    """gs://rl_unplugged with three shards of Asterix's first run; nothing is tried twice."""
+    copy_of_bucket(tmp_path / "bucket")
+    monkeypatch.setattr(buckets, "RETRY_SECONDS", 0)
+    with serving(rl_unplugged=tmp_path / "bucket") as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        yield server
+
+
+def published_from(source, data_dir, config="Asterix_run_1", **kwargs):
+    return publish(Builder(config=config, source=str(source), data_dir=data_dir), **kwargs)
+
+
+def contents(published) -> dict[str, bytes]:
+    """Of every file but the manifest."""
+    files = {path.name: path.read_bytes() for path in published.path.iterdir()}
+    del files[manifest.FILE_NAME]
+    return files
+
+
+def downloads(storage) -> list[str]:
+    """The index of every shard that was asked for."""
+    return [path[-14:-9] for path, _ in storage.requested if path.startswith("/download")]
+
+
+def holds_no_version(data_dir) -> bool:
+    return not list(data_dir.rglob("1.0.0"))
+
+
+def shard_name(index: int) -> str:
+    return f"atari_episodes_ordered/Asterix/run_1-{index:05d}-of-00003"
+
+
+def test_the_real_shard_gives_the_same_bytes_from_a_bucket(shared, tmp_path, monkeypatch):
+    source = shared / "rl_unplugged"
+    local = published_from(source, tmp_path / "local")
+    with serving(rl_unplugged=source) as storage:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage.url)
+        published = published_from("gs://rl_unplugged", tmp_path / "remote")
+    assert contents(published) == contents(local)
+    name = "gs://rl_unplugged/atari_episodes_ordered/Asterix/run_1-00000-of-00001"
+    (sha256,) = local.manifest["plan"]["sources"].values()
+    assert published.manifest["copied"] == {name: sha256}
+    assert catalog.verify(published.path) == published.manifest
+    assert published.manifest["splits"] == local.manifest["splits"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_bucket_gives_the_same_bytes_as_a_copy_of_it(storage, tmp_path, workers):
+    local = published_from(tmp_path / "bucket", tmp_path / "local")
+    published = published_from("gs://rl_unplugged", tmp_path / "remote", num_workers=workers)
+    assert contents(published) == contents(local)
+    sources = [f"gs://rl_unplugged/{shard_name(index)}" for index in range(3)]
+    told = published.manifest
+    assert list(told["plan"]["sources"]) == sources
+    assert [unit["files"] for unit in told["plan"]["units"]] == [[name] for name in sources]
+    for index, name in enumerate(sources):
+        content = (tmp_path / "bucket" / shard_name(index)).read_bytes()
+        assert told["copied"][name] == hashlib.sha256(content).hexdigest()
+        assert told["plan"]["sources"][name]["size"] == len(content)
+    assert sorted(downloads(storage)) == ["00000", "00001", "00002"]
+    catalog.verify(published.path)
+    again = published_from("gs://rl_unplugged", tmp_path / "remote")
+    assert not again.is_new
+    assert len(downloads(storage)) == 3
+    (line,) = catalog.list_published(tmp_path / "remote")
+    assert (line.episodes, line.transitions) == (6, 3 * 4 + 4 + 5 + 6)
+
+
+def test_transitions_of_a_bucket_are_those_of_a_copy_of_it(storage, tmp_path):
+    for index in range(2):
+        examples = [transition(5 * index + i) for i in range(5)]
+        write(tmp_path / "bucket" / "atari" / "Asterix" / f"run_1-{index:05d}-of-00002", examples)
+    config = "Asterix_run_1_transitions"
+    local = published_from(tmp_path / "bucket", tmp_path / "local", config)
+    published = published_from("gs://rl_unplugged", tmp_path / "remote", config)
+    assert contents(published) == contents(local)
+    assert len(published.manifest["copied"]) == 2
+
+
+def test_an_object_that_is_not_there_is_named_before_any_is_copied(storage, tmp_path):
+    (tmp_path / "bucket" / shard_name(1)).unlink()
+    fault = f"{shard_name(1)} cannot be read: the bucket does not hold it; .*--keep-going"
+    with pytest.raises(DatasetError, match=f"source file gs://rl_unplugged/{fault}"):
+        published_from("gs://rl_unplugged", tmp_path / "data")
+    assert downloads(storage) == []
+    assert holds_no_version(tmp_path / "data")
+    published = published_from("gs://rl_unplugged", tmp_path / "data", keep_going=True)
+    assert list(published.manifest["splits"]) == ["checkpoint_00", "checkpoint_02"]
+    (reason,) = published.manifest["skipped"].values()
+    assert reason.startswith(f"gs://rl_unplugged/{shard_name(1)} is not there")
+    assert len(published.manifest["copied"]) == 2
+
+
+def test_a_transfer_that_breaks_off_publishes_nothing_or_the_rest(storage, tmp_path):
+    size = len((tmp_path / "bucket" / shard_name(2)).read_bytes())
+    storage.spoil = lambda body: body[:-9] if len(body) == size else body
+    with pytest.raises(DatasetError, match=f"{shard_name(2)} cannot be read .*9 more expected"):
+        published_from("gs://rl_unplugged", tmp_path / "data")
+    assert holds_no_version(tmp_path / "data")
+    assert not list(tmp_path.rglob("*.partial"))
+    published = published_from("gs://rl_unplugged", tmp_path / "data", keep_going=True)
+    assert list(published.manifest["splits"]) == ["checkpoint_00", "checkpoint_01"]
+    (reason,) = published.manifest["skipped"].values()
+    assert reason.startswith(f"gs://rl_unplugged/{shard_name(2)} cannot be read")
+    # What the first attempt had whole was not asked for again.
+    assert downloads(storage) == ["00000", "00001", "00002", "00002"]
+
+
+def test_a_damaged_object_is_named_and_nothing_is_published(storage, tmp_path):
+    path = tmp_path / "bucket" / shard_name(1)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DatasetError, match=f"^gs://rl_unplugged/{shard_name(1)} is damaged"):
+        published_from("gs://rl_unplugged", tmp_path / "data")
+    assert holds_no_version(tmp_path / "data")
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("gs://rl_unplugged/atari", "gs://rl_unplugged/atari has no shard of run 1 of Asterix"),
+        ("gs://absent", "gs://absent is not there: name another bucket, or a folder"),
+        ("gs://closed", "gs://closed is closed to anonymous readers: copy it with an account"),
+    ],
+)
+def test_a_bucket_without_the_run_is_told(storage, tmp_path, source, sentence):
+    storage.closed["closed"] = 401
+    with pytest.raises(DatasetError, match=sentence) as caught:
+        published_from(source, tmp_path / "data")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_server_that_falls_silent_is_given_up(storage, tmp_path, monkeypatch):
+    monkeypatch.setattr(buckets, "TIMEOUT", (0.3, 0.3))
+    storage.silent.add(shard_name(1))
+    start = time.monotonic()
+    with pytest.raises(DatasetError, match=rf"{shard_name(1)} cannot be read \(timed out\)"):
+        published_from("gs://rl_unplugged", tmp_path / "data")
+    assert time.monotonic() - start < 20
+    assert holds_no_version(tmp_path / "data")
+
+
+def test_a_publish_that_was_killed_goes_on(storage, tmp_path):
+    storage.silent.add(shard_name(2))
+    command = ["publish", "rl_unplugged_atari/Asterix_run_1", "gs://rl_unplugged", "--data-dir"]
+    script = "from rl_datasets import cli; cli.main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *command, str(tmp_path / "data")], stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while len(downloads(storage)) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert list(tmp_path.rglob("*.partial"))
+    storage.silent.clear()
+    published = published_from("gs://rl_unplugged", tmp_path / "data")
+    assert downloads(storage) == ["00000", "00001", "00002", "00002"]
+    local = published_from(tmp_path / "bucket", tmp_path / "local")
+    assert contents(published) == contents(local)
+    assert published.manifest["copied"].keys() == published.manifest["plan"]["sources"].keys()
+    assert not list(tmp_path.rglob("*.partial"))

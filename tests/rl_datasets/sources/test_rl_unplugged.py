@@ -14,6 +14,7 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.frames import encode_png
 from rl_datasets.sources import atari, rl_unplugged
 from rl_datasets.transition import TransitionSpec, check_transition
+from tests.rl_datasets.sources.fake_bucket import serving
 from tests.rl_datasets.sources.rl_unplugged_files import (
     compress,
     episode,
@@ -350,15 +351,39 @@ def test_shards_are_found_in_a_copy_of_the_bucket_or_of_a_part_of_it(tmp_path, s
     assert found == [folder / f"run_2-{index:05d}-of-00005" for index in range(5)]
 
 
+@pytest.mark.parametrize("folder", ["", "/atari_episodes_ordered/", "/atari_episodes_ordered/Pong"])
+def test_shards_are_found_in_a_bucket(tmp_path, monkeypatch, folder):
+    shards = tmp_path / "atari_episodes_ordered" / "Pong"
+    shards.mkdir(parents=True)
+    for name in ("run_2-00003-of-00004", "run_2-00000-of-00004", "run_1-00000-of-00009", "run_2-"):
+        (shards / name).write_text(name)
+    with serving(mirror=tmp_path) as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        found = rl_unplugged.find_shards(f"gs://mirror{folder}", "Pong", 2)
+        for game, run in (("Pong", 3), ("Breakout", 2)):
+            with pytest.raises(
+                DatasetError, match=f"gs://mirror.* no shard of run {run} of {game}"
+            ):
+                rl_unplugged.find_shards(f"gs://mirror{folder}", game, run)
+    names = [f"gs://mirror/atari_episodes_ordered/Pong/run_2-{i:05d}-of-00004" for i in range(4)]
+    assert [each.name for each in found] == names
+    assert [each.generation is not None for each in found] == [True, False, False, True]
+    with pytest.raises(DatasetError, match="names no bucket"):
+        rl_unplugged.find_shards("gs://", "Pong", 2)
+
+
 def test_shards_that_are_not_there_are_told_with_what_to_do(tmp_path):
     with pytest.raises(
         DatasetError,
-        match=f"{tmp_path} has no shard of run 2 of Pong, such as Pong/run_2-00000-of-00050; copy "
-        "them there from gs://rl_unplugged/atari_episodes_ordered/Pong/run_2-.*dqn_replay",
+        match=f"{tmp_path} has no shard of run 2 of Pong, such as Pong/run_2-00000-of-00050; name "
+        "gs://rl_unplugged, or copy them there from "
+        "gs://rl_unplugged/atari_episodes_ordered/Pong/run_2-.*dqn_replay",
     ):
         rl_unplugged.find_shards(tmp_path, "Pong", 2)
-    with pytest.raises(DatasetError, match="gs://bucket is no local folder: copy the shards with"):
-        rl_unplugged.find_shards("gs://bucket", "Pong", 2)
+    with pytest.raises(
+        DatasetError, match="s3://bucket cannot be read: name a folder, or a bucket"
+    ):
+        rl_unplugged.find_shards("s3://bucket", "Pong", 2)
     (tmp_path / "Pong").mkdir()
     for name in ("run_2-00003-of-00005", "run_2-00000-of-00050"):
         (tmp_path / "Pong" / name).touch()

@@ -1,0 +1,212 @@
+"""Objects of public buckets on Google Cloud Storage: listed, and copied whole or not at all.
+
+Access is anonymous, so no credentials are looked for. Every request gives up after `TIMEOUT`, and
+is tried again for about `RETRY_SECONDS`. Google's own library does both, and goes to another server
+where STORAGE_EMULATOR_HOST names one.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import http.client
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+import google_crc32c
+
+from rl_datasets.errors import DatasetError
+
+SCHEME = "gs://"
+TIMEOUT = (10.0, 30.0)  # Seconds to connect, and to wait for the next bytes.
+RETRY_SECONDS = 30.0  # Of pauses between the tries of one request.
+PIECE = 1 << 23  # Bytes of an object that one request asks for, and that are in memory.
+
+_FIELDS = "items(name,generation,size,crc32c,md5Hash),nextPageToken"
+_ALTERNATIVES = "name another bucket, or a folder that holds a copy"
+
+
+@dataclasses.dataclass(frozen=True)
+class Object:
+    """An object of a bucket, as the bucket described it when it was listed.
+
+    Attributes:
+      name: gs://<bucket>/<path>.
+      generation: which of the object's versions it is; None if the bucket has no such object.
+      size: in bytes.
+      checksums: of its bytes, `crc32c` and `md5`, each in base64, as far as the bucket has them.
+    """
+
+    name: str
+    generation: int | None = None
+    size: int = 0
+    checksums: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells it from another object, as plain data.
+
+        Raises:
+          FileNotFoundError: the bucket has no such object.
+        """
+        if self.generation is None:
+            raise FileNotFoundError(errno.ENOENT, "the bucket does not hold it", self.name)
+        return {"size": self.size, **dict(self.checksums)}
+
+    def copy_to(self, file: IO[bytes], check: Callable[[], None] = lambda: None) -> str:
+        """Copies the object, a piece at a time, and gives the sha256 of its bytes in hexadecimal.
+
+        Args:
+          file: takes the bytes.
+          check: called before every piece; may raise.
+
+        Raises:
+          DatasetError: it cannot be read, has changed since it was listed, or does not arrive as
+            the bucket describes it.
+          OSError: it cannot be written.
+        """
+        if self.generation is None:
+            raise DatasetError(f"{self.name} is not there: {_ALTERNATIVES}")
+        arrived: dict[str, Any] = {
+            "sha256": hashlib.sha256(),
+            "md5": hashlib.md5(usedforsecurity=False),
+            "crc32c": google_crc32c.Checksum(),
+        }
+        bucket, path = _parse(self.name)
+        client = _client()
+        for start in range(0, self.size, PIECE):
+            check()
+            stop = min(start + PIECE, self.size)
+            with _naming(self.name):
+                # Anew, because a download makes it forget the generation.
+                blob = client.bucket(bucket).blob(path, generation=self.generation)
+                piece = blob.download_as_bytes(
+                    start=start,
+                    end=stop - 1,
+                    raw_download=True,
+                    checksum=None,  # Of a piece the bucket knows none.
+                    timeout=TIMEOUT,
+                    retry=_retry(),
+                )
+            if len(piece) != stop - start:
+                raise DatasetError(
+                    f"{self.name} is cut: bytes {start} to {stop} of {self.size} came as "
+                    f"{len(piece)}; publish again, or {_ALTERNATIVES}"
+                )
+            for checksum in arrived.values():
+                checksum.update(piece)
+            file.write(piece)
+        for name, expected in self.checksums:
+            digest = base64.b64encode(arrived[name].digest()).decode()
+            if digest != expected:
+                raise DatasetError(
+                    f"{self.name} did not arrive as it is in the bucket: its {name} is {digest}, "
+                    f"not {expected}; publish again, or {_ALTERNATIVES}"
+                )
+        file.flush()
+        return arrived["sha256"].hexdigest()
+
+
+def is_url(source: str) -> bool:
+    """Whether the source names a bucket, or a folder of one."""
+    return source.startswith(SCHEME)
+
+
+def list_folder(url: str, prefix: str = "") -> dict[str, Object]:
+    """The objects that lie in a folder of a bucket, by their names there.
+
+    Args:
+      url: gs://<bucket>, or gs://<bucket>/<folder>.
+      prefix: what the names begin with.
+
+    Raises:
+      DatasetError: there is no such bucket, or it is closed or cannot be reached.
+    """
+    bucket, path = _parse(url)
+    folder = f"{path}/" if path else ""
+    with _naming(f"{SCHEME}{bucket}"):
+        blobs = _client().list_blobs(
+            bucket,
+            prefix=folder + prefix,
+            delimiter="/",
+            fields=_FIELDS,
+            timeout=TIMEOUT,
+            retry=_retry(),
+        )
+        return {blob.name.removeprefix(folder): _object(bucket, blob) for blob in blobs}
+
+
+def _object(bucket: str, blob: Any) -> Object:
+    checksums = {"crc32c": blob.crc32c, "md5": blob.md5_hash}
+    return Object(
+        name=f"{SCHEME}{bucket}/{blob.name}",
+        generation=blob.generation,
+        size=blob.size,
+        checksums=tuple((name, value) for name, value in checksums.items() if value),
+    )
+
+
+def _parse(url: str) -> tuple[str, str]:
+    """The bucket, and the path in it."""
+    bucket, _, path = url.removeprefix(SCHEME).partition("/")
+    if not bucket:
+        raise DatasetError(f"{url} names no bucket: name one, such as gs://rl_unplugged")
+    return bucket, path.strip("/")
+
+
+def _client() -> Any:
+    from google.cloud import storage
+
+    return storage.Client.create_anonymous_client()
+
+
+def _retry() -> Any:
+    from google.cloud.storage import retry
+
+    return retry.DEFAULT_RETRY.with_timeout(RETRY_SECONDS)
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Says of every way in which a bucket can fail to answer what it was that was asked for."""
+    import requests
+    import urllib3
+    from google.api_core import exceptions
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        yield
+    except exceptions.NotFound as error:
+        raise DatasetError(f"{name} is not there: {_ALTERNATIVES}") from error
+    # The library answers 401 with an attempt to refresh the credentials that there are none of.
+    except (exceptions.Forbidden, exceptions.Unauthorized, GoogleAuthError) as error:
+        raise DatasetError(
+            f"{name} is closed to anonymous readers: copy it with an account that may read it "
+            "(`gcloud storage cp -r`), or mount it, and name the folder"
+        ) from error
+    except (
+        exceptions.GoogleAPIError,
+        requests.RequestException,
+        urllib3.exceptions.HTTPError,
+        http.client.HTTPException,
+        ConnectionError,
+    ) as error:
+        raise DatasetError(
+            f"{name} cannot be read ({_reason(error)}): publish again when it can be reached, or "
+            f"{_ALTERNATIVES}"
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """A status, or what lies at the bottom of an error that several libraries have wrapped."""
+    if code := getattr(getattr(error, "cause", error), "code", None):
+        return f"HTTP status {int(code)}"
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return str(error) or type(error).__name__
