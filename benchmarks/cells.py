@@ -36,8 +36,10 @@ class Cell:
 
     def folder(self, runs_dir: pathlib.Path) -> pathlib.Path:
         """Where this cell's run lies."""
-        folder = self.table_folder(runs_dir) / self.row.version_path / self.recipe.learner
-        return folder / f"seed-{self.seed}"
+        folder = self.table_folder(runs_dir) / self.row.version_path
+        if self.row.split != "all":
+            folder /= self.row.split
+        return folder / self.recipe.learner / f"seed-{self.seed}"
 
     def step_reached(self, runs_dir: pathlib.Path) -> int:
         """The step of its last evaluation, 0 before the first."""

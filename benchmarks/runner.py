@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import importlib
 import math
 import multiprocessing
 import os
@@ -25,15 +24,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.cells import Cell, Progress, plan
-from benchmarks.evaluation import evaluate
+from benchmarks.evaluation import play
 from benchmarks.recipe import load_recipe
 from benchmarks.results import fingerprint
 from benchmarks.run_folder import RunFolder, lock
+from benchmarks.tasks import Atari, Task, task_of
 from learners import training, types
-from rl_datasets.collection.environments import make_environment
 from rl_datasets.errors import DatasetError
-
-STEPS_A_CALL = 100  # gradient steps of one jitted update; bounds the memory that batches take
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +40,9 @@ class Places:
     Attributes:
       data_dir: holds `builder/config/version/` folders.
       runs_dir: holds the runs' folders.
-      feed: `arrays`, whose runs repeat bit for bit; `reverb`, a server of its own for every run;
-        or the `host:port` of a Reverb server that serves the row's dataset.
+      feed: `arrays`, whose runs repeat bit for bit; `stream`, from files that may be larger than
+        memory; `reverb`, a server of its own for every run; or the `host:port` of a Reverb server
+        that serves the row's dataset.
     """
 
     data_dir: pathlib.Path
@@ -64,14 +62,27 @@ def run_cells(
       seeds_at_once: seeds of a row that are trained in one `vmap`; pays on an accelerator.
 
     Raises:
-      DatasetError: a dataset is missing, or a run's folder holds another run.
+      DatasetError: before anything is trained, if a dataset is missing or its policy could not be
+        scored; or a run's folder holds another run.
     """
+    tasks = {
+        cell: task_of(cell.recipe, cell.row, places.data_dir)
+        for cell in cells
+        if not cell.is_done(places.runs_dir)
+    }
+    if seeds_at_once > 1 and jax.default_backend() == "cpu":
+        for cell, task in tasks.items():
+            if isinstance(task, Atari):
+                raise DatasetError(
+                    f"seeds of {cell.row.environment} are trained in one call on an accelerator "
+                    "alone, where it pays: leave out --seeds-at-once"
+                )
     for row in dict.fromkeys(cell.row for cell in cells):
         of_row = [cell for cell in cells if cell.row == row]
         for first in range(0, len(of_row), seeds_at_once):
             with contextlib.ExitStack() as locks:
                 taken = {
-                    cell: _open(cell, places)
+                    cell: _open(cell, tasks[cell], places)
                     for cell in of_row[first : first + seeds_at_once]
                     if not cell.is_done(places.runs_dir)
                     and locks.enter_context(lock(cell.folder(places.runs_dir)))
@@ -80,10 +91,10 @@ def run_cells(
                 # Only seeds that stand at the same step can be trained in one call.
                 for step in sorted({folder.checkpoint_step for folder in taken.values()}):
                     group = {c: f for c, f in taken.items() if f.checkpoint_step == step}
-                    _run_group(group, places, progress)
+                    _run_group(group, tasks[next(iter(group))], places, progress)
 
 
-def _open(cell: Cell, places: Places) -> RunFolder:
+def _open(cell: Cell, task: Task, places: Places) -> RunFolder:
     recipe, row = cell.recipe, cell.row
     identity = {
         "table": recipe.table,
@@ -94,28 +105,33 @@ def _open(cell: Cell, places: Places) -> RunFolder:
         "learner": recipe.learner,
         "config": dataclasses.asdict(recipe.learner_config()),
         "batch_size": recipe.batch_size,
-        "feed": "arrays" if places.feed == "arrays" else "reverb",
+        "feed": places.feed if places.feed in ("arrays", "stream") else "reverb",
         "seed": cell.seed,
         "budget": cell.budget,
         "steps": cell.steps,
         "evaluate_every": recipe.evaluate_every,
         "episodes": recipe.episodes,
+        **task.identity,
     }
     return RunFolder(cell.folder(places.runs_dir), identity)
 
 
-def _run_group(folders: dict[Cell, RunFolder], places: Places, progress: Progress) -> None:
+def _run_group(
+    folders: dict[Cell, RunFolder], task: Task, places: Places, progress: Progress
+) -> None:
     """Trains seeds of one row side by side, from their common checkpoint to the end."""
     cells = list(folders)
-    recipe, row = cells[0].recipe, cells[0].row
-    module = importlib.import_module(f"learners.{recipe.learner}")
-    learner = module.make(recipe.learner_config(), _spec(cells[0], places))
+    recipe = cells[0].recipe
+    learner = recipe.learner_module().make(recipe.learner_config(), task.spec())
     update = (training.over_seeds(learner) if len(cells) > 1 else learner).update
-    steps_a_call = math.gcd(recipe.evaluate_every, STEPS_A_CALL)
+    steps_a_call = math.gcd(recipe.evaluate_every, task.steps_a_call)
     step = folders[cells[0]].checkpoint_step
     state = _join([folders[c].restore(learner.init(jax.random.PRNGKey(c.seed))) for c in cells])
     with contextlib.ExitStack() as stack:
-        feeds = [stack.enter_context(_feed(cell, places, steps_a_call, step)) for cell in cells]
+        feeds = [
+            stack.enter_context(_feed(cell, task, places.feed, steps_a_call, step))
+            for cell in cells
+        ]
         while step < cells[0].steps:
             start = time.perf_counter()
             for _ in range(recipe.evaluate_every // steps_a_call):
@@ -129,7 +145,7 @@ def _run_group(folders: dict[Cell, RunFolder], places: Places, progress: Progres
             for cell, state_of_seed, metrics_of_seed in zip(cells, states, metrics_of, strict=True):
                 start = time.perf_counter()
                 act = functools.partial(learner.act, state_of_seed)
-                returns = evaluate(row.environment, act, recipe.episodes, (cell.seed, step))
+                returns = play(task.environment, act, recipe.episodes, (cell.seed, step))
                 evaluate_seconds = time.perf_counter() - start
                 folders[cell].write(
                     step,
@@ -138,27 +154,6 @@ def _run_group(folders: dict[Cell, RunFolder], places: Places, progress: Progres
                     {name: float(value) for name, value in metrics_of_seed.items()},
                     {"train": round(train_seconds, 3), "evaluate": round(evaluate_seconds, 3)},
                 )
-
-
-def _spec(cell: Cell, places: Places) -> types.Spec:
-    """The task as a learner needs it: bounds from the environment, statistics from the data."""
-    environment = make_environment(cell.row.environment, 0)
-    action = environment.action_spec()
-    observations = _transitions(places.data_dir / cell.row.version_path).observation
-    if observations.shape[1:] != environment.observation_spec().shape:
-        raise DatasetError(
-            f"{cell.row.dataset} has observations of shape {observations.shape[1:]}, and "
-            f"{cell.row.environment} of {environment.observation_spec().shape}: name the "
-            "environment that the data are from"
-        )
-    return types.Spec(
-        observation_size=observations.shape[1],
-        action_size=action.shape[0],
-        action_minimum=action.minimum,
-        action_maximum=action.maximum,
-        observation_mean=observations.mean(axis=0, dtype=np.float64).astype(np.float32),
-        observation_std=observations.std(axis=0, dtype=np.float64).astype(np.float32),
-    )
 
 
 def _join(trees: Sequence[Any]) -> Any:
@@ -173,50 +168,67 @@ def _split(tree: Any, seeds: int) -> list[Any]:
     return [jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i in range(seeds)]
 
 
-@functools.lru_cache(maxsize=1)  # The cells of a row follow one another.
-def _transitions(version_dir: pathlib.Path) -> Any:
-    from rl_datasets.serving.transitions import load_transitions
-
-    return load_transitions(version_dir)._replace(extras={})
-
-
 @contextlib.contextmanager
 def _feed(
-    cell: Cell, places: Places, steps_a_call: int, step: int
+    cell: Cell, task: Task, feed: str, steps_a_call: int, step: int
 ) -> Iterator[Iterator[types.Transition]]:
     """Batches [K, B, ...] from `step` on; only the array feed can be sought."""
-    version_dir, batch_size = places.data_dir / cell.row.version_path, cell.recipe.batch_size
-    if places.feed == "arrays":
+    batch_size = cell.recipe.batch_size
+    if feed == "arrays":
         from rl_datasets.serving.arrays import ArrayFeed
 
-        feed = ArrayFeed(_transitions(version_dir), batch_size, cell.seed, steps=steps_a_call)
-        feed.seek(step)
-        yield feed
-    elif places.feed == "reverb":
+        arrays = ArrayFeed(task.transitions(), batch_size, cell.seed, steps=steps_a_call)
+        arrays.seek(step)
+        yield arrays
+    elif feed == "stream":
+        from rl_datasets.serving.streaming import StreamFeed
+
+        (seed,) = np.random.SeedSequence([cell.seed, step]).generate_state(1)
+        stream = StreamFeed(task.version_dir, batch_size, int(seed), steps_a_call, **task.cut)
+        yield (batch._replace(extras={}) for batch in stream)
+    elif feed == "reverb":
         from rl_datasets.serving.reverb import ReverbServer
 
-        with ReverbServer.from_published(version_dir, seed=cell.seed) as server:
-            yield _reverb_feed(server.address, version_dir, batch_size, steps_a_call, cell.seed)
-    elif ":" in places.feed:
-        yield _reverb_feed(places.feed, version_dir, batch_size, steps_a_call, cell.seed)
+        with ReverbServer.from_published(task.version_dir, seed=cell.seed, **task.cut) as server:
+            yield _reverb_feed(server.address, task, batch_size, steps_a_call, cell.seed)
+    elif ":" in feed:
+        yield _reverb_feed(feed, task, batch_size, steps_a_call, cell.seed)
     else:
         raise DatasetError(
-            f"unknown feed {places.feed!r}, choose arrays, reverb or the host:port of a server"
+            f"unknown feed {feed!r}, choose arrays, stream, reverb or the host:port of a server"
         )
 
 
 def _reverb_feed(
-    address: str, version_dir: pathlib.Path, batch_size: int, steps_a_call: int, seed: int
+    address: str, task: Task, batch_size: int, steps_a_call: int, seed: int
 ) -> Iterator[types.Transition]:
     from rl_datasets.serving.reverb import ReverbFeed
 
     feed = ReverbFeed(address, batch_size, steps=steps_a_call, seed=seed)
-    if feed.schema.fingerprint != fingerprint(version_dir):
+    if feed.schema.fingerprint != fingerprint(task.version_dir):
         raise DatasetError(
-            f"the Reverb server at {address} serves another dataset than {version_dir} (its "
+            f"the Reverb server at {address} serves another dataset than {task.version_dir} (its "
             "fingerprint differs): serve that one"
         )
+    if isinstance(task, Atari):
+        _check_served(address, feed.schema, task)
     return (batch._replace(extras={}) for batch in feed)
+
+
+def _check_served(address: str, schema: Any, task: Atari) -> None:
+    """A server says how it stacks and how far it reaches, but not by which gamma it discounts."""
+    from rl_datasets.serving.transitions import published_counts
+
+    cut = task.cut
+    _, num_transitions = published_counts(task.version_dir, cut["split"])
+    served = (schema.num_transitions, schema.layout.stack, schema.layout.reach)
+    reach = cut["frame_stack"] + cut["n_step"]
+    if served != (num_transitions, cut["frame_stack"], reach):
+        raise DatasetError(
+            f"the Reverb server at {address} cuts {task.version_dir} otherwise than the row: start "
+            f"it with --split {cut['split']} --frame-stack {cut['frame_stack']} --n-step "
+            f"{cut['n_step']} --gamma {cut['gamma']}"
+        )
 
 
 def _worker(index: int, messages: Any, cells: Sequence[Cell], places: Places, seeds: int) -> None:
@@ -284,7 +296,7 @@ def reproduce(
     """Measures a table: runs what is not done, goes on with what was cut, writes the report.
 
     Args:
-      table: the recipe's name, such as `brac_bc`.
+      table: the recipe's name, such as `brac_bc`, or the file of a user's own, `x.toml`.
       rows: names of the reported table's rows; all by default.
       seeds: all of the recipe's by default.
       budget: fraction of the recipe's gradient steps; results of a smaller budget lie apart.

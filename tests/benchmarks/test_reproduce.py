@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import recipe, runner, tables
+from benchmarks import recipe, runner, tables, tasks
 from benchmarks.results import read_results
 from builders.brac.brac_dataset_builder import Builder
 from rl_datasets.collection.collector import collect
@@ -97,7 +97,8 @@ def test_a_dry_run_runs_nothing(data_dir, tmp_path, capsys):
 
 
 def test_a_reverb_server_of_another_dataset_is_refused(data_dir, tmp_path):
-    other = ReverbServer(runner._transitions(data_dir / "brac/pendulum/1.0.0"), fingerprint="other")
+    transitions = tasks._transitions(data_dir / "brac/pendulum/1.0.0", "train")
+    other = ReverbServer(transitions, fingerprint="other")
     with other, pytest.raises(DatasetError, match="serves another dataset"):
         runner.reproduce("pendulum", data_dir=data_dir, runs_dir=tmp_path, feed=other.address)
 

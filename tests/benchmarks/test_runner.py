@@ -16,7 +16,7 @@ import numpy as np
 import orbax.checkpoint
 import pytest
 
-from benchmarks import run_folder, runner
+from benchmarks import run_folder, runner, tasks
 from benchmarks.cells import Cell, plan
 from benchmarks.recipe import Recipe, Row
 from benchmarks.results import RESULTS, read_results
@@ -41,7 +41,7 @@ RECIPE = Recipe(
 )
 
 
-def transitions(_version_dir: pathlib.Path) -> Transition:
+def transitions(_version_dir: pathlib.Path, _split: str) -> Transition:
     rng = np.random.default_rng(0)
 
     def normal(*shape):
@@ -76,7 +76,7 @@ CELLS = plan(RECIPE, ["first"])
 
 @pytest.fixture(autouse=True)
 def _tiny_data(monkeypatch):
-    monkeypatch.setattr(runner, "_transitions", transitions)
+    monkeypatch.setattr(tasks, "_transitions", transitions)
 
 
 def results(folder: pathlib.Path, cell: Cell = CELLS[0]) -> list[dict]:
@@ -93,7 +93,7 @@ def uncut(tmp_path_factory):
     """A run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("uncut")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(runner, "_transitions", transitions)
+        monkeypatch.setattr(tasks, "_transitions", transitions)
         run(folder)
     return folder
 
@@ -281,5 +281,5 @@ def test_the_plan_goes_row_by_row():
 
 
 if __name__ == "__main__":
-    runner._transitions = transitions
+    tasks._transitions = transitions
     run(pathlib.Path(sys.argv[1]))

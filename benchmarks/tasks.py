@@ -1,0 +1,222 @@
+"""What a row asks of the runner: the data that feed its learner, and where its policy is scored.
+
+A row whose environment is one of DQN Replay's games, such as `Pong`, is Atari: stacks of frames go
+in, and the policy is scored by Dopamine's protocol on the ROMs and with the sticky actions that the
+dataset's lineage names. Any other row is continuous control in gymnasium.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import os
+import pathlib
+import typing
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import dm_env
+import jax
+import numpy as np
+from dm_env import specs
+
+from benchmarks.evaluation import StackedGame
+from benchmarks.recipe import Recipe, Row
+from benchmarks.results import fingerprint
+from learners import types
+from rl_datasets import roms
+from rl_datasets.collection.atari import AtariEnvironment
+from rl_datasets.collection.environments import make_environment
+from rl_datasets.errors import DatasetError
+from rl_datasets.sources.atari import ATARI_GAMES, FRAME_SHAPE
+from rl_datasets.sources.dqn_replay import STACK_SIZE
+
+
+@dataclasses.dataclass(frozen=True)
+class ContinuousControl:
+    """A row whose observations and actions are vectors.
+
+    Attributes:
+      row: of the recipe.
+      version_dir: of the published dataset.
+      identity: what it adds to what a run is.
+      cut: how a feed cuts the version into transitions, as keywords.
+    """
+
+    row: Row
+    version_dir: pathlib.Path
+    spec_type: ClassVar = types.Spec
+    steps_a_call: ClassVar = 100  # of one jitted update; bounds the memory that batches take
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return {} if self.row.split == "all" else {"split": self.row.split}
+
+    @property
+    def cut(self) -> Mapping[str, Any]:
+        return {"split": self.row.split}
+
+    def transitions(self) -> Any:
+        """All of the data in memory."""
+        return _transitions(self.version_dir, self.row.split)
+
+    def spec(self) -> types.Spec:
+        """Bounds from the environment, statistics from the data."""
+        environment = self.environment(0)
+        action = environment.action_spec()
+        if isinstance(action, specs.DiscreteArray):
+            raise DatasetError(
+                f"{self.row.environment} has numbered actions, and of such environments only DQN "
+                "Replay's games are known: name one as it spells them, such as Pong"
+            )
+        observations = self.transitions().observation
+        if observations.shape[1:] != environment.observation_spec().shape:
+            raise DatasetError(
+                f"{self.row.dataset} has observations of shape {observations.shape[1:]}, and "
+                f"{self.row.environment} of {environment.observation_spec().shape}: name the "
+                "environment that the data are from"
+            )
+        return types.Spec(
+            observation_size=observations.shape[1],
+            action_size=action.shape[0],
+            action_minimum=action.minimum,
+            action_maximum=action.maximum,
+            observation_mean=observations.mean(axis=0, dtype=np.float64).astype(np.float32),
+            observation_std=observations.std(axis=0, dtype=np.float64).astype(np.float32),
+        )
+
+    def environment(self, seed: int) -> dm_env.Environment:
+        """Where the policy is scored, for one episode."""
+        return make_environment(self.row.environment, seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Atari:
+    """A row whose environment is a game.
+
+    Attributes:
+      row, version_dir, identity, cut: as of `ContinuousControl`.
+      rom: that scores are measured on.
+    """
+
+    row: Row
+    version_dir: pathlib.Path
+    identity: Mapping[str, Any]
+    cut: Mapping[str, Any]
+    rom: pathlib.Path
+    spec_type: ClassVar = types.DiscreteSpec
+    steps_a_call: ClassVar = 20  # 32 transitions with their stacks are 2 MB
+
+    @classmethod
+    def of(cls, recipe: Recipe, row: Row, version_dir: pathlib.Path) -> Atari:
+        """The task, once it is certain that its policy can be scored.
+
+        Raises:
+          DatasetError: the dataset is of another game or holds no episodes, or its lineage names no
+            ROMs or sticky actions, or ROMs that are not installed.
+        """
+        from rl_datasets.publishing import manifest
+
+        published = manifest.read(version_dir)
+        lineage = published["plan"]["lineage"]
+        try:
+            manifest.spec_from_json(published["plan"]["spec"])  # refuses one without episodes
+            rom_set = roms.roms_for(lineage)
+            rom = roms.rom_path(row.environment, rom_set)
+        except DatasetError as error:
+            raise DatasetError(f"{row.dataset} in {row.environment}: {error}") from error
+        if lineage.get("game") != row.environment or "sticky_probability" not in lineage:
+            raise DatasetError(
+                f"{row.dataset} is of the game {lineage.get('game')} with sticky actions of "
+                f"probability {lineage.get('sticky_probability')}, by its lineage, and the row's "
+                f"environment is {row.environment}: name the game that the data are from"
+            )
+        protocol = recipe.atari
+        identity = {
+            "split": row.split,
+            "rom_set": rom_set,
+            "rom_md5": hashlib.md5(rom.read_bytes()).hexdigest(),
+            "sticky_probability": lineage["sticky_probability"],
+            **dataclasses.asdict(protocol),
+        }
+        cut = {
+            "split": row.split,
+            "n_step": protocol.n_step,
+            "gamma": recipe.learner_config().discount,
+            "frame_stack": STACK_SIZE,
+        }
+        return cls(row, version_dir, identity, cut, rom)
+
+    def transitions(self) -> Any:
+        """All of the data in memory, each frame once."""
+        return _windows(self.version_dir, **self.cut)
+
+    def spec(self) -> types.DiscreteSpec:
+        """The game's, which its data share."""
+        num_actions = ATARI_GAMES[self.row.environment].num_actions
+        return types.DiscreteSpec(num_actions, (*FRAME_SHAPE[:2], STACK_SIZE))
+
+    def environment(self, seed: int) -> dm_env.Environment:
+        """The game as it is scored, for one episode: rewards are not clipped."""
+        game = AtariEnvironment(
+            self.rom,
+            [seed, 0],
+            sticky_probability=self.identity["sticky_probability"],
+            max_steps=self.identity["max_episode_steps"],
+        )
+        return StackedGame(game, STACK_SIZE, self.identity["epsilon"], [seed, 1])
+
+
+Task = ContinuousControl | Atari
+
+
+def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
+    """What a row asks; nothing is loaded yet.
+
+    Raises:
+      DatasetError: the learner is not for such a row, or as `Atari.of`.
+    """
+    version_dir = data_dir / row.version_path
+    kind: type[Task] = Atari if row.environment in ATARI_GAMES else ContinuousControl
+    takes = typing.get_type_hints(recipe.learner_module().make)["spec"]
+    if takes is not kind.spec_type:
+        raise DatasetError(
+            f"learner {recipe.learner} is made for a {takes.__name__}, and {row.environment} is a "
+            f"{kind.spec_type.__name__}: name a learner of its kind, such as "
+            f"{'dqn' if kind is Atari else 'td3_bc'}"
+        )
+    fingerprint(version_dir)  # It must be published.
+    if kind is Atari:
+        return Atari.of(recipe, row, version_dir)
+    return ContinuousControl(row, version_dir)
+
+
+@functools.lru_cache(maxsize=1)  # The cells of a row follow one another.
+def _transitions(version_dir: pathlib.Path, split: str) -> Any:
+    from rl_datasets.serving.transitions import load_transitions
+
+    return load_transitions(version_dir, split)._replace(extras={})
+
+
+@functools.lru_cache(maxsize=1)
+def _windows(version_dir: pathlib.Path, **cut: Any) -> Any:
+    """Where batches are gathered on an accelerator, all seeds share the frames in its memory."""
+    from rl_datasets.serving.transitions import published_counts
+    from rl_datasets.serving.windows import load_windows
+
+    size = sum(published_counts(version_dir, cut["split"])) * int(np.prod(FRAME_SHAPE))
+    if size > _memory():
+        raise DatasetError(
+            f"the frames of {version_dir} take {size / 1e9:.0f} GB, and this machine has "
+            f"{_memory() / 1e9:.0f}: name some of its splits in the row, or use the feed stream"
+        )
+    windows = load_windows(version_dir, **cut)
+    if jax.default_backend() == "cpu":
+        return windows
+    return windows._replace(frames=jax.device_put(windows.frames))
+
+
+def _memory() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

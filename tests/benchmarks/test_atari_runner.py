@@ -1,0 +1,394 @@
+"""Offline learners of games, from a logged run to a score: what feeds and what scores them."""
+
+import collections
+import dataclasses
+import hashlib
+import json
+import pathlib
+
+import ale_py
+import jax
+import numpy as np
+import pytest
+
+from benchmarks import online_atari, runner, tasks
+from benchmarks.cells import plan
+from benchmarks.evaluation import StackedGame, play
+from benchmarks.recipe import AtariProtocol, Recipe, Row
+from benchmarks.results import RESULTS, read_results
+from benchmarks.runner import Places
+from builders.dqn_replay.dqn_replay_dataset_builder import Builder
+from learners import dqn
+from rl_datasets import roms
+from rl_datasets.errors import DatasetError
+from rl_datasets.publishing.publish import publish
+from rl_datasets.serving.reverb import ReverbServer
+from rl_datasets.serving.transitions import load_transitions
+from rl_datasets.sources import dqn_replay
+from tests.benchmarks.test_online_atari import MAKE, SMALL, Corridor, small_network
+from tests.rl_datasets.collection.test_atari import Dopamine
+
+PONG = Row("Pong", "dqn_replay/Pong_run_1-recollected:1.0.0", "Pong")
+INVADERS = Row("Invaders", "dqn_replay/SpaceInvaders_run_1-recollected:1.0.0", "SpaceInvaders")
+RECIPE = Recipe(
+    title="Tiny",
+    table="tiny",
+    learner="dqn",
+    seeds=(0, 1),
+    steps=12,
+    batch_size=2,
+    evaluate_every=4,
+    episodes=2,
+    rows=(PONG,),
+    atari=AtariProtocol(epsilon=0.5, max_episode_steps=20),
+)
+SHORT = dataclasses.replace(RECIPE, steps=4)
+
+
+def log_by_hand(folder: pathlib.Path, **log: object) -> str:
+    """A few rows of a run of Space Invaders that says of itself what `log` says."""
+    home = folder / "SpaceInvaders" / "1"
+    with dqn_replay.ReplayLog(home / "replay_logs", 30) as replay:
+        for number in range(40):
+            replay.add(np.full((84, 84), number, np.uint8), number % 6, 0, number % 10 == 9)
+    plain = {"game": "SpaceInvaders", "run": 1, "time_limit": 27_000, "sticky_probability": 0.25}
+    log = {name: value for name, value in {**plain, **log}.items() if value is not None}
+    (home / "log.json").write_text(json.dumps(log))
+    return str(home)
+
+
+def publish_run(source: str, data_dir: pathlib.Path) -> pathlib.Path:
+    return publish(Builder(source=source, config=Builder.config_of(source), data_dir=data_dir)).path
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    """Two published runs: a random agent's of Pong in three checkpoints, and one made by hand."""
+    folder = tmp_path_factory.mktemp("atari")
+    home = online_atari.log_run("Pong", folder / "logs", agent="random", schedule=SMALL)
+    publish_run(str(home), folder / "data")
+    publish_run(log_by_hand(folder / "logs", rom_set="atari-py 0.2.5"), folder / "data")
+    return folder / "data"
+
+
+@pytest.fixture(autouse=True)
+def quick_learners(monkeypatch):
+    """Learners of small networks, compiled once: both take longer than these runs."""
+    for module, make in MAKE.items():
+        monkeypatch.setattr(module, "nature_dqn", small_network)
+        monkeypatch.setattr(module, "make", make)
+
+
+def run(data_dir, runs_dir, recipe=RECIPE, seeds=(0,), feed="arrays", **options):
+    """Runs a recipe of one row; gives the lines of its first seed."""
+    cells = plan(recipe, seeds=seeds)
+    progress = options.pop("progress", lambda cell, step: None)
+    runner.run_cells(cells, Places(data_dir, runs_dir, feed), progress, **options)
+    return read_results(cells[0].folder(runs_dir) / RESULTS)
+
+
+def measured(lines):
+    """What must repeat: all but the seconds and the commit."""
+    return [(line["seed"], line["step"], line["returns"], line["metrics"]) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def uncut(data_dir, tmp_path_factory):
+    """Lines of a run that nothing disturbed."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(dqn, "nature_dqn", small_network)
+        monkeypatch.setattr(dqn, "make", MAKE[dqn])
+        return run(data_dir, tmp_path_factory.mktemp("uncut"))
+
+
+def test_a_line_says_by_what_protocol_it_was_scored(uncut):
+    assert [line["step"] for line in uncut] == [4, 8, 12]
+    line = uncut[-1]
+    assert (line["rom_set"], line["rom_md5"]) == (
+        "ale-py 0.12.1",
+        "60e0ea3cbe0913d39803477945e9e5ec",
+    )
+    assert (line["sticky_probability"], line["split"], line["n_step"]) == (0.25, "all", 1)
+    assert (line["epsilon"], line["max_episode_steps"]) == (0.5, 20)
+    assert len(line["returns"]) == 2
+    assert np.isfinite(line["metrics"]["loss"])
+
+
+def test_the_protocol_by_default_is_that_of_dqn_replay():
+    assert dataclasses.astuple(AtariProtocol()) == (1, 0.001, 27_000)
+
+
+def test_the_same_seed_gives_the_same_and_another_does_not(data_dir, uncut, tmp_path):
+    assert measured(run(data_dir, tmp_path)) == measured(uncut)
+    (other,) = run(data_dir, tmp_path / "other", SHORT, seeds=(1,))
+    assert other["metrics"] != uncut[0]["metrics"]
+
+
+def test_a_cut_run_goes_on_bit_for_bit(data_dir, uncut, tmp_path):
+    class Cut(Exception):
+        pass
+
+    def progress(cell, step):
+        if step == 8:
+            raise Cut
+
+    with pytest.raises(Cut):
+        run(data_dir, tmp_path, progress=progress)
+    assert measured(run(data_dir, tmp_path)) == measured(uncut)
+
+
+def test_quantiles_learn_as_well(data_dir, tmp_path):
+    (line,) = run(data_dir, tmp_path, dataclasses.replace(SHORT, learner="qr_dqn"))
+    assert line["config"]["num_quantiles"] == 200
+    assert np.isfinite(line["metrics"]["loss"])
+
+
+def test_natures_network_from_the_data_to_a_score(data_dir, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    (line,) = run(data_dir, tmp_path, dataclasses.replace(RECIPE, steps=2, evaluate_every=2))
+    assert np.isfinite(line["metrics"]["loss"])
+
+
+def test_batches_are_stacks_of_the_published_frames(data_dir):
+    task = tasks.task_of(RECIPE, PONG, data_dir)
+    cell = plan(RECIPE, seeds=[0])[0]
+    whole = load_transitions(task.version_dir, "all", frame_stack=4)
+    known = {
+        (stack.tobytes(), int(action), float(reward), following.tobytes())
+        for stack, action, reward, following in zip(
+            whole.observation, whole.action, whole.reward, whole.next_observation, strict=True
+        )
+    }
+    for feed in ("arrays", "stream"):
+        with runner._feed(cell, task, feed, 4, 0) as batches:
+            batch = next(batches)
+        assert batch.observation.shape == (4, 2, 84, 84, 4)
+        for place in np.ndindex(4, 2):
+            drawn = (
+                np.ascontiguousarray(batch.observation[place]).tobytes(),
+                int(batch.action[place]),
+                float(batch.reward[place]),
+                np.ascontiguousarray(batch.next_observation[place]).tobytes(),
+            )
+            assert drawn in known
+
+
+def test_a_row_may_train_on_some_checkpoints(data_dir, tmp_path):
+    splits = json.loads((data_dir / PONG.version_path / "MANIFEST.json").read_text())["splits"]
+    assert len(splits) >= 2
+    row = dataclasses.replace(PONG, split="checkpoint_00")
+    task = tasks.task_of(RECIPE, row, data_dir)
+    assert len(task.transitions().rows) == splits["checkpoint_00"]["transitions"]
+    every = tasks.task_of(RECIPE, PONG, data_dir).transitions()
+    assert len(every.rows) == sum(split["transitions"] for split in splits.values())
+    # Runs of other splits lie apart.
+    recipe = dataclasses.replace(RECIPE, rows=(row,))
+    assert [line["split"] for line in run(data_dir, tmp_path, recipe)] == ["checkpoint_00"] * 3
+    assert not plan(RECIPE)[0].folder(tmp_path).exists()
+    with pytest.raises(DatasetError, match="no split 'checkpoint_77'"):
+        run(data_dir, tmp_path, dataclasses.replace(
+            RECIPE, rows=(dataclasses.replace(PONG, split="checkpoint_77"),)
+        ))  # fmt: skip
+
+
+def test_rewards_of_several_steps_are_discounted_as_the_learner_discounts(data_dir):
+    recipe = dataclasses.replace(RECIPE, atari=AtariProtocol(n_step=3), config={"discount": 0.5})
+    rows = tasks.task_of(recipe, PONG, data_dir).transitions().rows
+    expected = load_transitions(data_dir / PONG.version_path, "all", 3, 0.5, 4)
+    np.testing.assert_array_equal(rows["reward"], expected.reward)
+    np.testing.assert_array_equal(rows["discount"], expected.discount)
+    assert set(np.unique(rows["reward"])) - {-1, 0, 1}  # One of two or three steps on.
+
+
+class TestFeeds:
+    def test_the_stream_of_files_repeats_where_nothing_cuts_it(self, data_dir, tmp_path):
+        first, second = (run(data_dir, tmp_path / n, SHORT, feed="stream") for n in "ab")
+        assert measured(first) == measured(second)
+        assert first[0]["feed"] == "stream"
+
+    def test_reverb(self, data_dir, tmp_path):
+        (line,) = run(data_dir, tmp_path, SHORT, feed="reverb")
+        assert line["feed"] == "reverb"
+
+    def test_a_server_that_several_share_must_cut_as_the_row_asks(self, data_dir, tmp_path):
+        version = data_dir / PONG.version_path
+        with ReverbServer.from_published(version, "all", frame_stack=4) as server:
+            (line,) = run(data_dir, tmp_path / "same", SHORT, feed=server.address)
+            assert line["feed"] == "reverb"
+            several = dataclasses.replace(SHORT, atari=AtariProtocol(n_step=3))
+            with pytest.raises(DatasetError, match=r"--split all --frame-stack 4 --n-step 3 --ga"):
+                run(data_dir, tmp_path / "steps", several, feed=server.address)
+        with (
+            ReverbServer.from_published(version, "checkpoint_00", frame_stack=4) as server,
+            pytest.raises(DatasetError, match=r"cuts .* otherwise than the row"),
+        ):
+            run(data_dir, tmp_path / "split", SHORT, feed=server.address)
+
+    def test_more_frames_than_memory_are_refused(self, data_dir, tmp_path, monkeypatch):
+        monkeypatch.setattr(tasks, "_memory", lambda: 1_000_000)
+        tasks._windows.cache_clear()
+        with pytest.raises(DatasetError, match=r"this machine has 0: .* use the feed stream"):
+            run(data_dir, tmp_path)
+        assert run(data_dir, tmp_path / "stream", SHORT, feed="stream")
+
+
+class TestSeedsAtOnce:
+    def test_are_refused_on_a_cpu_before_anything_is_trained(self, data_dir, tmp_path):
+        with pytest.raises(DatasetError, match="accelerator alone, where it pays: leave out"):
+            run(data_dir, tmp_path, seeds=(0, 1), seeds_at_once=2)
+        assert not list(tmp_path.iterdir())
+
+    def test_learn_on_an_accelerator_what_each_learns_alone(self, data_dir, tmp_path, monkeypatch):
+        monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+        monkeypatch.setattr(dqn, "make", MAKE[dqn].__wrapped__)
+        tasks._windows.cache_clear()
+        (together,) = run(data_dir, tmp_path / "both", SHORT, seeds=(1, 0), seeds_at_once=2)
+        (alone,) = run(data_dir, tmp_path / "alone", SHORT, seeds=(1,))
+        tasks._windows.cache_clear()
+        assert together["seed"] == alone["seed"] == 1
+        assert together["metrics"] == pytest.approx(alone["metrics"], rel=1e-3)
+
+
+class TestRoms:
+    """A dataset's scores are measured on the ROMs that its lineage names, or not at all."""
+
+    RECIPE = dataclasses.replace(RECIPE, rows=(INVADERS,), steps=4)
+
+    def refused(self, data_dir, tmp_path, message, recipe=RECIPE):
+        def progress(cell, step):
+            pytest.fail("it trained before it refused")
+
+        with pytest.raises(DatasetError, match=message):
+            run(data_dir, tmp_path / "runs", recipe, progress=progress)
+        assert not (tmp_path / "runs").exists()
+
+    def test_the_old_ones_must_be_installed(self, data_dir, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+        # Pong comes first, but is not trained only to be told of the other in the end.
+        self.refused(
+            data_dir,
+            tmp_path,
+            r"SpaceInvaders_run_1-recollected:1\.0\.0 in SpaceInvaders: .* atari-py 0\.2\.5, is "
+            r"not there: run `rl-datasets roms --install --accept`",
+            dataclasses.replace(RECIPE, rows=(PONG, INVADERS)),
+        )
+
+    def test_the_old_ones_are_played_where_they_are_installed(self, data_dir, tmp_path):
+        try:
+            rom = roms.rom_path("SpaceInvaders", roms.RomSet.LEGACY)
+        except DatasetError:
+            pytest.skip("atari-py's ROMs are not here; `rl-datasets roms --install` puts them here")
+        (line,) = run(data_dir, tmp_path, self.RECIPE)
+        assert (line["rom_set"], line["rom_md5"]) == (
+            "atari-py 0.2.5",
+            "61dbe94f110f30ca4ec524ae5ce2d026",
+        )
+        task = tasks.task_of(self.RECIPE, INVADERS, data_dir)
+        assert hashlib.md5(task.rom.read_bytes()).hexdigest() == line["rom_md5"]
+        assert task.rom == rom
+
+    @pytest.mark.parametrize(
+        ("log", "message"),
+        [
+            ({}, "lineage names no ROMs, so no score would compare"),
+            ({"rom_set": "stella 1.0"}, "lineage names the ROMs 'stella 1.0'"),
+            (
+                {"rom_set": "ale-py 0.12.1", "sticky_probability": None},
+                "sticky actions of probability None, by its lineage",
+            ),
+        ],
+    )
+    def test_a_lineage_that_does_not_say_is_refused(self, tmp_path, log, message):
+        publish_run(log_by_hand(tmp_path / "logs", **log), tmp_path / "data")
+        self.refused(tmp_path / "data", tmp_path, message)
+
+    def test_another_game_is_refused(self, data_dir, tmp_path):
+        row = dataclasses.replace(PONG, environment="Asterix")
+        self.refused(
+            data_dir,
+            tmp_path,
+            "is of the game Pong .* environment is Asterix: name the game",
+            dataclasses.replace(RECIPE, rows=(row,)),
+        )
+
+    def test_a_learner_of_vectors_is_refused(self, data_dir, tmp_path):
+        recipe = dataclasses.replace(RECIPE, learner="td3_bc")
+        self.refused(data_dir, tmp_path, "td3_bc is made for a Spec, and Pong", recipe)
+
+    def test_gymnasiums_own_game_is_refused(self, data_dir, tmp_path):
+        row = dataclasses.replace(PONG, environment="CartPole-v1")
+        with pytest.raises(DatasetError, match=r"numbered actions, .* such as Pong"):
+            run(data_dir, tmp_path, dataclasses.replace(RECIPE, rows=(row,), learner="bc"))
+
+
+class PlainAgent:
+    """Dopamine's evaluation of one episode written down plainly, on ALE's one-frame interface."""
+
+    def __init__(self, game, act, epsilon, sticky_probability, max_steps):
+        self.game = Dopamine(game, sticky_probability)
+        self.act, self.epsilon, self.max_steps = act, epsilon, max_steps
+
+    def score(self, seed):
+        explore = np.random.default_rng([seed, 1])
+        self.game.reset(int(np.random.default_rng([seed, 0]).integers(2**31)))
+        stack = collections.deque([np.zeros((84, 84), np.uint8)] * 4, maxlen=4)
+        total, is_over = 0, False
+        for _ in range(self.max_steps):
+            stack.append(self.game.observation()[..., 0])
+            action = int(self.act(np.stack(stack, axis=-1)[None])[0])
+            if explore.random() <= self.epsilon:
+                action = int(explore.integers(len(self.game.actions)))
+            reward, is_over, _ = self.game.step(action)
+            total += reward
+            if is_over:
+                break
+        return total
+
+
+def by_what_moves(observation):
+    """A policy [B, 84, 84, 4] -> [B] that no frame or order of frames is the same to."""
+    weights = np.array([1, 3, 7, 20])
+    return (observation[:, ::2, ::2].sum(axis=(1, 2), dtype=np.int64) @ weights // 97) % 6
+
+
+class TestEvaluation:
+    @pytest.mark.parametrize("sticky_probability", [0.25, 0.0])
+    def test_scores_are_those_of_the_protocol_played_one_by_one(self, sticky_probability):
+        task = tasks.Atari(
+            INVADERS,
+            pathlib.Path(),
+            {"sticky_probability": sticky_probability, "epsilon": 0.1, "max_episode_steps": 250},
+            {},
+            pathlib.Path(ale_py.roms.get_rom_path("space_invaders")),
+        )
+        scores = play(task.environment, by_what_moves, 3, (7, 100))
+        plain = PlainAgent("space_invaders", by_what_moves, 0.1, sticky_probability, 250)
+        seeds = np.random.SeedSequence((7, 100)).generate_state(3)
+        assert scores.tolist() == [plain.score(int(seed)) for seed in seeds]
+        assert len(set(scores)) > 1
+        assert max(scores) > 36  # Not clipped: that is more than there are aliens.
+        assert play(task.environment, by_what_moves, 3, (8, 100)).tolist() != scores.tolist()
+
+    def test_the_batch_is_of_stacks_and_keeps_its_shape(self, data_dir):
+        task, seen = tasks.task_of(RECIPE, PONG, data_dir), []
+
+        def act(observation):
+            seen.append((observation.shape, observation.dtype))
+            return np.zeros(3, np.int32)
+
+        play(task.environment, act, 3, 0)
+        assert seen == [((3, 84, 84, 4), np.uint8)] * 20
+
+    def test_a_random_action_is_taken_now_and_then(self):
+        taken = []
+
+        class Game(Corridor):
+            def step(self, action):
+                taken.append(int(action))
+                return super().step(action)
+
+        game = StackedGame(Game(None, None), stack=4, epsilon=0.25, seed=0)
+        for _ in range(2000):
+            game.step(7)  # Which the game does not have.
+        assert 0.22 < sum(action != 7 for action in taken) / 2000 < 0.28
+        assert set(taken) == {0, 1, 7}
