@@ -105,8 +105,9 @@ def do(task: Task) -> None:
 
 
 def stop(task: Task, reason: str) -> None:
-    """Keeps every worker from going on."""
-    _leave(task.stop, reason)
+    """Keeps every worker from going on; what follows from the first reason is none."""
+    if not task.stop.exists():
+        _leave(task.stop, reason)
 
 
 def _leave(path: pathlib.Path, reason: str) -> None:

@@ -1,8 +1,8 @@
 """Objects of public buckets on Google Cloud Storage: listed, and copied whole or not at all.
 
-Access is anonymous, so no credentials are looked for. Every request gives up after `TIMEOUT`, and
-is tried again for about `RETRY_SECONDS`. Google's own library does both, and goes to another server
-where STORAGE_EMULATOR_HOST names one.
+Access is anonymous, so no credentials are looked for. A try of a request gives up after `TIMEOUT`,
+and none begins later than `RETRY_SECONDS` after the first. Google's own library does the rest, and
+goes to another server where STORAGE_EMULATOR_HOST names one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
-import http.client
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
@@ -21,8 +20,8 @@ import google_crc32c
 from rl_datasets.errors import DatasetError
 
 SCHEME = "gs://"
-TIMEOUT = (10.0, 30.0)  # Seconds to connect, and to wait for the next bytes.
-RETRY_SECONDS = 30.0  # Of pauses between the tries of one request.
+TIMEOUT = (10.0, 20.0)  # Seconds to connect, and to wait for the next bytes.
+RETRY_SECONDS = 30.0
 PIECE = 1 << 23  # Bytes of an object that one request asks for, and that are in memory.
 
 _FIELDS = "items(name,generation,size,crc32c,md5Hash),nextPageToken"
@@ -64,7 +63,7 @@ class Object:
 
         Args:
           file: takes the bytes.
-          check: called before every piece; may raise.
+          check: called before every piece, and when one has failed; may raise.
 
         Raises:
           DatasetError: it cannot be read, has changed since it was listed, or does not arrive as
@@ -86,13 +85,13 @@ class Object:
             with _naming(self.name):
                 # Anew, because a download makes it forget the generation.
                 blob = client.bucket(bucket).blob(path, generation=self.generation)
-                piece = blob.download_as_bytes(
+                piece = _retry(check)(blob.download_as_bytes)(
                     start=start,
                     end=stop - 1,
                     raw_download=True,
                     checksum=None,  # Of a piece the bucket knows none.
                     timeout=TIMEOUT,
-                    retry=_retry(),
+                    retry=None,
                 )
             if len(piece) != stop - start:
                 raise DatasetError(
@@ -166,10 +165,20 @@ def _client() -> Any:
     return storage.Client.create_anonymous_client()
 
 
-def _retry() -> Any:
-    from google.cloud.storage import retry
+def _retry(check: Callable[[], None] = lambda: None) -> Any:
+    """Tries again what may yet succeed, as long as `check` does not raise."""
+    import requests
+    import urllib3
+    from google.api_core import exceptions, retry
 
-    return retry.DEFAULT_RETRY.with_timeout(RETRY_SECONDS)
+    may_succeed = retry.if_exception_type(
+        exceptions.TooManyRequests,
+        exceptions.ServerError,
+        requests.RequestException,
+        urllib3.exceptions.HTTPError,
+        ConnectionError,
+    )
+    return retry.Retry(may_succeed, timeout=RETRY_SECONDS, on_error=lambda _: check())
 
 
 @contextlib.contextmanager
@@ -194,7 +203,6 @@ def _naming(name: str) -> Iterator[None]:
         exceptions.GoogleAPIError,
         requests.RequestException,
         urllib3.exceptions.HTTPError,
-        http.client.HTTPException,
         ConnectionError,
     ) as error:
         raise DatasetError(

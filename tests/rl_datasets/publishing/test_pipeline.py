@@ -1,6 +1,7 @@
 """The bytes of a version do not depend on where Beam runs."""
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from benchmarks.speed import publishing as speed
 from rl_datasets import records
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import encoding, reader
+from rl_datasets.publishing import encoding, pipeline, reader
 from rl_datasets.publishing.publish import publish
 from tests.rl_datasets.publishing import synthetic
 from tests.rl_datasets.publishing.synthetic import Synthetic, unit
@@ -111,6 +112,21 @@ def test_what_could_lose_data_is_refused(tmp_path, source, flags, num_workers, m
     builder = Synthetic(units=[unit(0, source)], data_dir=tmp_path)
     with pytest.raises(DatasetError, match=message):
         publish(builder, num_workers=num_workers, beam_flags=flags)
+
+
+def test_why_the_workers_stopped_is_the_first_reason(tmp_path, source):
+    """What a worker that was stopped fails of is no news, and its unit is none to skip."""
+    stop = tmp_path / "stop"
+
+    def read():
+        stop.write_text(pipeline.INTERRUPTED)
+        raise DatasetError("cannot be read any more")
+
+    cut = dataclasses.replace(unit(0, source), read=read)
+    files = [tmp_path / name for name in ("shard", "receipt", "stop", "skipped")]
+    pipeline.do(pipeline.Task(cut, synthetic.SPEC, *files))
+    assert stop.read_text() == pipeline.INTERRUPTED
+    assert not files[-1].exists()
 
 
 def test_memory_does_not_grow_with_the_data():
