@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -22,7 +23,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        return f"{self.row.reported} {self.recipe.learner} seed {self.seed}"
+        return f"{self.row.name} {self.recipe.learner} seed {self.seed}"
 
     @property
     def steps(self) -> int:
@@ -39,7 +40,10 @@ class Cell:
         folder = self.table_folder(runs_dir) / self.row.version_path
         if self.row.split != "all":
             folder /= self.row.split
-        return folder / self.recipe.learner / f"seed-{self.seed}"
+        folder /= self.recipe.learner
+        if self.row.algorithm or self.row.variant:
+            folder /= f"{self.row.algorithm} {self.row.variant}".strip().replace("/", " ")
+        return folder / f"seed-{self.seed}"
 
     def step_reached(self, runs_dir: pathlib.Path) -> int:
         """The step of its last evaluation, 0 before the first."""
@@ -56,25 +60,42 @@ def plan(
     seeds: Sequence[int] | None = None,
     budget: float = 1.0,
 ) -> list[Cell]:
-    """The cells of a recipe, row by row; `rows` are names of the reported table, all by default.
+    """The cells of a recipe, row by row.
+
+    Args:
+      recipe: as `load_recipe` gives it.
+      rows: names of its rows, or patterns such as `CQL/*`; by default all that can be run.
+      seeds: all by default.
+      budget: the fraction of its gradient steps.
 
     Raises:
-      DatasetError: a row or seed that the recipe does not have, or a budget outside (0, 1].
+      DatasetError: a row or seed that the recipe does not have, a row that cannot be run, or a
+        budget outside (0, 1].
     """
-    known = {row.reported: row for row in recipe.rows}
-    rows, seeds = list(rows or known), list(recipe.seeds if seeds is None else seeds)
-    for row in rows:
-        if row not in known:
-            raise DatasetError(
-                f"table {recipe.table!r} has no row {row!r}, choose from: {', '.join(known)}"
-            )
+    chosen = [row for row in recipe.rows if not row.blocked]
+    if rows:
+        chosen = [row for pattern in rows for row in _matching(recipe, pattern)]
+    seeds = list(recipe.seeds if seeds is None else seeds)
     for seed in seeds:
         if seed not in recipe.seeds:
             raise DatasetError(
                 f"table {recipe.table!r} has no seed {seed}, choose from: {recipe.seeds}"
             )
     recipe.steps_at(budget)
-    return [Cell(recipe, known[row], seed, budget) for row in rows for seed in seeds]
+    return [
+        Cell(recipe.of(row), row, seed, budget) for row in dict.fromkeys(chosen) for seed in seeds
+    ]
+
+
+def _matching(recipe: Recipe, pattern: str) -> list[Row]:
+    found = [row for row in recipe.rows if fnmatch.fnmatchcase(row.name, pattern)]
+    can_run = [row for row in found if not row.blocked]
+    if not found:
+        known = ", ".join(row.name for row in recipe.rows)
+        raise DatasetError(f"table {recipe.table!r} has no row {pattern!r}, choose from: {known}")
+    if not can_run:
+        raise DatasetError(f"row {found[0].name!r} cannot be run: {found[0].blocked}")
+    return can_run
 
 
 Progress = Callable[[Cell, int], None]  # told the step that a cell has come to

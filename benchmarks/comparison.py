@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
-from benchmarks.recipe import Recipe, Row
+from benchmarks.recipe import OWN, Recipe, Row
 from benchmarks.tables import STATISTICS, ReportedTable, Score
 from rl_datasets.errors import DatasetError
 
@@ -41,6 +41,11 @@ seeds are somewhat too narrow. Spreads (±) are population standard deviations o
 T_INTERVAL = " Of a\ndifference to what was reported without its seeds they are Student's t."
 
 ONE_OF_A_RUN = ("seed", "step", "returns", "metrics", "code_version", "seconds")
+
+
+APART_RULE = f"""\
+A row **{APART}** where it has no reported value, or where its data are of this project's own
+policies or rules: it is shown beside what was reported, and not compared with it."""
 
 
 def rule(table: ReportedTable) -> str:
@@ -142,7 +147,7 @@ def compare(
     """
     comparisons = []
     for row in recipe.rows:
-        of_row = [result for result in results if result["row"] == row.reported]
+        of_row = [result for result in results if result["row"] == row.name]
         check_one_measurement(of_row, recipe, row, budget)
         comparisons.append(_compare_row(table, recipe, row, of_row, budget))
     return comparisons
@@ -155,14 +160,14 @@ def check_one_measurement(
     for result in results:
         if result["dataset"] != row.dataset or result["budget"] != budget:
             raise DatasetError(
-                f"results of {row.reported!r} are of {result['dataset']} at budget "
+                f"results of {row.name!r} are of {result['dataset']} at budget "
                 f"{result['budget']:g}, and {row.dataset} at budget {budget:g} was asked for: "
                 "keep them apart"
             )
         for field in result.keys() - set(ONE_OF_A_RUN):
             if result[field] != results[0][field]:
                 raise DatasetError(
-                    f"results of {row.reported!r} mix two values of {field}, "
+                    f"results of {row.name!r} mix two values of {field}, "
                     f"{results[0][field]!r} and {result[field]!r}: keep one and move the other away"
                 )
 
@@ -190,7 +195,7 @@ def _compare_row(
     if table.statistic == "unstated":
         others.append("best")
     measured = measure(table.statistic)
-    status, why = _status(table, recipe, reported, measured, len(results), budget)
+    status, why = _status(table, recipe, row, reported, measured, len(results), budget)
     return Comparison(
         row,
         reported,
@@ -206,27 +211,32 @@ def _unit(table: ReportedTable, row: Row) -> Callable[[float], float]:
     """From an undiscounted return to what the table's values are."""
     if not table.normalized:
         return float
-    from rl_datasets.sources.d4rl import normalized_score
+    from rl_datasets.sources.d4rl_tasks import normalized_score
 
-    return functools.partial(normalized_score, table.rows[row.reported].dataset)
+    task = table.rows[row.reported].dataset
+    return lambda value: 100 * normalized_score(task, value)
 
 
 def _status(
     table: ReportedTable,
     recipe: Recipe,
+    row: Row,
     reported: Score | None,
     measured: Score | None,
     lines: int,
     budget: float,
 ) -> tuple[str, str]:
     if measured is None:
-        return NOT_RUN, "no seed has finished" if lines else "nothing was measured"
+        why = "no seed has finished" if lines else "nothing was measured"
+        return NOT_RUN, row.blocked or why
     if budget != 1:
         return NOT_RUN, f"measured at {budget:.0%} of the budget only"
     if len(measured.per_seed) < len(recipe.seeds):
         return NOT_RUN, f"{len(measured.per_seed)} of {len(recipe.seeds)} seeds have finished"
     if reported is None:
         return APART, f"no reported value: {table.unreported}"
+    if row.data == OWN:
+        return APART, "its data are this project's own"
     if len(measured.per_seed) < 2 and not reported.per_seed:
         return NOT_RUN, "one seed has no spread to compare by"
     p = p_value(measured, reported, table.protocol.get("seeds", 1))

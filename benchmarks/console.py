@@ -1,13 +1,14 @@
-"""What the runner shows on a terminal: the plan, and where each running cell stands."""
+"""What the runner shows on a terminal: the tables, the plan, where each running cell stands."""
 
 from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import rich
+import rich.markup
 import rich.progress
 import rich.table
 
@@ -15,40 +16,131 @@ from benchmarks.results import RESULTS, read_results
 
 if TYPE_CHECKING:
     from benchmarks.cells import Cell, Progress
+    from benchmarks.comparison import Comparison
+    from benchmarks.recipe import Row
+    from benchmarks.tables import ReportedTable
 
 
-def show_plan(cells: Sequence[Cell], runs_dir: pathlib.Path) -> None:
-    """Prints what is done, what is left and, once a cell was measured, how long that takes."""
+def show_tables() -> None:
+    """Prints every table that there is, and what of it can be measured here."""
+    from benchmarks.recipe import load_recipe, recipe_names
+    from benchmarks.tables import load_table, table_names
+
+    shown = rich.table.Table("name", "table", "rows reported", "rows to run", "seeds")
+    recipes = [(name, load_recipe(name)) for name in recipe_names()]
+    for name, recipe in recipes:
+        table = load_table(recipe.table)
+        can_run = sum(not row.blocked for row in recipe.rows)
+        shown.add_row(name, recipe.title, _valued(table), f"{can_run:,}", f"{len(recipe.seeds):,}")
+    for name in sorted({*table_names()} - {recipe.table for _, recipe in recipes}):
+        table = load_table(name)
+        shown.add_row(name, table.title, _valued(table), "reported alone", "")
+    rich.print(shown)
+    rich.print(
+        "`rl-datasets reproduce NAME --dry-run` says what a table would run, and for how long"
+    )
+
+
+def _valued(table: ReportedTable) -> str:
+    return f"{sum(bool(row.scores) for row in table.rows.values()):,} of {len(table.rows):,}"
+
+
+def show_plan(
+    cells: Sequence[Cell], runs_dir: pathlib.Path, left_out: Mapping[Row, str] | None = None
+) -> None:
+    """Prints what is done, what is left and, once cells were measured, how long that takes.
+
+    Args:
+      cells: that are to be run.
+      runs_dir: where the runs lie.
+      left_out: rows that are not run, and why.
+    """
     table = rich.table.Table("row", "dataset", "seeds", "steps done", "of")
-    left = 0
     for row in dict.fromkeys(cell.row for cell in cells):
         of_row = [cell for cell in cells if cell.row == row]
-        reached = [cell.step_reached(runs_dir) for cell in of_row]
+        done = sum(cell.step_reached(runs_dir) for cell in of_row)
         total = sum(cell.steps for cell in of_row)
-        left += total - sum(reached)
         seeds = " ".join(str(cell.seed) for cell in of_row)
-        table.add_row(row.reported, row.dataset, seeds, f"{sum(reached):,}", f"{total:,}")
+        table.add_row(row.name, row.dataset, seeds, f"{done:,}", f"{total:,}")
     rich.print(table)
-    rate = _seconds_a_step(cells, runs_dir)
-    rich.print(f"{left:,} gradient steps left" + (f", {_duration(left * rate)}" if rate else ""))
+    for why in dict.fromkeys((left_out or {}).values()):
+        names = ", ".join(row.name for row, of_row in (left_out or {}).items() if of_row == why)
+        rich.print(f"left out, because {rich.markup.escape(f'{why}: {names}')}")
+    left = {cell: cell.steps - cell.step_reached(runs_dir) for cell in cells}
+    rich.print(f"{sum(left.values()):,} gradient steps left{_duration(left, runs_dir)}")
 
 
-def show_page(path: pathlib.Path) -> None:
-    """Prints where a report is, on a line of its own that a terminal does not break."""
-    rich.print(f"report: [link={path.resolve().as_uri()}]{path}[/link]")
+def _duration(left: Mapping[Cell, int], runs_dir: pathlib.Path) -> str:
+    """How long the steps left take, by the rate of each learner that was measured."""
+    learners = {cell.recipe.learner for cell, steps in left.items() if steps}
+    if not learners:
+        return ""
+    rates = {learner: _seconds_a_step(left, learner, runs_dir) for learner in learners}
+    known = sum(
+        rate * steps for cell, steps in left.items() if (rate := rates.get(cell.recipe.learner))
+    )
+    unknown = sorted(learner for learner, rate in rates.items() if rate is None)
+    if not known:
+        return "; how long they take is known after the first evaluation"
+    hours, minutes = divmod(round(known / 60), 60)
+    besides = f", and as yet unknown time of {', '.join(unknown)}" if unknown else ""
+    return (
+        f", about {hours} h {minutes:02d} min of one process at the rate measured so far{besides}"
+    )
 
 
-def _seconds_a_step(cells: Sequence[Cell], runs_dir: pathlib.Path) -> float | None:
-    results = [result for cell in cells for result in read_results(cell.folder(runs_dir) / RESULTS)]
+def _seconds_a_step(
+    cells: Mapping[Cell, int], learner: str, runs_dir: pathlib.Path
+) -> float | None:
+    results = [
+        result
+        for cell in cells
+        if cell.recipe.learner == learner
+        for result in read_results(cell.folder(runs_dir) / RESULTS)
+    ]
     if not results:
         return None
     seconds = sum(sum(result["seconds"].values()) for result in results)
     return seconds / sum(result["evaluate_every"] for result in results)
 
 
-def _duration(seconds: float) -> str:
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"about {hours} h {minutes:02d} min of one process at the rate measured so far"
+def show_scores(table: ReportedTable, comparisons: Sequence[Comparison]) -> None:
+    """Prints what was reported beside what was measured."""
+    from benchmarks.report import KINDS, kinds, score_row
+
+    shown = rich.table.Table(title=table.title)
+    shown.add_column("row", overflow="fold")
+    shown.add_column("reported")
+    for kind in kinds(comparisons):
+        shown.add_column(KINDS[kind][0])
+    for heading in ("95 % interval", "difference", "status"):
+        shown.add_column(heading)
+    for row in comparisons:
+        cells = score_row(table, row, kinds(comparisons))
+        shown.add_row(*(rich.markup.escape(cell.replace("**", "")) for cell in cells))
+    rich.print(shown)
+
+
+def show_reported(table: ReportedTable) -> None:
+    """Prints a table that nothing here measures."""
+    from benchmarks.report import formatted
+
+    shown = rich.table.Table("row", title=table.title)
+    statistics = list(dict.fromkeys(s for row in table.rows.values() for s in row.scores))
+    for statistic in statistics:
+        shown.add_column(f"reported, {statistic.replace('_', ' ')}")
+    shown.add_column("status")
+    for row in table.rows.values():
+        scores = [formatted(table, row.scores.get(statistic)) for statistic in statistics]
+        shown.add_row(rich.markup.escape(row.name), *scores, "not run (no recipe)")
+    rich.print(shown)
+    for defect in table.defects:
+        rich.print(f"known defect: {rich.markup.escape(defect)}")
+
+
+def show_page(path: pathlib.Path) -> None:
+    """Prints where a report is, on a line of its own that a terminal does not break."""
+    rich.print(f"report: [link={path.resolve().as_uri()}]{path}[/link]")
 
 
 @contextlib.contextmanager

@@ -80,9 +80,14 @@ def _grid(panels: Sequence[Any], draw: Callable[[Any, Any], None]) -> str:
             axes.tick_params(labelsize=7)
         for axes in all_axes[len(panels) :]:
             axes.set_axis_off()
-        handles, labels = all_axes[0].get_legend_handles_labels()
-        if labels:
-            figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        legend: dict[str, Any] = {}  # of all panels, which may differ in their groups
+        for axes in all_axes[: len(panels)]:
+            handles, labels = axes.get_legend_handles_labels()
+            legend.update(zip(labels, handles, strict=True))
+        if legend:
+            figure.legend(
+                [*legend.values()], [*legend], loc="outside lower center", ncols=len(legend)
+            )
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()

@@ -3,6 +3,19 @@
 The recipes shipped are the files `recipes/*.toml`, each beside a reported table. A user's own file
 may leave `table` out: it is beside no table then, and its rows have a `name` in the place of
 `reported`.
+
+A recipe of several algorithms names them as `[[algorithms]]`; each of its rows then stands for one
+row of each of them, `<algorithm>/<reported>`:
+
+    [[algorithms]]
+    name = "CQL"                          # as the reported table calls it
+    variant = "three-values"              # what sets it apart from another entry of the same name
+    learner = "cql"
+    config = { num_actions = 1 }
+    batch_size = 256                      # the recipe's by default
+    only = ["halfcheetah-medium-v2"]      # the rows it has; all by default
+    config_of.halfcheetah-medium-v2 = {}  # further fields of single rows
+    blocked = "why it cannot be run"
 """
 
 from __future__ import annotations
@@ -11,11 +24,18 @@ import dataclasses
 import importlib
 import pathlib
 import tomllib
+import types
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rl_datasets.errors import DatasetError
 
 FOLDER = pathlib.Path(__file__).parent / "recipes"
+
+# What a row's data are to those that its reported value was measured on.
+PUBLISHED = "published"  # the same files
+AGAIN = "collected again"  # by the publisher's own policies: compared, and said to be
+OWN = "own"  # of this project's own policies, or by any other rule: stands apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +48,37 @@ class Row:
       environment: where the policy is evaluated: gymnasium's name, or a game as DQN Replay spells
         it, such as `Pong`.
       split: what of the dataset is trained on: a split, several joined by `+`, or `all`.
+      data: what its data are to the reported ones: `PUBLISHED`, `AGAIN` or `OWN`.
+      algorithm: the entry of `[[algorithms]]` that it is of; "" in a recipe of one algorithm.
+      variant: what sets it apart from the other rows beside the same reported one.
+      learner, batch_size: the recipe's where they are left out.
+      config: fields of the learner's `Config` beside those of the recipe.
+      blocked: why it cannot be run; "" where it can.
     """
 
     reported: str
     dataset: str
     environment: str
     split: str = "all"
+    data: str = PUBLISHED
+    algorithm: str = ""
+    variant: str = ""
+    learner: str = ""
+    batch_size: int = 0
+    config: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+    blocked: str = ""
+
+    def __post_init__(self) -> None:
+        if self.data not in (PUBLISHED, AGAIN, OWN):
+            raise DatasetError(
+                f"row {self.reported!r} has data {self.data!r}: choose {PUBLISHED!r}, {AGAIN!r} or "
+                f"{OWN!r}"
+            )
+
+    @property
+    def name(self) -> str:
+        """What it is called by; no two rows of a recipe share it."""
+        return f"{self.reported}/{self.variant}" if self.variant else self.reported
 
     @property
     def version_path(self) -> pathlib.PurePath:
@@ -101,6 +146,22 @@ class Recipe:
     atari: AtariProtocol = AtariProtocol()
     is_reported: bool = True
 
+    def __post_init__(self) -> None:
+        names = [row.name for row in self.rows]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise DatasetError(
+                f"recipe {self.table!r} has two rows {min(twice)!r}: give one of them a variant"
+            )
+
+    def of(self, row: Row) -> Recipe:
+        """The recipe as one row has it: its learner, its config, its batch size."""
+        return dataclasses.replace(
+            self,
+            learner=row.learner or self.learner,
+            batch_size=row.batch_size or self.batch_size,
+            config={**self.config, **row.config},
+        )
+
     def learner_module(self) -> Any:
         """The module of `learners`, which has `Config` and `make`."""
         try:
@@ -128,6 +189,11 @@ class Recipe:
         return max(1, round(self.steps * budget / self.evaluate_every)) * self.evaluate_every
 
 
+def recipe_names() -> list[str]:
+    """Names of the recipes that are shipped."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
 def load_recipe(name: str) -> Recipe:
     """Reads `recipes/<name>.toml`, or the file of a name that ends in `.toml`.
 
@@ -136,7 +202,7 @@ def load_recipe(name: str) -> Recipe:
     """
     path = pathlib.Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.toml")))
+        known = ", ".join(recipe_names())
         raise DatasetError(
             f"unknown table {name!r}, choose one of: {known}; or name a recipe's file, x.toml"
         )
@@ -145,13 +211,49 @@ def load_recipe(name: str) -> Recipe:
         is_reported = "table" in fields
         named = "reported" if is_reported else "name"
         return Recipe(
-            rows=tuple(Row(row.pop(named), **row) for row in fields.pop("rows")),
+            rows=_rows(named, fields.pop("rows"), fields.pop("algorithms", None)),
             seeds=tuple(fields.pop("seeds")),
             atari=AtariProtocol(**fields.pop("atari", {})),
             is_reported=is_reported,
-            **{"table": path.stem, "title": path.stem, **fields},
+            **{"table": path.stem, "title": path.stem, "learner": "", **fields},
         )
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise DatasetError(
             f"recipe {path.name} lacks or misspells a field, correct it: {error}"
         ) from error
+
+
+def _rows(
+    named: str, rows: Sequence[dict[str, Any]], algorithms: Sequence[dict[str, Any]] | None
+) -> tuple[Row, ...]:
+    """The rows, each once for every algorithm where there are several (see the top)."""
+    if algorithms is None:
+        return tuple(Row(row.pop(named), **row) for row in rows)
+    return tuple(
+        _row_of(named, dict(row), **algorithm)
+        for algorithm in algorithms
+        for row in rows
+        if row[named] in algorithm.get("only", [row[named]])
+    )
+
+
+def _row_of(
+    named: str,
+    row: dict[str, Any],
+    name: str,
+    variant: str = "",
+    only: Sequence[str] = (),
+    config: Mapping[str, Any] = types.MappingProxyType({}),
+    config_of: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({}),
+    **fields: Any,
+) -> Row:
+    dataset = row.pop(named)
+    variants = [v for v in (variant, row.pop("variant", "")) if v]
+    return Row(
+        f"{name}/{dataset}",
+        algorithm=name,
+        variant="/".join(variants),
+        config={**config, **config_of.get(dataset, {})},
+        **fields,
+        **row,
+    )

@@ -17,7 +17,7 @@ from benchmarks import comparison, figures
 from benchmarks.cells import Cell
 from benchmarks.comparison import Comparison
 from benchmarks.page import table, write_page
-from benchmarks.recipe import Recipe, load_recipe
+from benchmarks.recipe import AGAIN, OWN, PUBLISHED, Recipe, load_recipe
 from benchmarks.results import (
     RESULTS,
     fingerprint,
@@ -38,6 +38,25 @@ NAMES = {
     "unstated": "not said which",
 }  # of statistics
 
+KINDS = {  # of data: the heading of their column, and what is said of them
+    PUBLISHED: (
+        "measured on the published data",
+        "Those in the column of the published data were measured here on the files that the "
+        "authors' data were published as.",
+    ),
+    AGAIN: (
+        "measured on data collected again",
+        "The measured ones "
+        "stand in columns of their own: their data were **collected again**, by the datasets "
+        "named below, and are not the published data.",
+    ),
+    OWN: (
+        "measured on this project's own data",
+        "Data of **this project's own** policies or rules are neither: what was measured on them "
+        "stands apart and is not compared.",
+    ),
+}
+
 Dataset = dict[str, Any]  # dataset, fingerprint, episodes, transitions, statistics of its returns
 
 
@@ -46,7 +65,7 @@ def adopt(cells: Sequence[Cell], folder: pathlib.Path, runs_dir: pathlib.Path) -
     for cell in cells:
         whole = [
             result
-            for result in read_results(_row_path(folder, cell.row.reported))
+            for result in read_results(_row_path(folder, cell.row.name))
             if result["seed"] == cell.seed and result["budget"] == cell.budget
         ]
         if whole and whole[-1]["step"] == cell.steps and not cell.step_reached(runs_dir):
@@ -85,13 +104,22 @@ def export(
             if cell.row == row
             for result in read_results(cell.folder(runs_dir) / RESULTS)
         ]
-        write_results(_row_path(folder, row.reported), results)
+        write_results(_row_path(folder, row.name), results)
         version_dir = data_dir / row.version_path
         if (version_dir / manifest.FILE_NAME).is_file():
-            datasets[row.reported] = _describe(row.dataset, version_dir)
-            _check_fingerprints(results, datasets[row.reported], version_dir)
+            datasets[row.name] = _describe(row.dataset, version_dir)
+            _check_fingerprints(results, datasets[row.name], version_dir)
     write_atomically(known, json.dumps(datasets, indent=1) + "\n")
     return write_report(cells[0].recipe, folder, cells[0].budget)
+
+
+def show(recipe: Recipe, cells: Sequence[Cell], runs_dir: pathlib.Path, budget: float) -> None:
+    """Prints the scores of a table as its runs, at that budget, stand."""
+    from benchmarks import console
+
+    reported = load_table(recipe.table)
+    results = [r for cell in cells for r in read_results(cell.folder(runs_dir) / RESULTS)]
+    console.show_scores(reported, comparison.compare(reported, recipe, results, budget))
 
 
 def write_report(recipe: Recipe | str, folder: pathlib.Path, budget: float = 1.0) -> pathlib.Path:
@@ -114,10 +142,10 @@ def write_report(recipe: Recipe | str, folder: pathlib.Path, budget: float = 1.0
         raise DatasetError(f"{folder} holds no results, name a folder that has {DATASETS}")
     reported = load_table(recipe.table)
     datasets = json.loads((folder / DATASETS).read_text())
-    results = {row.reported: read_results(_row_path(folder, row.reported)) for row in recipe.rows}
+    results = {row.name: read_results(_row_path(folder, row.name)) for row in recipe.rows}
     every = [result for of_row in results.values() for result in of_row]
     comparisons = comparison.compare(reported, recipe, every, budget)
-    drawn = _figures(reported, results, datasets)
+    drawn = _figures(reported, recipe, results, datasets)
     text = _text(reported, recipe, comparisons, every, datasets, budget, drawn.keys())
     return write_page(folder, "report", recipe.title, text, drawn)
 
@@ -157,13 +185,14 @@ def _text(
     if comparison.APART in statuses:
         shown.append(comparison.APART)
     counts = ", ".join(f"{statuses.count(status)} {status}" for status in shown)
+    apart = any(c.reported is None or c.row.data == OWN for c in comparisons)
     parts = [
         f"{len(comparisons)} rows: {counts}.",
-        "The reported values were measured by their authors on their own data. The measured ones "
-        "stand in columns of their own: their data were **collected again**, by the datasets "
-        "named below, and are not the published data.",
+        "The reported values were measured by their authors on their own data. "
+        + " ".join(KINDS[kind][1] for kind in kinds(comparisons)),
         _scores(reported, comparisons),
         "## How a row gets its status\n\n" + comparison.rule(reported),
+        *([comparison.APART_RULE] if apart else []),
     ]
     if others := _others(reported, comparisons):
         parts.append("## Scores that are not compared\n\n" + others)
@@ -176,7 +205,9 @@ def _text(
     if budget != 1:
         parts.insert(1, f"Everything here was measured at **{budget:.2%} of the budget**.")
     if datasets:
-        parts.append("## The data\n\n" + _data(datasets) + "\n{returns}")
+        parts.append(
+            "## The data\n\n" + _data(_by_dataset(reported, recipe, datasets)) + "\n{returns}"
+        )
     parts.append("## What was reported\n\n" + _reported(reported))
     if results:
         parts.append("## How it was measured here\n\n" + _measured(recipe, results))
@@ -184,40 +215,48 @@ def _text(
 
 
 def _scores(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
+    columns = kinds(comparisons)
     header = (
         "row",
         "reported",
-        "measured on data collected again",
+        *(KINDS[kind][0] for kind in columns),
         "95 % interval",
         "difference (95 % interval)",
         "status",
     )
-    return table(header, [_score_row(c, _digits(table_)) for c in comparisons])
+    return table(header, [score_row(table_, c, columns) for c in comparisons])
 
 
-def _score_row(c: Comparison, digits: int) -> list[str]:
-    status = f"**{c.status}** ({c.why})"
-    reported = _spread(c.reported, digits)
-    if c.measured is None:
-        return [c.row.reported, reported, "", "", "", status]
-    difference = ""
-    if c.reported is not None and c.status != comparison.APART:
-        interval = _interval(c.difference_interval, digits)
-        difference = f"{c.difference:+.{digits}f} {interval}".strip()
+def score_row(table_: ReportedTable, c: Comparison, columns: Sequence[str]) -> list[str]:
+    """A row's name, its score as reported and as measured, one column a kind of data, its interval,
+    the difference, and its status.
+    """
+    digits = _digits(table_)
+    difference = interval = ""
+    if c.measured is not None:
+        interval = _interval(comparison.interval(c.measured), digits)
+        if c.reported is not None and c.status != comparison.APART:
+            of_difference = _interval(c.difference_interval, digits)
+            difference = f"{c.difference:+.{digits}f} {of_difference}".strip()
     return [
-        c.row.reported,
-        reported,
-        _spread(c.measured, digits),
-        _interval(comparison.interval(c.measured), digits),
+        c.row.name,
+        formatted(table_, c.reported),
+        *(formatted(table_, c.measured) if kind == c.row.data else "" for kind in columns),
+        interval,
         difference,
-        status,
+        f"**{c.status}** ({c.why})",
     ]
+
+
+def kinds(comparisons: Sequence[Comparison]) -> list[str]:
+    """What the rows' data are to the reported ones; each has a column of its own."""
+    return [kind for kind in KINDS if kind in {c.row.data for c in comparisons}]
 
 
 def _others(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
     """The scores that rows have beside the one that is compared; "" where there are none."""
     rows = [
-        [c.row.reported, NAMES[statistic], *(_spread(score, _digits(table_)) for score in scores)]
+        [c.row.name, NAMES[statistic], *(formatted(table_, score) for score in scores)]
         for c in comparisons
         for statistic, scores in c.others.items()
         if any(scores)
@@ -228,7 +267,7 @@ def _others(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
 def _seeds(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
     """Every seed's score, where seeds are known; "" where none are."""
     rows = [
-        [c.row.reported, of, *(f"{value:.{_digits(table_)}f}" for value in score.per_seed)]
+        [c.row.name, of, *(f"{value:.{_digits(table_)}f}" for value in score.per_seed)]
         for c in comparisons
         for of, score in (("reported", c.reported), ("measured", c.measured))
         if score is not None and score.per_seed
@@ -300,29 +339,45 @@ def _measured(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> str:
 
 def _figures(
     reported: ReportedTable,
+    recipe: Recipe,
     results: Mapping[str, Sequence[Mapping[str, Any]]],
     datasets: Mapping[str, Dataset],
 ) -> dict[str, str]:
     panels = [
         figures.CurvePanel(
-            row,
+            row.name,
             {
-                "reported": [(reported.steps, run) for run in reported.curves.get(row, ())],
-                "measured on data collected again": list(comparison.curves(of_row).values()),
+                "reported": [
+                    (reported.steps, run) for run in reported.curves.get(row.reported, ())
+                ],
+                KINDS[row.data][0]: list(comparison.curves(results[row.name]).values()),
             },
         )
-        for row, of_row in results.items()
-        if of_row or row in reported.curves
+        for row in recipe.rows
+        if results[row.name] or row.reported in reported.curves
     ]
     drawn = {"curves": figures.learning_curves(panels)} if panels else {}
     if datasets:
         drawn["returns"] = figures.histograms(
             [
-                figures.HistogramPanel(row, **d["episode_return"]["histogram"])
-                for row, d in datasets.items()
+                figures.HistogramPanel(name, **dataset["episode_return"]["histogram"])
+                for name, dataset in _by_dataset(reported, recipe, datasets).items()
             ]
         )
     return drawn
+
+
+def _by_dataset(
+    reported: ReportedTable, recipe: Recipe, datasets: Mapping[str, Dataset]
+) -> dict[str, Dataset]:
+    """Each dataset once, by what the reported table calls it; several rows may be on one."""
+    called = {row.name: reported.rows[row.reported].dataset for row in recipe.rows}
+    every: dict[str, Dataset] = {}
+    for name, dataset in datasets.items():
+        if dataset not in every.values():
+            call = called.get(name, name)
+            every[call if call not in every else dataset["dataset"]] = dataset
+    return every
 
 
 def _digits(reported: ReportedTable) -> int:
@@ -330,7 +385,9 @@ def _digits(reported: ReportedTable) -> int:
     return 1 if reported.normalized else 0
 
 
-def _spread(score: Score | None, digits: int) -> str:
+def formatted(table_: ReportedTable, score: Score | None) -> str:
+    """Mean ± spread, as far as they are known."""
+    digits = _digits(table_)
     if score is None:
         return ""
     spread = "" if score.spread is None else f" ± {score.spread:.{digits}f}"

@@ -25,9 +25,10 @@ import numpy as np
 
 from benchmarks.cells import Cell, Progress, plan
 from benchmarks.evaluation import play
-from benchmarks.recipe import load_recipe
+from benchmarks.recipe import Row, load_recipe, recipe_names
 from benchmarks.results import fingerprint
 from benchmarks.run_folder import RunFolder, lock
+from benchmarks.tables import load_table, table_names
 from benchmarks.tasks import Atari, Task, task_of
 from learners import training, types
 from rl_datasets.errors import DatasetError
@@ -98,7 +99,7 @@ def _open(cell: Cell, task: Task, places: Places) -> RunFolder:
     recipe, row = cell.recipe, cell.row
     identity = {
         "table": recipe.table,
-        "row": row.reported,
+        "row": row.name,
         "dataset": row.dataset,
         "fingerprint": fingerprint(places.data_dir / row.version_path),
         "environment": row.environment,
@@ -297,7 +298,8 @@ def reproduce(
 
     Args:
       table: the recipe's name, such as `brac_bc`, or the file of a user's own, `x.toml`.
-      rows: names of the reported table's rows; all by default.
+      rows: names of its rows, or patterns such as `CQL/*`; by default all that can be run and whose
+        datasets are published.
       seeds: all of the recipe's by default.
       budget: fraction of the recipe's gradient steps; results of a smaller budget lie apart.
       data_dir: where the published datasets lie.
@@ -310,28 +312,61 @@ def reproduce(
       dry_run: say what would run, and run nothing.
 
     Returns:
-      The path of the report's page; None after a dry run.
+      The path of the report's page; None after a dry run, and of a table that nothing measures.
 
     Raises:
       DatasetError: something the user can mend, such as a row that does not exist.
     """
     from benchmarks import console, report
 
+    if table in table_names() and table not in recipe_names():
+        console.show_reported(load_table(table))
+        return None
     places = Places(pathlib.Path(data_dir), pathlib.Path(runs_dir), feed)
     recipe = load_recipe(table)
     cells = plan(recipe, rows, seeds, budget)
+    left_out = {row: row.blocked for row in recipe.rows if row.blocked}
+    if not rows:
+        absent = _absent(cells, places.data_dir)
+        cells = [cell for cell in cells if cell.row not in absent]
+        left_out.update(absent)
     results_dir = None if results_dir is None else pathlib.Path(results_dir)
     if results_dir is not None:
         report.adopt(plan(recipe, budget=budget), results_dir, places.runs_dir)
-    console.show_plan(cells, places.runs_dir)
+    console.show_plan(cells, places.runs_dir, left_out)
+    every_cell = plan(recipe, budget=budget)
     if dry_run:
+        report.show(recipe, every_cell, places.runs_dir, budget)
         return None
     with console.progress(cells, places.runs_dir) as progress:
         if processes == 1:
             run_cells(cells, places, progress, seeds_at_once)
         else:
             _run_in_processes(processes, cells, places, progress, seeds_at_once)
-    every_cell = plan(recipe, budget=budget)
     page = report.export(every_cell, places.data_dir, places.runs_dir, results_dir)
+    report.show(recipe, every_cell, places.runs_dir, budget)
     console.show_page(page)
     return page
+
+
+def first_seeds(table: str, number: int) -> list[int]:
+    """The first seeds of a table's recipe.
+
+    Raises:
+      DatasetError: it has not so many.
+    """
+    seeds = load_recipe(table).seeds
+    if number > len(seeds):
+        raise DatasetError(f"table {table!r} has {len(seeds)} seeds, ask for no more of them")
+    return list(seeds[:number])
+
+
+def _absent(cells: Sequence[Cell], data_dir: pathlib.Path) -> dict[Row, str]:
+    """Rows whose datasets are not published, if others' are."""
+    rows = dict.fromkeys(cell.row for cell in cells)
+    absent = {
+        row: f"{data_dir / row.version_path} is not published"
+        for row in rows
+        if not (data_dir / row.version_path / "MANIFEST.json").is_file()
+    }
+    return {} if len(absent) == len(rows) else absent

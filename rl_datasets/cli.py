@@ -473,14 +473,27 @@ def serve(
 
 @app.command()
 def reproduce(
-    table: Annotated[str, typer.Argument(help="The table's name, such as brac_bc.")],
+    table: Annotated[
+        str | None, typer.Argument(help="The table's name, such as brac_bc; left out, lists them.")
+    ] = None,
     rows: Annotated[
-        list[str] | None, typer.Option("--row", help="A row of it; repeat for more.")
+        list[str] | None,
+        typer.Option(
+            "--rows",
+            "--row",
+            help="Rows of it: a name or a pattern such as 'CQL/*'; repeat for more. By default all "
+            "whose datasets are published.",
+        ),
     ] = None,
     seeds: Annotated[
         list[int] | None, typer.Option("--seed", help="A seed of it; repeat for more.")
     ] = None,
-    budget: Annotated[float, typer.Option(help="Fraction of the full training budget.")] = 1.0,
+    num_seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="So many of its seeds, the first ones.")
+    ] = None,
+    budget: Annotated[
+        float, typer.Option(help="Fraction of the full training budget, such as 0.1.")
+    ] = 1.0,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     runs_dir: Annotated[pathlib.Path, typer.Option(help="Where runs lie.")] = pathlib.Path(".runs"),
     processes: Annotated[int, typer.Option(min=1, help="Runs side by side, a core each.")] = 1,
@@ -497,14 +510,30 @@ def reproduce(
             "benchmarks/results/TABLE. By default beside the runs."
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option(help="Say what would run, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Say what would run and for how long, show the table, and stop.")
+    ] = False,
 ) -> None:
     """Reproduces a reported table: trains, evaluates, reports it beside what was measured.
 
-    Interrupt it at any time: the same command goes on from the last evaluation.
-    """
-    from benchmarks import runner
+    Says first what it runs and how long that takes, as far as the runs so far tell. Interrupt it at
+    any time: the same command goes on from the last evaluation. A row is compared with what was
+    reported once all of its seeds have run at the full budget, on the published data or on data
+    that their publisher's own policies collected again; data of this project's own policies stand
+    in a column of their own. Without TABLE it lists the tables.
 
+    Examples: `rl-datasets reproduce`, `rl-datasets reproduce brac_bc --dry-run`,
+    `rl-datasets reproduce brac_bc --rows 'Hopper*' --seeds 2 --budget 0.1 --processes 2`
+    """
+    from benchmarks import console, runner
+
+    if table is None:
+        console.show_tables()
+        return
+    if num_seeds is not None:
+        if seeds:
+            raise DatasetError("--seeds counts seeds and --seed names them: give one of the two")
+        seeds = runner.first_seeds(table, num_seeds)
     runner.reproduce(
         table,
         rows=rows,

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import tables
 from benchmarks.recipe import FOLDER as RECIPES
-from benchmarks.recipe import load_recipe
+from benchmarks.recipe import PUBLISHED, load_recipe
 from benchmarks.reported import brac_bc
 from rl_datasets.errors import DatasetError
 
@@ -240,8 +240,12 @@ def test_every_recipe_has_its_reported_table_and_protocol():
         assert {row.reported for row in recipe.rows} <= table.rows.keys()
         for field in ("steps", "batch_size", "evaluate_every", "episodes"):
             assert getattr(recipe, field) == table.protocol[field]
-        assert len(recipe.seeds) == table.protocol["seeds"]
-        recipe.learner_config()
+        assert len(recipe.seeds) >= table.protocol["seeds"]
+        for row in recipe.rows:
+            if not row.blocked:
+                assert recipe.of(row).learner_config()
+                assert table.unreported or table.rows[row.reported].scores
+            assert (row.data == PUBLISHED) == ("-recollected" not in row.dataset)
 
 
 def test_an_unknown_table_is_answered_with_the_known_ones():

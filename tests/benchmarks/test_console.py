@@ -1,0 +1,97 @@
+"""What the terminal shows of tables before anything was run."""
+
+import dataclasses
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks import runner
+from benchmarks.cells import plan
+from benchmarks.recipe import AGAIN, OWN, Recipe, Row
+from benchmarks.results import RESULTS, write_results
+from benchmarks.tables import table_names
+from rl_datasets import cli
+from rl_datasets.errors import DatasetError
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "240")
+
+
+def test_without_a_table_every_table_is_listed():
+    result = CliRunner().invoke(cli.app, ["reproduce"])
+    assert result.exit_code == 0
+    for name in table_names():
+        assert f"│ {name} " in result.stdout or name == "corl"  # which d4rl_v2 measures
+    assert "10 of 240" in result.stdout  # BRAC's grid, of which behaviour cloning alone is known
+    assert "reported alone" in result.stdout
+
+
+def test_a_table_that_nothing_measures_says_so(capsys):
+    assert runner.reproduce("jax_corl") is None
+    shown = capsys.readouterr().out
+    assert "│ CQL/hopper-medium-v2                │ 77.6 ± 7.1     │ not run (no recipe) │" in shown
+    assert "known defect: no medium-replay rows" in shown
+
+
+def test_a_dry_run_shows_what_was_reported_and_that_nothing_was_run(tmp_path, capsys):
+    runner.reproduce(
+        "tianshou_continuous", data_dir=tmp_path, runs_dir=tmp_path / "runs", dry_run=True
+    )
+    shown = capsys.readouterr().out
+    assert "how long they take is known after the first evaluation" in shown
+    assert "left out, because no actor here" in shown
+    (row,) = [line for line in shown.splitlines() if line.startswith("│ IL/halfcheetah-medium-v2 ")
+              and "nothing was measured" in line]  # fmt: skip
+    assert [cell.strip() for cell in row.split("│")[2:4]] == ["5098", ""]
+    assert "not run (nothing was measured)" in row
+
+
+def test_rows_whose_datasets_are_not_published_are_left_out_if_others_are(tmp_path, capsys):
+    version = tmp_path / "data/d4rl/halfcheetah-medium-v2-recollected/1.0.0"
+    version.mkdir(parents=True)
+    (version / "MANIFEST.json").write_text("{}")
+    runner.reproduce(
+        "tianshou_continuous", data_dir=tmp_path / "data", runs_dir=tmp_path, dry_run=True
+    )
+    plan_shown = capsys.readouterr().out.partition("gradient steps left")[0]
+    assert "│ IL/halfcheetah-medium-v2/recollected " in plan_shown
+    assert "│ IL/halfcheetah-medium-v2 " not in plan_shown
+    assert "halfcheetah-medium-v2/1.0.0 is not published: IL/halfcheetah-medium-v2," in plan_shown
+
+
+def test_the_first_seeds_are_counted_and_no_more_than_there_are():
+    assert runner.first_seeds("tianshou_continuous", 2) == [0, 1]
+    with pytest.raises(DatasetError, match="has 5 seeds"):
+        runner.first_seeds("tianshou_continuous", 6)
+
+
+def test_seeds_are_counted_or_named_and_not_both():
+    result = CliRunner().invoke(cli.app, ["reproduce", "brac_bc", "--seeds", "1", "--seed", "0"])
+    assert isinstance(result.exception, DatasetError)
+
+
+def test_the_time_left_is_told_of_the_learners_that_were_measured(tmp_path, capsys):
+    from benchmarks import console
+
+    rows = (
+        Row("A/x", "b/x:1.0.0", "Pendulum-v1", algorithm="A", learner="bc", data=AGAIN),
+        Row("B/x", "b/x:1.0.0", "Pendulum-v1", algorithm="B", learner="iql", data=OWN),
+    )
+    recipe = Recipe("T", "t", "", (0,), 7200, 4, 3600, 1, rows)
+    cells = plan(recipe)
+    folder = cells[0].folder(tmp_path)
+    folder.mkdir(parents=True)
+    line = {"step": 3600, "evaluate_every": 3600, "seconds": {"train": 7000.0, "evaluate": 200.0}}
+    write_results(folder / RESULTS, [json.loads(json.dumps(line))])
+    console.show_plan(cells, tmp_path)
+    # By hand: half of one run is left, of 3,600 steps at two seconds each.
+    assert (
+        "10,800 gradient steps left, about 2 h 00 min of one process at the rate measured so "
+        in (shown := capsys.readouterr().out)
+    )
+    assert "unknown time of iql" in shown
+    console.show_plan([dataclasses.replace(cells[1])], tmp_path)
+    assert "known after the first evaluation" in capsys.readouterr().out
