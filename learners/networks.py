@@ -15,6 +15,7 @@ LOG_STD_MIN = -5.0  # BRAC, networks.py
 LOG_STD_MAX = 0.0
 
 Initializer = Callable[..., jax.Array]
+Initializers = Callable[[int], tuple[Initializer, Initializer]]  # fan-in -> of weights, of biases
 
 
 def keras_initializers(fan_in: int) -> tuple[Initializer, Initializer]:
@@ -41,7 +42,16 @@ def orthogonal_initializers(fan_in: int) -> tuple[Initializer, Initializer]:
     return hk.initializers.Orthogonal(2.0**0.5), jnp.zeros
 
 
-Initializers = Callable[[int], tuple[Initializer, Initializer]]  # fan-in -> of weights, of biases
+def biased_initializers(fan_in: int) -> tuple[Initializer, Initializer]:
+    """Of weights and biases, as rlkit's hidden layers begin: within fan_in^-1/2, and 0.1."""
+    bound = fan_in**-0.5
+    return hk.initializers.RandomUniform(-bound, bound), hk.initializers.Constant(0.1)
+
+
+def small_initializers(bound: float) -> Initializers:
+    """Of weights and biases, as rlkit's last layers begin: both uniform within a small bound."""
+    uniform = hk.initializers.RandomUniform(-bound, bound)
+    return lambda fan_in: (uniform, uniform)
 
 
 class Network(NamedTuple):
@@ -51,8 +61,15 @@ class Network(NamedTuple):
     apply: Callable[..., jax.Array]
 
 
-def mlp(sizes: Sequence[int], initializers: Initializers = keras_initializers) -> Network:
-    """ReLU network with a linear last layer, over the concatenated inputs."""
+def mlp(
+    sizes: Sequence[int],
+    initializers: Initializers = keras_initializers,
+    head_initializers: Initializers | None = None,
+) -> Network:
+    """ReLU network with a linear last layer, over the concatenated inputs.
+
+    The last layer begins as the others do where it has no initializers of its own.
+    """
 
     def forward(*inputs: jax.Array) -> jax.Array:
         x = jnp.concatenate(inputs, axis=-1)
@@ -61,7 +78,8 @@ def mlp(sizes: Sequence[int], initializers: Initializers = keras_initializers) -
             x = jax.nn.relu(
                 hk.Linear(size, w_init=w_init, b_init=b_init, name=f"hidden_{index}")(x)
             )
-        return Head(sizes[-1], *initializers(x.shape[-1]), name="head")(x)
+        w_init, b_init = (head_initializers or initializers)(x.shape[-1])
+        return Head(sizes[-1], w_init, b_init, name="head")(x)
 
     return Network(*hk.without_apply_rng(hk.transform(forward)))
 
@@ -164,3 +182,8 @@ def twin(network: Network) -> Network:
         return jax.vmap(network.apply)(params, *twice)[..., 0]
 
     return Network(init, apply)
+
+
+def ensemble(q: jax.Array, weight: float) -> jax.Array:
+    """weight min_k q[k] + (1 - weight) max_k q[k], as BCQ values an action (algorithm 1)."""
+    return weight * jnp.min(q, axis=0) + (1.0 - weight) * jnp.max(q, axis=0)

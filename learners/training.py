@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -47,6 +48,29 @@ def steps_with_convolutions(step: Step) -> Step:
 def copy_every(period: int, steps: jax.Array, params: Params, target_params: Params) -> Params:
     """The params where the number of steps is a multiple of the period, else the targets."""
     return jax.lax.cond(steps % period == 0, lambda: params, lambda: target_params)
+
+
+def sum_in_pieces(function: Callable[..., Any], size: int, *samples: jax.Array) -> Any:
+    """The sum of what `function` gives for pieces of the samples, one piece after another.
+
+    On a CPU, what a layer makes of a piece can stay in the cache; elsewhere all are one piece.
+
+    Args:
+      function: pieces of the samples, [P, ...] each -> a pytree of sums over them.
+      size: samples in a piece, or as many as divide both it and their number.
+      samples: arrays [B, ...].
+    """
+    number = samples[0].shape[0]
+    size = math.gcd(number, size) if jax.default_backend() == "cpu" else number
+    pieces = [x.reshape(number // size, size, *x.shape[1:]) for x in samples]
+    zeros = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, *(x[0] for x in pieces))
+    )
+
+    def add(total: Any, piece: list[jax.Array]) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, function(*piece)), None
+
+    return jax.lax.scan(add, zeros, pieces)[0]
 
 
 def over_seeds(learner: Learner) -> Learner:

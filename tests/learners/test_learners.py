@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from learners import bc, brac_bc, brac_primal, iql, sac, td3_bc, training
+from learners import bc, brac_bc, brac_primal, cql, iql, sac, td3_bc, training
 from learners.types import Spec
 from tests.learners import plain
 
@@ -19,6 +19,7 @@ CONFIGS = {
     bc: bc.Config(hidden_sizes=(16, 16)),
     brac_bc: brac_bc.Config(hidden_sizes=(16, 16)),
     brac_primal: brac_primal.Config(policy_sizes=(16, 16), critic_sizes=(24, 24), warm_start=2),
+    cql: cql.Config(hidden_sizes=(16, 16), lagrange_threshold=1.0, cloning_steps=2),
     iql: iql.Config(hidden_sizes=(16, 16)),
     sac: sac.Config(policy_sizes=(16, 16), critic_sizes=(24, 24)),
     td3_bc: td3_bc.Config(hidden_sizes=(16, 16)),
@@ -155,7 +156,7 @@ def test_cloning_learns_the_policy_that_acted(algorithm):
     assert after < 0.1
 
 
-@pytest.mark.parametrize("algorithm", [iql, sac, td3_bc])
+@pytest.mark.parametrize("algorithm", [cql, iql, sac, td3_bc])
 def test_control_learns_to_take_the_rewarded_action(algorithm):
     """One-step episodes; the reward is highest at half the first observation, data are uniform."""
     rng = np.random.default_rng(0)
@@ -164,6 +165,13 @@ def test_control_learns_to_take_the_rewarded_action(algorithm):
     reward = -20 * np.square(action[..., 0] - 0.5 * observation[..., 0])
     batches = plain.Batch(observation, action, reward, np.zeros_like(reward), observation)
     config = {
+        cql: cql.Config(
+            hidden_sizes=(32, 32),
+            policy_learning_rate=3e-3,
+            critic_learning_rate=3e-3,
+            weight=0.1,  # data of all actions need no caution
+            cloning_steps=0,
+        ),
         iql: iql.Config(hidden_sizes=(32, 32), learning_rate=3e-3),
         sac: sac.Config(policy_sizes=(32, 32), critic_sizes=(32, 32), learning_rate=3e-3),
         # A weight of Q far above the paper's: uniform data are not worth cloning.
@@ -221,7 +229,8 @@ def test_brac_bc_evaluates_a_published_agent_as_numpy_does(shared):
 def test_learners_need_jax_alone():
     """No TensorFlow, no Reverb, no environment, nothing of the rest of the project."""
     code = (
-        "import sys, learners.bc, learners.brac_bc, learners.iql, learners.sac, learners.td3_bc\n"
+        "import sys, learners.bc, learners.brac_bc, learners.cql, learners.iql, learners.sac\n"
+        "import learners.td3_bc\n"
         "heavy = {'tensorflow', 'reverb', 'gymnasium', 'apache_beam', 'rl_datasets', 'torch'}\n"
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
     )

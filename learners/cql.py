@@ -1,0 +1,283 @@
+"""Conservative Q-learning: SAC whose critics are low off the data (Kumar et al. 2020).
+
+Equations are those of arXiv:2006.04779, the variant CQL(H); what it leaves open is as in the
+authors' code (aviralkumar2907/CQL, `d4rl/rlkit/torch/sac/cql.py`), its SAC as in `learners.sac`.
+
+The log-sum-exp of eq. 4 is estimated by importance sampling (appendix F) from three sources, a
+third each: uniform actions, the policy's, and the policy's of the next observation. The code leaves
+out the constant log of the number of samples, and so do we: a Lagrange threshold includes it.
+
+One deviation. A step moves the critics first, and then policy and temperature with the new critics
+and the old temperature. In the code the gradient of the policy comes partly from the critics before
+their step and partly from those after it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from learners import sac, training
+from learners.networks import (
+    Initializer,
+    Network,
+    TanhGaussian,
+    biased_initializers,
+    mlp,
+    small_initializers,
+    twin,
+)
+from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
+
+LOG_STD_MIN = -5.0  # the code's policies.py
+LOG_STD_MAX = 2.0
+CLONING_MARGIN = 1e-6  # data actions keep this far from the bounds, in units of half their range
+MAX_MULTIPLIER = 1e6  # cql.py
+STATES_AT_ONCE = 16  # on a CPU; with 31 actions each, what a layer makes of them stays in its cache
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Defaults are those of the code and its README for Gym-MuJoCo.
+
+    The README says that they differ from the paper's because D4RL's data have changed since: the
+    paper has a policy's rate of 3e-5, and a Lagrange threshold of 10 with weight 1.
+    """
+
+    hidden_sizes: tuple[int, ...] = (256, 256, 256)  # cql_mujoco_new.py, of policy and critics
+    policy_learning_rate: float = 1e-4  # README; of policy and temperature
+    critic_learning_rate: float = 3e-4  # cql_mujoco_new.py; of critics and multiplier
+    discount: float = 0.99
+    target_rate: float = 0.005  # cql_mujoco_new.py
+    log_alpha: float = 0.0  # initial log of the temperature; cql.py
+    target_entropy: float | None = None  # None stands for -action_size; cql.py
+    entropy_backup: bool = False  # whether targets count the policy's entropy; cql_mujoco_new.py
+    num_actions: int = 10  # of each source; cql_mujoco_new.py, num_random
+    weight: float = 5.0  # of the penalty, README: 5 or 10; min_q_weight
+    lagrange_threshold: float | None = None  # tau of eq. 30; README: none, AntMaze 5
+    cloning_steps: int = 40_000  # in which the policy clones the data; policy_eval_start
+
+
+class CQLParams(NamedTuple):
+    policy: Params
+    critics: Params  # stacked, leading axis 2
+    log_alpha: jax.Array  # scalar, of SAC's temperature
+    log_multiplier: jax.Array  # scalar, of the penalty; moves only with a Lagrange threshold
+
+
+class OptimizerState(NamedTuple):
+    critics: optax.OptState
+    policy: optax.OptState  # of the policy and of log_alpha
+    multiplier: optax.OptState
+
+
+def gap(q_tm1: jax.Array, q_samples: jax.Array, log_density: jax.Array) -> jax.Array:
+    """log sum_j exp(q_samples[..., j]) / density[..., j], less q_tm1 (eq. 4, appendix F).
+
+    Args:
+      q_tm1: of the data's actions, [2, B].
+      q_samples: of actions drawn, [2, B, M].
+      log_density: of each draw in its own source, [B, M].
+
+    Returns:
+      [2, B].
+    """
+    return jax.nn.logsumexp(q_samples - log_density, axis=-1) - q_tm1
+
+
+def penalty(
+    gap_tm1: jax.Array, multiplier: jax.Array, weight: float, threshold: float
+) -> jax.Array:
+    """sum_k multiplier (weight gap_tm1[k] - threshold) (eq. 4; eq. 30 with a threshold)."""
+    return jnp.sum(multiplier * (weight * gap_tm1 - threshold), axis=0)
+
+
+def penalty_multiplier(log_multiplier: jax.Array) -> jax.Array:
+    """exp(log_multiplier), within bounds (the code)."""
+    return jnp.minimum(jnp.exp(log_multiplier), MAX_MULTIPLIER)
+
+
+def multiplier_loss(
+    log_multiplier: jax.Array, gap_tm1: jax.Array, weight: float, threshold: float
+) -> jax.Array:
+    """-1/2 of the penalty: the multiplier grows while the gaps exceed the threshold (eq. 30)."""
+    gap_tm1 = jax.lax.stop_gradient(gap_tm1)
+    return -0.5 * penalty(gap_tm1, penalty_multiplier(log_multiplier), weight, threshold)
+
+
+def cloning_loss(log_pi_tm1: jax.Array, log_pi_data: jax.Array, log_alpha: jax.Array) -> jax.Array:
+    """alpha log pi(a~|s_tm1) - log pi(a_tm1|s_tm1), for the first steps (the code)."""
+    return jnp.exp(log_alpha) * log_pi_tm1 - log_pi_data
+
+
+def make(config: Config, spec: Spec) -> Learner:
+    """The learner of `config` for a task of `spec`."""
+
+    def network(outputs: int, bound: float) -> Network:
+        def hidden(fan_in: int) -> tuple[Initializer, Initializer]:
+            del fan_in
+            return biased_initializers(config.hidden_sizes[0])  # rlkit counts outputs as fan-in
+
+        return mlp([*config.hidden_sizes, outputs], hidden, small_initializers(bound))
+
+    policy_network = network(2 * spec.action_size, 1e-3)
+    critics = twin(network(1, 3e-3))
+    policy_optimizer = optax.adam(config.policy_learning_rate)
+    critic_optimizer = optax.adam(config.critic_learning_rate)
+    target_entropy = (
+        -float(spec.action_size) if config.target_entropy is None else config.target_entropy
+    )
+    threshold = config.lagrange_threshold or 0.0
+    centre, magnitude = spec.action_centre, spec.action_magnitude
+    log_uniform = -float(np.sum(np.log(2.0 * magnitude)))
+    margin = (1.0 - CLONING_MARGIN) * magnitude
+
+    def policy(params: Params, observation: jax.Array) -> TanhGaussian:
+        mean, log_std = jnp.split(policy_network.apply(params, observation), 2, axis=-1)
+        log_std = jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
+        return TanhGaussian(mean, log_std, jnp.asarray(centre), jnp.asarray(magnitude))
+
+    def draw(
+        params: Params, batch: Transition, key: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        """For the penalty, actions [B, 3 N, A] and log densities [B, 3 N]; for the target, one."""
+        normal_key, uniform_key = jax.random.split(key)
+        batch_size, n = batch.action.shape[0], config.num_actions
+        noise = jax.random.normal(normal_key, (2, batch_size, n + 1, spec.action_size))
+        uniform = jax.random.uniform(
+            uniform_key, (batch_size, n, spec.action_size), minval=-1.0, maxval=1.0
+        )
+        observation = jnp.stack([batch.observation, batch.next_observation])
+        action, log_pi = policy(params, observation[:, :, None]).sample(noise)
+        actions = [uniform * magnitude + centre, action[0, :, :n], action[1, :, :n]]
+        log_density = [jnp.full((batch_size, n), log_uniform), log_pi[0, :, :n], log_pi[1, :, :n]]
+        return (
+            jnp.concatenate(actions, axis=1),
+            jnp.concatenate(log_density, axis=1),
+            action[1, :, n],
+            log_pi[1, :, n],
+        )
+
+    def sum_critic_loss(
+        params: Params, multiplier: jax.Array, s_tm1, a_tm1, actions, log_density, target_tm1
+    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        """The loss, summed over samples; sums of the squared errors, and of the gaps [2]."""
+        actions = jnp.concatenate([a_tm1[:, None], actions], axis=1)
+        number = actions.shape[1]
+        rows = jnp.repeat(s_tm1, number, axis=0), actions.reshape(-1, spec.action_size)
+        q = critics.apply(params, *rows).reshape(2, -1, number)
+        gap_tm1 = gap(q[..., 0], q[..., 1:], log_density)
+        td_losses = sac.critic_loss(q[..., 0], target_tm1)
+        penalties = penalty(gap_tm1, multiplier, config.weight, threshold)
+        sums = jnp.sum(td_losses), jnp.sum(gap_tm1, axis=-1)
+        return jnp.sum(td_losses + penalties), sums
+
+    def batch_policy_loss(
+        policy_params: tuple[Params, jax.Array], critic_params: Params, noise, steps, batch
+    ) -> tuple[jax.Array, Metrics]:
+        network_params, log_alpha = policy_params
+        pi = policy(network_params, batch.observation)
+        a_tm1, log_pi_tm1 = pi.sample(noise)
+        q_tm1 = critics.apply(critic_params, batch.observation, a_tm1)
+        log_pi_data = pi.log_prob(jnp.clip(batch.action, centre - margin, centre + margin))
+        stop = jax.lax.stop_gradient
+        policy_losses = jnp.where(
+            steps < config.cloning_steps,
+            cloning_loss(log_pi_tm1, log_pi_data, stop(log_alpha)),
+            sac.policy_loss(q_tm1, log_pi_tm1, stop(log_alpha)),
+        )
+        metrics = {
+            "policy_loss": jnp.mean(policy_losses),
+            "alpha_loss": jnp.mean(sac.alpha_loss(log_alpha, stop(log_pi_tm1), target_entropy)),
+            "alpha": jnp.exp(log_alpha),
+            "entropy": -jnp.mean(log_pi_tm1),
+            "q": jnp.mean(q_tm1),
+        }
+        return metrics["policy_loss"] + metrics["alpha_loss"], metrics
+
+    @jax.jit
+    def init(key: jax.Array) -> TrainingState:
+        policy_key, critic_key, run_key = jax.random.split(key, 3)
+        observation = jnp.zeros((1, spec.observation_size))
+        params = CQLParams(
+            policy=policy_network.init(policy_key, observation),
+            critics=critics.init(critic_key, observation, jnp.zeros((1, spec.action_size))),
+            log_alpha=jnp.asarray(config.log_alpha, jnp.float32),
+            log_multiplier=jnp.zeros(()),
+        )
+        optimizer_state = OptimizerState(
+            critics=critic_optimizer.init(params.critics),
+            policy=policy_optimizer.init((params.policy, params.log_alpha)),
+            multiplier=critic_optimizer.init(params.log_multiplier),
+        )
+        steps = jnp.zeros((), jnp.int32)
+        return TrainingState(params, params.critics, optimizer_state, run_key, steps)
+
+    def step(state: TrainingState, batch: Transition) -> tuple[TrainingState, Metrics]:
+        params, targets, optimizers = state.params, state.target_params, state.optimizer_state
+        batch_size = batch.action.shape[0]
+        critic_key, policy_key = jax.random.split(jax.random.fold_in(state.key, state.steps))
+
+        actions, log_density, a_t, log_pi_t = draw(params.policy, batch, critic_key)
+        if not config.entropy_backup:
+            log_pi_t = jnp.zeros_like(log_pi_t)
+        q_t = critics.apply(targets, batch.next_observation, a_t)
+        discount_t = config.discount * batch.discount
+        target_tm1 = sac.critic_target(batch.reward, discount_t, q_t, log_pi_t, params.log_alpha)
+
+        loss_and_gradients = functools.partial(
+            jax.value_and_grad(sum_critic_loss, has_aux=True),
+            params.critics,
+            penalty_multiplier(params.log_multiplier),
+        )
+        samples = (batch.observation, batch.action, actions, log_density, target_tm1)
+        sums = training.sum_in_pieces(loss_and_gradients, STATES_AT_ONCE, *samples)
+        (critic_loss, (td_loss, gap_tm1)), gradients = jax.tree.map(lambda x: x / batch_size, sums)
+        updates, critics_state = critic_optimizer.update(gradients, optimizers.critics)
+        new_critics = optax.apply_updates(params.critics, updates)
+
+        log_multiplier, multiplier_state = params.log_multiplier, optimizers.multiplier
+        if config.lagrange_threshold is not None:
+            gradient = jax.grad(multiplier_loss)(log_multiplier, gap_tm1, config.weight, threshold)
+            updates, multiplier_state = critic_optimizer.update(gradient, multiplier_state)
+            log_multiplier = optax.apply_updates(log_multiplier, updates)
+
+        policy_params = (params.policy, params.log_alpha)
+        noise = jax.random.normal(policy_key, batch.action.shape)
+        policy_gradients, metrics = jax.grad(batch_policy_loss, has_aux=True)(
+            policy_params, new_critics, noise, state.steps, batch
+        )
+        updates, policy_state = policy_optimizer.update(policy_gradients, optimizers.policy)
+        new_policy, new_log_alpha = optax.apply_updates(policy_params, updates)
+
+        new_state = TrainingState(
+            params=CQLParams(new_policy, new_critics, new_log_alpha, log_multiplier),
+            target_params=optax.incremental_update(new_critics, targets, config.target_rate),
+            optimizer_state=OptimizerState(critics_state, policy_state, multiplier_state),
+            key=state.key,
+            steps=state.steps + 1,
+        )
+        metrics |= {
+            "critic_loss": critic_loss,
+            "td_loss": td_loss,
+            "gap": jnp.mean(gap_tm1),
+            "multiplier": penalty_multiplier(params.log_multiplier),
+        }
+        return new_state, metrics
+
+    @jax.jit
+    def act(state: TrainingState, observation: jax.Array) -> jax.Array:
+        return policy(state.params.policy, observation).mode()
+
+    @jax.jit
+    def sample(state: TrainingState, key: jax.Array, observation: jax.Array) -> jax.Array:
+        pi = policy(state.params.policy, observation)
+        return pi.sample(jax.random.normal(key, pi.mean.shape))[0]
+
+    return Learner(init, training.scan(step), act, sample)
