@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from benchmarks import report
+from benchmarks import recipe, report, tables
 from benchmarks.cells import plan
 from benchmarks.recipe import load_recipe
 from benchmarks.results import RESULTS, read_results, write_results
@@ -187,3 +187,132 @@ def test_the_report_that_is_shipped_follows_from_the_results_that_are(tmp_path):
         shutil.copy(path, tmp_path)
     report.write_report("brac_bc", tmp_path)
     assert (tmp_path / "report.md").read_text() == (shipped / "report.md").read_text()
+
+
+KINDS_RECIPE = """
+title = "Kinds"
+table = "kinds"
+seeds = [0, 1]
+steps = 10
+batch_size = 4
+evaluate_every = 5
+episodes = 1
+
+[[algorithms]]
+name = "A"
+learner = "td3_bc"
+
+[[algorithms]]
+name = "B"
+learner = "bc"
+
+[[algorithms]]
+name = "B"
+variant = "worse"
+learner = "bc"
+blocked = "nobody wrote it"
+
+[[rows]]
+reported = "hopper-medium-v2"
+dataset = "d4rl/hopper-medium-v2:1.0.0"
+environment = "Hopper-v4"
+
+[[rows]]
+reported = "hopper-medium-v2"
+variant = "recollected"
+data = "collected again"
+dataset = "d4rl/hopper-medium-v2-recollected:1.0.0"
+environment = "Hopper-v4"
+
+[[rows]]
+reported = "hopper-expert-v2"
+data = "own"
+dataset = "d4rl/hopper-expert-v2-recollected:1.0.0"
+environment = "Hopper-v4"
+"""
+KINDS_TABLE = """
+title = "Kinds"
+paper = "none"
+source = "made up for a test"
+license = "none"
+metric = "score"
+statistic = "last"
+normalized = true
+spread = "population standard deviation"
+exact = true
+unreported = "nobody said"
+unreported_datasets = ["hopper-medium-v2", "hopper-expert-v2"]
+defects = ["it is made up"]
+[protocol]
+steps = 10
+seeds = 4
+[algorithms.A.last]
+hopper-medium-v2 = { mean = 50.0, spread = 2.0 }
+hopper-expert-v2 = { mean = 50.0, spread = 2.0 }
+[algorithms.A.best]
+hopper-medium-v2 = { mean = 60.0, spread = 1.0 }
+[algorithms.B]
+defects = ["it is the worse one"]
+"""
+
+
+def test_each_kind_of_data_has_a_column_and_own_data_are_not_compared(tmp_path, monkeypatch):
+    for module, text in ((recipe, KINDS_RECIPE), (tables, KINDS_TABLE)):
+        (tmp_path / module.__name__).mkdir()
+        (tmp_path / module.__name__ / "kinds.toml").write_text(text)
+        monkeypatch.setattr(module, "FOLDER", tmp_path / module.__name__)
+    cells = plan(load_recipe("kinds"))
+    for cell in cells:
+        folder = cell.folder(tmp_path / "runs")
+        folder.mkdir(parents=True)
+        # D4RL's references of Hopper are -20.272305 and 3234.3: 1607.013848 is a score of 50.
+        returns = 1607.013848 + (32.54572305 if cell.seed else -32.54572305)
+        write_results(
+            folder / RESULTS,
+            [
+                {
+                    "row": cell.row.name,
+                    "dataset": cell.row.dataset,
+                    "fingerprint": "f",
+                    "environment": "Hopper-v4",
+                    "learner": cell.recipe.learner,
+                    "config": {},
+                    "feed": "arrays",
+                    "seed": cell.seed,
+                    "budget": 1.0,
+                    "step": step,
+                    "returns": [of_step],
+                    "code_version": "0",
+                    "seconds": {"train": 1.0},
+                }
+                for step, of_step in ((5, 3234.3), (10, returns))
+            ],
+        )
+    page = report.export(cells, tmp_path / "data", tmp_path / "runs")
+    text = page.with_suffix(".md").read_text()
+    scores = text.partition("## How a row")[0].splitlines()
+    split = [[cell.strip() for cell in line.strip("|").split("|")] for line in scores]
+    rows = {name: values for name, *values in split}
+    measured = "50.0 ± 1.0"
+    assert rows["row"][1:4] == [
+        "measured on the published data",
+        "measured on data collected again",
+        "measured on this project's own data",
+    ]
+    assert rows["A/hopper-medium-v2"][:4] == ["50.0 ± 2.0", measured, "", ""]
+    assert rows["A/hopper-medium-v2/recollected"][:4] == ["50.0 ± 2.0", "", measured, ""]
+    assert rows["A/hopper-medium-v2/recollected"][-1].startswith("**reproduced** (p = ")
+    assert rows["A/hopper-expert-v2"][:4] == ["50.0 ± 2.0", "", "", measured]
+    assert rows["A/hopper-expert-v2"][-2:] == [
+        "",
+        "**stands apart** (its data are this project's own)",
+    ]
+    assert rows["B/hopper-medium-v2"][:2] == ["", measured]
+    assert rows["B/hopper-medium-v2"][-1] == ("**stands apart** (no reported value: nobody said)")
+    assert rows["B/hopper-medium-v2/worse"][-1] == "**not run** (nobody wrote it)"
+    assert "9 rows: 2 reproduced, 0 differs, 3 not run, 4 stands apart." in text
+    assert "A row **stands apart** where" in text
+    assert "| A/hopper-medium-v2 | best | 60.0 ± 1.0 | 100.0 ± 0.0 |" in text
+    assert "- Known defect of B: it is the worse one" in text
+    assert "- Learner: `td3_bc`" in text
+    assert "- Learner: `bc`" in text
