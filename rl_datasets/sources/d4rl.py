@@ -418,9 +418,9 @@ def _final_observation(
     if "next_observations" in rows:
         return rows["next_observations"][end]
     if goes_on[end]:
-        state = [rows.get(f"infos/{name}") for name in ("qpos", "qvel")]
-        if task.trajectories == "one" and all(part is not None for part in state):
+        state = [rows[name][end + 1] for name in ("infos/qpos", "infos/qvel") if name in rows]
+        if task.trajectories == "one" and len(state) == 2:
             # Where the row behind repeats this one's observation, its infos have the state.
-            return np.concatenate([part[end + 1] for part in state]).astype(observations.dtype)
+            return np.concatenate(state).astype(observations.dtype)
         return observations[end + 1]
     return np.zeros_like(observations[end]) if is_terminal else None

@@ -1,0 +1,136 @@
+"""A published version as `d4rl.qlearning_dataset` gives it, bit for bit, defects included.
+
+There are two readings of D4RL's data. `transitions.load_transitions` is the corrected one: every
+transition that the file holds, each with the observation that followed. This one is for recipes
+that were measured on D4RL's own (github.com/Farama-Foundation/D4RL, v1.1, the defaults):
+
+    the last row of the file is left out
+    the next observation is the next row's, also behind a terminal, where that is another episode's
+    rows that `timeouts` marks are left out, whatever the marks mean; in a file without timeouts
+        those at which a count reaches the horizon, which starts at 1 behind a terminal
+    all numbers become float32
+
+Versions of other builders are read as if they had been exported to D4RL's layout first.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from rl_datasets.errors import DatasetError
+from rl_datasets.serving.transitions import Transition, counted_episodes
+
+if TYPE_CHECKING:
+    from rl_datasets.episode import Episode
+
+
+class Rows(NamedTuple):
+    """Rows of D4RL's layout, each [N, ...]; an action and a reward that were left out are 0."""
+
+    observation: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray
+    terminal: np.ndarray
+    timeout: np.ndarray
+
+
+def load_qlearning_dataset(version_dir: str | os.PathLike[str], split: str = "train") -> Transition:
+    """The transitions of `d4rl.qlearning_dataset`, in its order.
+
+    Args:
+      version_dir: folder of one version, the one that holds MANIFEST.json.
+      split: name of the split.
+
+    Returns:
+      Transition of [N, ...] float32 arrays; `discount` is 1 - terminals, and there are no extras.
+
+    Raises:
+      DatasetError: as `load_transitions`; or the version lacks a row that this reading needs.
+    """
+    from rl_datasets.publishing import manifest
+
+    lineage = manifest.read(pathlib.Path(version_dir))["plan"]["lineage"]
+    episodes = counted_episodes(version_dir, split)
+    if "has_timeouts" in lineage:  # It was read from a file of D4RL.
+        rows = _stacked(_rows_of_file(episodes, version_dir, lineage))
+    else:
+        rows = _stacked(
+            _rows(each, each.num_transitions, not each.is_terminal[-1]) for each in episodes
+        )
+    is_left_out = rows.timeout
+    if not lineage.get("has_timeouts", True):
+        is_left_out = _at_horizon(rows.terminal, lineage["horizon"])
+    kept = ~is_left_out[:-1]
+    return Transition(
+        observation=rows.observation[:-1][kept],
+        action=rows.action[:-1][kept],
+        reward=rows.reward[:-1][kept],
+        discount=1 - rows.terminal[:-1][kept].astype(np.float32),
+        next_observation=rows.observation[1:][kept],
+        extras={},
+    )
+
+
+def _stacked(parts: Iterable[Rows]) -> Rows:
+    return Rows(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _rows_of_file(
+    episodes: Iterator[Episode], version_dir: str | os.PathLike[str], lineage: Mapping[str, Any]
+) -> Iterator[Rows]:
+    """Every row of the file that was published.
+
+    An episode has as many rows as lie between its first and the next episode's: its transitions,
+    and at most one more, which gave its final observation.
+    """
+    filled = 0
+    for episode, following in itertools.pairwise(itertools.chain(episodes, [None])):
+        assert episode is not None
+        end = lineage["rows"] if following is None else int(following.metadata["first_row"])
+        transitions, is_terminal = episode.num_transitions, bool(episode.is_terminal[-1])
+        # Alone behind a time limit, the file's last row is left out anyway.
+        count = min(end - filled, transitions + 1) if following is None else end - filled
+        is_beyond = count == transitions + 1
+        if (
+            lineage["trajectories"] == "jumps"
+            or episode.metadata["first_row"] != filled
+            or count not in (transitions, transitions + 1)
+            or (is_beyond and is_terminal and lineage["trajectories"] != "timeouts")
+        ):
+            raise DatasetError(
+                f"{os.fspath(version_dir)} lacks a row near row {filled} of D4RL's file, because "
+                "nothing follows it in its own trajectory, and d4rl.qlearning_dataset joins it to "
+                "another: use the corrected reading, or D4RL's code"
+            )
+        # Behind a terminal on the way the row beyond is a trajectory's last, alone.
+        is_timeout = bool(episode.metadata["is_timeout"]) or (is_beyond and is_terminal)
+        yield _rows(episode, count, is_timeout)
+        filled = end
+
+
+def _rows(episode: Episode, count: int, is_timeout: bool) -> Rows:
+    """The first `count` rows of an episode; whether the last is a timeout is told."""
+    is_last = np.arange(count) == count - 1
+    return Rows(
+        observation=np.asarray(episode.observation[:count], np.float32),
+        action=episode.action[:count].astype(np.float32),
+        reward=episode.reward[:count],
+        terminal=np.append(episode.is_terminal[1:], False)[:count],
+        timeout=is_last & is_timeout,
+    )
+
+
+def _at_horizon(terminal: np.ndarray, horizon: int) -> np.ndarray:
+    """[N] bool: where D4RL's count of an episode's steps says that the time limit was reached."""
+    reached = np.zeros(len(terminal), np.bool_)
+    steps = 0
+    for row, is_terminal in enumerate(terminal.tolist()):
+        reached[row] = steps == horizon - 1
+        steps = 0 if reached[row] else 1 if is_terminal else steps + 1
+    return reached
