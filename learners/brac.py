@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import optax
 
 from learners import candidates
-from learners.networks import TanhGaussian, mlp, twin
+from learners.networks import TanhGaussian, ensemble, mlp, twin
 from learners.training import Step
 from learners.types import Metrics, Params, Spec, TrainingState, Transition
 
@@ -108,11 +108,6 @@ def within_bounds(action: jax.Array, spec: Spec, margin: float = 1e-3) -> jax.Ar
 
 def target_entropy(config: Config, spec: Spec) -> float:
     return -float(spec.action_size) if config.target_entropy is None else config.target_entropy
-
-
-def ensemble(q: jax.Array, weight: float) -> jax.Array:
-    """weight min_k q[k] + (1 - weight) max_k q[k] (section 4.1 and code, ensemble_q)."""
-    return weight * jnp.min(q, axis=0) + (1.0 - weight) * jnp.max(q, axis=0)
 
 
 def critic_target(
@@ -351,7 +346,8 @@ def actor_critic(config: Config, spec: Spec, divergence: Divergence) -> ActorCri
         noise = candidates.noise(state.key, observation, config.max_q_samples, spec.action_size)
         actions, _ = policy(state.params.policy, observation).sample(noise)
         first_critic = jax.tree.map(lambda p: p[0], state.params.critics)
-        return candidates.best(actions, candidates.q(critic, first_critic, observation, actions))
+        observations = jnp.broadcast_to(observation, (config.max_q_samples, *observation.shape))
+        return candidates.best(actions, critic.apply(first_critic, observations, actions)[..., 0])
 
     def sample(state: TrainingState, key: jax.Array, observation: jax.Array) -> jax.Array:
         pi = policy(state.params.policy, observation)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from learners.networks import Network
-from learners.types import Params
-
 
 def noise(key: jax.Array, observation: jax.Array, number: int, size: int) -> jax.Array:
     """Standard normal [number, B, size], for candidates at observations [B, obs].
@@ -25,12 +22,6 @@ def noise(key: jax.Array, observation: jax.Array, number: int, size: int) -> jax
         return jax.random.normal(jax.random.fold_in(key, row), (number, size))
 
     return jnp.swapaxes(jax.vmap(of_row)(numbers), 0, 1)
-
-
-def q(critic: Network, params: Params, observation: jax.Array, actions: jax.Array) -> jax.Array:
-    """Values [N, B] of actions [N, B, A] at observations [B, obs]."""
-    observations = jnp.broadcast_to(observation, (*actions.shape[:-1], observation.shape[-1]))
-    return critic.apply(params, observations, actions)[..., 0]
 
 
 def best(actions: jax.Array, values: jax.Array) -> jax.Array:

@@ -35,13 +35,6 @@ def test_one_sided_clip(x, cotangent, value, gradient):
     assert vjp(jnp.float32(cotangent))[0] == gradient
 
 
-def test_ensemble():
-    # 0.75 * 1 + 0.25 * 5, and 0.75 * 2 + 0.25 * 2.
-    q = jnp.array([[1.0, 2.0], [5.0, 2.0]])
-    np.testing.assert_allclose(brac.ensemble(q, 0.75), [2.0, 2.0])
-    np.testing.assert_allclose(brac.ensemble(q, 1.0), [1.0, 2.0])
-
-
 def test_critic_target():
     # 1 + 0.5 (4 - 0.1 * -2 - 3 * 0.5) = 1 + 0.5 * 2.7, and the reward alone at the end.
     target = brac.critic_target(

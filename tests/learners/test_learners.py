@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from learners import bc, brac_bc, brac_primal, cql, iql, sac, td3_bc, training
+from learners import bc, bcq, brac_bc, brac_primal, cql, iql, sac, td3_bc, training
 from learners.types import Spec
 from tests.learners import plain
 
 SPEC = Spec(3, 2, np.array([-1.0, -2.0]), 2.0)
 CONFIGS = {
     bc: bc.Config(hidden_sizes=(16, 16)),
+    bcq: bcq.Config((24, 24), (16, 16), (16, 16)),
     brac_bc: brac_bc.Config(hidden_sizes=(16, 16)),
     brac_primal: brac_primal.Config(policy_sizes=(16, 16), critic_sizes=(24, 24), warm_start=2),
     cql: cql.Config(hidden_sizes=(16, 16), lagrange_threshold=1.0, cloning_steps=2),

@@ -141,6 +141,13 @@ def test_twins_are_two_different_networks():
         np.testing.assert_allclose(outputs[k], expected, rtol=1e-5)
 
 
+def test_ensemble():
+    # 0.75 * 1 + 0.25 * 5, and 0.75 * 2 + 0.25 * 2.
+    q = jnp.array([[1.0, 2.0], [5.0, 2.0]])
+    np.testing.assert_allclose(networks.ensemble(q, 0.75), [2.0, 2.0])
+    np.testing.assert_allclose(networks.ensemble(q, 1.0), [1.0, 2.0])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from learners import iql
+from learners import bcq, cql, iql
 from learners.types import Spec
 from tests.learners import plain
 
@@ -26,6 +26,16 @@ def network(arrays, prefix):
     *hidden, head = [(arrays[f"{layer}weight"], arrays[f"{layer}bias"]) for layer in layers]
     params = {f"hidden_{i}": {"w": w.T, "b": b} for i, (w, b) in enumerate(hidden)}
     return {**params, "head": {"w": head[0], "b": head[1]}}
+
+
+def gaussian(arrays, prefix):
+    """As `network`, where PyTorch has a head for means and another for deviations."""
+    heads = [f"{prefix}/_{name}" for name in ("mu", "logstd")]
+    both = {
+        f"{heads[0]}.{kind}": np.concatenate([arrays[f"{head}.{kind}"] for head in heads])
+        for kind in ("weight", "bias")
+    }
+    return network({k: v for k, v in arrays.items() if heads[1] not in k} | both, prefix)
 
 
 def twin(arrays, prefix):
@@ -78,4 +88,81 @@ def test_iql():
     plain.assert_close(state.params.value, network(arrays, "after/value"))
     plain.assert_close(state.params.policy.mean, network(arrays, "after/policy"))
     plain.assert_close(state.params.critics, twin(arrays, "after/critics"))
+    plain.assert_close(state.target_params, twin(arrays, "after/targets"))
+
+
+def test_bcq(monkeypatch):
+    arrays = values("bcq")
+
+    def params(stage):
+        return bcq.BCQParams(
+            encoder=gaussian(arrays, f"{stage}/encoder"),
+            decoder=network(arrays, f"{stage}/decoder"),
+            critics=twin(arrays, f"{stage}/critics"),
+            perturbation=network(arrays, f"{stage}/perturbation"),
+        )
+
+    def targets(stage):
+        return bcq.Targets(
+            twin(arrays, f"{stage}/target_critics"),
+            network(arrays, f"{stage}/target_perturbation"),
+        )
+
+    sizes = {f"{name}_sizes": (8, 8) for name in ("critic", "perturbation", "autoencoder")}
+    learner = bcq.make(bcq.Config(**sizes, target_samples=3), SPEC)
+    initial = learner.init(jax.random.PRNGKey(0))
+    state = with_params(initial, params("start"), targets("start"))
+    monkeypatch.setattr(jax.random, "normal", lambda key, shape: jnp.asarray(arrays["noise"]))
+    state, metrics = learner.update(state, batches(arrays))
+    for ours, theirs in (("autoencoder", "vae"), ("critic", "critic"), ("perturbation", "actor")):
+        np.testing.assert_allclose(metrics[f"{ours}_loss"], arrays[f"loss/{theirs}_loss"], 1e-5)
+    of_the_step, states = params("gradient"), state.optimizer_state
+    plain.assert_close(gradient(states.autoencoder), of_the_step[:2])
+    plain.assert_close(gradient(states.critics), of_the_step.critics)
+    plain.assert_close(gradient(states.perturbation), of_the_step.perturbation)
+    plain.assert_close(state.params, params("after"))
+    plain.assert_close(state.target_params, targets("after"))
+
+
+def test_cql(monkeypatch):
+    arrays = values("cql")
+    noise = {k.removeprefix("noise/"): v for k, v in arrays.items() if k.startswith("noise/")}
+    samples, batch_size, action_size = noise["policy"].shape
+    normal = np.zeros((2, batch_size, samples + 1, action_size), np.float32)
+    normal[:, :, :samples] = np.moveaxis(np.stack([noise["policy"], noise["next_policy"]]), 1, 2)
+    normal[1, :, samples] = noise["target"]
+    uniform = noise["uniform"].reshape(batch_size, samples, action_size)
+
+    def params(stage):
+        scalars = [
+            next(v for k, v in arrays.items() if k.startswith(f"{stage}/{name}/")).reshape(())
+            for name in ("log_alpha", "log_multiplier")
+        ]
+        return cql.CQLParams(
+            gaussian(arrays, f"{stage}/policy"), twin(arrays, f"{stage}/critics"), *scalars
+        )
+
+    config = cql.Config(
+        hidden_sizes=(8, 8),
+        num_actions=samples,
+        weight=5.0,
+        lagrange_threshold=5.0 * 0.4,
+        entropy_backup=True,
+        cloning_steps=0,
+    )
+    learner = cql.make(config, SPEC)
+    state = with_params(
+        learner.init(jax.random.PRNGKey(0)), params("start"), twin(arrays, "start/targets")
+    )
+    draws = {x.shape: jnp.asarray(x) for x in (normal, uniform, noise["actor"])}
+    monkeypatch.setattr(jax.random, "normal", lambda key, shape: draws[shape])
+    monkeypatch.setattr(jax.random, "uniform", lambda key, shape, **bounds: draws[shape])
+    state, metrics = learner.update(state, batches(arrays))
+    for name in ("critic", "policy"):
+        np.testing.assert_allclose(metrics[f"{name}_loss"], arrays[f"loss/{name}"], rtol=1e-5)
+    plain.assert_close(gradient(state.optimizer_state.critics), twin(arrays, "gradient/critics"))
+    plain.assert_close(
+        gradient(state.optimizer_state.policy)[0], gaussian(arrays, "gradient/policy")
+    )
+    plain.assert_close(state.params, params("after"))
     plain.assert_close(state.target_params, twin(arrays, "after/targets"))

@@ -1,0 +1,160 @@
+"""BCQ: losses worked by hand, and updates against the same algorithm written plainly."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from learners import bcq
+from learners.types import Spec
+from tests.learners import plain
+
+SPEC = Spec(5, 2, np.array([-1.0, -2.0]), np.array([1.0, 4.0]))
+CENTRE, MAGNITUDE = np.array([0.0, 1.0], np.float32), np.array([1.0, 3.0], np.float32)
+BATCHES = plain.random_batches(2, 16, 5, 2)
+BATCHES = BATCHES._replace(action=CENTRE + MAGNITUDE * BATCHES.action)
+SIZES = {f"{name}_sizes": (16, 16) for name in ("critic", "perturbation", "autoencoder")}
+
+
+def test_autoencoder_loss():
+    # Error (1^2 + 2^2) / 2 = 2.5; KL of N(1, 1) is 1/2 and of N(0, e^2) is (e^2 - 1) / 2 - 1.
+    loss = bcq.autoencoder_loss(
+        reconstruction=jnp.array([[1.0, 2.0], [0.5, 0.5]]),
+        a_tm1=jnp.array([[0.0, 0.0], [0.5, 0.5]]),
+        mean=jnp.array([[1.0, 1.0], [0.0, 0.0]]),
+        log_std=jnp.array([[0.0, 0.0], [1.0, 0.0]]),
+        kl_weight=0.5,
+    )
+    np.testing.assert_allclose(loss, [2.75, 0.25 * ((np.e**2 - 1) / 2 - 1)], rtol=1e-6)
+
+
+def test_critic_target():
+    # Of two proposals, 0.75 * 1 + 0.25 * 3 = 1.5 and 0.75 * 0 + 0.25 * 8 = 2: 1 + 0.5 * 2.
+    q_t = jnp.array([[[1.0, 7.0], [8.0, 7.0]], [[3.0, 7.0], [0.0, 7.0]]])  # [2, N, B]
+    target = bcq.critic_target(jnp.array([1.0, 4.0]), jnp.array([0.5, 0.0]), q_t, 0.75)
+    np.testing.assert_allclose(target, [2.0, 4.0])
+
+
+def test_critic_loss():
+    # (1 - 2)^2 + (4 - 2)^2 = 5, a loss a sample; no gradient goes through the target.
+    q_tm1, target = jnp.array([[1.0], [4.0]]), jnp.array([2.0])
+    np.testing.assert_allclose(bcq.critic_loss(q_tm1, target), [5.0])
+    gradient = jax.grad(lambda t: jnp.sum(bcq.critic_loss(q_tm1, t)))(target)
+    np.testing.assert_array_equal(gradient, [0.0])
+
+
+def decode(params, observation, latent):
+    return CENTRE + MAGNITUDE * jnp.tanh(plain.forward(params, observation, latent))
+
+
+def perturbed(params, observation, action):
+    change = 0.5 * MAGNITUDE * jnp.tanh(plain.forward(params, observation, action))
+    return jnp.minimum(jnp.maximum(action + change, CENTRE - MAGNITUDE), CENTRE + MAGNITUDE)
+
+
+@pytest.mark.parametrize("perturb_target", [True, False])
+def test_update(perturb_target):
+    config = bcq.Config(
+        **SIZES,
+        latent_size=3,
+        target_samples=4,
+        max_perturbation=0.5,
+        target_rate=0.1,
+        perturbation_learning_rate=1e-4,
+        perturb_target=perturb_target,
+    )
+    learner = bcq.make(config, SPEC)
+    start = plain.copy(learner.init(jax.random.PRNGKey(0)))
+    plain.assert_equal(start.target_params.critics, start.params.critics)
+    plain.assert_equal(start.target_params.perturbation, start.params.perturbation)
+    autoencoder, perturbation = start.params[:2], start.params.perturbation
+    critics = [plain.at(start.params.critics, k) for k in (0, 1)]
+    targets, target_perturbation = list(critics), perturbation
+    autoencoder_adam = plain.Adam(autoencoder, 1e-3, 1e-8)
+    critic_adams = [plain.Adam(critic, 1e-3, 1e-8) for critic in critics]
+    perturbation_adam = plain.Adam(perturbation, 1e-4, 1e-8)
+
+    def autoencoder_loss(params, batch, epsilon):
+        head = plain.forward(params[0], batch.observation, batch.action)
+        mean, std = head[:, :3], jnp.exp(jnp.maximum(head[:, 3:], -4.0))
+        action = decode(params[1], batch.observation, mean + std * epsilon)
+        kl = -0.5 * jnp.mean(1 + jnp.log(std**2) - mean**2 - std**2)
+        return jnp.mean((action - batch.action) ** 2) + 0.5 * kl
+
+    def critic_loss(params, batch, target):
+        q = plain.forward(params, batch.observation, batch.action)[:, 0]
+        return jnp.mean((q - target) ** 2)
+
+    def perturbation_loss(params, critic, decoder, batch, latent):
+        action = perturbed(params, batch.observation, decode(decoder, batch.observation, latent))
+        return -jnp.mean(plain.forward(critic, batch.observation, action))
+
+    for k in range(2):
+        batch = plain.at(BATCHES, k)
+        noise = jax.random.normal(jax.random.fold_in(start.key, k), (6, 16, 3))
+        latents = np.clip(noise[1:], -0.5, 0.5)
+        autoencoder = autoencoder_adam.step(
+            autoencoder, jax.grad(autoencoder_loss)(autoencoder, batch, noise[0])
+        )
+        values = []
+        for latent in latents[1:]:
+            action = decode(autoencoder[1], batch.next_observation, latent)
+            if perturb_target:
+                action = perturbed(target_perturbation, batch.next_observation, action)
+            q = [plain.forward(t, batch.next_observation, action)[:, 0] for t in targets]
+            values.append(0.75 * np.minimum(*q) + 0.25 * np.maximum(*q))
+        target = batch.reward + 0.99 * batch.discount * np.max(values, axis=0)
+        for i in (0, 1):
+            critics[i] = critic_adams[i].step(
+                critics[i], jax.grad(critic_loss)(critics[i], batch, target)
+            )
+        perturbation = perturbation_adam.step(
+            perturbation,
+            jax.grad(perturbation_loss)(
+                perturbation, critics[0], autoencoder[1], batch, latents[0]
+            ),
+        )
+        targets = [plain.polyak(critics[i], targets[i], 0.1) for i in (0, 1)]
+        target_perturbation = plain.polyak(perturbation, target_perturbation, 0.1)
+
+    state, _ = learner.update(learner.init(jax.random.PRNGKey(0)), BATCHES)
+    assert plain.moved(state.params.perturbation, start.params.perturbation) > 1e-4
+    plain.assert_close(state.params[:2], autoencoder)
+    plain.assert_close(state.params.perturbation, perturbation)
+    plain.assert_close(state.target_params.perturbation, target_perturbation)
+    for i in (0, 1):
+        plain.assert_close(plain.at(state.params.critics, i), critics[i])
+        plain.assert_close(plain.at(state.target_params.critics, i), targets[i])
+    assert state.steps == 2
+
+
+def test_policy_takes_the_proposal_that_the_first_critic_values_most():
+    observation = BATCHES.observation[0]
+
+    def act(samples):
+        learner = bcq.make(bcq.Config(**SIZES, act_samples=samples), SPEC)
+        state = learner.init(jax.random.PRNGKey(0))
+        action = learner.act(state, observation)
+        first = plain.at(state.params.critics, 0)
+        return np.asarray(action), plain.forward(first, observation, action)[:, 0]
+
+    (action, one), (_, many) = act(1), act(200)
+    assert np.all(many >= one - 1e-5)
+    assert np.mean(many > one) > 0.9
+    assert np.std(action, axis=0).min() > 0.01
+
+
+def test_only_actions_like_the_data_are_proposed():
+    """All data actions near one corner: so is every action taken, whatever the reward says."""
+    config = bcq.Config(**SIZES, autoencoder_learning_rate=1e-2)
+    learner = bcq.make(config, SPEC)
+    state = learner.init(jax.random.PRNGKey(0))
+    batches = plain.random_batches(300, 32, 5, 2)
+    corner = CENTRE + MAGNITUDE * np.array([0.8, -0.8], np.float32)
+    batches = batches._replace(action=np.broadcast_to(corner, batches.action.shape))
+    observation = batches.observation[0]
+    before = np.max(np.abs(learner.act(state, observation) - corner) / MAGNITUDE)
+    state, _ = learner.update(state, batches)
+    after = np.max(np.abs(learner.act(state, observation) - corner) / MAGNITUDE)
+    assert before > 0.5
+    assert after < 0.2
