@@ -114,6 +114,22 @@ def test_what_could_lose_data_is_refused(tmp_path, source, flags, num_workers, m
         publish(builder, num_workers=num_workers, beam_flags=flags)
 
 
+def test_a_unit_is_left_where_it_is_when_the_workers_are_stopped(tmp_path, source, monkeypatch):
+    monkeypatch.setattr(pipeline, "_LOOK_SECONDS", 0)
+    stop, given = tmp_path / "stop", []
+
+    def read():
+        for each in synthetic.read(0, 4):
+            given.append(each)
+            stop.write_text(pipeline.INTERRUPTED)
+            yield each
+
+    cut = dataclasses.replace(unit(0, source), read=read)
+    pipeline.do(pipeline.Task(cut, synthetic.SPEC, tmp_path / "shard", tmp_path / "receipt", stop))
+    assert len(given) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source.bin", "stop"]
+
+
 def test_why_the_workers_stopped_is_the_first_reason(tmp_path, source):
     """What a worker that was stopped fails of is no news, and its unit is none to skip."""
     stop = tmp_path / "stop"

@@ -182,8 +182,13 @@ def test_a_server_that_is_not_there_is_told(listed, monkeypatch):
 
 def test_no_credentials_are_looked_for(storage, monkeypatch):
     """Neither a file that the environment names, nor a machine of Google's that knows some."""
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/absent/credentials.json")
-    monkeypatch.setenv("GCE_METADATA_HOST", storage.url.removeprefix("http://"))
     assert buckets.list_folder("gs://public/shards")
-    assert {path for path, _ in storage.requested} == {"/storage/v1/b/public/o"}
     assert storage.authorized == [False]
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST")  # With which the library looks for none anyway.
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("GCE_METADATA_HOST", storage.url.removeprefix("http://"))
+    for file in ("/absent/credentials.json", ""):
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", file)
+        with pytest.raises(DatasetError, match=r"gs://public cannot be read .*Connection refused"):
+            buckets.list_folder("gs://public/shards")
+    assert len(storage.requested) == 1
