@@ -13,22 +13,13 @@ import pytest
 
 from rl_datasets.episode import Episode, EpisodeSpec
 from rl_datasets.exporting.d4rl import ATTRIBUTE, FINAL_OBSERVATIONS, to_d4rl
+from rl_datasets.sources import d4rl
+from rl_datasets.sources.d4rl_tasks import task
 from tests.rl_datasets.exporting import versions
+from tests.rl_datasets.sources import d4rl_files
+from tests.rl_datasets.sources.d4rl_files import load
 
 LAYOUT = ("observations", "actions", "rewards", "terminals", "timeouts", "next_observations")
-
-
-def load(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Every dataset of a file by its path."""
-    content = {}
-
-    def visit(name, item):
-        if isinstance(item, h5py.Dataset):
-            content[name] = item[...]
-
-    with h5py.File(path) as file:
-        file.visititems(visit)
-    return content
 
 
 def test_rows_by_hand(tmp_path):
@@ -55,33 +46,39 @@ def test_rows_by_hand(tmp_path):
     assert content["next_observations"].tolist() == [[1], [2], [4]]
 
 
-@pytest.mark.parametrize("name", ["halfcheetah", "hopper", "walker2d"])
-def test_d4rls_own_episodes_give_d4rls_own_file(shared, tmp_path, name):
-    real = load(shared / "d4rl" / f"{name}_medium-v2.hdf5")
-    ends = np.flatnonzero(real["terminals"] | real["timeouts"])
-    episodes, start = [], 0
-    for end in ends + 1:
-        rows = slice(start, end)
-        observation = np.concatenate(
-            [real["observations"][rows], real["next_observations"][end - 1 : end]]
-        )
-        terminal = bool(real["terminals"][end - 1])
-        episodes.append(
-            Episode.from_transitions(
-                observation, real["actions"][rows], real["rewards"][rows], is_terminal=terminal
-            )
-        )
-        start = end
-    assert episodes, f"{name} has no whole episode; this test then shows nothing"
-    spec = EpisodeSpec(
-        dm_env.specs.Array(real["observations"].shape[1:], np.float32),
-        dm_env.specs.Array(real["actions"].shape[1:], np.float32),
-    )
-    to_d4rl(versions.write(tmp_path / "1.0.0", spec, {"train": episodes}), tmp_path / "file.hdf5")
-    content = load(tmp_path / "file.hdf5")
-    for field in LAYOUT:
-        np.testing.assert_array_equal(content[field], real[field][:start])
-        assert content[field].dtype == real[field].dtype
+@pytest.mark.parametrize("file", d4rl_files.SLICES)
+def test_d4rls_own_episodes_give_d4rls_own_file(shared, tmp_path, file):
+    """All of it where next observations are stored; else all but the rows that have none."""
+    path, of = shared / "d4rl" / file, task(d4rl_files.SLICES[file])
+    real, spec = load(path), d4rl.read_contents(path, of).episode_spec()
+    episodes = list(d4rl.read_episodes(path, of))
+    version = versions.write(tmp_path / "1.0.0", spec, {"train": episodes})
+    to_d4rl(version, tmp_path / "file.hdf5")
+    written = load(tmp_path / "file.hdf5")
+    terminals, timeouts = (real[name].astype(bool) for name in ("terminals", "timeouts"))
+    kept = np.ones(len(terminals), bool)
+    if "next_observations" not in real:
+        kept = terminals | ~timeouts
+        timeouts = np.roll(timeouts, -1)
+        kept[-1] &= terminals[-1]
+    for field in ("observations", "actions", "next_observations"):
+        if field in real:
+            np.testing.assert_array_equal(written[field], real[field][kept])
+            assert written[field].dtype == real[field].dtype
+    np.testing.assert_array_equal(written["rewards"], real["rewards"].ravel()[kept].astype("f4"))
+    np.testing.assert_array_equal(written["terminals"], terminals[kept])
+    np.testing.assert_array_equal(written["timeouts"], timeouts[kept])
+    infos = {name for name in real if name.startswith("infos/")}
+    assert infos == {name for name in written if name.startswith("infos/")}
+    for name in infos:
+        np.testing.assert_array_equal(written[name], real[name][kept])
+        assert written[name].dtype == real[name].dtype
+    again = list(d4rl.read_episodes(tmp_path / "file.hdf5", of))
+    for ours, theirs in zip(again, episodes, strict=True):
+        np.testing.assert_array_equal(ours.observation, theirs.observation)
+        np.testing.assert_array_equal(ours.action, theirs.action)
+        np.testing.assert_array_equal(ours.reward, theirs.reward)
+        np.testing.assert_array_equal(ours.discount, theirs.discount)
 
 
 @hypothesis.settings(max_examples=15)
