@@ -53,6 +53,10 @@ class Row:
       variant: what sets it apart from the other rows beside the same reported one.
       learner, batch_size: the recipe's where they are left out.
       config: fields of the learner's `Config` beside those of the recipe.
+      n_step: rewards in a transition of continuous control; they end where an episode does.
+      policy: which one is scored: `act`, or `max_q` where the learner has it.
+      behavior: the algorithm whose run on the same data and seed gives the behaviour policy that
+        the learner starts from; "" where it needs none.
       blocked: why it cannot be run; "" where it can.
     """
 
@@ -66,9 +70,17 @@ class Row:
     learner: str = ""
     batch_size: int = 0
     config: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+    n_step: int = 1
+    policy: str = "act"
+    behavior: str = ""
     blocked: str = ""
 
     def __post_init__(self) -> None:
+        if self.n_step < 1 or self.policy not in ("act", "max_q"):
+            raise DatasetError(
+                f"row {self.reported!r} needs an n_step of at least 1 and a policy that is act or "
+                f"max_q, got {self.n_step} and {self.policy!r}"
+            )
         if self.data not in (PUBLISHED, AGAIN, OWN):
             raise DatasetError(
                 f"row {self.reported!r} has data {self.data!r}: choose {PUBLISHED!r}, {AGAIN!r} or "
@@ -160,6 +172,20 @@ class Recipe:
             learner=row.learner or self.learner,
             batch_size=row.batch_size or self.batch_size,
             config={**self.config, **row.config},
+        )
+
+    def behavior_row(self, row: Row) -> Row:
+        """The row whose run gives a row's behaviour policy.
+
+        Raises:
+          DatasetError: there is none on its data.
+        """
+        for other in self.rows:
+            if other.algorithm == row.behavior and other.dataset == row.dataset:
+                return other
+        raise DatasetError(
+            f"row {row.name!r} starts from the behaviour policy of {row.behavior!r} on "
+            f"{row.dataset}, and recipe {self.table!r} has no such row: add it"
         )
 
     def learner_module(self) -> Any:

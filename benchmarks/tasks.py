@@ -13,7 +13,7 @@ import hashlib
 import os
 import pathlib
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import dm_env
@@ -29,6 +29,7 @@ from rl_datasets import roms
 from rl_datasets.collection.atari import AtariEnvironment
 from rl_datasets.collection.environments import make_environment
 from rl_datasets.errors import DatasetError
+from rl_datasets.serving.transitions import NEXT_ACTION
 from rl_datasets.sources.atari import ATARI_GAMES, FRAME_SHAPE
 from rl_datasets.sources.dqn_replay import STACK_SIZE
 
@@ -40,26 +41,37 @@ class ContinuousControl:
     Attributes:
       row: of the recipe.
       version_dir: of the published dataset.
+      discount: of the learner, where the row's transitions have several rewards.
+      extras: of transitions that the learner reads.
       identity: what it adds to what a run is.
       cut: how a feed cuts the version into transitions, as keywords.
     """
 
     row: Row
     version_dir: pathlib.Path
+    discount: float = 1.0
+    extras: tuple[str, ...] = ()
     spec_type: ClassVar = types.Spec
     steps_a_call: ClassVar = 100  # of one jitted update; bounds the memory that batches take
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        return {} if self.row.split == "all" else {"split": self.row.split}
+        plain = {"split": "all", "n_step": 1, "policy": "act", "behavior": ""}
+        said = {name: getattr(self.row, name) for name in plain}
+        return {name: value for name, value in said.items() if value != plain[name]}
 
     @property
     def cut(self) -> Mapping[str, Any]:
-        return {"split": self.row.split}
+        cut: dict[str, Any] = {"split": self.row.split}
+        if self.row.n_step > 1:
+            cut |= {"n_step": self.row.n_step, "gamma": self.discount}
+        if NEXT_ACTION in self.extras:
+            cut["next_action"] = True
+        return cut
 
     def transitions(self) -> Any:
         """All of the data in memory."""
-        return _transitions(self.version_dir, self.row.split)
+        return _transitions(self.version_dir, **self.cut)
 
     def spec(self) -> types.Spec:
         """Bounds from the environment, statistics from the data."""
@@ -105,6 +117,7 @@ class Atari:
     identity: Mapping[str, Any]
     cut: Mapping[str, Any]
     rom: pathlib.Path
+    extras: ClassVar[tuple[str, ...]] = ()
     spec_type: ClassVar = types.DiscreteSpec
     steps_a_call: ClassVar = 20  # 32 transitions with their stacks are 2 MB
 
@@ -189,14 +202,21 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
     fingerprint(version_dir)  # It must be published.
     if kind is Atari:
         return Atari.of(recipe, row, version_dir)
-    return ContinuousControl(row, version_dir)
+    discount = recipe.learner_config().discount if row.n_step > 1 else 1.0
+    return ContinuousControl(row, version_dir, discount)
 
 
-@functools.lru_cache(maxsize=1)  # The cells of a row follow one another.
-def _transitions(version_dir: pathlib.Path, split: str) -> Any:
+@functools.lru_cache(maxsize=2)  # The cells of a row follow one another; with and without extras.
+def _transitions(version_dir: pathlib.Path, split: str, **cut: Any) -> Any:
     from rl_datasets.serving.transitions import load_transitions
 
-    return load_transitions(version_dir, split)._replace(extras={})
+    transitions = load_transitions(version_dir, split, **cut)
+    return with_extras(transitions, (NEXT_ACTION,) if cut.get("next_action") else ())
+
+
+def with_extras(transitions: Any, names: Collection[str]) -> Any:
+    """The transitions with these of their extras alone."""
+    return transitions._replace(extras={name: transitions.extras[name] for name in names})
 
 
 @functools.lru_cache(maxsize=1)
