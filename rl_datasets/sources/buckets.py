@@ -160,9 +160,9 @@ def _parse(url: str) -> tuple[str, str]:
 
 
 def _client() -> Any:
-    from google.cloud import storage
+    from google.cloud.storage import Client
 
-    return storage.Client.create_anonymous_client()
+    return Client.create_anonymous_client()
 
 
 def _retry(check: Callable[[], None] = lambda: None) -> Any:
