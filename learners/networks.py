@@ -65,10 +65,12 @@ def mlp(
     sizes: Sequence[int],
     initializers: Initializers = keras_initializers,
     head_initializers: Initializers | None = None,
+    layer_norm: bool = False,
 ) -> Network:
     """ReLU network with a linear last layer, over the concatenated inputs.
 
-    The last layer begins as the others do where it has no initializers of its own.
+    The last layer begins as the others do where it has no initializers of its own. Layer
+    normalisation (Ba et al. 2016, with Flax's epsilon) comes after each ReLU, as in ReBRAC.
     """
 
     def forward(*inputs: jax.Array) -> jax.Array:
@@ -78,6 +80,8 @@ def mlp(
             x = jax.nn.relu(
                 hk.Linear(size, w_init=w_init, b_init=b_init, name=f"hidden_{index}")(x)
             )
+            if layer_norm:
+                x = hk.LayerNorm(-1, True, True, eps=1e-6, name=f"norm_{index}")(x)
         w_init, b_init = (head_initializers or initializers)(x.shape[-1])
         return Head(sizes[-1], w_init, b_init, name="head")(x)
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from learners import bc, brac_bc, iql, sac, td3_bc
+from learners import bc, brac_bc, iql, sac, td3, td3_bc
 
 
 def test_brac_bc_policy_loss():
@@ -46,7 +46,7 @@ def test_sac_critic_target():
     np.testing.assert_allclose(target, [2.5, 4.0])
 
 
-@pytest.mark.parametrize("learner", [iql, sac, td3_bc])
+@pytest.mark.parametrize("learner", [iql, sac, td3])
 def test_critic_loss(learner):
     # (1 - 2)^2 + (4 - 2)^2 = 5 and (3 - 3)^2 + (0 - 3)^2 = 9, a loss a sample.
     q_tm1, target = jnp.array([[1.0, 3.0], [4.0, 0.0]]), jnp.array([2.0, 3.0])
