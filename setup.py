@@ -31,6 +31,7 @@ DATA_PLANE = [
     "gymnasium[mujoco]==1.4.0",
     "orbax-checkpoint==0.11.5",
     "h5py",
+    "google-cloud-storage",
     "isal",
     "pillow",
     "typer",
