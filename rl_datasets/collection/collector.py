@@ -10,6 +10,9 @@ batch. The unit holds the episodes in the order in which they started (of those 
 together, by the copy's number), each whole but the last, which is cut where the unit is full. So a
 unit has the distribution of one environment run on its own, and at most one cut episode; what the
 other copies had begun beyond it is dropped.
+
+By D4RL's protocol every unit but a policy's last holds whole episodes, a little under 50,000
+transitions, and the last, which is collected when the others are whole, fills the policy's share.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ import pathlib
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import dm_env
@@ -55,12 +58,14 @@ class Unit:
     Attributes:
       index: its place in the collection, and the key of its seed.
       policy_id: the place of its policy in the mixture.
-      transitions: how many it holds, exactly.
+      transitions: how many it holds, exactly; of whole episodes, at least.
+      is_whole: whether it holds whole episodes.
     """
 
     index: int
     policy_id: int
     transitions: int
+    is_whole: bool = False
 
     @property
     def file(self) -> str:
@@ -77,6 +82,7 @@ class Job:
     policy: policies.Policy
     seed: int
     path: pathlib.Path
+    protocol: str = mixtures.BRAC
 
 
 def plan(mixture: mixtures.Mixture, transitions: int) -> list[Unit]:
@@ -91,12 +97,24 @@ def plan(mixture: mixtures.Mixture, transitions: int) -> list[Unit]:
             f"{transitions} transitions leave a policy of the mixture {mixture.name!r} without "
             "one: collect more"
         )
+    is_of_d4rl = mixture.protocol == mixtures.D4RL
+    split = _shares_of_whole_episodes if is_of_d4rl else _shares
     shares = [
-        (policy_id, min(UNIT_TRANSITIONS, count - start))
-        for policy_id, count in enumerate(counts)
-        for start in range(0, count, UNIT_TRANSITIONS)
+        (policy_id, *share) for policy_id, count in enumerate(counts) for share in split(count)
     ]
-    return [Unit(index, policy_id, share) for index, (policy_id, share) in enumerate(shares)]
+    return [Unit(index, *share) for index, share in enumerate(shares)]
+
+
+def _shares(count: int) -> list[tuple[int, bool]]:
+    starts = range(0, count, UNIT_TRANSITIONS)
+    return [(min(UNIT_TRANSITIONS, count - start), False) for start in starts]
+
+
+def _shares_of_whole_episodes(count: int) -> list[tuple[int, bool]]:
+    """The last is large enough for what whole episodes may be longer than planned."""
+    least = UNIT_TRANSITIONS - HORIZON
+    whole = max(0, count // UNIT_TRANSITIONS - 1)
+    return [*[(least, True)] * whole, (count - whole * least, False)]
 
 
 def collect(
@@ -120,8 +138,8 @@ def collect(
       mixture: a shipped data configuration's name, or the path of your own `.toml`.
       transitions: how many in all.
       folder: where to write; made if absent.
-      policy_path: a BRAC checkpoint's prefix or a `.npz` of `policies.save_policy`; by default the
-        project's own partially trained policy for this environment.
+      policy_path: a BRAC checkpoint's prefix, a `.npz` of `policies.save_policy`, or a `.hdf5` of
+        D4RL's; by default the project's own partially trained policy for this environment.
       seed: of everything that is random.
       processes: how many share the work; it changes nothing but the time.
       name: of the dataset; by default such as `halfcheetah-eps1-recollected`.
@@ -152,20 +170,51 @@ def collect(
                 policy=behaviours[unit.policy_id],
                 seed=seed,
                 path=folder / unit.file,
+                protocol=configuration.protocol,
             )
             for unit in units
         ]
         spec = planned.episode_spec()
-        whole = {job.unit.file: _whole_unit(job, spec, done) for job in jobs}
-        open_jobs = [job for job in jobs if whole[job.unit.file] is None]
-        with _progress(show_progress and bool(open_jobs), jobs, open_jobs) as advance:
-            records = whole | _run_jobs(open_jobs, processes, advance)
-        collection = dataclasses.replace(
-            planned, units=tuple(record for record in records.values() if record)
+        records = _collect_units(
+            [job for job in jobs if job.unit.is_whole], spec, done, processes, show_progress
         )
+        records |= _collect_units(
+            [_filling(job, jobs, records) for job in jobs if not job.unit.is_whole],
+            spec,
+            done,
+            processes,
+            show_progress,
+        )
+        collection = dataclasses.replace(planned, units=tuple(records[u.file] for u in units))
         collected.write_collection(collection)
         (folder / PLAN_FILE).unlink(missing_ok=True)
     return collection
+
+
+def _filling(job: Job, jobs: list[Job], records: Mapping[str, collected.UnitRecord]) -> Job:
+    """The job that fills its policy's share, less by what units of whole episodes hold over."""
+    over = sum(
+        records[other.unit.file].transitions - other.unit.transitions
+        for other in jobs
+        if other.unit.is_whole and other.unit.policy_id == job.unit.policy_id
+    )
+    unit = dataclasses.replace(job.unit, transitions=job.unit.transitions - over)
+    return dataclasses.replace(job, unit=unit)
+
+
+def _collect_units(
+    jobs: list[Job],
+    spec: episode.EpisodeSpec,
+    done: collected.Collection | None,
+    processes: int,
+    show_progress: bool,
+) -> dict[str, collected.UnitRecord]:
+    """Collects the units that are not whole yet; gives the records of all by file."""
+    found = {job.unit.file: _whole_unit(job, spec, done) for job in jobs}
+    open_jobs = [job for job in jobs if found[job.unit.file] is None]
+    with _progress(show_progress and bool(open_jobs), jobs, open_jobs) as advance:
+        new = _run_jobs(open_jobs, processes, advance)
+    return {file: record for file, record in found.items() if record} | new
 
 
 def collect_unit(job: Job, report: Callable[[int], None]) -> collected.UnitRecord:
@@ -197,7 +246,7 @@ def _lock_step_episodes(job: Job, report: Callable[[int], None]) -> list[episode
     begun = _Begun(copies)
     action: Any = [None] * copies
     reported = 0
-    while begun.filled < budget:
+    while (begun.whole if job.unit.is_whole else begun.filled) < budget:
         row = len(observations)
         observation = np.empty((copies, job.observation_size), np.float32)
         reward = np.zeros(copies, np.float32)
@@ -242,16 +291,16 @@ class _Begun:
 
     Attributes:
       spans: where they lie.
-      filled: how many transitions of a unit they fill: those of the whole episodes up to the
-        oldest one that is still open, and its own.
+      whole: how many transitions the whole episodes have, up to the oldest that is still open.
+      filled: the same, and those of that one.
     """
 
     def __init__(self, copies: int):
         self.spans: list[_Span] = []
+        self.whole = 0
         self.filled = 0
         self._of_copy: list[_Span | None] = [None] * copies
         self._oldest = 0
-        self._before_oldest = 0
 
     def start(self, span: _Span) -> None:
         self.spans.append(span)
@@ -265,11 +314,11 @@ class _Begun:
             span.is_open = False
             span.is_terminal = timestep.discount == 0
         while self._oldest < len(self.spans) and not self.spans[self._oldest].is_open:
-            self._before_oldest += self.spans[self._oldest].transitions
+            self.whole += self.spans[self._oldest].transitions
             self._oldest += 1
         is_one_open = self._oldest < len(self.spans)
         open_transitions = self.spans[self._oldest].transitions if is_one_open else 0
-        self.filled = self._before_oldest + open_transitions
+        self.filled = self.whole + open_transitions
 
 
 def _cut_out(
@@ -279,21 +328,26 @@ def _cut_out(
     actions: np.ndarray,
     rewards: np.ndarray,
 ) -> list[episode.Episode]:
-    """Takes a unit's episodes out of the history: whole ones, then one that fills the budget."""
+    """Takes a unit's episodes out of the history: whole ones, then one that fills the budget.
+
+    Of a unit of whole episodes that one is whole too.
+    """
     episodes: list[episode.Episode] = []
     left = job.unit.transitions
     for number, span in enumerate(spans):
-        length = min(span.transitions, left)
-        if length == 0:
+        if left <= 0:
             break
+        length = span.transitions if job.unit.is_whole else min(span.transitions, left)
         is_cut = length < span.transitions or span.is_open
+        # D4RL asks for the time limit first, and calls what ended there no terminal.
+        is_at_limit = job.protocol == mixtures.D4RL and length == HORIZON
         taken = slice(span.start, span.start + length)
         episodes.append(
             episode.Episode.from_transitions(
                 observations[span.start : span.start + length + 1, span.copy],
                 actions[taken, span.copy],
                 rewards[taken, span.copy],
-                is_terminal=span.is_terminal and not is_cut,
+                is_terminal=span.is_terminal and not is_cut and not is_at_limit,
                 extras={"policy_id": np.full(length, job.unit.policy_id, np.int32)},
                 metadata={
                     "episode_id": np.int64(job.unit.index * UNIT_TRANSITIONS + number),
@@ -319,7 +373,7 @@ def _plan_collection(
     observation, action = _specs(environment)
     source = None
     if any(entry.kind == mixtures.TANH_GAUSSIAN for entry in mixture.entries):
-        source = policies.load_policy(policy_path or _shipped_policy(environment))
+        source = policies.load_policy(policy_path or _shipped_policy(environment, mixture))
     observation_size = _observation_size(environment, observation, action, source)
     minimum = np.broadcast_to(action.minimum, action.shape).astype(np.float32)
     maximum = np.broadcast_to(action.maximum, action.shape).astype(np.float32)
@@ -328,7 +382,9 @@ def _plan_collection(
         policy: policies.Policy = policies.Uniform(minimum, maximum)
         files: tuple[tuple[str, str], ...] = ()
         if source is not None and entry.kind == mixtures.TANH_GAUSSIAN:
-            policy = policies.TanhGaussian(source.layers, minimum, maximum, entry.mode)
+            policy = policies.TanhGaussian(
+                source.layers, minimum, maximum, entry.mode, source.log_std
+            )
             files = source.files
         behaviours.append(policies.with_noise(policy, entry.sigma, entry.epsilon, minimum, maximum))
         records.append(
@@ -344,6 +400,8 @@ def _plan_collection(
             )
         )
     origin = source.origin if source else "recollected"
+    if mixture.protocol == mixtures.D4RL and origin == policies.FROM_D4RL:
+        origin = "recollected"
     collection = collected.Collection(
         folder=folder,
         dataset=name or f"{environment.split('-v')[0].lower()}-{mixture.name}-{origin}",
@@ -363,6 +421,7 @@ def _plan_collection(
             "rl-datasets": rl_datasets.__version__,
             **{lib: importlib.metadata.version(lib) for lib in ("gymnasium", "mujoco", "numpy")},
         },
+        protocol=mixture.protocol,
     )
     return collection, behaviours
 
@@ -381,7 +440,12 @@ def _specs(environment: str) -> tuple[dm_env.specs.Array, dm_env.specs.BoundedAr
     return observation, action
 
 
-def _shipped_policy(environment: str) -> pathlib.Path:
+def _shipped_policy(environment: str, mixture: mixtures.Mixture) -> pathlib.Path:
+    if mixture.protocol == mixtures.D4RL:
+        raise errors.DatasetError(
+            f"the mixture {mixture.name!r} needs a policy, and none is shipped for it: give D4RL's "
+            "own file, which holds the one that collected it, such as halfcheetah_medium-v2.hdf5"
+        )
     path = policies.partial_policy_path(environment)
     if not path.is_file():
         raise errors.DatasetError(
@@ -451,7 +515,8 @@ def _check_same_collection(
     if (folder / collected.COLLECTION_FILE).is_file():
         done = collected.read_collection(folder, check_units=False)
         same = dataclasses.replace(done, units=()) == planned
-        same = same and [each.transitions for each in done.units] == [u.transitions for u in units]
+        total = sum(unit.transitions for unit in units)
+        same = same and (len(done.units), done.num_transitions) == (len(units), total)
     elif plan_path.is_file():
         same = plan_path.read_text(encoding="utf-8") == text
     else:
@@ -482,7 +547,9 @@ def _whole_unit(
     sha256 = files.sha256_of(job.path)
     record = collected.UnitRecord(job.unit.file, sha256, len(episodes), transitions)
     expected = done is None or record in done.units
-    return record if expected and transitions == job.unit.transitions else None
+    over = transitions - job.unit.transitions
+    is_full = 0 <= over < HORIZON if job.unit.is_whole else over == 0
+    return record if expected and is_full else None
 
 
 @contextlib.contextmanager

@@ -1,7 +1,15 @@
 """Data configurations: which behaviour policies make a dataset, and in what shares.
 
-The shipped ones are BRAC's (Wu, Tucker and Nachum 2019), one TOML file each in `mixtures/`; copy
-one, edit it, and give its path instead of a name.
+The shipped ones are BRAC's (Wu, Tucker and Nachum 2019) and, by the names of its data sets, D4RL's
+(Fu et al. 2020), one TOML file each in `mixtures/`; copy one, edit it, and give its path instead of
+a name.
+
+The protocol says what a collection keeps of a policy's episodes:
+
+    brac    each up to where a unit of the collection is full
+    d4rl    whole ones, put end to end and cut at the last transition of the policy's share; one
+            that reaches the time limit is cut by it, even if it ended there (by D4RL's
+            `scripts/generation/mujoco/collect_data.py`)
 """
 
 from __future__ import annotations
@@ -15,6 +23,7 @@ from rl_datasets import errors
 
 FOLDER = pathlib.Path(__file__).parent / "mixtures"
 UNIFORM, TANH_GAUSSIAN = "uniform", "tanh_gaussian"
+BRAC, D4RL = PROTOCOLS = ("brac", "d4rl")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,10 +49,11 @@ class MixtureEntry:
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:
-    """A named list of behaviour policies."""
+    """A named list of behaviour policies, and the protocol by which they act."""
 
     name: str
     entries: tuple[MixtureEntry, ...]
+    protocol: str = BRAC
 
     def counts(self, transitions: int) -> list[int]:
         """Transitions of each entry: int(n * weight), the remainder to the last, as BRAC does."""
@@ -84,7 +94,10 @@ def load_mixture(name: str | pathlib.Path) -> Mixture:
         raise errors.DatasetError(f"{path} must have at least one [[policies]]")
     for entry in entries:
         _check_entry(path, entry)
-    return Mixture(path.stem, entries)
+    protocol = content.get("protocol", BRAC)
+    if protocol not in PROTOCOLS:
+        raise errors.DatasetError(f"{path}: protocol must be {' or '.join(PROTOCOLS)}")
+    return Mixture(path.stem, entries, protocol)
 
 
 def _check_entry(path: pathlib.Path, entry: MixtureEntry) -> None:

@@ -1,7 +1,8 @@
 """Behaviour policies in NumPy: `policy(rng, observation [B, obs]) -> action [B, act]`, float32.
 
 They are BRAC's (Wu, Tucker and Nachum 2019; `behavior_regularized_offline_rl` of google-research):
-a uniform policy, a tanh-Gaussian network, and two kinds of noise on top of either. Each is a plain
+a uniform policy, a tanh-Gaussian network, and two kinds of noise on top of either. D4RL's (Fu et
+al. 2020) are the first two, with another bound on the network's standard deviation. Each is a plain
 picklable value, so that worker processes need no TensorFlow to act.
 """
 
@@ -16,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from rl_datasets import errors, files
-from rl_datasets.sources import brac, collected, tf_checkpoint
+from rl_datasets.sources import brac, collected, d4rl, tf_checkpoint
 
 Policy = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 Layers = Sequence[tuple[np.ndarray, np.ndarray]]
 
-LOG_STD_MIN, LOG_STD_MAX = -5.0, 0.0
+FROM_D4RL = "recollected-d4rl"
 # Noisy actions stay this far from the bounds, where the tanh-Gaussian's density has its poles.
 BOUNDS_MARGIN = np.float32(1e-3)
 
@@ -40,24 +41,36 @@ class Uniform:
         return np.clip(action, self.minimum, self.maximum)
 
 
+def log_std_of_brac(raw: np.ndarray) -> np.ndarray:
+    """What BRAC's actors mean by their second output: squashed by tanh into [-5, 0]."""
+    return -5.0 + 0.5 * 5.0 * (np.tanh(raw) + 1)
+
+
+def log_std_of_rlkit(raw: np.ndarray) -> np.ndarray:
+    """What rlkit's actors mean, by which D4RL collected: clipped to [-20, 2]."""
+    return np.clip(raw, -20, 2)
+
+
 @dataclasses.dataclass(frozen=True)
 class TanhGaussian:
-    """BRAC's actor: a ReLU network, its Gaussian squashed by tanh into the bounds of the action.
+    """A SAC actor: a ReLU network, its Gaussian squashed by tanh into the bounds of the action.
 
-    The last layer's output is (mean, raw); log std = -5 + 0.5 * 5 * (tanh(raw) + 1); the action is
-    tanh(mean + std * noise), stretched to the bounds.
+    The last layer's output is (mean, raw); the action is tanh(mean + exp(log_std(raw)) * noise),
+    stretched to the bounds.
 
     Attributes:
       layers: (kernel [in, out], bias [out]) of each layer, float32.
       minimum: [act] float32, lower bound of the action.
       maximum: [act] float32, upper bound of the action.
       mode: take tanh(mean) instead of a sample.
+      log_std: of the raw output.
     """
 
     layers: Layers
     minimum: np.ndarray
     maximum: np.ndarray
     mode: bool = False
+    log_std: Callable[[np.ndarray], np.ndarray] = log_std_of_brac
 
     def __call__(self, rng: np.random.Generator, observation: np.ndarray) -> np.ndarray:
         hidden = observation
@@ -67,8 +80,8 @@ class TanhGaussian:
         output = hidden @ kernel + bias
         mean, raw = output[:, : len(self.minimum)], output[:, len(self.minimum) :]
         if not self.mode:
-            log_std = LOG_STD_MIN + 0.5 * (LOG_STD_MAX - LOG_STD_MIN) * (np.tanh(raw) + 1)
-            mean = mean + np.exp(log_std) * rng.standard_normal(mean.shape, np.float32)
+            std = np.exp(self.log_std(raw))
+            mean = mean + std * rng.standard_normal(mean.shape, np.float32)
         magnitude, centre = (self.maximum - self.minimum) / 2, (self.maximum + self.minimum) / 2
         return np.clip(np.tanh(mean) * magnitude + centre, self.minimum, self.maximum)
 
@@ -121,23 +134,29 @@ class PolicySource:
 
     Attributes:
       layers: (kernel [in, out], bias [out]) of each layer, float32.
-      origin: how the dataset's name ends: `recollected-brac` for BRAC's checkpoints, `recollected`
-        for the policies shipped here, `recollected-<file name>` for any other.
+      origin: how the dataset's name ends: `recollected-brac` for BRAC's checkpoints,
+        `recollected-d4rl` for D4RL's files, `recollected` for the policies shipped here,
+        `recollected-<file name>` for any other.
       files: (file name, sha256) of every file read.
+      log_std: of the raw output of the last layer.
     """
 
     layers: Layers
     origin: str
     files: tuple[tuple[str, str], ...]
+    log_std: Callable[[np.ndarray], np.ndarray] = log_std_of_brac
 
 
 def load_policy(path: str | pathlib.Path) -> PolicySource:
-    """Reads a policy: a BRAC checkpoint by its prefix, or a `.npz` that `save_policy` wrote.
+    """Reads a policy: a BRAC checkpoint by its prefix, a `.npz` that `save_policy` wrote, or the
+    policy that collected a `.hdf5` file of D4RL's.
 
     Raises:
       DatasetError: there is no such file, or it is damaged or holds no policy.
     """
     path = pathlib.Path(path)
+    if path.suffix == ".hdf5":
+        return PolicySource(d4rl.read_policy(path), FROM_D4RL, _hashed([path]), log_std_of_rlkit)
     if path.suffix != ".npz":
         prefix = str(path).removesuffix(".index")
         layers = brac.read_policy(prefix)

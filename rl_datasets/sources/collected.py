@@ -89,6 +89,7 @@ class Collection:
       policies: the behaviour policies, by id.
       units: the unit files, in order.
       versions: of this code and of the libraries that shape the data.
+      protocol: `brac` or `d4rl`, what was kept of the policies' episodes; see `mixtures`.
     """
 
     folder: pathlib.Path
@@ -101,6 +102,7 @@ class Collection:
     policies: tuple[PolicyRecord, ...]
     units: tuple[UnitRecord, ...]
     versions: Mapping[str, str]
+    protocol: str = "brac"
 
     @property
     def num_episodes(self) -> int:

@@ -6,6 +6,7 @@ import errno
 import multiprocessing
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -471,3 +472,81 @@ def test_bracs_ant_policy_has_its_111_observations(shared, tmp_path):
         episode.check_episode(each, collection.episode_spec())
         assert each.observation.shape[1] == 111
         assert not each.observation[:, 27:].any()
+
+
+def test_d4rls_plan_leaves_room_for_whole_episodes():
+    units = collector.plan(mixtures.load_mixture("random-v2"), 1_000_000)
+    assert [(unit.transitions, unit.is_whole) for unit in units] == [
+        *[(49_000, True)] * 19,
+        (1_000_000 - 19 * 49_000, False),
+    ]
+    (unit,) = collector.plan(mixtures.load_mixture("random-v2"), 99_999)
+    assert (unit.transitions, unit.is_whole) == (99_999, False)
+
+
+@pytest.fixture(scope="module")
+def of_d4rl(shared, tmp_path_factory):
+    """Hopper's medium policy in three units."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(collector, "UNIT_TRANSITIONS", 2_000)
+        yield collect(
+            tmp_path_factory.mktemp("d4rl") / "collected",
+            shared / "d4rl" / "hopper_medium-v2.hdf5",
+            mixture="medium-v2",
+        )
+
+
+def test_by_d4rls_rules_only_the_very_last_episode_is_cut(of_d4rl):
+    assert of_d4rl.dataset == "hopper-medium-v2-recollected"
+    assert of_d4rl.protocol == "d4rl"
+    (policy,) = of_d4rl.policies
+    assert [name for name, _ in policy.source] == ["hopper_medium-v2.hdf5"]
+    episodes = read_all(of_d4rl)
+    for each in episodes:
+        episode.check_episode(each, of_d4rl.episode_spec())
+    assert sum(each.num_transitions for each in episodes) == TRANSITIONS == of_d4rl.num_transitions
+    assert len(of_d4rl.units) == 3
+    assert not any(each.metadata["is_cut"] for each in episodes[:-1])
+    assert all(each.is_terminal[-1] or each.num_transitions == 1000 for each in episodes[:-1])
+    # The two published episodes of this policy are 470 and 441 long and return 1465 and 1413.
+    lengths = [each.num_transitions for each in episodes[:-1]]
+    returns = [each.episode_return for each in episodes[:-1]]
+    assert 300 < np.mean(lengths) < 550
+    assert 1000 < np.mean(returns) < 1600
+
+
+def test_d4rls_collection_is_mended_to_the_byte(of_d4rl, shared, tmp_path, monkeypatch):
+    monkeypatch.setattr(collector, "UNIT_TRANSITIONS", 2_000)
+    folder = pathlib.Path(shutil.copytree(of_d4rl.folder, tmp_path / "again"))
+    (folder / "unit-00001.npz").unlink()
+    (folder / "unit-00002.npz").write_bytes(b"cut")
+    policy = shared / "d4rl" / "hopper_medium-v2.hdf5"
+    assert collect(folder, policy, processes=2, mixture="medium-v2").units == of_d4rl.units
+    assert content(folder) == content(of_d4rl.folder)
+
+
+def test_by_d4rls_rules_the_time_limit_comes_first():
+    """An environment that ends in its last step: a terminal by BRAC, a time limit by D4RL."""
+    observations = np.zeros((1001, 1, 3), np.float32)
+    actions, rewards = np.zeros((1001, 1, 1), np.float32), np.zeros((1000, 1), np.float32)
+    span = collector._Span(0, 0, 7, transitions=1000, is_open=False, is_terminal=True)
+    for protocol, is_terminal in (("brac", True), ("d4rl", False)):
+        unit = collector.Unit(0, 0, 1000)
+        job = collector.Job(unit, "Any-v0", 3, None, 0, pathlib.Path("unit.npz"), protocol)
+        (each,) = collector._cut_out(job, [span], observations, actions, rewards)
+        assert each.is_terminal[-1] == is_terminal
+        assert not each.metadata["is_cut"]
+
+
+def test_d4rls_mixtures_need_d4rls_policy(tmp_path, policy_path):
+    with pytest.raises(errors.DatasetError, match="give D4RL's own file"):
+        collect(tmp_path / "a", None, mixture="medium-v2")
+    planned = collect(tmp_path / "b", policy_path, mixture="medium-v2", transitions=200)
+    assert planned.dataset == "hopper-medium-v2-recollected-hopper"
+    planned = collect(tmp_path / "c", None, mixture="random-v2", transitions=200)
+    assert planned.dataset == "hopper-random-v2-recollected"
+
+
+def test_d4rls_policy_must_be_of_the_environment(tmp_path, shared):
+    with pytest.raises(errors.DatasetError, match="give the policy of this environment"):
+        collect(tmp_path, shared / "d4rl" / "hopper_medium-v2.hdf5", environment="HalfCheetah-v4")

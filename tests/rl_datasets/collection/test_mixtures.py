@@ -53,10 +53,23 @@ def test_shipped_mixtures_are_bracs(name, expected):
         for entry, count in zip(mixture.entries, counts, strict=True)
     ] == expected
     assert not any(entry.mode for entry in mixture.entries)
+    assert mixture.protocol == mixtures.BRAC
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("random-v2", "uniform"), ("medium-v2", "tanh_gaussian"), ("expert-v2", "tanh_gaussian")],
+)
+def test_shipped_mixtures_are_d4rls(name, kind):
+    mixture = mixtures.load_mixture(name)
+    assert mixture.protocol == mixtures.D4RL
+    (entry,) = mixture.entries
+    assert (entry.kind, entry.mode, entry.sigma, entry.epsilon) == (kind, False, 0, 0)
 
 
 def test_shipped_names():
-    assert mixtures.shipped() == ["eps1", "eps3", "gaussian1", "gaussian3", "pure"]
+    of_brac = {"eps1", "eps3", "gaussian1", "gaussian3", "pure"}
+    assert set(mixtures.shipped()) == of_brac | {"expert-v2", "medium-v2", "random-v2"}
 
 
 def test_the_last_policy_gets_the_remainder():
@@ -81,7 +94,7 @@ def test_a_users_own_file(tmp_path):
 
 @pytest.mark.parametrize("name", ["eps2", "missing.toml", ""])
 def test_unknown_mixture_lists_the_known(name):
-    with pytest.raises(errors.DatasetError, match="one of eps1, eps3, gaussian1, gaussian3, pure"):
+    with pytest.raises(errors.DatasetError, match="one of eps1, eps3, expert-v2, gaussian1"):
         mixtures.load_mixture(name)
 
 
@@ -106,6 +119,7 @@ ENTRY = '[[policies]]\nname = "a"\nkind = "uniform"\n'
         (ENTRY + "weight = 1\nmode = 1", "mode must be true or false"),
         (ENTRY + "weight = 1\nepsilom = 0.1", "epsilom"),
         ('[[policies]]\nname = "a"\nkind = "sac"\nweight = 1', "kind must be"),
+        ('protocol = "mine"\n' + ENTRY + "weight = 1", "protocol must be brac or d4rl"),
     ],
 )
 def test_bad_file_is_named(tmp_path, text, message):

@@ -2,10 +2,11 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 
-from rl_datasets import errors
+from rl_datasets import errors, files
 from rl_datasets.collection import policies
 
 LOW, HIGH = np.array([-1, -2], np.float32), np.array([1, 4], np.float32)
@@ -172,3 +173,27 @@ def test_truncated_policy_file(tmp_path):
     (tmp_path / "cut.npz").write_bytes(content[: len(content) // 2])
     with pytest.raises(errors.DatasetError, match=r"cut\.npz is truncated"):
         policies.load_policy(tmp_path / "cut.npz")
+
+
+def test_a_policy_of_d4rls_own_file(shared, tmp_path):
+    """The mean of the stored actions' Gaussian is tanh's of the mode; spread by rlkit's bounds."""
+    path = shared / "d4rl" / "hopper_medium-v2.hdf5"
+    source = policies.load_policy(path)
+    assert source.origin == "recollected-d4rl"
+    assert source.files == (("hopper_medium-v2.hdf5", files.sha256_of(path)),)
+    assert [kernel.shape for kernel, _ in source.layers] == [(11, 256), (256, 256), (256, 6)]
+    with h5py.File(path) as file:
+        observation, action = file["observations"][:], file["actions"][:]
+    one = np.ones(3, np.float32)
+    policy = policies.TanhGaussian(source.layers, -one, one, log_std=source.log_std)
+    again = np.stack([policy(np.random.default_rng(i), observation) for i in range(200)])
+    before_tanh = np.arctanh(again.astype(np.float64).clip(-1 + 1e-7, 1 - 1e-7))
+    normal = (np.arctanh(action) - before_tanh.mean(axis=0)) / before_tanh.std(axis=0)
+    assert abs(normal.mean()) < 0.1
+    assert abs(normal.std() - 1) < 0.1
+
+
+def test_rlkit_clips_where_brac_squashes():
+    raw = np.array([-30, -3, 0, 5], np.float32)
+    np.testing.assert_array_equal(policies.log_std_of_rlkit(raw), [-20, -3, 0, 2])
+    np.testing.assert_allclose(policies.log_std_of_brac(raw)[[0, 2]], [-5, -2.5])
