@@ -14,12 +14,21 @@ from rl_datasets.errors import DatasetError
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One row and one seed of a table at a fraction of its full budget."""
+    """One row and one seed of a table at a fraction of its full budget.
+
+    Attributes:
+      recipe: as the row has it (`Recipe.of`).
+      row: of the recipe.
+      seed: of the run.
+      budget: the fraction.
+      behavior: the run whose policy this one starts from as the behaviour policy.
+    """
 
     recipe: Recipe
     row: Row
     seed: int
     budget: float = 1.0
+    behavior: Cell | None = None
 
     @property
     def name(self) -> str:
@@ -60,7 +69,7 @@ def plan(
     seeds: Sequence[int] | None = None,
     budget: float = 1.0,
 ) -> list[Cell]:
-    """The cells of a recipe, row by row.
+    """The cells of a recipe, row by row, those of behaviour policies before what starts from them.
 
     Args:
       recipe: as `load_recipe` gives it.
@@ -82,9 +91,13 @@ def plan(
                 f"table {recipe.table!r} has no seed {seed}, choose from: {recipe.seeds}"
             )
     recipe.steps_at(budget)
-    return [
-        Cell(recipe.of(row), row, seed, budget) for row in dict.fromkeys(chosen) for seed in seeds
-    ]
+    chosen = [recipe.behavior_row(row) for row in chosen if row.behavior] + chosen
+    return [_cell(recipe, row, seed, budget) for row in dict.fromkeys(chosen) for seed in seeds]
+
+
+def _cell(recipe: Recipe, row: Row, seed: int, budget: float) -> Cell:
+    behavior = _cell(recipe, recipe.behavior_row(row), seed, budget) if row.behavior else None
+    return Cell(recipe.of(row), row, seed, budget, behavior)
 
 
 def _matching(recipe: Recipe, pattern: str) -> list[Row]:

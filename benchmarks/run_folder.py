@@ -141,6 +141,28 @@ class RunFolder:
         self._events.flush()
 
 
+def last_state(folder: pathlib.Path, initial: TrainingState) -> TrainingState:
+    """The state that a run came to; changes nothing.
+
+    Args:
+      folder: of the cell.
+      initial: a state of the same structure.
+
+    Raises:
+      DatasetError: it left none.
+    """
+    import orbax.checkpoint as ocp
+
+    path = folder / "checkpoint"
+    with ocp.CheckpointManager(path.resolve()) as checkpoints:
+        step = checkpoints.latest_step()
+        if step is None:
+            raise DatasetError(
+                f"{path} holds no state of a run, which is to be gone on from: run it"
+            )
+        return checkpoints.restore(step, args=ocp.args.StandardRestore(initial))
+
+
 @contextlib.contextmanager
 def lock(folder: pathlib.Path) -> Iterator[bool]:
     """Makes the folder and tries to take it; gives whether this process has it."""

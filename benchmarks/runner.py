@@ -27,9 +27,9 @@ from benchmarks.cells import Cell, Progress, plan
 from benchmarks.evaluation import play
 from benchmarks.recipe import Row, load_recipe, recipe_names
 from benchmarks.results import fingerprint
-from benchmarks.run_folder import RunFolder, lock
+from benchmarks.run_folder import RunFolder, last_state, lock
 from benchmarks.tables import load_table, table_names
-from benchmarks.tasks import Atari, Task, task_of
+from benchmarks.tasks import Atari, Task, task_of, with_extras
 from learners import training, types
 from rl_datasets.errors import DatasetError
 
@@ -122,12 +122,17 @@ def _run_group(
 ) -> None:
     """Trains seeds of one row side by side, from their common checkpoint to the end."""
     cells = list(folders)
-    recipe = cells[0].recipe
-    learner = recipe.learner_module().make(recipe.learner_config(), task.spec())
+    recipe, spec = cells[0].recipe, task.spec()
+    learner = recipe.learner_module().make(recipe.learner_config(), spec)
+    policy = getattr(learner, cells[0].row.policy)
+    if policy is None:
+        raise DatasetError(f"learner {recipe.learner} has no policy {cells[0].row.policy}: use act")
+    if learner.extras:
+        task = dataclasses.replace(task, extras=learner.extras)
     update = (training.over_seeds(learner) if len(cells) > 1 else learner).update
     steps_a_call = math.gcd(recipe.evaluate_every, task.steps_a_call)
     step = folders[cells[0]].checkpoint_step
-    state = _join([folders[c].restore(learner.init(jax.random.PRNGKey(c.seed))) for c in cells])
+    state = _join([folders[c].restore(_initial(c, learner, spec, places)) for c in cells])
     with contextlib.ExitStack() as stack:
         feeds = [
             stack.enter_context(_feed(cell, task, places.feed, steps_a_call, step))
@@ -145,7 +150,7 @@ def _run_group(
             states, metrics_of = _split(state, len(cells)), _split(metrics, len(cells))
             for cell, state_of_seed, metrics_of_seed in zip(cells, states, metrics_of, strict=True):
                 start = time.perf_counter()
-                act = functools.partial(learner.act, state_of_seed)
+                act = functools.partial(policy, state_of_seed)
                 returns = play(task.environment, act, recipe.episodes, (cell.seed, step))
                 evaluate_seconds = time.perf_counter() - start
                 folders[cell].write(
@@ -155,6 +160,22 @@ def _run_group(
                     {name: float(value) for name, value in metrics_of_seed.items()},
                     {"train": round(train_seconds, 3), "evaluate": round(evaluate_seconds, 3)},
                 )
+
+
+def _initial(cell: Cell, learner: types.Learner, spec: Any, places: Places) -> types.TrainingState:
+    """The state at step 0, with the policy that another run cloned where the row has one."""
+    state = learner.init(jax.random.PRNGKey(cell.seed))
+    cloning = cell.behavior
+    if cloning is None:
+        return state
+    if not cloning.is_done(places.runs_dir):
+        raise DatasetError(
+            f"{cell.name} starts from the policy of {cloning.name}, which is not done: run it first"
+        )
+    cloner = cloning.recipe.learner_module().make(cloning.recipe.learner_config(), spec)
+    initial = cloner.init(jax.random.PRNGKey(cell.seed))
+    cloned = last_state(cloning.folder(places.runs_dir), initial)
+    return cell.recipe.learner_module().with_behavior(state, cloned.params.policy)
 
 
 def _join(trees: Sequence[Any]) -> Any:
@@ -185,8 +206,13 @@ def _feed(
         from rl_datasets.serving.streaming import StreamFeed
 
         (seed,) = np.random.SeedSequence([cell.seed, step]).generate_state(1)
+        if task.extras:
+            raise DatasetError(
+                f"the feed stream does not give the {' and '.join(task.extras)} that learner "
+                f"{cell.recipe.learner} reads: use arrays or reverb"
+            )
         stream = StreamFeed(task.version_dir, batch_size, int(seed), steps_a_call, **task.cut)
-        yield (batch._replace(extras={}) for batch in stream)
+        yield (with_extras(batch, ()) for batch in stream)
     elif feed == "reverb":
         from rl_datasets.serving.reverb import ReverbServer
 
@@ -213,7 +239,7 @@ def _reverb_feed(
         )
     if isinstance(task, Atari):
         _check_served(address, feed.schema, task)
-    return (batch._replace(extras={}) for batch in feed)
+    return (with_extras(batch, task.extras) for batch in feed)
 
 
 def _check_served(address: str, schema: Any, task: Atari) -> None:
@@ -339,10 +365,12 @@ def reproduce(
         report.show(recipe, every_cell, places.runs_dir, budget)
         return None
     with console.progress(cells, places.runs_dir) as progress:
-        if processes == 1:
-            run_cells(cells, places, progress, seeds_at_once)
-        else:
-            _run_in_processes(processes, cells, places, progress, seeds_at_once)
+        for starts_from_another in (False, True):  # what others start from is run to its end first
+            wave = [cell for cell in cells if (cell.behavior is not None) is starts_from_another]
+            if processes == 1:
+                run_cells(wave, places, progress, seeds_at_once)
+            elif wave:
+                _run_in_processes(processes, wave, places, progress, seeds_at_once)
     page = report.export(every_cell, places.data_dir, places.runs_dir, results_dir)
     report.show(recipe, every_cell, places.runs_dir, budget)
     console.show_page(page)

@@ -41,7 +41,7 @@ RECIPE = Recipe(
 )
 
 
-def transitions(_version_dir: pathlib.Path, _split: str) -> Transition:
+def transitions(_version_dir: pathlib.Path, split: str) -> Transition:
     rng = np.random.default_rng(0)
 
     def normal(*shape):

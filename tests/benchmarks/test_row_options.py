@@ -1,0 +1,162 @@
+"""What single rows ask of the runner: several rewards, another policy, a behaviour policy."""
+
+import dataclasses
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks import runner, tasks
+from benchmarks.cells import plan
+from benchmarks.recipe import Recipe, Row
+from benchmarks.results import RESULTS, read_results
+from benchmarks.run_folder import last_state
+from learners import brac_bc, brac_primal, training
+from learners.types import Learner, Spec, TrainingState
+from rl_datasets.errors import DatasetError
+from rl_datasets.serving.transitions import Transition
+
+DATASET = "tiny/data:1.0.0"
+CLONING = Row(
+    "BC/data", DATASET, "Pendulum-v1", algorithm="BC", learner="brac_bc",
+    config={"hidden_sizes": [8]},
+)  # fmt: skip
+KL = Row(
+    "KL/data", DATASET, "Pendulum-v1", algorithm="KL", learner="brac_primal", behavior="BC",
+    config={"policy_sizes": [8], "critic_sizes": [8]},
+)  # fmt: skip
+RECIPE = Recipe("Tiny", "tiny", "", (0, 1), 40, 4, 20, 2, (KL, CLONING))
+PLACES = {"data_dir": "data", "runs_dir": "runs"}
+
+
+def loaded(cuts: list):
+    """A reader of made-up transitions that notes how they were to be cut."""
+
+    def load(version_dir: pathlib.Path, split: str, **cut: object) -> Transition:
+        cuts.append({"split": split, **cut})
+        rng = np.random.default_rng(0)
+
+        def normal(*shape):
+            return rng.normal(size=shape).astype(np.float32)
+
+        action = np.tanh(normal(50, 1))
+        extras = {"next_action": action[::-1].copy()} if cut.get("next_action") else {}
+        return Transition(
+            normal(50, 3), action, normal(50), np.ones(50, np.float32), normal(50, 3), extras
+        )
+
+    return load
+
+
+@pytest.fixture
+def cuts(monkeypatch):
+    noted: list = []
+    monkeypatch.setattr(tasks, "_transitions", loaded(noted))
+    return noted
+
+
+@pytest.fixture
+def places(tmp_path):
+    version_dir = tmp_path / "data" / CLONING.version_path
+    version_dir.mkdir(parents=True)
+    (version_dir / "MANIFEST.json").write_text("{}")
+    return runner.Places(tmp_path / "data", tmp_path / "runs")
+
+
+def run(cells, places):
+    runner.run_cells(cells, places, lambda cell, step: None)
+
+
+def test_what_is_started_from_is_planned_first_whatever_was_asked_for():
+    assert [c.row.name for c in plan(RECIPE, ["KL/*"], [0])] == ["BC/data", "KL/data"]
+    assert [c.row.name for c in plan(RECIPE, seeds=[0])] == ["BC/data", "KL/data"]
+    cloning, kl = plan(RECIPE, seeds=[0])
+    assert kl.behavior == cloning  # its own learner and config, and none of the other's
+
+
+def test_a_behaviour_policy_that_no_row_clones_is_refused():
+    with pytest.raises(DatasetError, match=r"'KL/data' starts from .* 'BC' on tiny/data:1.0.0"):
+        plan(dataclasses.replace(RECIPE, rows=(KL,)))
+
+
+def test_what_is_started_from_must_be_done(cuts, places):
+    with pytest.raises(DatasetError, match=r"starts from the policy of BC/data .* run it first"):
+        run(plan(RECIPE, seeds=[0])[1:], places)
+
+
+def test_two_policies_of_a_learner_that_starts_from_the_one_that_another_cloned(cuts, places):
+    rows = (CLONING, KL, dataclasses.replace(KL, variant="max_q", policy="max_q"))
+    cells = plan(dataclasses.replace(RECIPE, rows=rows), seeds=[0])
+    run(cells, places)
+    cloning, mode, best = cells
+
+    spec = tasks.task_of(mode.recipe, mode.row, places.data_dir).spec()
+    behavior = brac_bc.make(brac_bc.Config(hidden_sizes=(8,)), spec)
+    cloned = last_state(cloning.folder(places.runs_dir), behavior.init(jax.random.PRNGKey(0)))
+    assert int(cloned.steps) == 40
+    initial = brac_primal.make(mode.recipe.learner_config(), spec).init(jax.random.PRNGKey(0))
+    initial = brac_primal.with_behavior(initial, cloned.params.policy)
+    learned = last_state(mode.folder(places.runs_dir), initial)
+    jax.tree.map(np.testing.assert_array_equal, learned.params.divergence, cloned.params.policy)
+
+    mode, best = (read_results(cell.folder(places.runs_dir) / RESULTS) for cell in (mode, best))
+    assert mode[0]["behavior"] == best[0]["behavior"] == "BC"
+    assert "policy" not in mode[0]
+    assert best[0]["policy"] == "max_q"
+    assert mode[-1]["metrics"] == best[-1]["metrics"]  # they learn the same, bit for bit
+    assert mode[-1]["returns"] != best[-1]["returns"]
+
+
+def test_a_policy_that_the_learner_has_not_is_refused(cuts, places):
+    refused = dataclasses.replace(CLONING, policy="max_q")
+    with pytest.raises(DatasetError, match="brac_bc has no policy max_q"):
+        run(plan(dataclasses.replace(RECIPE, rows=(refused,)), seeds=[0]), places)
+
+
+def test_a_run_without_its_state_cannot_be_started_from(cuts, places, tmp_path):
+    with pytest.raises(DatasetError, match="holds no state of a run"):
+        last_state(tmp_path, TrainingState((), (), (), (), ()))
+
+
+def test_several_rewards_reach_the_feed_with_the_learners_discount(cuts, places):
+    row = Row("TD3+BC", DATASET, "Pendulum-v1", learner="td3_bc", n_step=3,
+              config={"hidden_sizes": [8], "discount": 0.9})  # fmt: skip
+    run(plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0]), places)
+    assert {"split": "all", "n_step": 3, "gamma": 0.9} in cuts
+    cells = plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0])
+    assert read_results(cells[0].folder(places.runs_dir) / RESULTS)[0]["n_step"] == 3
+
+
+class _Nothing:
+    """A learner that reads the next action and learns nothing."""
+
+    Config = brac_bc.Config
+
+    @classmethod
+    def make(cls, config: brac_bc.Config, spec: Spec) -> Learner:
+        plain = brac_bc.make(config, spec)
+
+        def step(state, batch):
+            return state, {"next_action": batch.extras["next_action"].mean()}
+
+        return plain._replace(update=training.scan(step), extras=("next_action",))
+
+
+def test_the_data_s_next_action_is_served_to_a_learner_that_reads_it(cuts, places, monkeypatch):
+    monkeypatch.setattr(Recipe, "learner_module", lambda self: _Nothing)
+    recipe = dataclasses.replace(RECIPE, rows=(CLONING,))
+    run(plan(recipe, seeds=[0]), places)
+    assert cuts[-1] == {"split": "all", "next_action": True}
+    (cell,) = plan(recipe, seeds=[0])
+    metrics = read_results(cell.folder(places.runs_dir) / RESULTS)[-1]["metrics"]
+    assert metrics["next_action"] != 0
+    stream = runner.Places(places.data_dir, places.runs_dir / "stream", feed="stream")
+    with pytest.raises(DatasetError, match="stream does not give the next_action"):
+        run([cell], stream)
+
+
+@pytest.mark.parametrize("wrong", [{"n_step": 0}, {"policy": "sample"}])
+def test_a_row_that_asks_for_what_there_is_not_is_refused(wrong):
+    with pytest.raises(DatasetError, match="'BC/data' needs an n_step"):
+        dataclasses.replace(CLONING, **wrong)
