@@ -10,7 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from learners import bc, bcq, brac_bc, brac_primal, cql, iql, sac, td3_bc, training
+from learners import (
+    bc,
+    bcq,
+    bear,
+    brac_bc,
+    brac_dual,
+    brac_primal,
+    cql,
+    iql,
+    rebrac,
+    sac,
+    td3_bc,
+    training,
+)
 from learners.types import Spec
 from tests.learners import plain
 
@@ -18,10 +31,21 @@ SPEC = Spec(3, 2, np.array([-1.0, -2.0]), 2.0)
 CONFIGS = {
     bc: bc.Config(hidden_sizes=(16, 16)),
     bcq: bcq.Config((24, 24), (16, 16), (16, 16)),
+    bear: bear.Config(policy_sizes=(16, 16), critic_sizes=(24, 24), warm_start=2),
     brac_bc: brac_bc.Config(hidden_sizes=(16, 16)),
+    brac_dual: brac_dual.Config(
+        policy_sizes=(16, 16),
+        critic_sizes=(24, 24),
+        policy_learning_rate=3e-4,
+        value_penalty=True,
+        discriminator_sizes=(16, 16),
+        discriminator_steps=2,
+        warm_start=2,
+    ),
     brac_primal: brac_primal.Config(policy_sizes=(16, 16), critic_sizes=(24, 24), warm_start=2),
     cql: cql.Config(hidden_sizes=(16, 16), lagrange_threshold=1.0, cloning_steps=2),
     iql: iql.Config(hidden_sizes=(16, 16)),
+    rebrac: rebrac.Config(hidden_sizes=(16, 16)),
     sac: sac.Config(policy_sizes=(16, 16), critic_sizes=(24, 24)),
     td3_bc: td3_bc.Config(hidden_sizes=(16, 16)),
 }
@@ -157,14 +181,15 @@ def test_cloning_learns_the_policy_that_acted(algorithm):
     assert after < 0.1
 
 
-@pytest.mark.parametrize("algorithm", [cql, iql, sac, td3_bc])
+@pytest.mark.parametrize("algorithm", [cql, iql, rebrac, sac, td3_bc])
 def test_control_learns_to_take_the_rewarded_action(algorithm):
     """One-step episodes; the reward is highest at half the first observation, data are uniform."""
     rng = np.random.default_rng(0)
     observation = rng.uniform(-1, 1, size=(1200, 64, 2)).astype(np.float32)
     action = rng.uniform(-1, 1, size=(1200, 64, 1)).astype(np.float32)
     reward = -20 * np.square(action[..., 0] - 0.5 * observation[..., 0])
-    batches = plain.Batch(observation, action, reward, np.zeros_like(reward), observation)
+    extras = {"next_action": action}
+    batches = plain.Batch(observation, action, reward, 0 * reward, observation, extras)
     config = {
         cql: cql.Config(
             hidden_sizes=(32, 32),
@@ -174,6 +199,9 @@ def test_control_learns_to_take_the_rewarded_action(algorithm):
             cloning_steps=0,
         ),
         iql: iql.Config(hidden_sizes=(32, 32), learning_rate=3e-3),
+        rebrac: rebrac.Config(
+            hidden_sizes=(32, 32), policy_learning_rate=3e-3, critic_learning_rate=3e-3
+        ),
         sac: sac.Config(policy_sizes=(32, 32), critic_sizes=(32, 32), learning_rate=3e-3),
         # A weight of Q far above the paper's: uniform data are not worth cloning.
         td3_bc: td3_bc.Config(hidden_sizes=(32, 32), learning_rate=3e-3, alpha=100.0),
@@ -231,7 +259,7 @@ def test_learners_need_jax_alone():
     """No TensorFlow, no Reverb, no environment, nothing of the rest of the project."""
     code = (
         "import sys, learners.bc, learners.brac_bc, learners.cql, learners.iql, learners.sac\n"
-        "import learners.td3_bc\n"
+        "import learners.rebrac\n"
         "heavy = {'tensorflow', 'reverb', 'gymnasium', 'apache_beam', 'rl_datasets', 'torch'}\n"
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
     )

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from learners import bcq, cql, iql
+from learners import bcq, cql, iql, rebrac, td3
 from learners.types import Spec
 from tests.learners import plain
 
@@ -23,9 +23,14 @@ def network(arrays, prefix):
     """PyTorch's layers below a name, in their order, as the params of our network."""
     layers = [k.removesuffix("weight") for k in arrays if k.startswith(prefix + "/_")]
     layers = [layer for layer in layers if layer.endswith(".")]
-    *hidden, head = [(arrays[f"{layer}weight"], arrays[f"{layer}bias"]) for layer in layers]
-    params = {f"hidden_{i}": {"w": w.T, "b": b} for i, (w, b) in enumerate(hidden)}
-    return {**params, "head": {"w": head[0], "b": head[1]}}
+    params = [(arrays[f"{layer}weight"], arrays[f"{layer}bias"]) for layer in layers]
+    *hidden, head = [{"w": w.T, "b": b} for w, b in params if w.ndim == 2]
+    norms = [{"scale": w, "offset": b} for w, b in params if w.ndim == 1]
+    return {
+        **{f"hidden_{i}": layer for i, layer in enumerate(hidden)},
+        **{f"norm_{i}": layer for i, layer in enumerate(norms)},
+        "head": {"w": head["w"].T, "b": head["b"]},
+    }
 
 
 def gaussian(arrays, prefix):
@@ -166,3 +171,28 @@ def test_cql(monkeypatch):
     )
     plain.assert_close(state.params, params("after"))
     plain.assert_close(state.target_params, twin(arrays, "after/targets"))
+
+
+def test_rebrac(monkeypatch):
+    arrays = values("rebrac")
+
+    def params(stage, of=""):
+        return td3.TD3Params(
+            network(arrays, f"{stage}/{of}policy"), twin(arrays, f"{stage}/{of}critics")
+        )
+
+    config = rebrac.Config(
+        hidden_sizes=(8, 8), policy_penalty=0.3, critic_penalty=0.7, policy_delay=1
+    )
+    learner = rebrac.make(config, SPEC)
+    start, targets = params("start"), params("start", "target_")
+    state = with_params(learner.init(jax.random.PRNGKey(0)), start, targets)
+    monkeypatch.setattr(jax.random, "normal", lambda key, shape: jnp.asarray(arrays["noise"]))
+    state, metrics = learner.update(state, batches(arrays))
+    for name in ("critic", "policy"):
+        np.testing.assert_allclose(metrics[f"{name}_loss"], arrays[f"loss/{name}"], rtol=1e-5)
+    for name, of in (("critics", twin), ("policy", network)):
+        optimizer_state = getattr(state.optimizer_state, name)
+        plain.assert_close(gradient(optimizer_state), of(arrays, f"gradient/{name}"))
+    plain.assert_close(state.params, params("after"))
+    plain.assert_close(state.target_params, params("after", "target_"))

@@ -12,7 +12,7 @@ import sys
 from benchmarks.speed.learners import d3rlpy_python
 
 FOLDER = pathlib.Path(__file__).parent
-SCRIPTS = ("bcq", "cql", "iql")
+SCRIPTS = ("bcq", "cql", "iql", "rebrac")
 
 
 def main(names: list[str]) -> None:
