@@ -81,8 +81,9 @@ def collect(
     mixture: Annotated[
         str,
         typer.Argument(
-            help="pure, eps1, eps3, gaussian1, gaussian3, or your own .toml file; for a game the "
-            "agent that learns it: dqn, dqn_adam, qr_dqn, random."
+            help="pure, eps1, eps3, gaussian1, gaussian3 of BRAC; random-v2, medium-v2, expert-v2 "
+            "of D4RL; or your own .toml file; for a game the agent that learns it: dqn, dqn_adam, "
+            "qr_dqn, random."
         ),
     ],
     folder: Annotated[pathlib.Path, typer.Argument(help="Where to write the collection.")],
@@ -93,8 +94,9 @@ def collect(
     policy: Annotated[
         str | None,
         typer.Option(
-            help="A .npz of `train-policy`, or the prefix of a BRAC checkpoint; by default the "
-            "partially trained policy shipped for this environment.",
+            help="A .npz of `train-policy`, the prefix of a BRAC checkpoint, or a file of D4RL "
+            "that holds its policy; by default the partially trained policy shipped for this "
+            "environment.",
             rich_help_panel=OF_MIXTURES,
         ),
     ] = None,
@@ -138,12 +140,13 @@ def collect(
         ),
     ] = "ale-py 0.12.1",
 ) -> None:
-    """Collects with a mixture of behaviour policies, as BRAC did; or logs how an agent learns an
-    Atari game, as DQN Replay was made.
+    """Collects with a mixture of behaviour policies, as BRAC and D4RL did; or logs how an agent
+    learns an Atari game, as DQN Replay was made.
 
     Interrupt it at any time: the same command goes on from what is whole.
 
     Examples: `rl-datasets collect HalfCheetah-v4 eps1 collected --transitions 200000`,
+    `rl-datasets collect Hopper-v4 medium-v2 hopper --policy hopper_medium-v2.hdf5`,
     `rl-datasets collect Pong dqn logs --iterations 1`
     """
     from rl_datasets.sources.atari import ATARI_GAMES
