@@ -52,6 +52,8 @@ def rule(table: ReportedTable) -> str:
     """How a row of a table gets its status, and what the intervals are, as text."""
     scores = [of for row in table.rows.values() if (of := row.scores.get(table.statistic))]
     tests = dict.fromkeys(_test(score) for score in scores)
+    if not tests:
+        return f"A seed's score is {SCORED[table.statistic]}.\n\n{INTERVAL}"
     when = f"{', or '.join(tests)} at the level of {LEVEL:.0%}"
     differs = f"and **{DIFFERS}** when it does"
     return f"""\

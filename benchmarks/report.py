@@ -25,7 +25,7 @@ from benchmarks.results import (
     write_atomically,
     write_results,
 )
-from benchmarks.tables import ReportedTable, Score, load_table
+from benchmarks.tables import ReportedTable, Score, empty_table, load_table
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import manifest
 
@@ -117,9 +117,16 @@ def show(recipe: Recipe, cells: Sequence[Cell], runs_dir: pathlib.Path, budget: 
     """Prints the scores of a table as its runs, at that budget, stand."""
     from benchmarks import console
 
-    reported = load_table(recipe.table)
+    reported = reported_of(recipe)
     results = [r for cell in cells for r in read_results(cell.folder(runs_dir) / RESULTS)]
     console.show_scores(reported, comparison.compare(reported, recipe, results, budget))
+
+
+def reported_of(recipe: Recipe) -> ReportedTable:
+    """The table that a recipe stands beside, empty where there is none."""
+    if recipe.is_reported:
+        return load_table(recipe.table)
+    return empty_table(recipe.title, [row.reported for row in recipe.rows])
 
 
 def write_report(recipe: Recipe | str, folder: pathlib.Path, budget: float = 1.0) -> pathlib.Path:
@@ -140,7 +147,7 @@ def write_report(recipe: Recipe | str, folder: pathlib.Path, budget: float = 1.0
         recipe = load_recipe(recipe)
     if not (folder / DATASETS).is_file():
         raise DatasetError(f"{folder} holds no results, name a folder that has {DATASETS}")
-    reported = load_table(recipe.table)
+    reported = reported_of(recipe)
     datasets = json.loads((folder / DATASETS).read_text())
     results = {row.name: read_results(_row_path(folder, row.name)) for row in recipe.rows}
     every = [result for of_row in results.values() for result in of_row]
@@ -186,10 +193,13 @@ def _text(
         shown.append(comparison.APART)
     counts = ", ".join(f"{statuses.count(status)} {status}" for status in shown)
     apart = any(c.reported is None or c.row.data == OWN for c in comparisons)
-    parts = [
-        f"{len(comparisons)} rows: {counts}.",
-        "The reported values were measured by their authors on their own data. "
-        + " ".join(KINDS[kind][1] for kind in kinds(comparisons)),
+    parts = [f"{len(comparisons)} rows: {counts}."]
+    if recipe.is_reported:
+        parts.append(
+            "The reported values were measured by their authors on their own data. "
+            + " ".join(KINDS[kind][1] for kind in kinds(comparisons))
+        )
+    parts += [
         _scores(reported, comparisons),
         "## How a row gets its status\n\n" + comparison.rule(reported),
         *([comparison.APART_RULE] if apart else []),
@@ -208,7 +218,8 @@ def _text(
         parts.append(
             "## The data\n\n" + _data(_by_dataset(reported, recipe, datasets)) + "\n{returns}"
         )
-    parts.append("## What was reported\n\n" + _reported(reported))
+    if recipe.is_reported:
+        parts.append("## What was reported\n\n" + _reported(reported))
     if results:
         parts.append("## How it was measured here\n\n" + _measured(recipe, results))
     return "\n\n".join(part.strip() for part in parts) + "\n"

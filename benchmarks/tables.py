@@ -118,6 +118,23 @@ def table_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
+def empty_table(title: str, rows: Iterable[str]) -> ReportedTable:
+    """What a recipe that stands beside no table is shown beside: its rows, without values."""
+    return ReportedTable(
+        title=title,
+        paper="",
+        source="",
+        license="",
+        metric="",
+        statistic="last_10",
+        exact=True,
+        defects=(),
+        protocol={},
+        rows={row: ReportedRow(row, "", row, {}) for row in rows},
+        unreported="there is no table",
+    )
+
+
 def load_table(name: str, folder: pathlib.Path | None = None) -> ReportedTable:
     """Reads `reported/<name>.toml`, and the curves beside it where it names them.
 

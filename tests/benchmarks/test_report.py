@@ -189,6 +189,19 @@ def test_the_report_that_is_shipped_follows_from_the_results_that_are(tmp_path):
     assert (tmp_path / "report.md").read_text() == (shipped / "report.md").read_text()
 
 
+def test_a_recipe_beside_no_table_is_reported_as_well(tmp_path):
+    own = tmp_path / "own.toml"
+    text = (recipe.FOLDER / "brac_bc.toml").read_text()
+    own.write_text(text.replace('table = "brac_bc" #', "#").replace("reported = ", "name = "))
+    loaded = load_recipe(str(own))
+    assert not loaded.is_reported
+    page = report.export(plan(loaded), tmp_path / "data", tmp_path / "runs")
+    text = page.with_suffix(".md").read_text()
+    assert "**not run** (nothing was measured)" in text
+    assert "What was reported" not in text
+    assert "reproduced** when" not in text
+
+
 KINDS_RECIPE = """
 title = "Kinds"
 table = "kinds"
