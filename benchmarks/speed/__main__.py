@@ -19,6 +19,7 @@ ROOMS = (
     "collection",
     "online_atari",
     "publishing",
+    "d4rl",
     "rl_unplugged",
     "dqn_replay",
     "exporting",
