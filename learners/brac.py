@@ -27,7 +27,6 @@ import optax
 
 from learners import candidates
 from learners.networks import TanhGaussian, ensemble, mlp, twin
-from learners.training import Step
 from learners.types import Metrics, Params, Spec, TrainingState, Transition
 
 
@@ -179,13 +178,13 @@ class ActorCritic(NamedTuple):
     Attributes:
       policy: (params of a policy's network, observation) -> distribution.
       init: (key, params of the divergence, state of their optimiser) -> state.
-      step: one step on everything but the divergence's params.
+      step: (state, batch, key) -> (state, metrics), on everything but the divergence's params.
       act, max_q, sample: as `Learner` has them.
     """
 
     policy: Callable[[Params, jax.Array], TanhGaussian]
     init: Callable[[jax.Array, Params, optax.OptState], TrainingState]
-    step: Step
+    step: Callable[[TrainingState, Transition, jax.Array], tuple[TrainingState, Metrics]]
     act: Callable[[TrainingState, jax.Array], jax.Array]
     max_q: Callable[[TrainingState, jax.Array], jax.Array]
     sample: Callable[[TrainingState, jax.Array, jax.Array], jax.Array]
@@ -304,8 +303,10 @@ def actor_critic(config: Config, spec: Spec, divergence: Divergence) -> ActorCri
         steps = jnp.zeros((), jnp.int32)
         return TrainingState(params, params.critics, optimizer_state, run_key, steps)
 
-    def step(state: TrainingState, batch: Transition) -> tuple[TrainingState, Metrics]:
-        key_tm1, key_t = jax.random.split(jax.random.fold_in(state.key, state.steps))
+    def step(
+        state: TrainingState, batch: Transition, key: jax.Array
+    ) -> tuple[TrainingState, Metrics]:
+        key_tm1, key_t = jax.random.split(key)
         params, optimizer_state = state.params, state.optimizer_state
         target_params = optax.incremental_update(
             params.critics, state.target_params, config.target_rate

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from learners import brac, brac_bc, training
-from learners.types import Learner, Params, Spec, TrainingState
+from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,9 +102,12 @@ def make(config: Config, spec: Spec) -> Learner:
     def init(key: jax.Array) -> TrainingState:
         return core.init(key, (), ())
 
+    def step(state: TrainingState, batch: Transition) -> tuple[TrainingState, Metrics]:
+        return core.step(state, batch, jax.random.fold_in(state.key, state.steps))
+
     return Learner(
         init=jax.jit(init),
-        update=training.scan(core.step),
+        update=training.scan(step),
         act=jax.jit(core.act),
         sample=jax.jit(core.sample),
         max_q=jax.jit(core.max_q),

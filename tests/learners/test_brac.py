@@ -1,11 +1,13 @@
 """BRAC's learners: losses by hand, and updates against the same algorithm written plainly."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from learners import brac, brac_bc, brac_primal
+from learners import bear, brac, brac_bc, brac_dual, brac_primal
 from learners.networks import TanhGaussian
 from learners.types import Spec
 from tests.learners import plain
@@ -292,3 +294,188 @@ def test_a_large_alpha_brings_the_policy_to_the_behaviour():
     state, _ = learner.update(state, plain.random_batches(500, 16, 5, 2))
     assert before > 0.3
     assert distance(state) < 0.3 * before
+
+
+def test_dual_divergences():
+    # log softplus(0) - softplus(0) + 1 = log log 2 - log 2 + 1; and c(a~) - c(a) = 3 - 1.
+    expected = np.log(np.log(2)) - np.log(2) + 1
+    np.testing.assert_allclose(brac_dual.kl_divergence(0.0, 0.0), expected, rtol=1e-5)
+    # At c = log(e - 1), softplus is 1: 0 - 1 + 1.
+    one = np.float32(np.log(np.e - 1))
+    np.testing.assert_allclose(brac_dual.kl_divergence(one, one), 0.0, atol=1e-6)
+    assert brac_dual.wasserstein_distance(3.0, 1.0) == 2.0
+    # Far below zero, 1e-8 is all that is left within the logarithm.
+    far = brac_dual.kl_divergence(jnp.float32(-100.0), jnp.float32(-100.0))
+    np.testing.assert_allclose(far, np.log(1e-8) + 1, rtol=1e-5)
+
+
+def test_discriminator_loss():
+    # -0.5 + 5 (5 - 1)^2 for a gradient of (3, 4), and -0.5 alone below a slope of 1.
+    gradient = jnp.array([[3.0, 4.0], [0.6, 0.0]])
+    loss = brac_dual.discriminator_loss(jnp.array([0.5, 0.5]), gradient, 5.0)
+    np.testing.assert_allclose(loss, [79.5, -0.5], rtol=1e-6)
+
+
+DUAL = {
+    "kl policy regularisation": {"alpha": 0.3},
+    "w value penalty, adapted": {
+        "divergence": "w",
+        "value_penalty": True,
+        "train_alpha": True,
+        "target_divergence": 0.1,
+        "ensemble_weight": 0.75,
+    },
+    "kl value penalty": {"value_penalty": True, "alpha": 0.3},
+}
+
+
+@pytest.mark.parametrize("name", DUAL)
+def test_dual_update(name):
+    config = brac_dual.Config(
+        **SIZES,
+        **DUAL[name],
+        discriminator_sizes=(16, 16),
+        discriminator_steps=2,
+        policy_learning_rate=3e-4,
+        target_rate=0.1,
+        warm_start=0,
+    )
+    learner = brac_dual.make(config, SPEC)
+    start = plain.copy(learner.init(jax.random.PRNGKey(0)))
+    policy, alpha, c = start.params.policy, start.params.alpha, start.params.divergence
+    critics = [plain.at(start.params.critics, k) for k in (0, 1)]
+    targets = list(critics)
+    critic_adams = [plain.Adam(critic, 1e-3, 1e-7) for critic in critics]
+    policy_adam, c_adam = plain.Adam(policy, 3e-4, 1e-7), plain.Adam(c, 1e-3, 1e-7)
+    alpha_adam = plain.Adam(alpha, 1e-3, 1e-7)
+    weight = config.ensemble_weight
+
+    def divergence(c, observation, action, data_action):
+        c_policy = plain.forward(c, observation, action)[:, 0]
+        c_data = plain.forward(c, observation, data_action)[:, 0]
+        if config.divergence == "w":
+            return c_policy - c_data
+        return jnp.log(jnp.log1p(jnp.exp(c_policy)) + 1e-8) - jnp.log1p(jnp.exp(c_data)) + 1
+
+    def value(networks, observation, action):
+        q0, q1 = (plain.forward(n, observation, action)[:, 0] for n in networks)
+        return weight * jnp.minimum(q0, q1) + (1 - weight) * jnp.maximum(q0, q1)
+
+    def critic_loss(params, batch, target):
+        q = plain.forward(params, batch.observation, batch.action)[:, 0]
+        return jnp.mean(jnp.square(q - target))
+
+    def policy_loss(params, batch, critics, alpha, follows_q, epsilon):
+        action, _ = pi(params, batch.observation).sample(epsilon)
+        d = divergence(c, batch.observation, action, batch.action)
+        q = value(critics, batch.observation, action)
+        return jnp.mean(alpha * d - follows_q * q), d
+
+    def discriminator_loss(c, batch, action, between):
+        def one(observation, action):
+            return plain.forward(c, observation, action)[0]
+
+        gradients = jax.vmap(jax.grad(one, argnums=1))(batch.observation, between)
+        slope = jnp.sqrt(jnp.sum(gradients**2, axis=-1) + 1e-8)
+        penalty = jnp.mean(jnp.maximum(slope - 1, 0) ** 2)
+        d = divergence(c, batch.observation, action, batch.action)
+        return 5 * penalty - jnp.mean(d)
+
+    for k in range(2):
+        batch = plain.at(BATCHES, k)
+        first, second = plain.at(batch, slice(8)), plain.at(batch, slice(8, 16))
+        core_key, *c_keys = jax.random.split(jax.random.fold_in(start.key, k), 3)
+        key_tm1, key_t = jax.random.split(core_key)
+        noise_tm1, noise_t = (
+            jax.random.normal(jax.random.split(key)[0], (8, 2)) for key in (key_tm1, key_t)
+        )
+        targets = [plain.polyak(critics[i], targets[i], 0.1) for i in (0, 1)]
+        next_action, _ = pi(policy, first.next_observation).sample(noise_t)
+        v = value(targets, first.next_observation, next_action)
+        if config.value_penalty:
+            data_action = first.extras["next_action"]
+            v -= alpha * divergence(c, first.next_observation, next_action, data_action)
+        target = first.reward + 0.99 * first.discount * v
+        for i in (0, 1):
+            critics[i] = critic_adams[i].step(
+                critics[i], jax.grad(critic_loss)(critics[i], first, target)
+            )
+        gradients, d = jax.grad(policy_loss, has_aux=True)(
+            policy, first, critics, alpha, float(k > 0), noise_tm1
+        )
+        policy = policy_adam.step(policy, gradients)
+        if config.train_alpha:
+            alpha = alpha_adam.step(alpha, -np.mean(d - 0.1))
+        for key, minibatch in zip(c_keys, (first, second), strict=True):
+            sample_key, between_key = jax.random.split(key)
+            epsilon = jax.random.normal(sample_key, (8, 2))
+            action, _ = pi(policy, minibatch.observation).sample(epsilon)
+            fraction = jax.random.uniform(between_key, (8, 1))
+            between = (1 - fraction) * action + fraction * minibatch.action
+            c = c_adam.step(c, jax.grad(discriminator_loss)(c, minibatch, action, between))
+
+    state, _ = learner.update(learner.init(jax.random.PRNGKey(0)), BATCHES)
+    for name in ("policy", "divergence"):
+        assert plain.moved(getattr(state.params, name), getattr(start.params, name)) > 1e-4
+    plain.assert_close(state.params.policy, policy)
+    plain.assert_close(state.params.alpha, alpha)
+    plain.assert_close(state.params.divergence, c)
+    for i in (0, 1):
+        plain.assert_close(plain.at(state.params.critics, i), critics[i])
+        plain.assert_close(plain.at(state.target_params, i), targets[i])
+    assert state.steps == 2
+
+
+def test_dual_says_what_a_batch_lacks():
+    learner = brac_dual.make(brac_dual.Config(**SIZES, discriminator_steps=3), SPEC)
+    assert learner.extras == ()
+    with pytest.raises(ValueError, match="discriminator_steps=3 minibatches, got 16 transitions"):
+        learner.update(learner.init(jax.random.PRNGKey(0)), BATCHES)
+    config = brac_dual.Config(**SIZES, discriminator_steps=2, value_penalty=True)
+    learner = brac_dual.make(config, SPEC)
+    assert learner.extras == ("next_action",)
+    with pytest.raises(ValueError, match="give batches with the extra next_action"):
+        learner.update(learner.init(jax.random.PRNGKey(0)), BATCHES._replace(extras={}))
+    with pytest.raises(ValueError, match="kl or w, got 'mmd'"):
+        brac_dual.Config(divergence="mmd")
+
+
+def test_bear_is_brac_with_its_choices():
+    chosen = brac_primal.Config(
+        divergence="mmd",
+        value_penalty=False,
+        alpha=1.0,
+        train_alpha=True,
+        target_divergence=0.05,
+        ensemble_weight=0.75,
+    )
+    assert dataclasses.asdict(bear.Config()) == dataclasses.asdict(chosen)
+
+
+def test_bear_drives_the_divergence_to_its_target():
+    """The policy begins too far from the behaviour: alpha grows until it is near enough."""
+    config = bear.Config(
+        **SIZES,
+        kernel_width=1.0,
+        policy_learning_rate=3e-3,
+        alpha_learning_rate=1e-2,
+        target_divergence=0.3,
+        warm_start=0,
+    )
+    learner = bear.make(config, SPEC)
+    behavior = learner.init(jax.random.PRNGKey(1)).params.policy
+    behavior = jax.tree.map(lambda p: 3 * p, behavior)
+    state = bear.with_behavior(learner.init(jax.random.PRNGKey(0)), behavior)
+    # Reward leads away from the behaviour.
+    batches = plain.random_batches(400, 32, 5, 2)
+    away = -np.asarray(pi(behavior, batches.observation).mode() - CENTRE) / MAGNITUDE
+    reward = 5 * np.sum(away * (batches.action - CENTRE) / MAGNITUDE, axis=-1)
+    batches = batches._replace(reward=reward, discount=np.zeros_like(reward))
+    divergences, alphas = [], []
+    for _ in range(6):
+        state, metrics = learner.update(state, batches)
+        divergences.append(float(metrics["divergence"]))
+        alphas.append(float(metrics["alpha"]))
+    assert divergences[0] > 1.0
+    assert alphas[-1] > 3 * alphas[0]
+    assert divergences[-1] == pytest.approx(0.3, abs=0.1)

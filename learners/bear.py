@@ -1,0 +1,32 @@
+"""BEAR as BRAC has it: brac_primal with BEAR's choices (Kumar et al. 2019, arXiv:1906.00949).
+
+The policy maximises Q while its squared MMD from the behaviour policy is kept at a threshold by
+dual ascent; the divergence is in no critic's target. This is the BEAR of BRAC's paper (section 4),
+which it compares on equal terms: everything else is `brac_primal`'s, above all the behaviour
+policy, cloned beforehand and handed over by `with_behavior`.
+
+BEAR's own code differs in more than that: its behaviour policy is an autoencoder that learns
+meanwhile, its MMD is of actions before the tanh, and a target takes the best of ten of the policy's
+actions. There, as in BRAC's results, the policy acts by the best of ten: by `max_q`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from learners import brac_primal
+from learners.brac_primal import behavior_config, make, with_behavior
+
+__all__ = ["Config", "behavior_config", "make", "with_behavior"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(brac_primal.Config):
+    """Defaults are BEAR's where it is named, else `brac_primal`'s."""
+
+    divergence: str = "mmd"
+    value_penalty: bool = False
+    alpha: float = 1.0  # brac_primal_agent.py
+    train_alpha: bool = True
+    target_divergence: float = 0.05  # BEAR's code, threshold
+    ensemble_weight: float = 0.75  # BEAR's code, as BCQ's
