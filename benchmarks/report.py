@@ -251,7 +251,7 @@ def score_row(table_: ReportedTable, c: Comparison, columns: Sequence[str]) -> l
             difference = f"{c.difference:+.{digits}f} {of_difference}".strip()
     return [
         c.row.name,
-        formatted(table_, c.reported),
+        formatted(table_, c.reported) or f"none: {table_.unreported}",
         *(formatted(table_, c.measured) if kind == c.row.data else "" for kind in columns),
         interval,
         difference,

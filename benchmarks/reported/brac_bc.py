@@ -86,7 +86,7 @@ metric = "undiscounted return, mean of 20 episodes"
 statistic = "last_10"
 spread = "population standard deviation over seeds"
 exact = true # of BC; all else is left open
-unreported = "not verified against the paper"
+unreported = "not verified"
 defects = [
   "the seed option of the authors' code names the output folder and seeds nothing",
 ]

@@ -320,7 +320,7 @@ def test_each_kind_of_data_has_a_column_and_own_data_are_not_compared(tmp_path, 
         "",
         "**stands apart** (its data are this project's own)",
     ]
-    assert rows["B/hopper-medium-v2"][:2] == ["", measured]
+    assert rows["B/hopper-medium-v2"][:2] == ["none: nobody said", measured]
     assert rows["B/hopper-medium-v2"][-1] == ("**stands apart** (no reported value: nobody said)")
     assert rows["B/hopper-medium-v2/worse"][-1] == "**not run** (nobody wrote it)"
     assert "9 rows: 2 reproduced, 0 differs, 3 not run, 4 stands apart." in text
