@@ -243,7 +243,8 @@ def test_every_recipe_has_its_reported_table_and_protocol():
         assert len(recipe.seeds) >= table.protocol["seeds"]
         for row in recipe.rows:
             if not row.blocked:
-                assert recipe.of(row).learner_config()
+                config = recipe.of(row).learner_config()
+                assert recipe.of(row).batch_size % getattr(config, "discriminator_steps", 1) == 0
                 assert table.unreported or table.rows[row.reported].scores
             assert (row.data == PUBLISHED) == ("-recollected" not in row.dataset)
 
