@@ -23,7 +23,7 @@ from rl_datasets.sources.d4rl_tasks import normalized_score, task
 
 def statistics(episode: Episode) -> dict[str, np.ndarray]:
     """What is compared of an episode, each a number or one a dimension of the observation."""
-    observation = episode.observation.astype(np.float64)
+    observation = np.asarray(episode.observation, np.float64)
     return {
         "return": np.array(episode.episode_return),
         "length": np.array(episode.num_transitions),

@@ -6,6 +6,7 @@ import pytest
 from builders.brac.brac_dataset_builder import Builder as Brac
 from builders.d4rl.d4rl_dataset_builder import Builder
 from rl_datasets.errors import DatasetError
+from rl_datasets.exporting.d4rl import to_d4rl
 from rl_datasets.publishing.publish import publish
 from rl_datasets.serving.d4rl import load_qlearning_dataset
 from rl_datasets.serving.transitions import load_transitions
@@ -100,9 +101,10 @@ def test_other_builders_versions_read_as_their_exports(shared, tmp_path):
     """BRAC's own data: ten episodes of 1000, each cut by the time limit."""
     source = str(shared / "brac_testdata/data/HalfCheetah-v2/example/0/data")
     version = publish(Brac(config="halfcheetah-eps3", source=source, data_dir=tmp_path)).path
-    ours, corrected = load_qlearning_dataset(version), load_transitions(version)
+    to_d4rl(version, tmp_path / "export.hdf5")
+    ours = check(version, d4rl_files.load(tmp_path / "export.hdf5"), 1000)
+    corrected = load_transitions(version)
     kept = np.arange(10_000) % 1000 != 999
-    np.testing.assert_array_equal(ours.reward, corrected.reward[kept])
     np.testing.assert_array_equal(ours.next_observation, corrected.next_observation[kept])
 
 
