@@ -53,7 +53,7 @@ class Row:
       variant: what sets it apart from the other rows beside the same reported one.
       learner, batch_size: the recipe's where they are left out.
       config: fields of the learner's `Config` beside those of the recipe.
-      n_step: rewards in a transition of continuous control; they end where an episode does.
+      n_step: rewards in a transition; they end where an episode does.
       policy: which one is scored: `act`, or `max_q` where the learner has it.
       behavior: the algorithm whose run on the same data and seed gives the behaviour policy that
         the learner starts from; "" where it needs none.
@@ -106,23 +106,21 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class AtariProtocol:
-    """How games are learned and scored; defaults are of Agarwal et al. 2020, arXiv:1907.04543.
+    """How games are scored; defaults are of Agarwal et al. 2020, arXiv:1907.04543.
 
     Attributes:
-      n_step: rewards in a transition.
-      epsilon: probability of a random action in an evaluation.
+      evaluation_epsilon: probability of a random action in an evaluation.
       max_episode_steps: of an evaluation, in agent steps of four frames.
     """
 
-    n_step: int = 1
-    epsilon: float = 0.001
+    evaluation_epsilon: float = 0.001
     max_episode_steps: int = 27_000
 
     def __post_init__(self) -> None:
-        if self.n_step < 1 or self.max_episode_steps < 1 or not 0 <= self.epsilon <= 1:
+        if self.max_episode_steps < 1 or not 0 <= self.evaluation_epsilon <= 1:
             raise DatasetError(
-                "[atari] of a recipe needs n_step and max_episode_steps of at least 1 and an "
-                f"epsilon in [0, 1], got {self}"
+                "[atari] of a recipe needs max_episode_steps of at least 1 and an "
+                f"evaluation_epsilon in [0, 1], got {self}"
             )
 
 

@@ -6,6 +6,7 @@ manifests say of the data. `report.md` and `report.html` follow from these alone
 
 from __future__ import annotations
 
+import itertools
 import json
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
@@ -17,7 +18,7 @@ from benchmarks import comparison, figures
 from benchmarks.cells import Cell
 from benchmarks.comparison import Comparison
 from benchmarks.page import table, write_page
-from benchmarks.recipe import AGAIN, OWN, PUBLISHED, Recipe, load_recipe
+from benchmarks.recipe import AGAIN, OWN, PUBLISHED, Recipe, Row, load_recipe
 from benchmarks.results import (
     RESULTS,
     fingerprint,
@@ -28,6 +29,7 @@ from benchmarks.results import (
 from benchmarks.tables import ReportedTable, Score, empty_table, load_table
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import manifest
+from rl_datasets.serving.transitions import split_names
 
 DATASETS = "datasets.json"
 
@@ -107,7 +109,7 @@ def export(
         write_results(_row_path(folder, row.name), results)
         version_dir = data_dir / row.version_path
         if (version_dir / manifest.FILE_NAME).is_file():
-            datasets[row.name] = _describe(row.dataset, version_dir)
+            datasets[row.name] = _describe(row, version_dir)
             _check_fingerprints(results, datasets[row.name], version_dir)
     write_atomically(known, json.dumps(datasets, indent=1) + "\n")
     return write_report(cells[0].recipe, folder, cells[0].budget)
@@ -161,9 +163,27 @@ def _row_path(folder: pathlib.Path, row: str) -> pathlib.Path:
     return folder / f"{row.replace('/', '-')}.jsonl"
 
 
-def _describe(dataset: str, version_dir: pathlib.Path) -> Dataset:
-    split = manifest.read(version_dir)["splits"]["train"]
-    return {"dataset": dataset, "fingerprint": fingerprint(version_dir), **split}
+def _describe(row: Row, version_dir: pathlib.Path) -> Dataset:
+    published = manifest.read(version_dir)
+    splits = [published["splits"][name] for name in split_names(published, row.split)]
+    statistics = splits[0] if len(splits) == 1 else _together(splits)
+    return {"dataset": row.dataset, "fingerprint": fingerprint(version_dir), **statistics}
+
+
+def _together(splits: Sequence[Mapping[str, Any]]) -> Dataset:
+    """Counts and returns of several splits; their histograms have edges of their own."""
+    episodes = [split["episodes"] for split in splits]
+    returns = [split["episode_return"] for split in splits]
+    mean = np.average([each["mean"] for each in returns], weights=episodes)
+    squares = [each["standard_deviation"] ** 2 + (each["mean"] - mean) ** 2 for each in returns]
+    return {
+        "episodes": sum(episodes),
+        "transitions": sum(split["transitions"] for split in splits),
+        "episode_return": {
+            "mean": float(mean),
+            "standard_deviation": float(np.average(squares, weights=episodes) ** 0.5),
+        },
+    }
 
 
 def _check_fingerprints(
@@ -215,9 +235,8 @@ def _text(
     if budget != 1:
         parts.insert(1, f"Everything here was measured at **{budget:.2%} of the budget**.")
     if datasets:
-        parts.append(
-            "## The data\n\n" + _data(_by_dataset(reported, recipe, datasets)) + "\n{returns}"
-        )
+        of_data = _data(_by_dataset(reported, recipe, datasets))
+        parts.append("## The data\n\n" + of_data + ("\n{returns}" if "returns" in drawn else ""))
     if recipe.is_reported:
         parts.append("## What was reported\n\n" + _reported(reported))
     if results:
@@ -235,7 +254,12 @@ def _scores(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
         "difference (95 % interval)",
         "status",
     )
-    return table(header, [score_row(table_, c, columns) for c in comparisons])
+    rows = [score_row(table_, c, columns) for c in comparisons]
+    if not any(row.scores for row in table_.rows.values()):  # Beside no table.
+        shown = [not name.startswith(("reported", "difference")) for name in header]
+        header = tuple(itertools.compress(header, shown))
+        rows = [list(itertools.compress(row, shown)) for row in rows]
+    return table(header, rows)
 
 
 def score_row(table_: ReportedTable, c: Comparison, columns: Sequence[str]) -> list[str]:
@@ -341,11 +365,26 @@ def _measured(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> str:
         f"- Environments: {environments}",
         f"- Protocol: policy mode, episodes {recipe.episodes}, evaluate every "
         f"{recipe.evaluate_every:,}, steps {recipe.steps:,}, batch size {recipe.batch_size}",
+        *_games(results),
         f"- Feed: {', '.join(sorted({result['feed'] for result in results}))}",
         f"- Code: {versions}",
         f"- Time: {hours:.1f} hours of training and evaluation",
     ]
     return "\n".join(lines)
+
+
+def _games(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How games were played, a line for each way."""
+    return list(
+        dict.fromkeys(
+            f"- Games: {result['environment']} on the ROM of {result['rom_set']}, sticky actions "
+            f"{result['sticky_probability']:g}, random actions {result['evaluation_epsilon']:g}, "
+            f"at most {result['max_episode_steps']:,} steps an episode, rewards not clipped; "
+            f"trained on {result['split']}, {result['n_step']} steps a transition"
+            for result in results
+            if "rom_set" in result
+        )
+    )
 
 
 def _figures(
@@ -368,13 +407,13 @@ def _figures(
         if results[row.name] or row.reported in reported.curves
     ]
     drawn = {"curves": figures.learning_curves(panels)} if panels else {}
-    if datasets:
-        drawn["returns"] = figures.histograms(
-            [
-                figures.HistogramPanel(name, **dataset["episode_return"]["histogram"])
-                for name, dataset in _by_dataset(reported, recipe, datasets).items()
-            ]
-        )
+    histograms = [
+        figures.HistogramPanel(name, **dataset["episode_return"]["histogram"])
+        for name, dataset in _by_dataset(reported, recipe, datasets).items()
+        if "histogram" in dataset["episode_return"]
+    ]
+    if histograms:
+        drawn["returns"] = figures.histograms(histograms)
     return drawn
 
 

@@ -145,17 +145,17 @@ class Atari:
                 f"probability {lineage.get('sticky_probability')}, by its lineage, and the row's "
                 f"environment is {row.environment}: name the game that the data are from"
             )
-        protocol = recipe.atari
         identity = {
             "split": row.split,
+            "n_step": row.n_step,
             "rom_set": rom_set,
             "rom_md5": hashlib.md5(rom.read_bytes()).hexdigest(),
             "sticky_probability": lineage["sticky_probability"],
-            **dataclasses.asdict(protocol),
+            **dataclasses.asdict(recipe.atari),
         }
         cut = {
             "split": row.split,
-            "n_step": protocol.n_step,
+            "n_step": row.n_step,
             "gamma": recipe.learner_config().discount,
             "frame_stack": STACK_SIZE,
         }
@@ -178,7 +178,7 @@ class Atari:
             sticky_probability=self.identity["sticky_probability"],
             max_steps=self.identity["max_episode_steps"],
         )
-        return StackedGame(game, STACK_SIZE, self.identity["epsilon"], [seed, 1])
+        return StackedGame(game, STACK_SIZE, self.identity["evaluation_epsilon"], [seed, 1])
 
 
 Task = ContinuousControl | Atari

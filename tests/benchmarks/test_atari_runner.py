@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import online_atari, runner, tasks
+from benchmarks import online_atari, report, runner, tasks
 from benchmarks.cells import plan
 from benchmarks.evaluation import StackedGame, play
 from benchmarks.recipe import AtariProtocol, Recipe, Row
@@ -21,6 +21,7 @@ from builders.dqn_replay.dqn_replay_dataset_builder import Builder
 from learners import dqn
 from rl_datasets import roms
 from rl_datasets.errors import DatasetError
+from rl_datasets.publishing import manifest
 from rl_datasets.publishing.publish import publish
 from rl_datasets.serving.reverb import ReverbServer
 from rl_datasets.serving.transitions import load_transitions
@@ -40,7 +41,7 @@ RECIPE = Recipe(
     evaluate_every=4,
     episodes=2,
     rows=(PONG,),
-    atari=AtariProtocol(epsilon=0.5, max_episode_steps=20),
+    atari=AtariProtocol(evaluation_epsilon=0.5, max_episode_steps=20),
 )
 SHORT = dataclasses.replace(RECIPE, steps=4)
 
@@ -109,13 +110,13 @@ def test_a_line_says_by_what_protocol_it_was_scored(uncut):
         "60e0ea3cbe0913d39803477945e9e5ec",
     )
     assert (line["sticky_probability"], line["split"], line["n_step"]) == (0.25, "all", 1)
-    assert (line["epsilon"], line["max_episode_steps"]) == (0.5, 20)
+    assert (line["evaluation_epsilon"], line["max_episode_steps"]) == (0.5, 20)
     assert len(line["returns"]) == 2
     assert np.isfinite(line["metrics"]["loss"])
 
 
 def test_the_protocol_by_default_is_that_of_dqn_replay():
-    assert dataclasses.astuple(AtariProtocol()) == (1, 0.001, 27_000)
+    assert dataclasses.astuple(AtariProtocol()) == (0.001, 27_000)
 
 
 def test_the_same_seed_gives_the_same_and_another_does_not(data_dir, uncut, tmp_path):
@@ -192,12 +193,62 @@ def test_a_row_may_train_on_some_checkpoints(data_dir, tmp_path):
 
 
 def test_rewards_of_several_steps_are_discounted_as_the_learner_discounts(data_dir):
-    recipe = dataclasses.replace(RECIPE, atari=AtariProtocol(n_step=3), config={"discount": 0.5})
-    rows = tasks.task_of(recipe, PONG, data_dir).transitions().rows
+    recipe = dataclasses.replace(RECIPE, config={"discount": 0.5})
+    row = dataclasses.replace(PONG, n_step=3)
+    rows = tasks.task_of(recipe, row, data_dir).transitions().rows
     expected = load_transitions(data_dir / PONG.version_path, "all", 3, 0.5, 4)
     np.testing.assert_array_equal(rows["reward"], expected.reward)
     np.testing.assert_array_equal(rows["discount"], expected.discount)
     assert set(np.unique(rows["reward"])) - {-1, 0, 1}  # One of two or three steps on.
+
+
+OWN = """
+learner = "dqn"
+seeds = [0]
+steps = 4
+batch_size = 2
+evaluate_every = 4
+episodes = 2
+[atari]
+max_episode_steps = 20
+[[rows]]
+name = "Pong, all"
+dataset = "dqn_replay/Pong_run_1-recollected:1.0.0"
+environment = "Pong"
+[[rows]]
+name = "Pong, early"
+dataset = "dqn_replay/Pong_run_1-recollected:1.0.0"
+environment = "Pong"
+split = "checkpoint_00"
+"""
+
+
+def test_a_recipe_of_ones_own_is_reported_without_columns_for_what_nobody_reported(
+    data_dir, tmp_path
+):
+    (tmp_path / "own.toml").write_text(OWN)
+    page = runner.reproduce(
+        str(tmp_path / "own.toml"), data_dir=data_dir, runs_dir=tmp_path / "runs"
+    )
+    text = page.with_suffix(".md").read_text()
+    (header,) = [line for line in text.splitlines() if line.startswith("| row | measured")]
+    assert header == "| row | measured on the published data | 95 % interval | status |"
+    assert "Pong on the ROM of ale-py 0.12.1, sticky actions 0.25, random actions 0.001" in text
+    splits = json.loads((data_dir / PONG.version_path / "MANIFEST.json").read_text())["splits"]
+    every = sum(split["transitions"] for split in splits.values())
+    (whole,) = [line for line in text.splitlines() if line.startswith("| Pong, all | `")]
+    assert f"| {every:,} |" in whole
+    assert "{returns}" not in text
+
+
+def test_returns_of_several_splits_are_those_of_all_their_episodes():
+    of = [np.array([1.0, 2.0, 9.0]), np.array([4.0]), np.array([-3.0, 5.0])]
+    splits = [manifest.statistics([10] * len(returns), list(returns)) for returns in of]
+    together = report._together(splits)
+    every = np.concatenate(of)
+    assert (together["episodes"], together["transitions"]) == (6, 60)
+    assert together["episode_return"]["mean"] == pytest.approx(every.mean())
+    assert together["episode_return"]["standard_deviation"] == pytest.approx(every.std())
 
 
 class TestFeeds:
@@ -215,7 +266,7 @@ class TestFeeds:
         with ReverbServer.from_published(version, "all", frame_stack=4) as server:
             (line,) = run(data_dir, tmp_path / "same", SHORT, feed=server.address)
             assert line["feed"] == "reverb"
-            several = dataclasses.replace(SHORT, atari=AtariProtocol(n_step=3))
+            several = dataclasses.replace(SHORT, rows=(dataclasses.replace(PONG, n_step=3),))
             with pytest.raises(DatasetError, match=r"--split all --frame-stack 4 --n-step 3 --ga"):
                 run(data_dir, tmp_path / "steps", several, feed=server.address)
         with (
@@ -357,7 +408,11 @@ class TestEvaluation:
         task = tasks.Atari(
             INVADERS,
             pathlib.Path(),
-            {"sticky_probability": sticky_probability, "epsilon": 0.1, "max_episode_steps": 250},
+            {
+                "sticky_probability": sticky_probability,
+                "evaluation_epsilon": 0.1,
+                "max_episode_steps": 250,
+            },
             {},
             pathlib.Path(ale_py.roms.get_rom_path("space_invaders")),
         )
