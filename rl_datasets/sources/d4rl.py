@@ -221,10 +221,11 @@ def _opened(path: str | pathlib.Path) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except OSError as error:
+    # Where a header is damaged, h5py raises almost anything.
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
         raise DatasetError(
-            f"{path} cannot be read as HDF5 ({error.strerror or error}): it may be cut short, so "
-            "copy it anew"
+            f"{path} cannot be read as HDF5 ({getattr(error, 'strerror', None) or error}): it may "
+            "be cut short, so copy it anew"
         ) from error
 
 

@@ -330,3 +330,19 @@ def test_a_file_with_damaged_rows(tmp_path):
     path.write_bytes(damaged)
     with pytest.raises(DatasetError, match=r"damaged\.hdf5 cannot be read"):
         read(path, "hopper-medium-v0")
+
+
+def test_a_damaged_byte_is_no_crash(tmp_path, shared):
+    """Anywhere in a real file: what is read then may be other numbers, or is refused."""
+    real, of = (shared / "d4rl" / "hopper_random-v1.hdf5").read_bytes(), task("hopper-random-v1")
+    rng, refused = np.random.default_rng(0), 0
+    path = tmp_path / "damaged.hdf5"
+    for _ in range(200):
+        damaged = bytearray(real)
+        damaged[rng.integers(len(real) // 3)] ^= rng.integers(1, 256)
+        path.write_bytes(damaged)
+        try:
+            list(d4rl.read_episodes(path, of))
+        except DatasetError:
+            refused += 1
+    assert refused > 20
