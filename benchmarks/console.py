@@ -105,19 +105,18 @@ def _seconds_a_step(
 
 
 def show_scores(table: ReportedTable, comparisons: Sequence[Comparison]) -> None:
-    """Prints what was reported beside what was measured."""
-    from benchmarks.report import KINDS, kinds, score_row
+    """Prints what was reported beside what was measured, a line a row."""
+    from benchmarks.report import KINDS, formatted, kinds
 
+    columns = kinds(comparisons)
     shown = rich.table.Table(title=table.title)
-    shown.add_column("row", overflow="fold")
-    shown.add_column("reported")
-    for kind in kinds(comparisons):
-        shown.add_column(KINDS[kind][0])
-    for heading in ("95 % interval", "difference", "status"):
-        shown.add_column(heading)
+    for heading in ("row", "reported", *(KINDS[kind][0] for kind in columns), "status"):
+        shown.add_column(heading, overflow="fold")
     for row in comparisons:
-        cells = score_row(table, row, kinds(comparisons))
-        shown.add_row(*(rich.markup.escape(cell.replace("**", "")) for cell in cells))
+        measured = [formatted(table, row.measured) if k == row.row.data else "" for k in columns]
+        why = f" ({row.why})" if row.measured or row.row.blocked else ""
+        cells = row.row.name, formatted(table, row.reported) or "none", *measured, row.status + why
+        shown.add_row(*map(rich.markup.escape, cells))
     rich.print(shown)
 
 

@@ -43,10 +43,11 @@ def test_a_dry_run_shows_what_was_reported_and_that_nothing_was_run(tmp_path, ca
     shown = capsys.readouterr().out
     assert "how long they take is known after the first evaluation" in shown
     assert "left out, because no actor here" in shown
-    (row,) = [line for line in shown.splitlines() if line.startswith("│ IL/halfcheetah-medium-v2 ")
-              and "nothing was measured" in line]  # fmt: skip
-    assert [cell.strip() for cell in row.split("│")[2:4]] == ["5098", ""]
-    assert "not run (nothing was measured)" in row
+    scores = shown.partition("gradient steps left")[2].splitlines()
+    (row,) = [line for line in scores if line.startswith("│ IL/halfcheetah-medium-v2 ")]
+    assert [cell.strip() for cell in row.split("│")[2:7]] == ["5098", "", "", "", "not run"]
+    (row,) = [line for line in scores if line.startswith("│ IL/halfcheetah-medium-v2/bottleneck ")]
+    assert "not run (no actor here" in row
 
 
 def test_rows_whose_datasets_are_not_published_are_left_out_if_others_are(tmp_path, capsys):
