@@ -15,9 +15,9 @@ from __future__ import annotations
 import dataclasses
 
 from learners import brac_primal
-from learners.brac_primal import behavior_config, make, with_behavior
+from learners.brac_primal import make, with_behavior
 
-__all__ = ["Config", "behavior_config", "make", "with_behavior"]
+__all__ = ["Config", "make", "with_behavior"]
 
 
 @dataclasses.dataclass(frozen=True)

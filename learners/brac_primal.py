@@ -3,8 +3,8 @@
 The divergence, kl or mmd, is estimated from samples of the policy and of a behaviour policy that
 was cloned from the same data beforehand and stays as it is. To clone it and hand it over:
 
-    cloning = brac_bc.make(brac_primal.behavior_config(config), spec)
-    ...                                       # train it
+    cloning = brac_bc.make(brac_bc.Config(hidden_sizes=config.policy_sizes), spec)
+    ...  # until `cloned` is its state
     learner = brac_primal.make(config, spec)
     state = brac_primal.with_behavior(learner.init(key), cloned.params.policy)
 
@@ -18,7 +18,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from learners import brac, brac_bc, training
+from learners import brac, training
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
 
@@ -56,11 +56,6 @@ def squared_mmd(x: jax.Array, y: jax.Array, width: float) -> jax.Array:
         return jnp.mean(laplacian_kernel(x, y, width), axis=(0, 1))
 
     return mean_kernel(x, x) + mean_kernel(y, y) - 2.0 * mean_kernel(x, y)
-
-
-def behavior_config(config: Config) -> brac_bc.Config:
-    """Of the cloning that makes a behaviour policy for a learner of `config`."""
-    return brac_bc.Config(hidden_sizes=config.policy_sizes)
 
 
 def with_behavior(state: TrainingState, behavior: Params) -> TrainingState:

@@ -1,6 +1,7 @@
 """BRAC's learners: losses by hand, and updates against the same algorithm written plainly."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -99,8 +100,14 @@ def test_squared_mmd():
         np.testing.assert_allclose(actual, k["xx"] + k["yy"] - 2 * k["xy"], rtol=1e-5)
 
 
+@functools.cache  # so that tests share what is compiled
+def learner_of(algorithm, config):
+    return algorithm.make(config, SPEC)
+
+
 def primal(config):
-    learner = brac_primal.make(config, SPEC)
+    """A learner, a state with a behaviour policy, and a copy of that."""
+    learner = learner_of(brac_primal, config)
     behavior = learner.init(jax.random.PRNGKey(1)).params.policy
     state = brac_primal.with_behavior(learner.init(jax.random.PRNGKey(0)), behavior)
     return learner, state, plain.copy(state)
@@ -111,8 +118,7 @@ def pi(params, observation):
 
 
 PRIMAL = {
-    "kl value penalty": {"alpha": 0.3},
-    "kl policy regularisation": {"alpha": 0.3, "value_penalty": False},
+    "kl value penalty": {},
     "mmd adapted": {
         "divergence": "mmd",
         "alpha": 1.0,
@@ -121,7 +127,8 @@ PRIMAL = {
         "value_penalty": False,
         "ensemble_weight": 0.75,
     },
-    "kl value penalty, both alphas adapted": {
+    "kl policy regularisation, both alphas adapted": {
+        "value_penalty": False,
         "train_alpha": True,
         "entropy_alpha": 0.2,
         "train_entropy_alpha": True,
@@ -225,75 +232,64 @@ def test_primal_update(name):
     assert state.steps == 2
 
 
+KL = brac_primal.Config(**SIZES, target_rate=0.1, warm_start=0)
+
+
 def test_policy_does_not_follow_q_before_the_warm_start_is_over():
-    def moved_by_reward(warm_start):
-        learner, _, start = primal(brac_primal.Config(**SIZES, warm_start=warm_start))
+    learner, _, start = primal(KL)
+
+    def moved_by_reward(steps):
         runs = []
         for scale in (1.0, 100.0):
-            state = jax.tree.map(jnp.asarray, start)
-            state, _ = learner.update(state, BATCHES._replace(reward=scale * BATCHES.reward))
+            state = jax.tree.map(jnp.asarray, start)._replace(steps=jnp.int32(steps))
+            batches = BATCHES._replace(reward=scale * BATCHES.reward)
+            state, _ = learner.update(state, plain.at(batches, slice(1)))
             runs.append(state.params.policy)
         return plain.moved(runs[0], plain.copy(runs[1]))
 
-    # The policy follows Q once more than `warm_start` steps were taken: in the second with 0.
-    assert moved_by_reward(1) == 0
-    assert moved_by_reward(0) > 0
+    # The policy follows Q once more than `warm_start` steps were taken: not in the first with 0.
+    assert moved_by_reward(0) == 0
+    assert moved_by_reward(1) > 0
 
 
 def test_max_q_is_the_sample_that_the_first_critic_values_most():
-    learner, state, start = primal(brac_primal.Config(**SIZES, max_q_samples=5))
+    learner, state, start = primal(KL)
     observation = BATCHES.observation[0]
-    action = np.asarray(learner.max_q(state, observation))
+    first_critic = plain.at(start.params.critics, 0)
+
+    def q(action):
+        return plain.forward(first_critic, observation, action)[:, 0]
+
+    action = learner.max_q(state, observation)
     np.testing.assert_array_equal(action, learner.max_q(state, observation))
-    q = [plain.forward(plain.at(start.params.critics, k), observation, action) for k in (0, 1)]
-    mode = plain.forward(
-        plain.at(start.params.critics, 0), observation, learner.act(state, observation)
-    )
-    assert np.mean(q[0] - mode) > 0.05
-    # Samples of other observations are others, even of ones that differ by a permutation.
-    assert np.std(action - np.asarray(learner.act(state, observation)), axis=0).min() > 0.01
+    samples = [q(learner.sample(state, jax.random.PRNGKey(k), observation)) for k in range(200)]
+    # The best of ten is on average at the tenth part from the top: 1 / 11 of samples are above it.
+    above = np.mean(np.asarray(samples) > q(action))
+    assert above == pytest.approx(1 / 11, abs=0.05)
 
 
-def test_update_needs_a_behaviour_policy():
-    learner = brac_primal.make(brac_primal.Config(**SIZES), SPEC)
+def test_update_needs_a_behaviour_policy_of_the_same_shape():
+    learner = learner_of(brac_primal, KL)
     state = learner.init(jax.random.PRNGKey(0))
     with pytest.raises(ValueError, match="has no behaviour policy: hand one over"):
         learner.update(state, BATCHES)
-    wider = brac_primal.make(brac_primal.Config(policy_sizes=(8, 8)), SPEC)
+    cloning = brac_bc.make(brac_bc.Config(hidden_sizes=(8, 8)), SPEC)
     with pytest.raises(ValueError, match=r"params of shapes .*16.* got .*8"):
-        brac_primal.with_behavior(state, wider.init(jax.random.PRNGKey(0)).params.policy)
+        brac_primal.with_behavior(state, cloning.init(jax.random.PRNGKey(0)).params.policy)
+
+
+def test_cloned_policy_is_handed_over_as_a_copy():
+    cloning = brac_bc.make(brac_bc.Config(hidden_sizes=(16, 16)), SPEC)
+    cloned = cloning.init(jax.random.PRNGKey(2)).params.policy
+    learner = learner_of(brac_primal, KL)
+    state = brac_primal.with_behavior(learner.init(jax.random.PRNGKey(0)), cloned)
+    state, _ = learner.update(state, BATCHES)
+    plain.assert_equal(state.params.divergence, cloned)  # which the update's donation left alone
 
 
 def test_unknown_divergence_is_refused():
     with pytest.raises(ValueError, match="kl or mmd, got 'w'"):
         brac_primal.Config(divergence="w")
-
-
-def test_cloned_policy_is_handed_over_and_stays_as_it_is():
-    config = brac_primal.Config(**SIZES, warm_start=0)
-    cloning = brac_bc.make(brac_primal.behavior_config(config), SPEC)
-    cloned, _ = cloning.update(cloning.init(jax.random.PRNGKey(2)), BATCHES)
-    behavior = plain.copy(cloned.params.policy)
-    learner = brac_primal.make(config, SPEC)
-    state = brac_primal.with_behavior(learner.init(jax.random.PRNGKey(0)), cloned.params.policy)
-    state, _ = learner.update(state, BATCHES)
-    plain.assert_equal(state.params.divergence, behavior)
-    plain.assert_equal(cloned.params.policy, behavior)  # the update's donated state is another
-
-
-def test_a_large_alpha_brings_the_policy_to_the_behaviour():
-    config = brac_primal.Config(**SIZES, alpha=100.0, policy_learning_rate=1e-2)
-    learner, state, start = primal(config)
-    observation = BATCHES.observation[0]
-
-    def distance(state):
-        behavior = pi(start.params.divergence, observation).mode()
-        return np.mean(np.abs(learner.act(state, observation) - behavior))
-
-    before = distance(state)
-    state, _ = learner.update(state, plain.random_batches(500, 16, 5, 2))
-    assert before > 0.3
-    assert distance(state) < 0.3 * before
 
 
 def test_dual_divergences():
@@ -325,7 +321,6 @@ DUAL = {
         "target_divergence": 0.1,
         "ensemble_weight": 0.75,
     },
-    "kl value penalty": {"value_penalty": True, "alpha": 0.3},
 }
 
 
