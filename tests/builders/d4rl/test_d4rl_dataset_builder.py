@@ -44,7 +44,7 @@ class TestMediumV2(DatasetContract):
         assert plan["lineage"]["metadata"]["algorithm"] == "SAC"
         assert plan["lineage"]["metadata"]["iteration"] == 400
         assert plan["lineage"]["rows"] == 911
-        assert plan["lineage"]["known_defects"] == []
+        assert plan["lineage"]["known_defects"] == list(task("hopper-medium-v2").known_defects)
         assert published.manifest["counted"]["hopper-medium-v2"]["transitions"] == 911
 
     def test_tfds_reads_it_by_name(self, published, data_dir):
@@ -54,28 +54,17 @@ class TestMediumV2(DatasetContract):
         assert set(info.features) == {"steps", "first_row", "is_timeout"}
 
 
-class TestHumanV0(DatasetContract):
+def test_repairs_and_defects_are_told(shared, tmp_path):
     """A real demonstration without next observations, cut in two, whose end is a terminal."""
-
-    @pytest.fixture(autouse=True, scope="class")
-    @classmethod
-    def _file(cls, shared):
-        cls.file = shared / "d4rl" / "door-human-v0.hdf5"
-
-    def make_builder(self, folder):
-        return Builder(config="door-human-v0", source=str(self.file), data_dir=folder)
-
-    def episodes(self):
-        return list(d4rl.read_episodes(self.file, task("door-human-v0")))
-
-    def test_its_defects_are_told(self, published, data_dir):
-        lineage = published.manifest["plan"]["lineage"]
-        assert any("issue 137" in defect for defect in lineage["known_defects"])
-        assert any("left out" in repair for repair in lineage["repaired"])
-        shown = catalog.show(published.path)["plan"]["lineage"]
-        assert shown["known_defects"] == list(task("door-human-v0").known_defects)
-        described = Builder.builder_configs["door-human-v0"].description
-        assert all(defect in described for defect in lineage["known_defects"])
+    source = str(shared / "d4rl" / "door-human-v0.hdf5")
+    published = publish(Builder(config="door-human-v0", source=source, data_dir=tmp_path))
+    lineage = catalog.show(published.path)["plan"]["lineage"]
+    assert lineage["known_defects"] == list(task("door-human-v0").known_defects)
+    assert any("issue 137" in defect for defect in lineage["known_defects"])
+    assert any("left out" in repair for repair in lineage["repaired"])
+    assert any("vector of zeros" in repair for repair in lineage["repaired"])
+    described = Builder.builder_configs["door-human-v0"].description
+    assert all(defect in described for defect in lineage["known_defects"])
 
 
 def collect(folder: pathlib.Path, dataset: str) -> list[Episode]:

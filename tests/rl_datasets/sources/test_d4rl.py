@@ -272,6 +272,19 @@ def test_the_policy_gives_the_stored_log_probabilities(shared, name):
     assert np.median(np.abs(log_prob.sum(axis=1) - stored)) < 1e-3
 
 
+@pytest.mark.parametrize("name", ["halfcheetah", "hopper", "walker2d"])
+def test_infos_of_medium_v2_are_the_state_behind_the_action(shared, name):
+    """The defect that the tasks tell of: qpos, less the position forward, and qvel."""
+    real = d4rl_files.load(shared / "d4rl" / f"{name}_medium-v2.hdf5")
+    velocity = np.clip(real["infos/qvel"], -10, 10)
+    state = np.concatenate([real["infos/qpos"][:, 1:], velocity], axis=1)
+    for field, is_same in {"next_observations": True, "observations": False}.items():
+        seen = real[field].copy()
+        seen[:, -velocity.shape[1] :] = np.clip(seen[:, -velocity.shape[1] :], -10, 10)
+        assert np.array_equal(seen, state) == is_same
+    assert any("behind the action" in each for each in task(f"{name}-medium-v2").known_defects)
+
+
 def test_a_file_without_a_policy_says_so(shared):
     for file in ("halfcheetah_random-v1.hdf5", "door-expert-v1.hdf5", "door-cloned-v1.hdf5"):
         with pytest.raises(DatasetError, match="name a file of a medium or expert"):

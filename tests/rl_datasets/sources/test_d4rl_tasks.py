@@ -67,7 +67,7 @@ def test_known_defects_are_those_of_the_version():
     def told(name):
         return " ".join(task(name).known_defects)
 
-    assert not task("hopper-medium-v2").known_defects
+    assert not task("hopper-expert-v2").known_defects
     assert "issue 86" in told("hopper-medium-v1")
     assert "issue 86" not in told("walker2d-medium-v1")
     assert "issue 162" in told("walker2d-medium-replay-v2")
