@@ -380,7 +380,7 @@ def _games(results: Sequence[Mapping[str, Any]]) -> list[str]:
             f"- Games: {result['environment']} on the ROM of {result['rom_set']}, sticky actions "
             f"{result['sticky_probability']:g}, random actions {result['evaluation_epsilon']:g}, "
             f"at most {result['max_episode_steps']:,} steps an episode, rewards not clipped; "
-            f"trained on {result['split']}, {result['n_step']} steps a transition"
+            f"trained on {result['split']}, n-step {result['n_step']}"
             for result in results
             if "rom_set" in result
         )
