@@ -29,9 +29,15 @@ def load(threads: int):
         (np.arange(size) % 1000 == 999).astype(np.float32),
     )
     batches = [dataset.sample_transition_batch(BATCH_SIZE) for _ in range(50)]
-    configs = {  # two hidden layers of 256 are d3rlpy's default in all three
+    configs = {  # two hidden layers of 256 are d3rlpy's default in all
         "bc": d3rlpy.algos.BCConfig(batch_size=BATCH_SIZE),
         "td3_bc": d3rlpy.algos.TD3PlusBCConfig(batch_size=BATCH_SIZE),
+        "iql": d3rlpy.algos.IQLConfig(batch_size=BATCH_SIZE),
+        "cql": d3rlpy.algos.CQLConfig(batch_size=BATCH_SIZE),
+        "rebrac": d3rlpy.algos.ReBRACConfig(
+            batch_size=BATCH_SIZE,
+            critic_encoder_factory=d3rlpy.models.VectorEncoderFactory(use_layer_norm=True),
+        ),
         "sac": d3rlpy.algos.SACConfig(batch_size=BATCH_SIZE),
     }
     algorithms = {}

@@ -26,7 +26,7 @@ def load() -> dict[str, tuple[Callable[[], Any], float]]:
     import jax.numpy as jnp
     import numpy as np
 
-    from learners import bc, brac_bc, sac, td3_bc
+    from learners import bc, brac_bc, cql, iql, rebrac, sac, td3_bc
     from learners.types import Learner, Spec
     from rl_datasets.serving.arrays import ArrayFeed
     from rl_datasets.serving.transitions import Transition
@@ -41,8 +41,14 @@ def load() -> dict[str, tuple[Callable[[], Any], float]]:
         next_observation=next_observation.astype(np.float32),
         extras={},
     )
-    feed = ArrayFeed(transitions, BATCH_SIZE, seed=0, steps=STEPS_PER_CALL)
-    in_memory = itertools.repeat(jax.device_put(next(feed)))
+    extended = transitions._replace(extras={"next_action": transitions.action})
+    feeds = {
+        extras: ArrayFeed(data, BATCH_SIZE, seed=0, steps=STEPS_PER_CALL)
+        for extras, data in (((), transitions), (("next_action",), extended))
+    }
+    in_memory = {
+        extras: itertools.repeat(jax.device_put(next(feed))) for extras, feed in feeds.items()
+    }
 
     def updates(learner: Learner, batches: Iterator[Transition]) -> Callable[[], Any]:
         states = [learner.init(jax.random.PRNGKey(0))]
@@ -56,13 +62,16 @@ def load() -> dict[str, tuple[Callable[[], Any], float]]:
     learners = {
         "bc": bc.make(bc.Config(), spec),
         "td3_bc": td3_bc.make(td3_bc.Config(), spec),
+        "iql": iql.make(iql.Config(), spec),
+        "cql": cql.make(cql.Config(hidden_sizes=(256, 256), lagrange_threshold=10.0), spec),
+        "rebrac": rebrac.make(rebrac.Config(hidden_sizes=(256, 256)), spec),
         "sac": sac.make(sac.Config(policy_sizes=(256, 256), critic_sizes=(256, 256)), spec),
         "brac_bc": brac_bc.make(brac_bc.Config(), spec),
     }
     work: dict[str, tuple[Callable[[], Any], float]] = {
-        prefix + name: (updates(learner, batches), STEPS_PER_CALL)
+        prefix + name: (updates(learner, batches[learner.extras]), STEPS_PER_CALL)
         for name, learner in learners.items()
-        for prefix, batches in (("", in_memory), ("sampled_", feed))
+        for prefix, batches in (("", in_memory), ("sampled_", feeds))
     }
 
     products = 50

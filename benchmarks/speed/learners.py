@@ -1,6 +1,7 @@
 """Update steps a second of the learners beside d3rlpy's, and beside the machine's matrix product.
 
-Batch 256, 17 observations, 6 actions, two hidden layers of 256 (BRAC's cloning: 200). Every worker
+Batch 256, 17 observations, 6 actions, two hidden layers of 256 (BRAC's cloning: 200), ReBRAC's
+critics with layer normalisation, and CQL with 10 actions of each of its three sources. Every worker
 is a process with its number of threads; they take turns, so that all meet the same machine, and the
 best of the turns counts. "With sampling", a step draws its batch from 100,000 transitions in
 memory: d3rlpy from its dataset, ours from an `ArrayFeed`. Otherwise batches are sampled beforehand.
@@ -16,13 +17,13 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
-from learners import bc, td3_bc
+from learners import bc, cql, rebrac, td3_bc
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 D3RLPY_ENVIRONMENT = ROOT / ".venv-d3rlpy"
 D3RLPY = "d3rlpy==2.8.1"
 BATCH_SIZE = 256
-COMPARED = ("td3_bc", "bc", "sac")
+COMPARED = ("td3_bc", "bc", "iql", "cql", "rebrac", "sac")
 SAMPLED = tuple(f"sampled_{name}" for name in COMPARED)
 PEAKS = ("peak_numpy", "peak_jax")
 
@@ -100,7 +101,7 @@ def flop(name: str) -> float:
 
     hidden = td3_bc.Config().hidden_sizes
     assert hidden == bc.Config().hidden_sizes
-    q, pi, gaussian = (23, *hidden, 1), (17, *hidden, 6), (17, *hidden, 12)
+    q, v, pi, gaussian = (23, *hidden, 1), (17, *hidden, 1), (17, *hidden, 6), (17, *hidden, 12)
     through_q = 2 * forward(*q)  # forward, and the gradient of the action
     products = {
         "bc": trained(*pi),
@@ -109,6 +110,17 @@ def flop(name: str) -> float:
         + 2 * forward(*q)
         + 2 * trained(*q)
         + (trained(*pi) + through_q) / td3_bc.Config().policy_delay,
+        "iql": trained(*v) + 2 * forward(*v) + 2 * forward(*q) + trained(*pi) + 2 * trained(*q),
+        "cql": 2 * forward(*gaussian)
+        + 2 * forward(*q)
+        + 2 * (1 + 3 * cql.Config().num_actions) * trained(*q)
+        + trained(*gaussian)
+        + 2 * through_q,
+        # As TD3+BC's, but through both critics.
+        "rebrac": forward(*pi)
+        + 2 * forward(*q)
+        + 2 * trained(*q)
+        + (trained(*pi) + 2 * through_q) / rebrac.Config().policy_delay,
         "sac": forward(*gaussian)
         + 2 * forward(*q)
         + 2 * trained(*q)
