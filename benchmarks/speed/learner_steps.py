@@ -42,7 +42,7 @@ def load() -> dict[str, tuple[Callable[[], Any], float]]:
         extras={},
     )
     extended = transitions._replace(extras={"next_action": transitions.action})
-    feeds = {
+    feeds: dict[tuple[str, ...], ArrayFeed] = {
         extras: ArrayFeed(data, BATCH_SIZE, seed=0, steps=STEPS_PER_CALL)
         for extras, data in (((), transitions), (("next_action",), extended))
     }
