@@ -8,8 +8,8 @@ third each: uniform actions, the policy's, and the policy's of the next observat
 out the constant log of the number of samples, and so do we: a Lagrange threshold includes it.
 
 One deviation. A step moves the critics first, and then policy and temperature with the new critics
-and the old temperature. In the code the gradient of the policy comes partly from the critics before
-their step and partly from those after it.
+and the old temperature. The code moves the temperature first, and the gradient of the policy comes
+partly from the critics before their step and partly from those after it.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ STATES_AT_ONCE = 16  # on a CPU; with 31 actions each, what a layer makes of the
 class Config:
     """Defaults are those of the code and its README for Gym-MuJoCo.
 
-    The README says that they differ from the paper's because D4RL's data have changed since: the
-    paper has a policy's rate of 3e-5, and a Lagrange threshold of 10 with weight 1.
+    The README says that they differ from the paper's because D4RL's data have changed since. Issue
+    5 there quotes the paper's: a policy's rate of 3e-5, and a Lagrange threshold of 10.
     """
 
     hidden_sizes: tuple[int, ...] = (256, 256, 256)  # cql_mujoco_new.py, of policy and critics
@@ -112,7 +112,7 @@ def multiplier_loss(
 
 
 def cloning_loss(log_pi_tm1: jax.Array, log_pi_data: jax.Array, log_alpha: jax.Array) -> jax.Array:
-    """alpha log pi(a~|s_tm1) - log pi(a_tm1|s_tm1), for the first steps (the code)."""
+    """alpha log pi(a~|s_tm1) - log pi(a_tm1|s_tm1) (the code, where it also bounds the means)."""
     return jnp.exp(log_alpha) * log_pi_tm1 - log_pi_data
 
 

@@ -29,7 +29,10 @@ LOG_STD_MAX = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Defaults are those of the code for MuJoCo, which are also the paper's (its appendix B)."""
+    """Defaults are those of the code for MuJoCo (`configs/mujoco_config.py`, `learner.py`).
+
+    Its policies for Kitchen and Adroit have dropout besides, which is left out here.
+    """
 
     hidden_sizes: tuple[int, ...] = (256, 256)
     learning_rate: float = 3e-4  # of value, critics and policy
