@@ -72,6 +72,7 @@ setuptools.setup(
     ),
     package_data={
         "rl_datasets.collection": ["mixtures/*.toml", "partial_policies/*"],
+        "rl_datasets.sources": ["*.toml"],
         "builders": ["*/*.md", "*/*.bib", "*/*.txt"],
         "benchmarks": ["recipes/*.toml", "reported/*.toml", "reported/*.csv", "results/**/*"],
     },
