@@ -38,6 +38,7 @@ def load(threads: int):
             batch_size=BATCH_SIZE,
             critic_encoder_factory=d3rlpy.models.VectorEncoderFactory(use_layer_norm=True),
         ),
+        "bcq": d3rlpy.algos.BCQConfig(batch_size=BATCH_SIZE),
         "sac": d3rlpy.algos.SACConfig(batch_size=BATCH_SIZE),
     }
     algorithms = {}

@@ -26,7 +26,7 @@ def load() -> dict[str, tuple[Callable[[], Any], float]]:
     import jax.numpy as jnp
     import numpy as np
 
-    from learners import bc, brac_bc, cql, iql, rebrac, sac, td3_bc
+    from learners import bc, bcq, brac_bc, cql, iql, rebrac, sac, td3_bc
     from learners.types import Learner, Spec
     from rl_datasets.serving.arrays import ArrayFeed
     from rl_datasets.serving.transitions import Transition
@@ -65,6 +65,7 @@ def load() -> dict[str, tuple[Callable[[], Any], float]]:
         "iql": iql.make(iql.Config(), spec),
         "cql": cql.make(cql.Config(hidden_sizes=(256, 256), lagrange_threshold=10.0), spec),
         "rebrac": rebrac.make(rebrac.Config(hidden_sizes=(256, 256)), spec),
+        "bcq": bcq.make(bcq.Config(*[(256, 256)] * 3, target_samples=100), spec),
         "sac": sac.make(sac.Config(policy_sizes=(256, 256), critic_sizes=(256, 256)), spec),
         "brac_bc": brac_bc.make(brac_bc.Config(), spec),
     }

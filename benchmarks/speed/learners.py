@@ -1,10 +1,11 @@
 """Update steps a second of the learners beside d3rlpy's, and beside the machine's matrix product.
 
 Batch 256, 17 observations, 6 actions, two hidden layers of 256 (BRAC's cloning: 200), ReBRAC's
-critics with layer normalisation, and CQL with 10 actions of each of its three sources. Every worker
-is a process with its number of threads; they take turns, so that all meet the same machine, and the
-best of the turns counts. "With sampling", a step draws its batch from 100,000 transitions in
-memory: d3rlpy from its dataset, ours from an `ArrayFeed`. Otherwise batches are sampled beforehand.
+critics with layer normalisation, CQL with 10 actions of each of its three sources, and BCQ with the
+100 proposals at the next state that d3rlpy has. Every worker is a process with its number of
+threads; they take turns, so that all meet the same machine, and the best of the turns counts. "With
+sampling", a step draws its batch from 100,000 transitions in memory: d3rlpy from its dataset, ours
+from an `ArrayFeed`. Otherwise batches are sampled beforehand.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 D3RLPY_ENVIRONMENT = ROOT / ".venv-d3rlpy"
 D3RLPY = "d3rlpy==2.8.1"
 BATCH_SIZE = 256
-COMPARED = ("td3_bc", "bc", "iql", "cql", "rebrac", "sac")
+COMPARED = ("td3_bc", "bc", "iql", "cql", "rebrac", "bcq", "sac")
 SAMPLED = tuple(f"sampled_{name}" for name in COMPARED)
 PEAKS = ("peak_numpy", "peak_jax")
 
@@ -102,6 +103,7 @@ def flop(name: str) -> float:
     hidden = td3_bc.Config().hidden_sizes
     assert hidden == bc.Config().hidden_sizes
     q, v, pi, gaussian = (23, *hidden, 1), (17, *hidden, 1), (17, *hidden, 6), (17, *hidden, 12)
+    encoder, decoder, perturbation = (23, *hidden, 24), (29, *hidden, 6), (23, *hidden, 6)
     through_q = 2 * forward(*q)  # forward, and the gradient of the action
     products = {
         "bc": trained(*pi),
@@ -121,6 +123,14 @@ def flop(name: str) -> float:
         + 2 * forward(*q)
         + 2 * trained(*q)
         + (trained(*pi) + 2 * through_q) / rebrac.Config().policy_delay,
+        "bcq": trained(*encoder)
+        + trained(*decoder)
+        + 12 * hidden[0]  # the gradient of the latents
+        + 100 * (forward(*decoder) + forward(*perturbation) + 2 * forward(*q))
+        + 2 * trained(*q)
+        + forward(*decoder)
+        + trained(*perturbation)
+        + through_q,
         "sac": forward(*gaussian)
         + 2 * forward(*q)
         + 2 * trained(*q)
