@@ -29,7 +29,7 @@ from rl_datasets import roms
 from rl_datasets.collection.atari import AtariEnvironment
 from rl_datasets.collection.environments import make_environment
 from rl_datasets.errors import DatasetError
-from rl_datasets.serving.transitions import NEXT_ACTION
+from rl_datasets.serving.transitions import NEXT_ACTION, published_counts
 from rl_datasets.sources.atari import ATARI_GAMES, FRAME_SHAPE
 from rl_datasets.sources.dqn_replay import STACK_SIZE
 
@@ -126,15 +126,14 @@ class Atari:
         """The task, once it is certain that its policy can be scored.
 
         Raises:
-          DatasetError: the dataset is of another game or holds no episodes, or its lineage names no
-            ROMs or sticky actions, or ROMs that are not installed.
+          DatasetError: the dataset is of another game, holds no episodes or no such split, or its
+            lineage names no ROMs or sticky actions, or ROMs that are not installed.
         """
         from rl_datasets.publishing import manifest
 
-        published = manifest.read(version_dir)
-        lineage = published["plan"]["lineage"]
+        lineage = manifest.read(version_dir)["plan"]["lineage"]
         try:
-            manifest.spec_from_json(published["plan"]["spec"])  # refuses one without episodes
+            published_counts(version_dir, row.split)  # refuses one without episodes or split
             rom_set = roms.roms_for(lineage)
             rom = roms.rom_path(row.environment, rom_set)
         except DatasetError as error:
@@ -222,7 +221,6 @@ def with_extras(transitions: Any, names: Collection[str]) -> Any:
 @functools.lru_cache(maxsize=1)
 def _windows(version_dir: pathlib.Path, **cut: Any) -> Any:
     """Where batches are gathered on an accelerator, all seeds share the frames in its memory."""
-    from rl_datasets.serving.transitions import published_counts
     from rl_datasets.serving.windows import load_windows
 
     size = sum(published_counts(version_dir, cut["split"])) * int(np.prod(FRAME_SHAPE))

@@ -18,6 +18,7 @@ from benchmarks.recipe import AtariProtocol, Recipe, Row
 from benchmarks.results import RESULTS, read_results
 from benchmarks.runner import Places
 from builders.dqn_replay.dqn_replay_dataset_builder import Builder
+from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder as RlUnplugged
 from learners import dqn
 from rl_datasets import roms
 from rl_datasets.errors import DatasetError
@@ -25,9 +26,10 @@ from rl_datasets.publishing import manifest
 from rl_datasets.publishing.publish import publish
 from rl_datasets.serving.reverb import ReverbServer
 from rl_datasets.serving.transitions import load_transitions
-from rl_datasets.sources import dqn_replay
+from rl_datasets.sources import dqn_replay, rl_unplugged
 from tests.benchmarks.test_online_atari import MAKE, SMALL, Corridor, small_network
 from tests.rl_datasets.collection.test_atari import Dopamine
+from tests.rl_datasets.sources import rl_unplugged_files
 
 PONG = Row("Pong", "dqn_replay/Pong_run_1-recollected:1.0.0", "Pong")
 INVADERS = Row("Invaders", "dqn_replay/SpaceInvaders_run_1-recollected:1.0.0", "SpaceInvaders")
@@ -249,6 +251,25 @@ def test_returns_of_several_splits_are_those_of_all_their_episodes():
     assert (together["episodes"], together["transitions"]) == (6, 60)
     assert together["episode_return"]["mean"] == pytest.approx(every.mean())
     assert together["episode_return"]["standard_deviation"] == pytest.approx(every.std())
+
+
+def test_rl_unplugged_trains_by_its_episodes_and_not_by_its_shuffled_transitions(tmp_path):
+    for family, make in (
+        (rl_unplugged.EPISODES, lambda seed: rl_unplugged_files.episode(seed, 6)),
+        (rl_unplugged.TRANSITIONS, rl_unplugged_files.transition),
+    ):
+        shard = tmp_path / "bucket" / family / "Asterix" / "run_1-00000-of-00001"
+        rl_unplugged_files.write(shard, [make(seed) for seed in range(4)])
+    rows = []
+    for config in ("Asterix_run_1", "Asterix_run_1_transitions"):
+        source = str(tmp_path / "bucket")
+        publish(RlUnplugged(config=config, source=source, data_dir=tmp_path / "data"))
+        rows.append(Row("row", f"rl_unplugged_atari/{config}:1.0.0", "Asterix"))
+    (line,) = run(tmp_path / "data", tmp_path / "runs", dataclasses.replace(SHORT, rows=(rows[0],)))
+    assert (line["rom_set"], line["sticky_probability"]) == ("atari-py 0.2.5", 0.25)
+    with pytest.raises(DatasetError, match="transitions that no episode can be made of"):
+        run(tmp_path / "data", tmp_path / "none", dataclasses.replace(SHORT, rows=(rows[1],)))
+    assert not (tmp_path / "none").exists()
 
 
 class TestFeeds:
