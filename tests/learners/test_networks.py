@@ -128,6 +128,27 @@ def test_initial_weights():
     assert np.max(np.abs(params["hidden_0"]["b"])) == pytest.approx(0.1, rel=0.02)
 
 
+def test_orthogonal_initial_weights():
+    params = networks.mlp([64, 64, 4], networks.orthogonal_initializers).init(
+        jax.random.PRNGKey(0), jnp.zeros((1, 8))
+    )
+    for name, size in {"hidden_0": 8, "hidden_1": 64, "head": 4}.items():
+        w = params[name]["w"]
+        np.testing.assert_allclose(w @ w.T, 2 * np.eye(size), atol=1e-5)
+        assert not np.any(params[name]["b"])
+
+
+def test_initial_weights_of_rlkit():
+    params = networks.mlp(
+        [400, 4], networks.biased_initializers, networks.small_initializers(1e-3)
+    ).init(jax.random.PRNGKey(0), jnp.zeros((1, 100)))
+    # Within inputs^-1/2 and biases of 0.1; the last layer within the bound it was given.
+    assert np.max(np.abs(params["hidden_0"]["w"])) == pytest.approx(0.1, rel=0.02)
+    assert np.all(params["hidden_0"]["b"] == np.float32(0.1))
+    assert np.max(np.abs(params["head"]["w"])) == pytest.approx(1e-3, rel=0.02)
+    assert 0 < np.max(np.abs(params["head"]["b"])) <= 1e-3
+
+
 def test_twins_are_two_different_networks():
     critic = networks.mlp([8, 8, 1])
     critics = networks.twin(critic)
