@@ -48,7 +48,8 @@ class Row:
       environment: where the policy is evaluated: gymnasium's name, or a game as DQN Replay spells
         it, such as `Pong`.
       split: what of the dataset is trained on: a split, several joined by `+`, or `all`.
-      data: what its data are to the reported ones: `PUBLISHED`, `AGAIN` or `OWN`.
+      data: what its data are to the reported ones: `PUBLISHED`, `AGAIN` or `OWN`; where it is left
+        out, `OWN` if the dataset's name says that it was collected again, else `PUBLISHED`.
       algorithm: the entry of `[[algorithms]]` that it is of; "" in a recipe of one algorithm.
       variant: what sets it apart from the other rows beside the same reported one.
       learner, batch_size: the recipe's where they are left out.
@@ -64,7 +65,7 @@ class Row:
     dataset: str
     environment: str
     split: str = "all"
-    data: str = PUBLISHED
+    data: str = ""
     algorithm: str = ""
     variant: str = ""
     learner: str = ""
@@ -80,6 +81,14 @@ class Row:
             raise DatasetError(
                 f"row {self.reported!r} needs an n_step of at least 1 and a policy that is act or "
                 f"max_q, got {self.n_step} and {self.policy!r}"
+            )
+        is_published = "-recollected" not in self.dataset
+        if not self.data:
+            object.__setattr__(self, "data", PUBLISHED if is_published else OWN)
+        if self.data == PUBLISHED and not is_published:
+            raise DatasetError(
+                f"row {self.reported!r} calls {self.dataset} published, but it was collected "
+                f"again: write {AGAIN!r} or {OWN!r} as its data"
             )
         if self.data not in (PUBLISHED, AGAIN, OWN):
             raise DatasetError(

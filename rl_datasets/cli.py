@@ -477,7 +477,11 @@ def serve(
 @app.command()
 def reproduce(
     table: Annotated[
-        str | None, typer.Argument(help="The table's name, such as brac_bc; left out, lists them.")
+        str | None,
+        typer.Argument(
+            help="The table's name, such as brac_bc, or a recipe of your own, a .toml file; left "
+            "out, lists the tables."
+        ),
     ] = None,
     rows: Annotated[
         list[str] | None,
@@ -504,7 +508,7 @@ def reproduce(
         int, typer.Option(min=1, help="Seeds in one vmap, for accelerators.")
     ] = 1,
     feed: Annotated[
-        str, typer.Option(help="arrays, reverb, or the host:port of a server.")
+        str, typer.Option(help="arrays, stream, reverb, or the host:port of a server.")
     ] = "arrays",
     results_dir: Annotated[
         pathlib.Path | None,

@@ -59,13 +59,19 @@ def load() -> dict[str, tuple[Callable[[], Any], float]]:
         return run
 
     spec = Spec(OBSERVATION_SIZE, ACTION_SIZE)
+    d3rlpys_bcq = bcq.Config(
+        critic_sizes=(256, 256),
+        perturbation_sizes=(256, 256),
+        autoencoder_sizes=(256, 256),
+        target_samples=100,
+    )
     learners = {
         "bc": bc.make(bc.Config(), spec),
         "td3_bc": td3_bc.make(td3_bc.Config(), spec),
         "iql": iql.make(iql.Config(), spec),
         "cql": cql.make(cql.Config(hidden_sizes=(256, 256), lagrange_threshold=10.0), spec),
         "rebrac": rebrac.make(rebrac.Config(hidden_sizes=(256, 256)), spec),
-        "bcq": bcq.make(bcq.Config(*[(256, 256)] * 3, target_samples=100), spec),
+        "bcq": bcq.make(d3rlpys_bcq, spec),
         "sac": sac.make(sac.Config(policy_sizes=(256, 256), critic_sizes=(256, 256)), spec),
         "brac_bc": brac_bc.make(brac_bc.Config(), spec),
     }

@@ -9,11 +9,11 @@ import scipy.stats
 
 from benchmarks import comparison
 from benchmarks.comparison import compare, permutation_p_value
-from benchmarks.recipe import Recipe, Row
+from benchmarks.recipe import AGAIN, Recipe, Row
 from benchmarks.tables import ReportedRow, ReportedTable, Score
 from rl_datasets.errors import DatasetError
 
-ROW = Row("row", "brac/row-recollected:1.0.0", "Pendulum-v1")
+ROW = Row("row", "brac/row-recollected:1.0.0", "Pendulum-v1", data=AGAIN)
 RECIPE = Recipe(
     title="T",
     table="t",

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import recipe
 from benchmarks.cells import plan
-from benchmarks.recipe import Recipe, Row, load_recipe
+from benchmarks.recipe import OWN, PUBLISHED, Recipe, Row, load_recipe
 from rl_datasets.errors import DatasetError
 
 HEAD = """
@@ -133,3 +133,10 @@ def test_a_misspelled_field_of_an_algorithm_is_named(load, text, named):
 def test_data_are_of_a_known_kind():
     with pytest.raises(DatasetError, match="'row' has data 'new': choose 'published'"):
         Row("row", "d4rl/easy:1.0.0", "Pendulum-v1", data="new")
+
+
+def test_data_collected_again_are_not_taken_for_the_published():
+    assert Row("a", "d4rl/x-v2:1.0.0", "X-v4").data == PUBLISHED
+    assert Row("a", "d4rl/x-v2-recollected:1.0.0", "X-v4").data == OWN
+    with pytest.raises(DatasetError, match=r"row 'a' calls d4rl/x-v2-recollected:1\.0\.0 published"):
+        Row("a", "d4rl/x-v2-recollected:1.0.0", "X-v4", data=PUBLISHED)
