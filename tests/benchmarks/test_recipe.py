@@ -138,5 +138,5 @@ def test_data_are_of_a_known_kind():
 def test_data_collected_again_are_not_taken_for_the_published():
     assert Row("a", "d4rl/x-v2:1.0.0", "X-v4").data == PUBLISHED
     assert Row("a", "d4rl/x-v2-recollected:1.0.0", "X-v4").data == OWN
-    with pytest.raises(DatasetError, match=r"row 'a' calls d4rl/x-v2-recollected:1\.0\.0 published"):
+    with pytest.raises(DatasetError, match=r"row 'a' calls d4rl/x-v2-recollected.* published"):
         Row("a", "d4rl/x-v2-recollected:1.0.0", "X-v4", data=PUBLISHED)
