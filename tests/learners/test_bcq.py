@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from learners import bcq
+from learners import bcq, candidates
 from learners.types import Spec
 from tests.learners import plain
 
@@ -138,20 +138,30 @@ def fast_learner():
 def test_policy_takes_the_proposal_that_the_first_critic_values_most():
     state = fast_learner().init(jax.random.PRNGKey(0))
     observation, params = BATCHES.observation[0], state.params
-    first_critic = plain.at(params.critics, 0)
+    actions, values = [], []
+    for noise in candidates.noise(state.key, observation, 9, 4):
+        action = decode(params.decoder, observation, np.clip(noise, -0.5, 0.5))
+        actions.append(perturbed(params.perturbation, observation, action, 0.05))
+        first_critic = plain.at(params.critics, 0)
+        values.append(plain.forward(first_critic, observation, actions[-1])[:, 0])
+    best = np.argmax(values, axis=0)
+    assert len(set(best.tolist())) > 3
+    expected = np.asarray(actions)[best, np.arange(16)]
+    plain.assert_close(fast_learner().act(state, observation), expected, atol=1e-5)
 
-    def q(action):
-        return plain.forward(first_critic, observation, action)[:, 0]
 
-    def proposal(k):
-        latent = np.clip(jax.random.normal(jax.random.PRNGKey(k), (16, 4)), -0.5, 0.5)
-        action = decode(params.decoder, observation, latent)
-        return perturbed(params.perturbation, observation, action, 0.05)
-
-    action = fast_learner().act(state, observation)
-    # The best of nine has a tenth of all proposals above it, on average.
-    above = np.mean([q(proposal(k)) > q(action) for k in range(200)])
-    assert above == pytest.approx(0.1, abs=0.05)
+def test_noise_of_candidates_is_normal_and_of_each_observation_alone():
+    key = jax.random.PRNGKey(0)
+    observation = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
+    observation[1] = observation[0, ::-1]  # the same numbers in another order
+    observation[2] = np.nextafter(observation[0], np.inf)
+    noise = np.asarray(candidates.noise(key, observation, 10, 2))
+    assert noise.shape == (10, 500, 2)
+    assert np.mean(noise) == pytest.approx(0, abs=0.05)
+    assert np.std(noise) == pytest.approx(1, abs=0.05)
+    assert len(np.unique(np.swapaxes(noise, 0, 1).reshape(500, -1), axis=0)) == 500
+    alone = candidates.noise(key, observation[7:8], 10, 2)
+    np.testing.assert_array_equal(noise[:, 7:8], alone)
 
 
 def test_only_actions_like_the_data_are_proposed():
@@ -169,3 +179,10 @@ def test_only_actions_like_the_data_are_proposed():
     state, _ = fast_learner().update(state, batches)
     assert before > 0.5
     assert distance(state) < 0.2
+
+
+def test_proposals_may_be_taken_at_once_or_one_after_another(monkeypatch):
+    x = np.arange(6.0, dtype=np.float32).reshape(3, 2)
+    for backend in ("cpu", "gpu"):
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        np.testing.assert_array_equal(bcq.each(lambda row: row @ row)(x), [1.0, 13.0, 41.0])
