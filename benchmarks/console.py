@@ -7,12 +7,12 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import rich
 import rich.markup
 import rich.progress
 import rich.table
 
 from benchmarks.results import RESULTS, read_results
+from rl_datasets.terminal import show
 
 if TYPE_CHECKING:
     from benchmarks.cells import Cell, Progress
@@ -35,10 +35,8 @@ def show_tables() -> None:
     for name in sorted({*table_names()} - {recipe.table for _, recipe in recipes}):
         table = load_table(name)
         shown.add_row(name, table.title, _valued(table), "reported alone", "")
-    rich.print(shown)
-    rich.print(
-        "`rl-datasets reproduce NAME --dry-run` says what a table would run, and for how long"
-    )
+    show(shown)
+    show("`rl-datasets reproduce NAME --dry-run` says what a table would run, and for how long")
 
 
 def _valued(table: ReportedTable) -> str:
@@ -62,12 +60,12 @@ def show_plan(
         total = sum(cell.steps for cell in of_row)
         seeds = " ".join(str(cell.seed) for cell in of_row)
         table.add_row(row.name, row.dataset, seeds, f"{done:,}", f"{total:,}")
-    rich.print(table)
+    show(table)
     for why in dict.fromkeys((left_out or {}).values()):
         names = ", ".join(row.name for row, of_row in (left_out or {}).items() if of_row == why)
-        rich.print(f"left out, because {rich.markup.escape(f'{why}: {names}')}")
+        show(f"left out, because {rich.markup.escape(f'{why}: {names}')}")
     left = {cell: cell.steps - cell.step_reached(runs_dir) for cell in cells}
-    rich.print(f"{sum(left.values()):,} gradient steps left{_duration(left, runs_dir)}")
+    show(f"{sum(left.values()):,} gradient steps left{_duration(left, runs_dir)}")
 
 
 def _duration(left: Mapping[Cell, int], runs_dir: pathlib.Path) -> str:
@@ -117,7 +115,7 @@ def show_scores(table: ReportedTable, comparisons: Sequence[Comparison]) -> None
         why = f" ({row.why})" if row.measured or row.row.blocked else ""
         cells = row.row.name, formatted(table, row.reported) or "none", *measured, row.status + why
         shown.add_row(*map(rich.markup.escape, cells))
-    rich.print(shown)
+    show(shown)
 
 
 def show_reported(table: ReportedTable) -> None:
@@ -132,14 +130,14 @@ def show_reported(table: ReportedTable) -> None:
     for row in table.rows.values():
         scores = [formatted(table, row.scores.get(statistic)) for statistic in statistics]
         shown.add_row(rich.markup.escape(row.name), *scores, "not run (no recipe)")
-    rich.print(shown)
+    show(shown)
     for defect in table.defects:
-        rich.print(f"known defect: {rich.markup.escape(defect)}")
+        show(f"known defect: {rich.markup.escape(defect)}")
 
 
 def show_page(path: pathlib.Path) -> None:
     """Prints where a report is, on a line of its own that a terminal does not break."""
-    rich.print(f"report: [link={path.resolve().as_uri()}]{path}[/link]")
+    show(f"report: [link={path.resolve().as_uri()}]{path}[/link]")
 
 
 @contextlib.contextmanager

@@ -243,10 +243,10 @@ def roms(
 
     They differ in 31 games, whose scores do not compare.
     """
-    import rich.console
     import rich.table
 
     from rl_datasets import roms as rom_sets
+    from rl_datasets import terminal
 
     if install:
         typer.echo(f"{rom_sets.install(accept, folder, archive)}: installed, every md5 checked")
@@ -258,7 +258,7 @@ def roms(
             for rom_set in rom_sets.RomSet
         ]
         table.add_row(rom.game, *cells, "differs" if rom.differs else "")
-    rich.console.Console(width=None if sys.stdout.isatty() else 1_000).print(table)
+    terminal.show(table)
 
 
 @app.command()
@@ -350,9 +350,9 @@ def verify(
 @app.command("list")
 def list_versions(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Lists the published versions."""
-    import rich.console
     import rich.table
 
+    from rl_datasets import terminal
     from rl_datasets.publishing import catalog
 
     name = rich.table.Column("version", overflow="fold")
@@ -364,8 +364,7 @@ def list_versions(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
             f"{version.transitions:,}",
             f"{version.size / 1e6:,.1f}",
         )
-    # What is piped or kept in a file is a line a version, however long its name.
-    rich.console.Console(width=None if sys.stdout.isatty() else 1_000).print(table)
+    terminal.show(table)
 
 
 @app.command()

@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 ROOMS = {
     "rl_datasets.errors": set(),
     "rl_datasets.files": set(),
-    "rl_datasets.progress": set(),
+    "rl_datasets.terminal": set(),
     "rl_datasets.frames": set(),
     "rl_datasets.roms": {"rl_datasets.errors", "rl_datasets.files"},
     "rl_datasets.wire": set(),
@@ -51,7 +51,7 @@ ROOMS = {
     "rl_datasets.serving": {
         "rl_datasets.errors",
         "rl_datasets.files",
-        "rl_datasets.progress",
+        "rl_datasets.terminal",
         "rl_datasets.frames",
         "rl_datasets.records",
         "rl_datasets.episode",
@@ -60,7 +60,7 @@ ROOMS = {
     "rl_datasets.exporting": {
         "rl_datasets.errors",
         "rl_datasets.files",
-        "rl_datasets.progress",
+        "rl_datasets.terminal",
         "rl_datasets.frames",
         "rl_datasets.episode",
         "rl_datasets.sources",

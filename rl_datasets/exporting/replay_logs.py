@@ -38,8 +38,8 @@ from rl_datasets.exporting.source import (
     open_source,
     summary,
 )
-from rl_datasets.progress import progress
 from rl_datasets.sources import atari, dqn_replay
+from rl_datasets.terminal import progress
 
 KIND = "replay-logs"
 _FRAME = atari.FRAME_SHAPE[:2]

@@ -36,7 +36,6 @@ import reverb
 import tensorflow as tf
 
 from rl_datasets.errors import DatasetError
-from rl_datasets.progress import progress
 from rl_datasets.serving import segments, windows
 from rl_datasets.serving.background import ahead
 from rl_datasets.serving.segments import Layout
@@ -48,6 +47,7 @@ from rl_datasets.serving.transitions import (
     published_counts,
 )
 from rl_datasets.serving.windows import Windows
+from rl_datasets.terminal import progress
 
 TRANSITIONS = "transitions"
 SCHEMA = "schema"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rl_datasets.errors import DatasetError
-from rl_datasets.progress import progress
+from rl_datasets.terminal import progress
 
 if TYPE_CHECKING:
     from rl_datasets.episode import Episode

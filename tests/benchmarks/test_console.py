@@ -15,11 +15,6 @@ from rl_datasets import cli
 from rl_datasets.errors import DatasetError
 
 
-@pytest.fixture(autouse=True)
-def _wide(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "240")
-
-
 def test_without_a_table_every_table_is_listed():
     result = CliRunner().invoke(cli.app, ["reproduce"])
     assert result.exit_code == 0

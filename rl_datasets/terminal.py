@@ -1,10 +1,11 @@
-"""Progress bars, where there is a terminal to draw them on."""
+"""Progress bars, where there is a terminal to draw them on, and what is shown as text."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -29,3 +30,10 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
     with rich.progress.Progress(*columns, console=rich.console.Console(stderr=True)) as bar:
         task = bar.add_task(description, total=total)
         yield lambda advance: bar.advance(task, advance)
+
+
+def show(shown: Any) -> None:
+    """Prints text or a table of rich's; what is piped or kept in a file has a line a row."""
+    import rich.console
+
+    rich.console.Console(width=None if sys.stdout.isatty() else 1_000).print(shown)
