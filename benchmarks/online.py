@@ -1,9 +1,14 @@
-"""Online soft actor-critic, and BRAC's rule for when a policy counts as partially trained.
+"""Online soft actor-critic: when a policy counts as partially trained, and when as an expert.
 
 BRAC (Wu et al. 2019, arXiv 1911.11361) collects its data with policies of half-finished SAC runs:
 every 5,000 steps the mode policy plays 20 episodes, and the first policy whose last two evaluations
 both reach the target is kept. The loop is one environment step to one update, after 10,000 steps of
 uniformly random actions.
+
+D4RL (Fu et al. 2020, arXiv 2004.07219) trained with rlkit's SAC: `medium` is the policy at a
+level in between, `medium-replay` the replay buffer of that moment, `expert` the policy at the end.
+It says neither at which level nor when the end is; here the level is what D4RL's own medium
+policy returns, by BRAC's rule, and the end is where evaluations hardly rise any more.
 """
 
 from __future__ import annotations
@@ -25,24 +30,37 @@ import numpy as np
 import rich.console
 import rich.progress
 
-from benchmarks import evaluation, online_checkpoint, results
+from benchmarks import evaluation, online_checkpoint, online_replay, results
 from learners import sac, types
 from rl_datasets.collection import environments, policies
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.transitions import Transition
 
-# Mean return that a partially trained policy must reach twice in a row. HalfCheetah's is in BRAC's
-# README; the others are the default of its `eval_target` flag.
+PARTIAL, MEDIUM, EXPERT = "partial", "medium", "expert"
+
+# Mean return that a policy must reach twice in a row. Of the partially trained, HalfCheetah's is in
+# BRAC's README, and the others are the default of its `eval_target` flag. Of the medium ones, it is
+# what the policies in D4RL's `-medium-v2` files returned over 1,000,000 transitions
+# (benchmarks/results/d4rl_comparison). An expert trains on.
 TARGETS = {
-    "HalfCheetah-v4": 4000.0,
-    "Hopper-v4": 1000.0,
-    "Walker2d-v4": 1000.0,
-    "Ant-v4": 1000.0,
+    PARTIAL: {
+        "HalfCheetah-v4": 4000.0,
+        "Hopper-v4": 1000.0,
+        "Walker2d-v4": 1000.0,
+        "Ant-v4": 1000.0,
+    },
+    MEDIUM: {"HalfCheetah-v4": 4750.0, "Hopper-v4": 1259.0, "Walker2d-v4": 2868.0},
+    EXPERT: {},
 }
 
 # BRAC's README says (300, 300), but the critics in the checkpoints that it ships are these.
-BRAC_CRITIC_SIZES = (200, 200)
+BRAC_SAC = sac.Config(critic_sizes=(200, 200))
 
+# examples/sac.py of rlkit; its log standard deviations are clipped, where BRAC's are squashed.
+RLKIT_SAC = sac.Config(
+    policy_sizes=(256, 256), critic_sizes=(256, 256), learning_rate=3e-4, adam_epsilon=1e-8
+)
+RLKIT_EXPLORATION_STEPS = 1_000  # By its untrained policy; here uniform, as BRAC's.
 
 LIBRARIES = ("jax", "dm-haiku", "optax", "numpy", "gymnasium", "mujoco")
 COLUMNS = (
@@ -60,8 +78,11 @@ class Recipe:
 
     Attributes:
       environment: gymnasium id.
-      target: mean return that `patience` evaluations in a row must reach.
+      target: mean return that `patience` evaluations in a row must reach; None to go on until the
+        policy hardly improves any more.
       patience: how many evaluations in a row.
+      window: without a target, training ends when the mean of the last `window` evaluations ...
+      gain: ... exceeds that of the `window` before by less than this share of it.
       exploration_steps: environment steps with uniformly random actions, without updates.
       evaluation_interval: environment steps between evaluations.
       evaluation_episodes: episodes an evaluation, played with the mode of the policy.
@@ -71,8 +92,10 @@ class Recipe:
     """
 
     environment: str
-    target: float
+    target: float | None
     patience: int = 2
+    window: int = 40
+    gain: float = 0.05
     exploration_steps: int = 10_000
     evaluation_interval: int = 5_000
     evaluation_episodes: int = 20
@@ -99,6 +122,7 @@ class ReplayBuffer:
             "reward": (),
             "discount": (),
             "next_observation": (observation_size,),
+            "is_last": (),
         }
         self._fields = {
             name: np.empty((capacity, *size), np.float32) for name, size in sizes.items()
@@ -110,7 +134,11 @@ class ReplayBuffer:
         return min(self._added, self._capacity)
 
     def add(self, transition: Mapping[str, Any]) -> None:
-        """Overwrites the oldest transition with this one, given by `Transition`'s field names."""
+        """Overwrites the oldest transition.
+
+        Args:
+          transition: by `Transition`'s field names, and `is_last`: whether its episode ended.
+        """
         index = self._added % self._capacity
         for name, field in self._fields.items():
             field[index] = transition[name]
@@ -119,8 +147,8 @@ class ReplayBuffer:
     def sample(self, rng: np.random.Generator, batch_size: int) -> Transition:
         """A batch [1, B, ...], one for each update of a scan of one."""
         indices = rng.integers(len(self), size=batch_size)
-        batch = {name: field[indices][None] for name, field in self._fields.items()}
-        return Transition(**batch, extras={})
+        fields = Transition._fields[:-1]
+        return Transition(*(self._fields[name][indices][None] for name in fields), extras={})
 
     def latest(self, count: int) -> dict[str, np.ndarray]:
         """The last `count` transitions [N, ...] that were added, or as many as there are."""
@@ -144,14 +172,22 @@ def has_reached(evaluations: Sequence[Evaluation], target: float, patience: int)
     return len(recent) == patience and all(e.mean_return >= target for e in recent)
 
 
-def train_until_partial(
+def has_converged(evaluations: Sequence[Evaluation], window: int, gain: float) -> bool:
+    """Whether the last `window` evaluations exceed those before by less than `gain` of them."""
+    if len(evaluations) < 2 * window:
+        return False
+    before, last = np.reshape([e.mean_return for e in evaluations[-2 * window :]], (2, -1)).mean(1)
+    return bool(last - before < gain * abs(before))
+
+
+def train(
     recipe: Recipe,
     config: sac.Config,
     seed: int,
     report: Callable[[Evaluation, float], None] = lambda evaluation, seconds: None,
     folder: pathlib.Path | None = None,
-) -> tuple[sac.TrainingState, list[Evaluation]]:
-    """Trains SAC online until its policy is partially trained by BRAC's rule.
+) -> Training:
+    """Trains SAC online until the recipe says that its policy is done.
 
     Args:
       recipe: environment, target and schedule.
@@ -163,28 +199,30 @@ def train_until_partial(
         and ends as it would have ended without the cut, bit for bit. None to keep nothing.
 
     Returns:
-      The learner's state at the moment the rule was met, and all evaluations.
+      The training at the moment the rule was met: the learner's state, the evaluations, the
+      replay buffer.
 
     Raises:
       DatasetError: the rule was not met within `recipe.max_steps`; or the folder holds another
         run, is damaged, or is another process's.
     """
+    training = Training(recipe, config, seed)
     if folder is None:
-        return _train(_Training(recipe, config, seed), report, None)
-    identity = _identity(recipe, config, seed)
-    with online_checkpoint.opened(folder, identity) as checkpoints:
-        training = _Training(recipe, config, seed)
+        _train(training, report, None)
+        return training
+    with online_checkpoint.opened(folder, _identity(recipe, config, seed)) as checkpoints:
         training.go_on(checkpoints)
         if training.evaluations:
             report(training.evaluations[-1], 0.0)
-        return _train(training, report, checkpoints)
+        _train(training, report, checkpoints)
+    return training
 
 
 def _train(
-    training: _Training,
+    training: Training,
     report: Callable[[Evaluation, float], None],
     checkpoints: online_checkpoint.CheckpointFolder | None,
-) -> tuple[sac.TrainingState, list[Evaluation]]:
+) -> None:
     recipe, start = training.recipe, time.perf_counter()
     while training.step < recipe.max_steps:
         training.take_step()
@@ -192,18 +230,37 @@ def _train(
             continue
         training.evaluate()
         report(training.evaluations[-1], time.perf_counter() - start)
-        if has_reached(training.evaluations, recipe.target, recipe.patience):
-            return training.state, training.evaluations
+        if _is_done(recipe, training.evaluations):
+            return
         if checkpoints is not None:
             training.keep(checkpoints)
+    if recipe.target is None:
+        raise DatasetError(
+            f"SAC still improves on {recipe.environment} after {recipe.max_steps} steps; raise "
+            "--max-steps"
+        )
     raise DatasetError(
         f"SAC did not reach a mean return of {recipe.target} on {recipe.environment} twice in a row"
         f" within {recipe.max_steps} steps; raise --max-steps or lower --target"
     )
 
 
-class _Training:
-    """All that changes while a policy trains, and the one step that changes it."""
+def _is_done(recipe: Recipe, evaluations: Sequence[Evaluation]) -> bool:
+    if recipe.target is None:
+        return has_converged(evaluations, recipe.window, recipe.gain)
+    return has_reached(evaluations, recipe.target, recipe.patience)
+
+
+class Training:
+    """All that changes while a policy trains, and the one step that changes it.
+
+    Attributes:
+      recipe: that it follows.
+      state: of the learner.
+      replay: the transitions so far.
+      evaluations: the results so far.
+      step: environment steps so far.
+    """
 
     _timestep: dm_env.TimeStep
     _actions: list[np.ndarray]  # Since the last reset.
@@ -222,7 +279,7 @@ class _Training:
         key, self._action_key = jax.random.split(jax.random.PRNGKey(seed))
         self.state = self._learner.init(key)
         capacity = min(recipe.replay_capacity, recipe.max_steps)
-        self._replay = ReplayBuffer(capacity, observation_size, action_size)
+        self.replay = ReplayBuffer(capacity, observation_size, action_size)
         self.evaluations: list[Evaluation] = []
         self.step = self._resets = 0
         self._reset()
@@ -235,19 +292,20 @@ class _Training:
         action = self._explore() if is_exploring else self._sample(observation)
         self._actions.append(action)
         self._timestep = self._environment.step(action)
-        self._replay.add(
+        self.replay.add(
             {
                 "observation": observation,
                 "action": action,
                 "reward": self._timestep.reward,
                 "discount": self._timestep.discount,
                 "next_observation": self._timestep.observation,
+                "is_last": self._timestep.last(),
             }
         )
         if self._timestep.last():
             self._reset()
         if not is_exploring:
-            batch = self._replay.sample(self._rng, self.recipe.batch_size)
+            batch = self.replay.sample(self._rng, self.recipe.batch_size)
             self.state, _ = self._learner.update(self.state, batch)
 
     def evaluate(self) -> None:
@@ -271,7 +329,7 @@ class _Training:
             actions=np.array(self._actions, np.float32),
             observation=self._timestep.observation,
         )
-        checkpoints.save(checkpoint, self._replay.latest(self.recipe.evaluation_interval))
+        checkpoints.save(checkpoint, self.replay.latest(self.recipe.evaluation_interval))
 
     def go_on(self, checkpoints: online_checkpoint.CheckpointFolder) -> None:
         """Goes on from the last checkpoint, if there is one."""
@@ -282,7 +340,7 @@ class _Training:
         self._rng.bit_generator.state = checkpoint.rng
         self.evaluations = [Evaluation(*each) for each in checkpoint.evaluations]
         for each in self.evaluations:
-            self._replay.restore(each.step, checkpoints.transitions(each.step))
+            self.replay.restore(each.step, checkpoints.transitions(each.step))
         while self._resets < checkpoint.resets:
             self._reset()
         for action in checkpoint.actions:
@@ -309,9 +367,10 @@ class _Training:
 
 
 def _identity(recipe: Recipe, config: sac.Config, seed: int) -> dict[str, Any]:
-    """All that a run's bytes follow from; how long it may take is not among it."""
+    """All that a run's bytes follow from; when it ends is not among it."""
     schedule = dataclasses.asdict(recipe)
-    del schedule["max_steps"]
+    for when_it_ends in ("max_steps", "target", "patience", "window", "gain"):
+        del schedule[when_it_ends]
     return {
         "recipe": schedule,
         "config": dataclasses.asdict(config),
@@ -324,10 +383,49 @@ def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
+def recipe_of(
+    kind: str, environment: str, target: float | None, max_steps: int
+) -> tuple[Recipe, sac.Config]:
+    """The schedule and the learner of a kind of policy.
+
+    Args:
+      kind: `partial`, `medium` or `expert`, as the module says.
+      environment: gymnasium id.
+      target: mean return to reach twice in a row; None for the kind's own.
+      max_steps: environment steps after which training gives up.
+
+    Raises:
+      DatasetError: there is no such kind; or it has no target of its own for the environment, or
+        takes none.
+    """
+    if kind not in TARGETS:
+        raise DatasetError(f"there is no kind of policy {kind!r}: give one of {', '.join(TARGETS)}")
+    if kind == EXPERT and target is not None:
+        raise DatasetError("an expert trains until it hardly improves: give no --target")
+    if kind != EXPERT and target is None:
+        target = TARGETS[kind].get(environment)
+        if target is None:
+            raise DatasetError(
+                f"there is no target of a {kind} policy for {environment}: give one with --target"
+            )
+    if kind == PARTIAL:
+        return Recipe(environment, target, max_steps=max_steps), BRAC_SAC
+    recipe = Recipe(
+        environment, target, exploration_steps=RLKIT_EXPLORATION_STEPS, max_steps=max_steps
+    )
+    return recipe, RLKIT_SAC
+
+
 def train_and_save(
-    environment: str, path: pathlib.Path, target: float | None, seed: int, max_steps: int
+    environment: str,
+    path: pathlib.Path,
+    kind: str,
+    target: float | None,
+    seed: int,
+    max_steps: int,
+    replay: pathlib.Path | None = None,
 ) -> None:
-    """Trains a partially trained policy by BRAC's recipe, and saves it with its lineage.
+    """Trains a policy, and saves it with its lineage, and its replay buffer where one asks for it.
 
     Checkpoints lie beside the policy until it is saved, in a folder of its name that ends in
     `.training`: the same call goes on where it was cut, and a greater `max_steps` where it gave up.
@@ -335,33 +433,40 @@ def train_and_save(
     Args:
       environment: gymnasium id.
       path: the `.npz` to write; the lineage goes beside it, as `.json`.
-      target: mean return to reach twice in a row; None for BRAC's of this environment.
+      kind: of policy, as `recipe_of` takes it.
+      target: mean return to reach twice in a row; None for the kind's own of this environment.
       seed: of all that is random.
       max_steps: environment steps after which training gives up.
+      replay: the folder to write the replay buffer to, as a collected folder; see
+        `online_replay`.
 
     Raises:
-      DatasetError: there is no target, or the policy does not reach it.
+      DatasetError: there is no target, the policy does not reach it, or a file cannot be written.
     """
-    target = TARGETS.get(environment) if target is None else target
-    if target is None:
-        raise DatasetError(f"BRAC names no target for {environment}: give one with --target")
-    recipe = Recipe(environment, target, max_steps=max_steps)
-    config = sac.Config(critic_sizes=BRAC_CRITIC_SIZES)
+    recipe, config = recipe_of(kind, environment, target, max_steps)
+    if replay is not None:
+        if kind != MEDIUM:
+            raise DatasetError(f"only a {MEDIUM} policy's replay buffer is a data set of D4RL")
+        online_replay.check(replay, max_steps, recipe.replay_capacity)
     folder = path.with_suffix(".training")
     with _progress(recipe) as report:
-        state, evaluations = train_until_partial(recipe, config, seed, report, folder)
+        training = train(recipe, config, seed, report, folder)
     lineage = {
         "algorithm": "SAC",
+        "kind": kind,
         "recipe": dataclasses.asdict(recipe),
         "config": dataclasses.asdict(config),
         "seed": seed,
-        "steps": evaluations[-1].step,
-        "updates": int(state.steps),
-        "evaluations": [dataclasses.astuple(e) for e in evaluations],
+        "steps": training.step,
+        "updates": int(training.state.steps),
+        "evaluations": [dataclasses.astuple(e) for e in training.evaluations],
         "code_version": results.code_version(),
         "versions": _versions(),
     }
-    policies.save_policy(path, _layers(state.params.policy), lineage)
+    policies.save_policy(path, _layers(training.state.params.policy), lineage)
+    if replay is not None:
+        transitions = training.replay.latest(training.step)
+        online_replay.write(replay, environment, seed, transitions, path)
     shutil.rmtree(folder)
 
 
@@ -388,7 +493,8 @@ def _print(recipe: Recipe, evaluation: Evaluation, seconds: float) -> None:
 
 
 def _of_target(evaluation: Evaluation, recipe: Recipe) -> str:
-    return f"mean return {evaluation.mean_return:,.0f} of {recipe.target:,.0f}"
+    target = "" if recipe.target is None else f" of {recipe.target:,.0f}"
+    return f"mean return {evaluation.mean_return:,.0f}{target}"
 
 
 def _layers(params: types.Params) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -265,22 +265,37 @@ def roms(
 def train_policy(
     environment: Annotated[str, typer.Argument(help="Gymnasium's name, such as HalfCheetah-v4.")],
     file: Annotated[pathlib.Path, typer.Argument(help="The .npz to write; lineage beside it.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="partial: by BRAC's recipe and rule. medium, expert: by D4RL's recipe, until it "
+            "returns what D4RL's medium policy does, or hardly improves any more."
+        ),
+    ] = "partial",
     target: Annotated[
-        float | None, typer.Option(help="Mean return to reach twice in a row; BRAC's by default.")
+        float | None,
+        typer.Option(help="Mean return to reach twice in a row; the kind's own by default."),
+    ] = None,
+    replay: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            help="A folder for the replay buffer of a medium policy, to be published as "
+            "d4rl/...-medium-replay-v2-recollected-sac."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
     max_steps: Annotated[
         int, typer.Option(min=1, help="Environment steps before it gives up.")
     ] = 1_000_000,
 ) -> None:
-    """Trains SAC online until its policy is partially trained by BRAC's rule, and keeps it.
+    """Trains SAC online until its policy is what the kind asks for, and keeps it.
 
     Interrupt it at any time: the same command goes on from the last evaluation, and with a greater
     --max-steps where it gave up.
     """
     from benchmarks import online
 
-    online.train_and_save(environment, file, target=target, seed=seed, max_steps=max_steps)
+    online.train_and_save(environment, file, kind, target, seed, max_steps, replay=replay)
 
 
 @app.command()

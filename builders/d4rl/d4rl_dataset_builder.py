@@ -2,8 +2,9 @@
 
 A configuration bears D4RL's own id:
 
-    d4rl/halfcheetah-medium-v2                D4RL's data, from its HDF5 file
-    d4rl/halfcheetah-medium-v2-recollected    collected again by D4RL's rules
+    d4rl/halfcheetah-medium-v2                    D4RL's data, from its HDF5 file
+    d4rl/halfcheetah-medium-v2-recollected        collected again by D4RL's rules and policy
+    d4rl/halfcheetah-expert-v2-recollected-sac    by D4RL's rules, and this project's SAC
 """
 
 from __future__ import annotations
@@ -25,11 +26,21 @@ from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.sources import collected, d4rl, downloads
 from rl_datasets.sources.d4rl_tasks import RECOLLECTED, Task, task, tasks
 
-RECOLLECTABLE = [
-    f"{environment}-{data}-v2"
-    for environment in ("halfcheetah", "hopper", "walker2d")
-    for data in ("random", "medium", "medium-replay", "expert")
-]
+# D4RL's files hold the policy that collected the medium data alone.
+COLLECTED = {
+    "random": (RECOLLECTED, "collected again by D4RL's rules"),
+    "medium": (RECOLLECTED, "collected again by D4RL's rules with D4RL's own policy"),
+    "medium-replay": (
+        f"{RECOLLECTED}-sac",
+        "as the replay buffer of this project's SAC, trained by D4RL's recipe up to the return of "
+        "D4RL's medium policy",
+    ),
+    "expert": (
+        f"{RECOLLECTED}-sac",
+        "collected by D4RL's rules with this project's SAC, trained by D4RL's recipe until it "
+        "hardly improved; not with the policy of D4RL's expert, which was not published",
+    ),
+}
 
 
 def _description(of: Task) -> str:
@@ -55,10 +66,11 @@ class Builder(PublishedDatasetBuilder):
         ),
         *(
             tfds.core.BuilderConfig(
-                name=f"{name}{RECOLLECTED}",
-                description=f"D4RL's {name}, collected again by this project.",
+                name=f"{environment}-{data}-v2{ending}",
+                description=f"The task {environment}-{data}-v2 of D4RL, {origin}.",
             )
-            for name in RECOLLECTABLE
+            for environment in ("halfcheetah", "hopper", "walker2d")
+            for data, (ending, origin) in COLLECTED.items()
         ),
     ]
 

@@ -402,6 +402,8 @@ def _plan_collection(
     origin = source.origin if source else "recollected"
     if mixture.protocol == mixtures.D4RL and origin == policies.FROM_D4RL:
         origin = "recollected"
+    elif mixture.protocol == mixtures.D4RL and source and source.files[0][0].endswith(".npz"):
+        origin = "recollected-sac"
     collection = collected.Collection(
         folder=folder,
         dataset=name or f"{environment.split('-v')[0].lower()}-{mixture.name}-{origin}",

@@ -52,6 +52,7 @@ def test_the_replay_buffer_overwrites_the_oldest():
                 "reward": i,
                 "discount": 1,
                 "next_observation": [i + 1],
+                "is_last": False,
             }
         )
     batch = replay.sample(np.random.default_rng(0), 200)
@@ -71,7 +72,7 @@ def test_a_replay_buffer_comes_back_from_what_was_added_last(capacity, intervals
     added = 0
     for interval in intervals:
         for i in range(added, added + interval):
-            replay.add(dict.fromkeys(online.Transition._fields[:-1], i))
+            replay.add(dict.fromkeys([*online.Transition._fields, "is_last"], i))
         added += interval
         restored.restore(added, replay.latest(interval))
     one, two = (each.sample(np.random.default_rng(0), 50) for each in (replay, restored))
@@ -108,39 +109,34 @@ def compiled_once(monkeypatch):
 
 def test_training_stops_at_the_rule_and_repeats_bit_for_bit():
     recipe = Recipe(target=-1e6, **SMALL)
-    state, first = online.train_until_partial(recipe, TINY_SAC, seed=3)
-    again, second = online.train_until_partial(recipe, TINY_SAC, seed=3)
-    assert [e.step for e in first] == [20, 40]
-    assert int(state.steps) == 10
-    assert first == second
-    for leaf, other in zip(jax.tree.leaves(state), jax.tree.leaves(again), strict=True):
-        np.testing.assert_array_equal(leaf, other)
+    training = online.train(recipe, TINY_SAC, seed=3)
+    assert [e.step for e in training.evaluations] == [20, 40]
+    assert int(training.state.steps) == 10
+    assert_same(online.train(recipe, TINY_SAC, seed=3), training)
 
 
 def test_a_target_that_is_never_reached_is_said():
     with pytest.raises(DatasetError, match="Pendulum-v1 twice in a row within 60 steps"):
-        online.train_until_partial(Recipe(target=1e6, **SMALL), TINY_SAC, seed=3)
+        online.train(Recipe(target=1e6, **SMALL), TINY_SAC, seed=3)
 
 
 def test_a_saved_policy_acts_like_the_learner_that_it_came_from(tmp_path, monkeypatch):
     states = []
-    train = online.train_until_partial
+    train = online.train
 
     def train_and_keep(recipe, config, seed, report, folder):
-        state, evaluations = train(Recipe(target=-1e6, **SMALL), config, seed, report, folder)
-        states.append(state)
-        return state, evaluations
+        training = train(Recipe(target=-1e6, **SMALL), config, seed, report, folder)
+        states.append(training.state)
+        return training
 
-    monkeypatch.setattr(online, "train_until_partial", train_and_keep)
+    monkeypatch.setattr(online, "train", train_and_keep)
     path = tmp_path / "policy.npz"
-    online.train_and_save("Pendulum-v1", path, target=-1e6, seed=3, max_steps=60)
+    online.train_and_save("Pendulum-v1", path, online.PARTIAL, -1e6, seed=3, max_steps=60)
     minimum, maximum = np.full(1, -2, np.float32), np.full(1, 2, np.float32)
     layers = policies.load_policy(path).layers
     policy = policies.TanhGaussian(layers, minimum, maximum, mode=True)
     observation = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    learner = sac.make(
-        sac.Config(critic_sizes=online.BRAC_CRITIC_SIZES), types.Spec(3, 1, minimum, maximum)
-    )
+    learner = sac.make(online.BRAC_SAC, types.Spec(3, 1, minimum, maximum))
     np.testing.assert_allclose(
         policy(np.random.default_rng(0), observation),
         learner.act(states[0], observation),
@@ -165,13 +161,14 @@ def cut_at(step):
 def train_with_cuts(recipe, folder, *cuts, seed=3):
     for step in cuts:
         with pytest.raises(Cut):
-            online.train_until_partial(recipe, TINY_SAC, seed, cut_at(step), folder)
-    return online.train_until_partial(recipe, TINY_SAC, seed, folder=folder)
+            online.train(recipe, TINY_SAC, seed, cut_at(step), folder)
+    return online.train(recipe, TINY_SAC, seed, folder=folder)
 
 
 def assert_same(one, other):
-    assert one[1] == other[1]
-    for leaf, expected in zip(jax.tree.leaves(one[0]), jax.tree.leaves(other[0]), strict=True):
+    assert one.evaluations == other.evaluations
+    state, expected_state = jax.tree.leaves(one.state), jax.tree.leaves(other.state)
+    for leaf, expected in zip(state, expected_state, strict=True):
         np.testing.assert_array_equal(leaf, expected)
 
 
@@ -180,8 +177,8 @@ def assert_same(one, other):
 def test_a_run_that_was_cut_ends_as_it_would_have(tmp_path, environment):
     schedule = SMALL | {"environment": environment, "max_steps": 100, "replay_capacity": 45}
     recipe = Recipe(target=-1e6, patience=5, **schedule)
-    whole = online.train_until_partial(recipe, TINY_SAC, seed=3)
-    assert [each.step for each in whole[1]] == [20, 40, 60, 80, 100]
+    whole = online.train(recipe, TINY_SAC, seed=3)
+    assert [each.step for each in whole.evaluations] == [20, 40, 60, 80, 100]
     assert_same(train_with_cuts(recipe, tmp_path / "run", 40, 80, 80), whole)
 
 
@@ -189,21 +186,21 @@ def test_a_run_that_gave_up_goes_on_with_more_steps(tmp_path):
     more = Recipe(target=-1e6, patience=4, **SMALL | {"max_steps": 80})
     fewer = Recipe(target=-1e6, patience=4, **SMALL | {"max_steps": 40})
     with pytest.raises(DatasetError, match="within 40 steps; raise --max-steps"):
-        online.train_until_partial(fewer, TINY_SAC, 3, folder=tmp_path / "run")
+        online.train(fewer, TINY_SAC, 3, folder=tmp_path / "run")
     steps = []
-    again = online.train_until_partial(
+    again = online.train(
         more, TINY_SAC, 3, lambda evaluation, _: steps.append(evaluation.step), tmp_path / "run"
     )
     assert steps == [40, 60, 80]
-    assert_same(again, online.train_until_partial(more, TINY_SAC, 3))
+    assert_same(again, online.train(more, TINY_SAC, 3))
 
 
 def test_another_run_is_not_gone_on_with(tmp_path):
     recipe = Recipe(target=-1e6, patience=3, **SMALL)
     with pytest.raises(Cut):
-        online.train_until_partial(recipe, TINY_SAC, 3, cut_at(40), tmp_path / "run")
+        online.train(recipe, TINY_SAC, 3, cut_at(40), tmp_path / "run")
     with pytest.raises(DatasetError, match="run holds a run whose seed differ from this one's"):
-        online.train_until_partial(recipe, TINY_SAC, 4, folder=tmp_path / "run")
+        online.train(recipe, TINY_SAC, 4, folder=tmp_path / "run")
 
 
 def test_two_processes_do_not_train_one_run(tmp_path):
@@ -211,28 +208,28 @@ def test_two_processes_do_not_train_one_run(tmp_path):
         filelock.FileLock(tmp_path / ".lock"),
         pytest.raises(DatasetError, match=r"another process trains in .*; wait"),
     ):
-        online.train_until_partial(Recipe(target=0, **SMALL), TINY_SAC, 3, folder=tmp_path)
+        online.train(Recipe(target=0, **SMALL), TINY_SAC, 3, folder=tmp_path)
 
 
 @pytest.mark.parametrize("file", ["checkpoint.npz", "transitions-0000000020.npz"])
 def test_a_damaged_checkpoint_is_named(tmp_path, file):
     recipe = Recipe(target=-1e6, patience=3, **SMALL)
     with pytest.raises(Cut):
-        online.train_until_partial(recipe, TINY_SAC, 3, cut_at(40), tmp_path)
+        online.train(recipe, TINY_SAC, 3, cut_at(40), tmp_path)
     content = (tmp_path / file).read_bytes()
     (tmp_path / file).write_bytes(content[:-30])
     with pytest.raises(DatasetError, match=f"{file} is missing or damaged; delete .* from the sta"):
-        online.train_until_partial(recipe, TINY_SAC, 3, folder=tmp_path)
+        online.train(recipe, TINY_SAC, 3, folder=tmp_path)
 
 
 def test_an_environment_that_does_not_repeat_itself_is_told(tmp_path, monkeypatch):
     recipe = Recipe(target=-1e6, patience=3, **SMALL)
     with pytest.raises(Cut):
-        online.train_until_partial(recipe, TINY_SAC, 3, cut_at(40), tmp_path)
+        online.train(recipe, TINY_SAC, 3, cut_at(40), tmp_path)
     make = online.environments.make_environment
     monkeypatch.setattr(online.environments, "make_environment", lambda name, seed: make(name, 9))
     with pytest.raises(DatasetError, match=r"does not repeat the episode .* at step 20"):
-        online.train_until_partial(recipe, TINY_SAC, 3, folder=tmp_path)
+        online.train(recipe, TINY_SAC, 3, folder=tmp_path)
 
 
 SCRIPT = """
@@ -242,13 +239,13 @@ path, kill_at = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 online.Recipe = functools.partial(
     online.Recipe, patience=4, exploration_steps=30, evaluation_interval=20, evaluation_episodes=1
 )
-take_step = online._Training.take_step
+take_step = online.Training.take_step
 def take_step_or_die(training):
     if training.step == kill_at:
         os.kill(os.getpid(), signal.SIGKILL)
     take_step(training)
-online._Training.take_step = take_step_or_die
-online.train_and_save("Pendulum-v1", path, target=-1e6, seed=3, max_steps=100)
+online.Training.take_step = take_step_or_die
+online.train_and_save("Pendulum-v1", path, "partial", -1e6, seed=3, max_steps=100)
 """
 
 
@@ -275,7 +272,7 @@ def test_a_killed_process_goes_on_to_the_same_policy(tmp_path, monkeypatch, caps
     schedule = {"exploration_steps": 30, "evaluation_interval": 20, "evaluation_episodes": 1}
     tiny = functools.partial(Recipe, patience=4, **schedule)
     monkeypatch.setattr(online, "Recipe", tiny)
-    online.train_and_save("Pendulum-v1", whole, target=-1e6, seed=3, max_steps=100)
+    online.train_and_save("Pendulum-v1", whole, online.PARTIAL, -1e6, seed=3, max_steps=100)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
     assert lines[0].startswith("Pendulum-v1: step 20 of at most 100, mean return -")

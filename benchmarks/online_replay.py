@@ -1,0 +1,150 @@
+"""The replay buffer of online training as a collected folder, as D4RL's `-medium-replay-` are made.
+
+The folder names one policy, the one that training ended with; the steps are of all that it was on
+the way there. As by D4RL's protocol, an episode that reaches the time limit is cut by it, even if
+it ended there, and the last one is cut where training stopped.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import itertools
+import pathlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+import rl_datasets
+from rl_datasets import files
+from rl_datasets.collection import collector, environments, mixtures
+from rl_datasets.episode import Episode
+from rl_datasets.errors import DatasetError
+from rl_datasets.sources import collected
+
+MIXTURE = "medium-replay-v2"
+KIND = "sac_in_training"
+
+
+def check(folder: pathlib.Path, max_steps: int, capacity: int) -> None:
+    """Refuses, before a training, what could not be written after it.
+
+    Raises:
+      DatasetError: the folder holds something, or the buffer may lose the first transitions.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise DatasetError(f"{folder} is not empty: name a new folder for the replay buffer")
+    if max_steps > capacity:
+        raise DatasetError(
+            f"a replay buffer holds {capacity} transitions at most: lower --max-steps to that"
+        )
+
+
+def write(
+    folder: pathlib.Path,
+    environment: str,
+    seed: int,
+    transitions: Mapping[str, np.ndarray],
+    policy: pathlib.Path,
+) -> None:
+    """Writes a collected folder of all transitions of a training.
+
+    Args:
+      folder: made if it is not there.
+      environment: gymnasium id.
+      seed: of the training.
+      transitions: [N, ...] by the fields of `ReplayBuffer`, from the first on.
+      policy: the `.npz` that the training ended with; its lineage lies beside it.
+
+    Raises:
+      DatasetError: a file cannot be written.
+    """
+    episodes = list(_episodes(environment, seed, transitions))
+    lengths = np.array([each.num_transitions for each in episodes])
+    # An episode belongs to the unit in which its first transition falls.
+    unit_of = (np.cumsum(lengths) - lengths) // collector.UNIT_TRANSITIONS
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatasetError(
+            f"cannot make the folder {folder} ({error.strerror}): give another"
+        ) from error
+    units = tuple(
+        collected.write_unit(
+            folder / f"unit-{unit:05d}.npz",
+            [each for each, its_unit in zip(episodes, unit_of, strict=True) if its_unit == unit],
+        )
+        for unit in range(unit_of[-1] + 1)
+    )
+    bounds = environments.make_environment(environment).action_spec()
+    _, observation_size = transitions["observation"].shape
+    collection = collected.Collection(
+        folder=folder,
+        dataset=f"{environment.split('-v')[0].lower()}-{MIXTURE}-recollected-sac",
+        environment=environment,
+        mixture=MIXTURE,
+        seed=seed,
+        observation={"shape": [observation_size], "dtype": "float32"},
+        action={
+            "shape": list(bounds.shape),
+            "dtype": "float32",
+            "minimum": bounds.minimum.tolist(),
+            "maximum": bounds.maximum.tolist(),
+        },
+        policies=(
+            collected.PolicyRecord(
+                id=0,
+                name="medium-replay",
+                kind=KIND,
+                mode=False,
+                sigma=0.0,
+                epsilon=0.0,
+                source=tuple(
+                    (path.name, files.sha256_of(path))
+                    for path in (policy, policy.with_suffix(".json"))
+                ),
+                transitions=int(lengths.sum()),
+            ),
+        ),
+        units=units,
+        versions={
+            "rl-datasets": rl_datasets.__version__,
+            **{lib: importlib.metadata.version(lib) for lib in ("gymnasium", "mujoco", "numpy")},
+        },
+        protocol=mixtures.D4RL,
+    )
+    collected.write_collection(collection)
+
+
+def _episodes(
+    environment: str, seed: int, transitions: Mapping[str, np.ndarray]
+) -> Iterator[Episode]:
+    live = environments.make_environment(environment, seed)  # Its resets are the training's.
+    rows = len(transitions["reward"])
+    ends = np.flatnonzero(transitions["is_last"]) + 1
+    ends = np.unique([*ends, rows])
+    for number, (start, end) in enumerate(itertools.pairwise([0, *ends])):
+        first = live.reset().observation
+        if not np.array_equal(first, transitions["observation"][start]):
+            raise DatasetError(
+                f"{environment} does not begin episode {number} of the training as it did then; "
+                "train again"
+            )
+        is_whole = bool(transitions["is_last"][end - 1])
+        is_at_limit = end - start == collector.HORIZON
+        yield Episode.from_transitions(
+            np.concatenate(
+                [
+                    transitions["observation"][start:end],
+                    transitions["next_observation"][end - 1 : end],
+                ]
+            ),
+            transitions["action"][start:end],
+            transitions["reward"][start:end],
+            is_terminal=bool(transitions["discount"][end - 1] == 0) and not is_at_limit,
+            extras={"policy_id": np.zeros(end - start, np.int32)},
+            metadata={
+                "episode_id": np.int64(number),
+                "environment_seed": np.int64(live.episode_seed),
+                "is_cut": np.bool_(not is_whole),
+            },
+        )
