@@ -147,8 +147,12 @@ class ReplayBuffer:
     def sample(self, rng: np.random.Generator, batch_size: int) -> Transition:
         """A batch [1, B, ...], one for each update of a scan of one."""
         indices = rng.integers(len(self), size=batch_size)
-        fields = Transition._fields[:-1]
-        return Transition(*(self._fields[name][indices][None] for name in fields), extras={})
+        batch = {
+            name: self._fields[name][indices][None]
+            for name in Transition._fields
+            if name != "extras"
+        }
+        return Transition(**batch, extras={})
 
     def latest(self, count: int) -> dict[str, np.ndarray]:
         """The last `count` transitions [N, ...] that were added, or as many as there are."""

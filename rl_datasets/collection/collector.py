@@ -24,6 +24,7 @@ import importlib.metadata
 import json
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.resource_tracker
 import os
 import pathlib
 import signal
@@ -628,6 +629,7 @@ def _run_jobs(
 @contextlib.contextmanager
 def _interrupts_held_back() -> Iterator[None]:
     """Holds Ctrl-C back until the block ends, and from the processes that it starts for good."""
+    multiprocessing.resource_tracker.ensure_running()  # Starting it later would let Ctrl-C through.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
