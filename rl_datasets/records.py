@@ -6,18 +6,20 @@ not have to load TensorFlow.
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from collections.abc import Iterator
 from typing import IO, Any
 
 import google_crc32c
-from isal import igzip, isal_zlib
+from isal import igzip, igzip_threaded, isal_zlib
 
 from rl_datasets.errors import DatasetError
 
 _LENGTH = struct.Struct("<Q")
 _CHECKSUM = struct.Struct("<I")
+BUFFER_SIZE = 1 << 18  # Larger than most records.
 _MAX_SIZE = 1 << 31  # No serialized Example is larger.
 _BROKEN = "a record is cut or its checksum does not agree"
 _DAMAGE: Any = (ValueError, EOFError, igzip.BadGzipFile, isal_zlib.error)
@@ -34,22 +36,40 @@ def framed(record: bytes) -> tuple[bytes, ...]:
     return length, _masked_crc(length), record, _masked_crc(record)
 
 
-def read_records(path: str | os.PathLike[str], *, is_gzip: bool = False) -> Iterator[bytes]:
+def read_records(
+    path: str | os.PathLike[str], *, is_gzip: bool = False, digest: Any = None
+) -> Iterator[bytes]:
     """Every record of a file, its checksums compared; one record at a time is in memory.
 
     Args:
       path: the file.
-      is_gzip: whether the file is compressed as a whole, as TensorFlow's option GZIP does.
+      is_gzip: whether the file is compressed as a whole, as TensorFlow's option GZIP does; a thread
+        inflates ahead.
+      digest: of `hashlib`, updated with every byte of the file, as it is read.
 
     Raises:
       DatasetError: the file is cut or a checksum does not agree.
       OSError: it cannot be opened or read.
     """
-    with igzip.open(path, "rb") if is_gzip else open(path, "rb") as file:
+    raw: Any = io.FileIO(path) if digest is None else _Digested(path, digest)
+    with raw, igzip_threaded.open(raw) if is_gzip else raw as file:
         try:
-            yield from _read(file)
+            yield from _read(io.BufferedReader(file, BUFFER_SIZE))
         except _DAMAGE as error:
             raise DatasetError(f"{path} is damaged: {error}; copy it anew") from error
+
+
+class _Digested(io.FileIO):
+    """A file that updates a digest with what is read of it."""
+
+    def __init__(self, path: str | os.PathLike[str], digest: Any):
+        super().__init__(path)
+        self._digest = digest
+
+    def readinto(self, buffer: Any) -> int:
+        size = super().readinto(buffer)
+        self._digest.update(memoryview(buffer)[:size])
+        return size
 
 
 def _read(file: IO[bytes]) -> Iterator[bytes]:

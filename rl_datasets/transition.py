@@ -8,6 +8,7 @@ record of its own kind.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import NamedTuple
 
@@ -32,6 +33,18 @@ class TransitionSpec:
     frame: dm_env.specs.Array
     stack: int
     action: dm_env.specs.BoundedArray
+
+    # Asked for with every transition, where reading them off NumPy's arrays would cost more than
+    # all else that is checked.
+    @functools.cached_property
+    def observation_shape(self) -> tuple[int, ...]:
+        """[stack, H, W, C]."""
+        return (self.stack, *self.frame.shape)
+
+    @functools.cached_property
+    def action_bounds(self) -> tuple[int, int]:
+        """The least and the greatest action."""
+        return int(self.action.minimum), int(self.action.maximum)
 
 
 class StackedTransition(NamedTuple):
@@ -60,20 +73,25 @@ class StackedTransition(NamedTuple):
 
 def check_transition(transition: StackedTransition, spec: TransitionSpec) -> None:
     """Raises `EpisodeError` unless the transition obeys its spec; no frame is decoded."""
-    shape = (spec.stack, *spec.frame.shape)
-    for name in ("observation", "next_observation"):
-        frames = getattr(transition, name)
+    shape, (least, greatest) = spec.observation_shape, spec.action_bounds
+    for name, frames in (
+        ("observation", transition.observation),
+        ("next_observation", transition.next_observation),
+    ):
         if frames.shape != shape:
             raise EpisodeError(f"{name} must be of shape {shape}, got {frames.shape}")
         try:
             frames.check()
         except ValueError as error:
             raise EpisodeError(f"{error} (field {name!r})") from error
-    for name in ("action", "next_action"):
-        if not spec.action.minimum <= getattr(transition, name) <= spec.action.maximum:
+    for name, action in (("action", transition.action), ("next_action", transition.next_action)):
+        if not least <= action <= greatest:
             raise EpisodeError(f"{OUT_OF_BOUNDS} (field {name!r})")
-    for name in ("reward", "episode_return"):
-        if not math.isfinite(getattr(transition, name)):
+    for name, value in (
+        ("reward", transition.reward),
+        ("episode_return", transition.episode_return),
+    ):
+        if not math.isfinite(value):
             raise EpisodeError(f"{MUST_BE_FINITE} (field {name!r})")
     if not 0 <= transition.discount <= 1:
         raise EpisodeError(f"{TRANSITION_DISCOUNT} (field 'discount')")

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -31,6 +31,7 @@ _FLOAT = struct.Struct("<f")
 _FLOAT_SCALAR = b"\x12\x06\x0a\x04"  # A float list of 6 bytes, which are a packed list of 4.
 _KINDS = {BYTES_LIST: "bytes", FLOAT_LIST: "float", INT64_LIST: "int64"}
 _MAX_VARINT_BYTES = 10
+_SHORT = [bytes((length,)) for length in range(_MAX_VARINT_BYTES + 3)]  # Their varints.
 _VARINT_CHUNK = 1 << 18  # Values encoded at once, which bounds the memory.
 
 
@@ -45,8 +46,8 @@ def encode_example(features: Mapping[str, bytes]) -> bytes:
     for name in sorted(features):
         key, value = _key(name), features[name]
         length = _encode_varint(len(value))
-        entry = _encode_varint(len(key) + 1 + len(length) + len(value))
-        pieces += (_TAG_1, entry, key, _TAG_2, length, value)
+        entry = _encode_varint(len(key) + len(length) + len(value))
+        pieces += (_TAG_1, entry, key, length, value)
     return _message(_TAG_1, *pieces)
 
 
@@ -75,11 +76,17 @@ def int64_list(values: np.ndarray) -> bytes:
 
 def int64_scalar(value: int) -> bytes:
     """A Feature of one int64."""
-    return _packed(INT64_LIST, _encode_varint(value % _TWO_TO_64))
+    varint = _encode_varint(value % _TWO_TO_64)
+    length = len(varint)
+    return b"".join((_TAG_3, _SHORT[length + 2], _TAG_1, _SHORT[length], varint))
 
 
-def decode_example(record: bytes) -> dict[str, Feature]:
-    """Every feature of an Example by name; what they hold stays encoded, and is not copied.
+def decode_example(record: bytes, only: Container[str] | None = None) -> dict[str, Feature]:
+    """The features of an Example by name; what they hold stays encoded, and is not copied.
+
+    Args:
+      record: the serialized Example.
+      only: the names of those that are asked for; None for every one.
 
     Raises:
       ValueError: the record is no Example.
@@ -87,8 +94,20 @@ def decode_example(record: bytes) -> dict[str, Feature]:
     features = {}
     for position, end in _spans(record, 0, len(record)):
         while position < end:
-            name, feature, position = _entry(record, position, end)
-            features[name] = feature
+            entry, entry_end = _field(record, position, end, _TAG_1)
+            name_start, name_end = _field(record, entry, entry_end, _TAG_1)
+            name = _name(record[name_start:name_end])
+            if only is not None and name not in only:
+                position = entry_end
+                continue
+            start, position = _field(record, name_end, entry_end, _TAG_2)
+            if position != entry_end or start == position:
+                raise ValueError("a feature has no value, or several")
+            kind = record[start] >> 3
+            values, values_end = _field(record, start, position, _TAGS.get(kind, _TAG_1))
+            if values_end != position:
+                raise ValueError("a feature has several values")
+            features[name] = (kind, record, values, values_end)
     return features
 
 
@@ -164,29 +183,25 @@ def _spans(record: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         yield first, last
 
 
-def _entry(record: bytes, position: int, end: int) -> tuple[str, Feature, int]:
-    """Name and value of an entry of the map of features, and where the next one begins."""
-    start, end = _field(record, position, end, _TAG_1)
-    name_start, name_end = _field(record, start, end, _TAG_1)
-    value_start, value_end = _field(record, name_end, end, _TAG_2)
-    if value_end != end or value_start == value_end:
-        raise ValueError("a feature has no value, or several")
-    kind = record[value_start] >> 3
-    values_start, values_end = _field(record, value_start, value_end, _TAGS.get(kind, _TAG_1))
-    if values_end != value_end:
-        raise ValueError("a feature has several values")
-    name = str(record[name_start:name_end], "utf-8")
-    return name, (kind, record, values_start, values_end), end
-
-
 def _field(record: bytes, position: int, end: int, tag: bytes) -> tuple[int, int]:
-    """Start and end of a field that must be the next one."""
-    if not record.startswith(tag, position, end):
+    """Start and end of a field that must be the next one.
+
+    A record of one transition is mostly such fields, so short lengths are decoded in place.
+    """
+    start = position + 2
+    if start > end or record[position] != tag[0]:
         raise ValueError("a field is missing")
-    length, start = _decode_varint(record, position + 1)
-    if start + length > end:
+    length = record[position + 1]
+    if length > 0x7F:
+        if start < end and record[start] <= 0x7F:
+            length += (record[start] << 7) - 0x80
+            start += 1
+        else:
+            length, start = _decode_varint(record, position + 1)
+    end_of_field = start + length
+    if end_of_field > end:
         raise ValueError("a field is cut")
-    return start, start + length
+    return start, end_of_field
 
 
 def _expect_kind(feature: Feature, expected: int) -> None:
@@ -209,9 +224,15 @@ def _unpacked(feature: Feature) -> memoryview | bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
+@functools.lru_cache(maxsize=256)
+def _name(key: bytes) -> str:
+    return str(key, "utf-8")
+
+
 @functools.lru_cache(maxsize=256)  # Of a dataset's records, which all have the same names.
 def _key(name: str) -> bytes:
-    return _message(_TAG_1, name.encode())
+    """What stands in an entry before the length of its value."""
+    return _message(_TAG_1, name.encode()) + _TAG_2
 
 
 def _message(tag: bytes, *payload: bytes) -> bytes:
@@ -219,6 +240,7 @@ def _message(tag: bytes, *payload: bytes) -> bytes:
     return b"".join((tag, _encode_varint(sum(map(len, payload))), *payload))
 
 
+@functools.lru_cache(maxsize=1 << 14)  # Most are the lengths of small things.
 def _encode_varint(value: int) -> bytes:
     if value <= 0x7F:
         return bytes((value,))

@@ -144,7 +144,7 @@ def decode_outcome(record: bytes) -> tuple[float, float]:
       DatasetError: the record is not a transition.
     """
     try:
-        features = wire.decode_example(record)
+        features = wire.decode_example(record, only=("reward", "discount"))
         return wire.float_value(features["reward"]), wire.float_value(features["discount"])
     except (KeyError, ValueError) as error:
         raise DatasetError(f"a record does not hold a transition ({error})") from error

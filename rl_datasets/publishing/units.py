@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import pathlib
 import tempfile
@@ -168,7 +169,7 @@ def _write_shard(
 ) -> tuple[int, int]:
     """Gives the records and the transitions that it wrote."""
     written = transitions = 0
-    with open(path, "wb") as file:
+    with open(path, "wb", buffering=records.BUFFER_SIZE) as file:
         for item in unit.read(*copies):
             check()
             try:
@@ -187,11 +188,12 @@ def _write_shard(
 def _read_back(
     unit: SourceUnit, kind: kinds.Episodes | kinds.Transitions, path: pathlib.Path
 ) -> Receipt:
-    tally = kind.tally(records.read_records(path))
+    digest = hashlib.sha256()
+    tally = kind.tally(records.read_records(path, digest=digest))
     return Receipt(
         unit=unit.name,
         size=path.stat().st_size,
-        sha256=files.sha256_of(path),
+        sha256=digest.hexdigest(),
         records=tally.records,
         lengths=tuple(tally.lengths),
         returns=tuple(tally.returns),
