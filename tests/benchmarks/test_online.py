@@ -1,5 +1,6 @@
 """BRAC's rule for a partially trained policy, and the loop that applies it."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import strategies as st
 
 from benchmarks import online
-from benchmarks.online import Evaluation, Recipe, ReplayBuffer, has_reached
+from benchmarks.online import Evaluation, Recipe, ReplayBuffer, has_converged, has_reached
 from learners import sac, types
 from rl_datasets.collection import policies
 from rl_datasets.errors import DatasetError
@@ -40,6 +41,54 @@ def evaluations(*means: float) -> list[Evaluation]:
 )
 def test_two_evaluations_in_a_row_must_reach_the_target(means, reached):
     assert has_reached(evaluations(*means), target=4000, patience=2) is reached
+
+
+@pytest.mark.parametrize(
+    ("means", "converged"),
+    [
+        ([], False),
+        ([100, 100, 100], False),  # Too few.
+        ([90, 110, 104, 106], False),  # From 100 to 105, which is 5 % of it.
+        ([90, 110, 103, 105], True),
+        ([900, 1100, 50, 50], True),  # Falling is no gain.
+        ([0, 0, 90, 110, 103, 105], True),
+        ([-110, -90, -96, -94], False),
+        ([-110, -90, -98, -94], True),
+    ],
+)
+def test_a_policy_has_converged_where_evaluations_hardly_rise(means, converged):
+    assert has_converged(evaluations(*means), window=2, gain=0.05) is converged
+
+
+def test_an_expert_trains_until_it_hardly_improves():
+    recipe = Recipe(target=None, window=2, gain=100.0, **SMALL | {"max_steps": 100})
+    assert online.train(recipe, TINY_SAC, seed=3).step == 80
+    never = dataclasses.replace(recipe, gain=-100.0)
+    with pytest.raises(DatasetError, match="still improves on Pendulum-v1 after 100 steps; raise"):
+        online.train(never, TINY_SAC, seed=3)
+
+
+def test_each_kind_of_policy_has_its_recipe():
+    partial, _ = online.recipe_of("partial", "HalfCheetah-v4", None, 9)
+    medium, config = online.recipe_of("medium", "HalfCheetah-v4", None, 9)
+    expert, same = online.recipe_of("expert", "Swimmer-v4", None, 9)
+    assert (partial.target, medium.target, expert.target) == (4000, 4750, None)
+    assert (partial.exploration_steps, medium.exploration_steps) == (10_000, 1_000)
+    assert config == same == online.RLKIT_SAC
+    assert online.recipe_of("medium", "Swimmer-v4", 30.0, 9)[0].target == 30
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "sentence"),
+    [
+        ("best", None, "no kind of policy 'best': give one of partial, medium, expert"),
+        ("expert", 5.0, "give no --target"),
+        ("medium", None, "no target of a medium policy for Swimmer-v4: give one with --target"),
+    ],
+)
+def test_a_kind_that_cannot_be_trained_is_refused(kind, target, sentence):
+    with pytest.raises(DatasetError, match=sentence):
+        online.recipe_of(kind, "Swimmer-v4", target, 9)
 
 
 def test_the_replay_buffer_overwrites_the_oldest():
