@@ -6,6 +6,7 @@ import dataclasses
 import fnmatch
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from benchmarks.recipe import Recipe, Row
 from benchmarks.results import RESULTS, read_results
@@ -38,6 +39,14 @@ class Cell:
     def steps(self) -> int:
         """Gradient steps at this budget."""
         return self.recipe.steps_at(self.budget)
+
+    def learner_config(self) -> Any:
+        """The learner's `Config`; a decay that the recipe leaves alone lasts as long as the run."""
+        config = self.recipe.learner_config()
+        decays = getattr(config, "policy_decay_steps", None) is not None
+        if decays and "policy_decay_steps" not in self.recipe.config:
+            return dataclasses.replace(config, policy_decay_steps=self.steps)
+        return config
 
     def table_folder(self, runs_dir: pathlib.Path) -> pathlib.Path:
         """Runs of a smaller budget lie apart, so that they are never taken for full ones."""

@@ -104,7 +104,7 @@ def _open(cell: Cell, task: Task, places: Places) -> RunFolder:
         "fingerprint": fingerprint(places.data_dir / row.version_path),
         "environment": row.environment,
         "learner": recipe.learner,
-        "config": dataclasses.asdict(recipe.learner_config()),
+        "config": dataclasses.asdict(cell.learner_config()),
         "batch_size": recipe.batch_size,
         "feed": places.feed if places.feed in ("arrays", "stream") else "reverb",
         "seed": cell.seed,
@@ -123,7 +123,7 @@ def _run_group(
     """Trains seeds of one row side by side, from their common checkpoint to the end."""
     cells = list(folders)
     recipe, spec = cells[0].recipe, task.spec()
-    learner = recipe.learner_module().make(recipe.learner_config(), spec)
+    learner = recipe.learner_module().make(cells[0].learner_config(), spec)
     policy = getattr(learner, cells[0].row.policy)
     if policy is None:
         raise DatasetError(f"learner {recipe.learner} has no policy {cells[0].row.policy}: use act")
@@ -172,7 +172,7 @@ def _initial(cell: Cell, learner: types.Learner, spec: Any, places: Places) -> t
         raise DatasetError(
             f"{cell.name} starts from the policy of {cloning.name}, which is not done: run it first"
         )
-    cloner = cloning.recipe.learner_module().make(cloning.recipe.learner_config(), spec)
+    cloner = cloning.recipe.learner_module().make(cloning.learner_config(), spec)
     initial = cloner.init(jax.random.PRNGKey(cell.seed))
     cloned = last_state(cloning.folder(places.runs_dir), initial)
     return cell.recipe.learner_module().with_behavior(state, cloned.params.policy)

@@ -1,0 +1,66 @@
+"""What a cell makes of its recipe: the learner's config, whose decay lasts as long as the run."""
+
+import dataclasses
+import types
+
+import numpy as np
+import pytest
+
+from benchmarks import runner, tasks
+from benchmarks.cells import plan
+from benchmarks.recipe import Recipe, Row
+from benchmarks.results import RESULTS, read_results
+from learners import iql
+from rl_datasets.serving.transitions import Transition
+
+ROW = Row("data", "tiny/data:1.0.0", "Pendulum-v1")
+
+
+def cell(budget: float, learner: str = "iql", **config):
+    row = dataclasses.replace(ROW, learner=learner, config=config)
+    (planned,) = plan(Recipe("Tiny", "tiny", "", (0,), 40, 4, 10, 1, (row,)), budget=budget)
+    return planned
+
+
+@pytest.mark.parametrize(
+    ("config", "budget", "steps"),
+    [
+        ({}, 1.0, 40),
+        ({}, 0.5, 20),
+        ({"policy_decay_steps": 1000}, 0.5, 1000),
+        ({"policy_decay_steps": None}, 0.5, None),
+    ],
+)
+def test_a_decay_lasts_as_long_as_the_run(config, budget, steps):
+    planned = cell(budget, discount=0.9, **config)
+    assert planned.learner_config() == iql.Config(discount=0.9, policy_decay_steps=steps)
+
+
+def test_a_learner_without_a_decay_is_as_the_recipe_has_it():
+    planned = cell(0.5, "bc")
+    assert planned.learner_config() == planned.recipe.learner_config()
+
+
+def test_the_runner_trains_by_it(tmp_path, monkeypatch):
+    made = []
+
+    def make(config, spec):
+        made.append(config)
+        return iql.make(config, spec)
+
+    module = types.SimpleNamespace(Config=iql.Config, make=make)
+    make.__annotations__ = {"spec": tasks.ContinuousControl.spec_type}
+    monkeypatch.setattr(Recipe, "learner_module", lambda self: module)
+    zeros = np.zeros((50, 3), np.float32)
+    data = Transition(zeros, zeros[:, :1], zeros[:, 0], zeros[:, 0] + 1, zeros, {})
+    monkeypatch.setattr(tasks, "_transitions", lambda *args, **cut: data)
+    version_dir = tmp_path / "data" / ROW.version_path
+    version_dir.mkdir(parents=True)
+    (version_dir / "MANIFEST.json").write_text("{}")
+
+    half = cell(0.5, hidden_sizes=[8])
+    places = runner.Places(tmp_path / "data", tmp_path / "runs")
+    runner.run_cells([half], places, lambda cell, step: None)
+    assert made == [iql.Config(hidden_sizes=[8], policy_decay_steps=20)]
+    line = read_results(half.folder(tmp_path / "runs") / RESULTS)[-1]
+    assert (line["step"], line["config"]["policy_decay_steps"]) == (20, 20)
