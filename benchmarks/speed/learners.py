@@ -1,11 +1,18 @@
-"""Update steps a second of the learners beside d3rlpy's, and beside the machine's matrix product.
+"""Update steps a second of the learners beside those of d3rlpy and Tianshou.
 
 Batch 256, 17 observations, 6 actions, two hidden layers of 256 (BRAC's cloning: 200), ReBRAC's
-critics with layer normalisation, CQL with 10 actions of each of its three sources, and BCQ with the
-100 proposals at the next state that d3rlpy has. Every worker is a process with its number of
-threads; they take turns, so that all meet the same machine, and the best of the turns counts. "With
-sampling", a step draws its batch from 100,000 transitions in memory: d3rlpy from its dataset, ours
-from an `ArrayFeed`. Otherwise batches are sampled beforehand.
+critics with layer normalisation, CQL with 10 actions of each of its three sources and a Lagrange
+threshold, and BCQ with the 100 proposals at the next state that d3rlpy has. Every worker is a
+process with its number of threads; they take turns, so that all meet the same machine, and the best
+of the turns counts. The anchor is the fastest peer, with the number of threads that suits it best.
+"With sampling", a step draws its batch from 100,000 transitions in memory: d3rlpy from its dataset,
+Tianshou from its replay buffer, ours from an `ArrayFeed`. Otherwise batches are sampled beforehand.
+
+Tianshou has neither IQL nor ReBRAC. Its BCQ leaves the proposals at the next state unperturbed, and
+so has a quarter less to do for them; no option of it changes that. Its CQL goes back through the
+critics once more than it has to, for the multiplier alone.
+
+The matrix product that this machine does best is the other anchor.
 """
 
 from __future__ import annotations
@@ -16,69 +23,78 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from learners import bc, cql, rebrac, td3_bc
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-D3RLPY_ENVIRONMENT = ROOT / ".venv-d3rlpy"
-D3RLPY = "d3rlpy==2.8.1"
 BATCH_SIZE = 256
 COMPARED = ("td3_bc", "bc", "iql", "cql", "rebrac", "bcq", "sac")
-SAMPLED = tuple(f"sampled_{name}" for name in COMPARED)
+D3RLPY, TIANSHOU = "d3rlpy==2.8.1", "tianshou==2.0.1"
+PEERS = {D3RLPY: COMPARED, TIANSHOU: ("td3_bc", "bc", "cql", "bcq", "sac")}
+OURS = "ours"
 PEAKS = ("peak_numpy", "peak_jax")
 
 
 def measure(quick: bool = False) -> list[dict]:
-    """Rows of name, value, unit, anchor and ratio; d3rlpy is installed on the first call."""
+    """Rows of name, value, unit, anchor and ratio; the peers are installed on the first call."""
     turns, seconds = (1, 0.5) if quick else (5, 1.0)
     threads = sorted({1, len(os.sched_getaffinity(0))})
-    python = d3rlpy_python()
+    commands = {OURS: [sys.executable, "-m", "benchmarks.speed.learner_steps"]}
+    for peer in PEERS:
+        script = ROOT / f"benchmarks/speed/{package(peer)}_steps.py"
+        commands[peer] = [str(peer_python(peer)), str(script)]
+    names = {OURS: (*COMPARED, "brac_bc"), **PEERS}
+    timed = {who: (*sampled(of), *of) for who, of in names.items()}
+    timed[OURS] += PEAKS
+    best: dict[tuple[str, str, int], float] = {}
     with contextlib.ExitStack() as stack:
-
-        def worker(*command: str) -> Worker:
-            return stack.enter_context(Worker.start([*command]))
-
-        ours = {
-            n: worker(sys.executable, "-m", "benchmarks.speed.learner_steps", str(n))
+        workers = {
+            (who, n): stack.enter_context(Worker.start([*command, str(n)]))
+            for who, command in commands.items()
             for n in threads
         }
-        theirs = {
-            n: worker(str(python), str(ROOT / "benchmarks/speed/d3rlpy_steps.py"), str(n))
-            for n in threads
-        }
-        best: dict[tuple[str, str, int], float] = {}
         for _ in range(turns):
-            for name in (*PEAKS, *COMPARED, *SAMPLED, "brac_bc", "sampled_brac_bc"):
-                for who, workers in (("ours", ours), ("d3rlpy", theirs)):
-                    if who == "d3rlpy" and name not in (*COMPARED, *SAMPLED):
-                        continue
-                    for n, turn in workers.items():
-                        rate = turn.rate(name, seconds)
+            for name in timed[OURS]:
+                for (who, n), worker in workers.items():
+                    if name in timed[who]:
+                        rate = worker.rate(name, seconds)
                         best[who, name, n] = max(rate, best.get((who, name, n), 0.0))
     return list(rows(best, threads))
 
 
 def rows(best: dict[tuple[str, str, int], float], threads: Sequence[int]) -> Iterator[dict]:
     """The table's rows from the best rates by (whose, name, threads)."""
-    peaks = {n: max(best["ours", name, n] for name in PEAKS) for n in threads}
+    peaks = {n: max(best[OURS, name, n] for name in PEAKS) for n in threads}
     for n in threads:
         yield row(f"matrix product 256x256x256, {n} threads", peaks[n], "GFLOP/s")
-    for name in (*SAMPLED, *COMPARED):
-        anchor_threads = max(threads, key=lambda n: best["d3rlpy", name, n])
-        anchor = best["d3rlpy", name, anchor_threads]
-        note = f"{D3RLPY}, {anchor_threads} threads: {anchor:.0f}"
+    for name in (*sampled(COMPARED), *COMPARED):
+        rates = {
+            (peer, n): best[peer, name, n]
+            for peer in PEERS
+            for n in threads
+            if (peer, name, n) in best
+        }
+        peer, anchor_threads = max(rates, key=rates.__getitem__)
+        anchor = rates[peer, anchor_threads]
+        note = f"{peer}, {anchor_threads} threads: {anchor:.0f}"
         for n in threads:
-            steps = best["ours", name, n]
+            steps = best[OURS, name, n]
             yield row(f"{label(name)}, {n} threads", steps, "steps/s", note, steps / anchor)
+        for (peer, n), steps in rates.items():
+            yield row(f"{label(name)}, {peer}, {n} threads", steps, "steps/s")
     for n in threads:
-        steps = best["ours", "sampled_brac_bc", n]
+        steps = best[OURS, "sampled_brac_bc", n]
         yield row(f"{label('sampled_brac_bc')}, {n} threads", steps, "steps/s")
     for name in (*COMPARED, "brac_bc"):
         for n in threads:
-            achieved = best["ours", name, n] * flop(name) / 1e9
+            achieved = best[OURS, name, n] * flop(name) / 1e9
             note = f"matrix product {peaks[n]:.0f}"
             yield row(f"{label(name)}, {n} threads", achieved, "GFLOP/s", note, achieved / peaks[n])
+
+
+def sampled(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"sampled_{name}" for name in names)
 
 
 def label(name: str) -> str:
@@ -173,19 +189,24 @@ class Worker:
         raise RuntimeError(f"a benchmark's worker ended: {self._process.args!r}")
 
 
-def d3rlpy_python() -> pathlib.Path:
-    """The interpreter of d3rlpy's own environment, made on demand with uv."""
-    python = D3RLPY_ENVIRONMENT / "bin" / "python"
-    mark = D3RLPY_ENVIRONMENT / ".installed"
+def package(peer: str) -> str:
+    return peer.partition("==")[0]
+
+
+def peer_python(peer: str) -> pathlib.Path:
+    """The interpreter of a peer's own environment, made on demand with uv."""
+    environment = ROOT / f".venv-{package(peer)}"
+    python = environment / "bin" / "python"
+    mark = environment / ".installed"
     if not mark.exists():
         uv = pathlib.Path(sys.executable).with_name("uv")
         command = str(uv) if uv.exists() else "uv"
         subprocess.run(
-            [command, "venv", "--clear", "--python", sys.executable, str(D3RLPY_ENVIRONMENT)],
+            [command, "venv", "--clear", "--python", sys.executable, str(environment)],
             check=True,
         )
         subprocess.run(
-            [command, "pip", "install", "--system-certs", "--python", str(python), D3RLPY],
+            [command, "pip", "install", "--system-certs", "--python", str(python), peer],
             check=True,
         )
         mark.touch()

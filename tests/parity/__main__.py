@@ -9,7 +9,7 @@ import pathlib
 import subprocess
 import sys
 
-from benchmarks.speed.learners import d3rlpy_python
+from benchmarks.speed.learners import D3RLPY, peer_python
 
 FOLDER = pathlib.Path(__file__).parent
 SCRIPTS = ("bcq", "cql", "iql", "rebrac")
@@ -17,7 +17,7 @@ SCRIPTS = ("bcq", "cql", "iql", "rebrac")
 
 def main(names: list[str]) -> None:
     for name in names or SCRIPTS:
-        command = [d3rlpy_python(), FOLDER / f"{name}.py", FOLDER / "values" / f"{name}.npz"]
+        command = [peer_python(D3RLPY), FOLDER / f"{name}.py", FOLDER / "values" / f"{name}.npz"]
         subprocess.run(command, check=True)
 
 
