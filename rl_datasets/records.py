@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 import google_crc32c
-from isal import igzip, igzip_threaded, isal_zlib
+from isal import igzip, isal_zlib
 
+from rl_datasets.background import bytes_ahead
 from rl_datasets.errors import DatasetError
 
 _LENGTH = struct.Struct("<Q")
@@ -52,9 +53,10 @@ def read_records(
       OSError: it cannot be opened or read.
     """
     raw: Any = io.FileIO(path) if digest is None else _Digested(path, digest)
-    with raw, igzip_threaded.open(raw) if is_gzip else raw as file:
+    with raw, igzip.open(raw) if is_gzip else raw as file:
+        found = _read(io.BufferedReader(file, BUFFER_SIZE))
         try:
-            yield from _read(io.BufferedReader(file, BUFFER_SIZE))
+            yield from bytes_ahead(found) if is_gzip else found
         except _DAMAGE as error:
             raise DatasetError(f"{path} is damaged: {error}; copy it anew") from error
 

@@ -17,7 +17,8 @@ ROOMS = {
     "rl_datasets.frames": set(),
     "rl_datasets.roms": {"rl_datasets.errors", "rl_datasets.files"},
     "rl_datasets.wire": set(),
-    "rl_datasets.records": {"rl_datasets.errors"},
+    "rl_datasets.background": set(),
+    "rl_datasets.records": {"rl_datasets.background", "rl_datasets.errors"},
     "rl_datasets.episode": {"rl_datasets.errors", "rl_datasets.frames"},
     "rl_datasets.transition": {"rl_datasets.episode", "rl_datasets.frames"},
     "rl_datasets.sources": {
@@ -49,6 +50,7 @@ ROOMS = {
         "rl_datasets.sources",
     },
     "rl_datasets.serving": {
+        "rl_datasets.background",
         "rl_datasets.errors",
         "rl_datasets.files",
         "rl_datasets.terminal",

@@ -35,9 +35,9 @@ import numpy as np
 import reverb
 import tensorflow as tf
 
+from rl_datasets.background import ahead
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving import segments, windows
-from rl_datasets.serving.background import ahead
 from rl_datasets.serving.segments import Layout
 from rl_datasets.serving.transitions import (
     Transition,

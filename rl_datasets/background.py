@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
+GROUP_BYTES = 1 << 20
 
 
 def in_background(function: Callable[[], T]) -> concurrent.futures.Future[T]:
@@ -39,3 +40,21 @@ def ahead(items: Iterator[T], at_once: int = 1, timeout: float | None = None) ->
     while taken := pending.result(timeout):
         pending = in_background(take)
         yield from taken
+
+
+def bytes_ahead(items: Iterator[bytes]) -> Iterator[bytes]:
+    """The same byte strings, with the next megabyte of them under way in the background."""
+    return itertools.chain.from_iterable(ahead(_groups(items)))
+
+
+def _groups(items: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """The items in lists that are large enough to be worth a thread."""
+    group, size = [], 0
+    for item in items:
+        group.append(item)
+        size += len(item)
+        if size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
