@@ -47,7 +47,7 @@ def test_a_compressed_file_may_be_read_by_one_thread_after_another(tmp_path, mon
     found, read = records.read_records(path, is_gzip=True), []
 
     def read_some():
-        read.extend(record for _, record in zip(range(3), found))
+        read.extend(record for _, record in zip(range(3), found, strict=False))
 
     for _ in range(8):
         thread = threading.Thread(target=read_some)
