@@ -6,8 +6,9 @@ the critics, then the targets of the critics, as the code does; in the paper's a
 policy is learnt afterwards, which is the same because nothing depends on it.
 
 The policy is a Gaussian around a squashed mean, whose deviations do not depend on the observation.
-The authors scale rewards beforehand: MuJoCo's by 1000 / (highest - lowest return of the data), and
-AntMaze's less 1.
+The authors rescale rewards beforehand, which is no part of the learner: the code multiplies those
+of HalfCheetah, Hopper and Walker2d by 1000 / (highest - lowest return of the data), and takes 1
+from AntMaze's (`train_offline.py`).
 """
 
 from __future__ import annotations
@@ -36,12 +37,15 @@ class Config:
 
     hidden_sizes: tuple[int, ...] = (256, 256)
     learning_rate: float = 3e-4  # of value, critics and policy
-    policy_decay_steps: int | None = 1_000_000  # the policy's rate falls to 0 as a cosine; or never
+    policy_decay_steps: int | None = (
+        1_000_000  # the run's: its rate falls to 0 as a cosine; or never
+    )
     discount: float = 0.99
     target_rate: float = 0.005
     expectile: float = 0.7  # tau; AntMaze 0.9
     inverse_temperature: float = 3.0  # beta; AntMaze 10, Kitchen and Adroit 0.5
     max_weight: float = 100.0  # the code's actor.py
+    deterministic: bool = False  # a policy without deviations, by squares; CORL, for some of Hopper
 
 
 class PolicyParams(NamedTuple):
@@ -109,7 +113,10 @@ def make(config: Config, spec: Spec) -> Learner:
 
     def log_prob(params: PolicyParams, observation: jax.Array, action: jax.Array) -> jax.Array:
         mean, log_std = policy(params, observation)
-        standard = ((action - centre) / magnitude - mean) * jnp.exp(-log_std)
+        error = (action - centre) / magnitude - mean
+        if config.deterministic:  # as if all deviations were 2^-1/2, but for a constant
+            return -jnp.sum(jnp.square(error), axis=-1)
+        standard = error * jnp.exp(-log_std)
         normal = -0.5 * (jnp.square(standard) + jnp.log(2.0 * jnp.pi)) - log_std
         return jnp.sum(normal - jnp.log(magnitude), axis=-1)
 
@@ -197,4 +204,4 @@ def make(config: Config, spec: Spec) -> Learner:
         action = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
         return jnp.clip(action, -1.0, 1.0) * magnitude + centre
 
-    return Learner(init, training.scan(step), act, sample)
+    return Learner(init, training.scan(step), act, None if config.deterministic else sample)

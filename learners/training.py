@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from learners.types import Learner, Metrics, Params, TrainingState, Transition
+from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
 Step = Callable[[TrainingState, Transition], tuple[TrainingState, Metrics]]
 
@@ -85,6 +85,39 @@ def over_seeds(learner: Learner) -> Learner:
         sample=None if learner.sample is None else jax.jit(jax.vmap(learner.sample)),
         max_q=None if learner.max_q is None else jax.jit(jax.vmap(learner.max_q)),
         extras=learner.extras,
+    )
+
+
+def on_normalized_observations(learner: Learner, spec: Spec, epsilon: float = 1e-3) -> Learner:
+    """The same learner, which meets (observation - mean) / (deviation + epsilon) instead.
+
+    TD3+BC proposes it (Fujimoto & Gu 2021, eq. 6), and CORL does it to other algorithms too. `act`,
+    `sample` and `max_q` still take observations as the environment gives them.
+
+    Args:
+      learner: of continuous control.
+      spec: has the mean and the deviation of the data's observations.
+      epsilon: TD3+BC's, and CORL's.
+    """
+
+    def normalize(observation: jax.Array) -> jax.Array:
+        return (observation - spec.observation_mean) / (spec.observation_std + epsilon)
+
+    @jit_update
+    def update(state: TrainingState, batches: Any) -> tuple[TrainingState, Metrics]:
+        observations = {
+            name: normalize(getattr(batches, name)) for name in ("observation", "next_observation")
+        }
+        return learner.update(state, batches._replace(**observations))
+
+    def acting(act: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+        return jax.jit(lambda *arguments: act(*arguments[:-1], normalize(arguments[-1])))
+
+    return learner._replace(
+        update=update,
+        act=acting(learner.act),
+        sample=None if learner.sample is None else acting(learner.sample),
+        max_q=None if learner.max_q is None else acting(learner.max_q),
     )
 
 
