@@ -32,14 +32,13 @@ LOG_STD_MAX = 2.0
 class Config:
     """Defaults are those of the code for MuJoCo (`configs/mujoco_config.py`, `learner.py`).
 
-    Its policies for Kitchen and Adroit have dropout besides, which is left out here.
+    There the decay lasts as long as the run, of a million steps (`train_offline.py`). Its policies
+    for Kitchen and Adroit have dropout besides, which is left out here.
     """
 
     hidden_sizes: tuple[int, ...] = (256, 256)
     learning_rate: float = 3e-4  # of value, critics and policy
-    policy_decay_steps: int | None = (
-        1_000_000  # the run's: its rate falls to 0 as a cosine; or never
-    )
+    policy_decay_steps: int | None = 1_000_000  # the policy's rate falls to 0 as a cosine; or never
     discount: float = 0.99
     target_rate: float = 0.005
     expectile: float = 0.7  # tau; AntMaze 0.9

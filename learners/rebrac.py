@@ -1,7 +1,8 @@
 """ReBRAC: TD3+BC that is also cautious in its targets (Tarasov et al. 2023, arXiv:2305.09836).
 
 What the paper leaves open is as in the authors' code (tinkoff-ai/ReBRAC). Batches must have the
-data's next action, as `extras["next_action"]`; the paper's are of 1024.
+data's next action, as `extras["next_action"]`; the code's are of 1,024 for Gym-MuJoCo and of 256
+for Adroit and AntMaze, whose rewards it multiplies by 100 beforehand (`src/utils/buffer.py`).
 
 Two deviations from the code. There the first step of a round moves policy and targets, here the
 last, as in TD3; and there the policy's target follows the policy from before its step.
@@ -28,8 +29,8 @@ class Config:
     """
 
     hidden_sizes: tuple[int, ...] = (256, 256, 256)
-    policy_learning_rate: float = 1e-3
-    critic_learning_rate: float = 1e-3
+    policy_learning_rate: float = 1e-3  # Adroit and AntMaze 3e-4
+    critic_learning_rate: float = 1e-3  # Adroit 3e-4, AntMaze 5e-5
     discount: float = 0.99  # AntMaze 0.999
     target_rate: float = 0.005
     policy_noise: float = 0.2  # in units of half the action range
