@@ -2,7 +2,7 @@
 
 What the paper leaves open is as in the authors' code (tinkoff-ai/ReBRAC). Batches must have the
 data's next action, as `extras["next_action"]`; the code's are of 1,024 for Gym-MuJoCo and of 256
-for Adroit and AntMaze, whose rewards it multiplies by 100 beforehand (`src/utils/buffer.py`).
+for Adroit and AntMaze. AntMaze's rewards it multiplies by 100 beforehand (`src/utils/buffer.py`).
 
 Two deviations from the code. There the first step of a round moves policy and targets, here the
 last, as in TD3; and there the policy's target follows the policy from before its step.
