@@ -23,6 +23,7 @@ class Config:
 
     hidden_sizes: tuple[int, ...] = (256, 256)  # Fujimoto & Gu 2021, table 3
     learning_rate: float = 3e-4  # likewise
+    bottleneck: bool = False  # a linear layer as wide as the action before the last; Tianshou's
 
 
 def policy_loss(pi_tm1: jax.Array, a_tm1: jax.Array) -> jax.Array:
@@ -32,7 +33,11 @@ def policy_loss(pi_tm1: jax.Array, a_tm1: jax.Array) -> jax.Array:
 
 def make(config: Config, spec: Spec) -> Learner:
     """The learner of `config` for a task of `spec`."""
-    network = mlp([*config.hidden_sizes, spec.action_size], torch_initializers)
+    network = mlp(
+        [*config.hidden_sizes, spec.action_size],
+        torch_initializers,
+        bottleneck=spec.action_size if config.bottleneck else None,
+    )
     optimizer = optax.adam(config.learning_rate)
 
     def policy(params: Params, observation: jax.Array) -> jax.Array:

@@ -4,8 +4,9 @@ Equations are those of arXiv:2006.04779, the variant CQL(H); what it leaves open
 authors' code (aviralkumar2907/CQL, `d4rl/rlkit/torch/sac/cql.py`), its SAC as in `learners.sac`.
 
 The log-sum-exp of eq. 4 is estimated by importance sampling (appendix F) from three sources, a
-third each: uniform actions, the policy's, and the policy's of the next observation. The code leaves
-out the constant log of the number of samples, and so do we: a Lagrange threshold includes it.
+third each: uniform actions, the policy's, and, as in the code alone, the policy's of the next
+observation. The code leaves out the constant log of the number of samples, and so do we: a Lagrange
+threshold includes it.
 
 One deviation. A step moves the critics first, and then policy and temperature with the new critics
 and the old temperature. The code moves the temperature first, and the gradient of the policy comes
@@ -31,12 +32,12 @@ from learners.networks import (
     biased_initializers,
     mlp,
     small_initializers,
+    torch_initializers,
     twin,
 )
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
-LOG_STD_MIN = -5.0  # the code's policies.py
-LOG_STD_MAX = 2.0
+LOG_STD_MAX = 2.0  # the code's policies.py
 CLONING_MARGIN = 1e-6  # data actions keep this far from the bounds, in units of half their range
 MAX_MULTIPLIER = 1e6  # cql.py
 STATES_AT_ONCE = 16  # on a CPU; with 31 actions each, what a layer makes of them stays in its cache
@@ -60,8 +61,14 @@ class Config:
     entropy_backup: bool = False  # whether targets count the policy's entropy; cql_mujoco_new.py
     num_actions: int = 10  # of each source; cql_mujoco_new.py, num_random
     weight: float = 5.0  # of the penalty, README: 5 or 10; min_q_weight
-    lagrange_threshold: float | None = None  # tau of eq. 30; README: none, AntMaze 5
+    lagrange_threshold: float | None = None  # tau of appendix F; README: none, AntMaze 5
     cloning_steps: int = 40_000  # in which the policy clones the data; policy_eval_start
+    log_std_minimum: float = -5.0  # the code's policies.py
+    # The rest is for what Tianshou's example does, examples/offline/d4rl_cql.py:
+    gradient_bound: float | None = None  # on the norm of each critic's gradient
+    torch_weights: bool = False  # whether to begin as PyTorch's layers do, not as rlkit's
+    bottleneck: bool = False  # a linear layer as wide as the action before the policy's last
+    num_estimates: int = 1  # of the log-sum-exp, each of num_actions, whose mean is taken
 
 
 class CQLParams(NamedTuple):
@@ -81,12 +88,12 @@ def gap(q_tm1: jax.Array, q_samples: jax.Array, log_density: jax.Array) -> jax.A
     """log sum_j exp(q_samples[..., j]) / density[..., j], less q_tm1 (eq. 4, appendix F).
 
     Args:
-      q_tm1: of the data's actions, [2, B].
-      q_samples: of actions drawn, [2, B, M].
-      log_density: of each draw in its own source, [B, M].
+      q_tm1: of the data's actions, [2, ...].
+      q_samples: of actions drawn, [2, ..., M].
+      log_density: of each draw in its own source, [..., M].
 
     Returns:
-      [2, B].
+      [2, ...].
     """
     return jax.nn.logsumexp(q_samples - log_density, axis=-1) - q_tm1
 
@@ -94,7 +101,7 @@ def gap(q_tm1: jax.Array, q_samples: jax.Array, log_density: jax.Array) -> jax.A
 def penalty(
     gap_tm1: jax.Array, multiplier: jax.Array, weight: float, threshold: float
 ) -> jax.Array:
-    """sum_k multiplier (weight gap_tm1[k] - threshold) (eq. 4; eq. 30 with a threshold)."""
+    """sum_k multiplier (weight gap_tm1[k] - threshold) (eq. 4; appendix F with a threshold)."""
     return jnp.sum(multiplier * (weight * gap_tm1 - threshold), axis=0)
 
 
@@ -106,7 +113,7 @@ def penalty_multiplier(log_multiplier: jax.Array) -> jax.Array:
 def multiplier_loss(
     log_multiplier: jax.Array, gap_tm1: jax.Array, weight: float, threshold: float
 ) -> jax.Array:
-    """-1/2 of the penalty: the multiplier grows while the gaps exceed the threshold (eq. 30)."""
+    """-1/2 of the penalty: the multiplier grows while gaps exceed the threshold (appendix F)."""
     gap_tm1 = jax.lax.stop_gradient(gap_tm1)
     return -0.5 * penalty(gap_tm1, penalty_multiplier(log_multiplier), weight, threshold)
 
@@ -116,17 +123,28 @@ def cloning_loss(log_pi_tm1: jax.Array, log_pi_data: jax.Array, log_alpha: jax.A
     return jnp.exp(log_alpha) * log_pi_tm1 - log_pi_data
 
 
+def bounded(gradients: Params, bound: float) -> Params:
+    """Each critic's gradient, scaled down to a norm over all its layers of at most `bound`."""
+    clip = optax.clip_by_global_norm(bound)
+    return jax.vmap(lambda of_one: clip.update(of_one, clip.init(of_one))[0])(gradients)
+
+
 def make(config: Config, spec: Spec) -> Learner:
     """The learner of `config` for a task of `spec`."""
 
-    def network(outputs: int, bound: float) -> Network:
+    def network(outputs: int, bound: float, bottleneck: int | None = None) -> Network:
         def hidden(fan_in: int) -> tuple[Initializer, Initializer]:
             del fan_in
             return biased_initializers(config.hidden_sizes[0])  # rlkit counts outputs as fan-in
 
-        return mlp([*config.hidden_sizes, outputs], hidden, small_initializers(bound))
+        sizes = [*config.hidden_sizes, outputs]
+        if config.torch_weights:
+            return mlp(sizes, torch_initializers, bottleneck=bottleneck)
+        return mlp(sizes, hidden, small_initializers(bound), bottleneck=bottleneck)
 
-    policy_network = network(2 * spec.action_size, 1e-3)
+    policy_network = network(
+        2 * spec.action_size, 1e-3, spec.action_size if config.bottleneck else None
+    )
     critics = twin(network(1, 3e-3))
     policy_optimizer = optax.adam(config.policy_learning_rate)
     critic_optimizer = optax.adam(config.critic_learning_rate)
@@ -140,15 +158,18 @@ def make(config: Config, spec: Spec) -> Learner:
 
     def policy(params: Params, observation: jax.Array) -> TanhGaussian:
         mean, log_std = jnp.split(policy_network.apply(params, observation), 2, axis=-1)
-        log_std = jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
+        log_std = jnp.clip(log_std, config.log_std_minimum, LOG_STD_MAX)
         return TanhGaussian(mean, log_std, jnp.asarray(centre), jnp.asarray(magnitude))
 
     def draw(
         params: Params, batch: Transition, key: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-        """For the penalty, actions [B, 3 N, A] and log densities [B, 3 N]; for the target, one."""
+        """For the penalty, actions [B, M, A] and log densities [B, M]; for the target, one.
+
+        The M are estimate by estimate, and within one source by source.
+        """
         normal_key, uniform_key = jax.random.split(key)
-        batch_size, n = batch.action.shape[0], config.num_actions
+        batch_size, n = batch.action.shape[0], config.num_estimates * config.num_actions
         noise = jax.random.normal(normal_key, (2, batch_size, n + 1, spec.action_size))
         uniform = jax.random.uniform(
             uniform_key, (batch_size, n, spec.action_size), minval=-1.0, maxval=1.0
@@ -157,12 +178,13 @@ def make(config: Config, spec: Spec) -> Learner:
         action, log_pi = policy(params, observation[:, :, None]).sample(noise)
         actions = [uniform * magnitude + centre, action[0, :, :n], action[1, :, :n]]
         log_density = [jnp.full((batch_size, n), log_uniform), log_pi[0, :, :n], log_pi[1, :, :n]]
-        return (
-            jnp.concatenate(actions, axis=1),
-            jnp.concatenate(log_density, axis=1),
-            action[1, :, n],
-            log_pi[1, :, n],
-        )
+        return join(actions), join(log_density), action[1, :, n], log_pi[1, :, n]
+
+    def join(sources: list[jax.Array]) -> jax.Array:
+        """Each source's draws [B, N, ...] -> all of them, [B, M, ...]."""
+        batch_size, _, *rest = sources[0].shape
+        of_estimates = [x.reshape(batch_size, config.num_estimates, -1, *rest) for x in sources]
+        return jnp.concatenate(of_estimates, axis=2).reshape(batch_size, -1, *rest)
 
     def sum_critic_loss(
         params: Params, multiplier: jax.Array, s_tm1, a_tm1, actions, log_density, target_tm1
@@ -172,7 +194,11 @@ def make(config: Config, spec: Spec) -> Learner:
         number = actions.shape[1]
         rows = jnp.repeat(s_tm1, number, axis=0), actions.reshape(-1, spec.action_size)
         q = critics.apply(params, *rows).reshape(2, -1, number)
-        gap_tm1 = gap(q[..., 0], q[..., 1:], log_density)
+        estimates = (-1, config.num_estimates, 3 * config.num_actions)
+        gap_tm1 = jnp.mean(
+            gap(q[..., :1], q[..., 1:].reshape(2, *estimates), log_density.reshape(estimates)),
+            axis=-1,
+        )
         td_losses = sac.critic_loss(q[..., 0], target_tm1)
         penalties = penalty(gap_tm1, multiplier, config.weight, threshold)
         sums = jnp.sum(td_losses), jnp.sum(gap_tm1, axis=-1)
@@ -239,6 +265,8 @@ def make(config: Config, spec: Spec) -> Learner:
         samples = (batch.observation, batch.action, actions, log_density, target_tm1)
         sums = training.sum_in_pieces(loss_and_gradients, STATES_AT_ONCE, *samples)
         (critic_loss, (td_loss, gap_tm1)), gradients = jax.tree.map(lambda x: x / batch_size, sums)
+        if config.gradient_bound is not None:
+            gradients = bounded(gradients, config.gradient_bound)
         updates, critics_state = critic_optimizer.update(gradients, optimizers.critics)
         new_critics = optax.apply_updates(params.critics, updates)
 

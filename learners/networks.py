@@ -66,11 +66,13 @@ def mlp(
     initializers: Initializers = keras_initializers,
     head_initializers: Initializers | None = None,
     layer_norm: bool = False,
+    bottleneck: int | None = None,
 ) -> Network:
     """ReLU network with a linear last layer, over the concatenated inputs.
 
     The last layer begins as the others do where it has no initializers of its own. Layer
-    normalisation (Ba et al. 2016, with Flax's epsilon) comes after each ReLU, as in ReBRAC.
+    normalisation (Ba et al. 2016, with Flax's epsilon) comes after each ReLU, as in ReBRAC. A
+    bottleneck is one more linear layer of that size before the last, with nothing between the two.
     """
 
     def forward(*inputs: jax.Array) -> jax.Array:
@@ -82,6 +84,8 @@ def mlp(
             )
             if layer_norm:
                 x = hk.LayerNorm(-1, True, True, eps=1e-6, name=f"norm_{index}")(x)
+        if bottleneck:
+            x = Head(bottleneck, *initializers(x.shape[-1]), name="bottleneck")(x)
         w_init, b_init = (head_initializers or initializers)(x.shape[-1])
         return Head(sizes[-1], w_init, b_init, name="head")(x)
 

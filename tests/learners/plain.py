@@ -44,10 +44,12 @@ def copy(state):
 
 
 def forward(params, *inputs):
-    """A ReLU network of two hidden layers, layer by layer."""
+    """A ReLU network of two hidden layers, layer by layer; a bottleneck is not followed by one."""
     x = jnp.concatenate(inputs, axis=-1)
     for name in ("hidden_0", "hidden_1"):
         x = jnp.maximum(x @ params[name]["w"] + params[name]["b"], 0)
+    if "bottleneck" in params:
+        x = x @ params["bottleneck"]["w"].T + params["bottleneck"]["b"]
     return x @ params["head"]["w"].T + params["head"]["b"]
 
 

@@ -47,6 +47,14 @@ def test_multiplier_loss():
     np.testing.assert_array_equal(gradient, [0.0, 0.0])
 
 
+def test_the_norm_of_each_critics_gradient_is_bounded_apart():
+    # Norms over both layers: (3^2 + 4^2 + 12^2)^1/2 = 13, above the bound, and 0.5, below it.
+    gradients = {"w": jnp.array([[3.0, 4.0], [0.3, 0.4]]), "b": jnp.array([[12.0], [0.0]])}
+    bounded = cql.bounded(gradients, 1.0)
+    np.testing.assert_allclose(bounded["w"], [[3 / 13, 4 / 13], [0.3, 0.4]], rtol=1e-6)
+    np.testing.assert_allclose(bounded["b"], [[12 / 13], [0.0]], rtol=1e-6)
+
+
 def test_cloning_loss():
     # alpha log pi(a~) - log pi(a) = 2 * -1 - 0.5
     assert cql.cloning_loss(-1.0, 0.5, jnp.log(2.0)) == pytest.approx(-2.5)
@@ -59,9 +67,9 @@ def test_sum_in_pieces_is_the_sum():
         np.testing.assert_array_equal(total["sum"], [552, 576])
 
 
-def policy(params, observation):
+def policy(params, observation, log_std_minimum=-5.0):
     mean, log_std = jnp.split(plain.forward(params, observation), 2, axis=-1)
-    log_std = jnp.clip(log_std, -5.0, 2.0)
+    log_std = jnp.clip(log_std, log_std_minimum, 2.0)
     return TanhGaussian(mean, log_std, CENTRE, MAGNITUDE)
 
 
@@ -69,16 +77,20 @@ def q(params, observation, action):
     return plain.forward(params, observation, action)[:, 0]
 
 
-def critic_loss(params, batch, target, samples, multiplier, threshold):
+def critic_loss(params, batch, target, estimates, multiplier, threshold):
     """One critic's, with a product of its own for each draw."""
     error = jnp.square(q(params, batch.observation, batch.action) - target)
-    terms = [jnp.exp(q(params, batch.observation, a) - density) for a, density in samples]
-    gap = jnp.log(sum(terms)) - q(params, batch.observation, batch.action)
+    of_draws = [
+        sum(jnp.exp(q(params, batch.observation, a) - density) for a, density in samples)
+        for samples in estimates
+    ]
+    log_sum = sum(map(jnp.log, of_draws)) / len(of_draws)
+    gap = log_sum - q(params, batch.observation, batch.action)
     return jnp.mean(error) + multiplier * (5.0 * jnp.mean(gap) - threshold), jnp.mean(gap)
 
 
-def policy_loss(params, critics, alpha, batch, noise, is_cloning):
-    pi = policy(params, batch.observation)
+def policy_loss(params, critics, alpha, batch, noise, is_cloning, least):
+    pi = policy(params, batch.observation, least)
     action, log_pi = pi.sample(noise)
     value = jnp.minimum(*(q(critic, batch.observation, action) for critic in critics))
     if is_cloning:
@@ -87,22 +99,47 @@ def policy_loss(params, critics, alpha, batch, noise, is_cloning):
     return jnp.mean(alpha * log_pi - value), log_pi
 
 
+def within(gradients, bound):
+    """As PyTorch's clip_grad_norm_ leaves them."""
+    norm = np.sqrt(sum(np.sum(np.square(g)) for g in jax.tree.leaves(gradients)))
+    return jax.tree.map(lambda g: g * min(1.0, bound / (norm + 1e-6)), gradients), norm > bound
+
+
+TIANSHOU = {
+    "num_actions": 2,
+    "num_estimates": 2,
+    "gradient_bound": 1.0,
+    "log_std_minimum": -0.25,  # which some deviations here are below
+    "torch_weights": True,
+    "bottleneck": True,
+}
+
+
 @pytest.mark.parametrize(
-    ("threshold", "entropy_backup"), [(None, False), (1.0, False), (None, True)]
+    "options", [{}, {"lagrange_threshold": 1.0}, {"entropy_backup": True}, TIANSHOU]
 )
-def test_update(threshold, entropy_backup):
+def test_update(options):
     config = cql.Config(
-        hidden_sizes=(16, 16),
-        target_rate=0.1,
-        num_actions=NUMBER,
-        lagrange_threshold=threshold,
-        entropy_backup=entropy_backup,
-        cloning_steps=2,
-        log_alpha=-1.0,
+        **{
+            "hidden_sizes": (16, 16),
+            "target_rate": 0.1,
+            "num_actions": NUMBER,
+            "cloning_steps": 2,
+            "log_alpha": -1.0,
+            **options,
+        }
     )
+    threshold, bound = config.lagrange_threshold, config.gradient_bound
+    least, each = config.log_std_minimum, config.num_actions
+    total = each * config.num_estimates
+    was_bounded = []
     learner = cql.make(config, SPEC)
     start = plain.copy(learner.init(jax.random.PRNGKey(0)))
     plain.assert_equal(start.target_params, start.params.critics)
+    assert ("bottleneck" in start.params.policy) == config.bottleneck
+    assert "bottleneck" not in start.params.critics
+    largest = np.max(np.abs(start.params.critics["head"]["w"]))
+    assert (3e-3 < largest < 16**-0.5) if config.torch_weights else (largest < 3e-3)
     pi, log_alpha = start.params.policy, start.params.log_alpha
     log_multiplier = start.params.log_multiplier
     critics = [plain.at(start.params.critics, k) for k in (0, 1)]
@@ -115,23 +152,31 @@ def test_update(threshold, entropy_backup):
         batch = plain.at(BATCHES, k)
         keys = jax.random.split(jax.random.fold_in(start.key, k))
         normal_key, uniform_key = jax.random.split(keys[0])
-        noise = jax.random.normal(normal_key, (2, 32, NUMBER + 1, 2))
-        uniform = jax.random.uniform(uniform_key, (32, NUMBER, 2), minval=-1, maxval=1)
-        samples = [(CENTRE + MAGNITUDE * uniform[:, n], -np.log(2.0 * 6.0)) for n in range(NUMBER)]
-        samples += [policy(pi, batch.observation).sample(noise[0, :, n]) for n in range(NUMBER)]
-        next_pi = policy(pi, batch.next_observation)
-        samples += [next_pi.sample(noise[1, :, n]) for n in range(NUMBER)]
+        noise = jax.random.normal(normal_key, (2, 32, total + 1, 2))
+        uniform = jax.random.uniform(uniform_key, (32, total, 2), minval=-1, maxval=1)
+        pi_tm1 = policy(pi, batch.observation, least)
+        next_pi = policy(pi, batch.next_observation, least)
+        estimates = [[] for _ in range(config.num_estimates)]
+        for n in range(total):
+            estimates[n // each] += [
+                (CENTRE + MAGNITUDE * uniform[:, n], -np.log(2.0 * 6.0)),
+                pi_tm1.sample(noise[0, :, n]),
+                next_pi.sample(noise[1, :, n]),
+            ]
 
-        next_action, next_log_pi = next_pi.sample(noise[1, :, NUMBER])
+        next_action, next_log_pi = next_pi.sample(noise[1, :, total])
         value = np.minimum(*(q(t, batch.next_observation, next_action) for t in targets))
-        if entropy_backup:
+        if config.entropy_backup:
             value = value - np.exp(log_alpha) * next_log_pi
         target = batch.reward + 0.99 * batch.discount * value
         gaps = []
         for i in (0, 1):
             gradients, gap = jax.grad(critic_loss, has_aux=True)(
-                critics[i], batch, target, samples, np.exp(log_multiplier), threshold or 0.0
+                critics[i], batch, target, estimates, np.exp(log_multiplier), threshold or 0.0
             )
+            if bound is not None:
+                gradients, did_bound = within(gradients, bound)
+                was_bounded.append(did_bound)
             critics[i] = critic_adams[i].step(critics[i], gradients)
             gaps.append(gap)
         if threshold is not None:
@@ -139,7 +184,7 @@ def test_update(threshold, entropy_backup):
             log_multiplier = multiplier_adam.step(log_multiplier, slope)
 
         gradients, log_pi = jax.grad(policy_loss, has_aux=True)(
-            pi, critics, np.exp(log_alpha), batch, jax.random.normal(keys[1], (32, 2)), k < 2
+            pi, critics, np.exp(log_alpha), batch, jax.random.normal(keys[1], (32, 2)), k < 2, least
         )
         slope = np.exp(log_alpha) * np.mean(-log_pi + 2.0)
         pi, log_alpha = policy_adam.step((pi, log_alpha), (gradients, slope))
@@ -155,6 +200,9 @@ def test_update(threshold, entropy_backup):
     for i in (0, 1):
         plain.assert_close(plain.at(state.params.critics, i), critics[i])
         plain.assert_close(plain.at(state.target_params, i), targets[i])
+        moment = plain.at(state.optimizer_state.critics[0].mu, i)
+        plain.assert_close(moment, critic_adams[i].m, rtol=1e-3, atol=1e-5)
+    assert len({*was_bounded}) == (0 if bound is None else 2)  # some are, and some are not
     assert np.all(np.isfinite(jax.tree.leaves(metrics)))
 
 

@@ -114,6 +114,16 @@ def test_mlp_is_the_network_it_says():
     np.testing.assert_allclose(network.apply(params, x[:, :2], y), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_a_bottleneck_is_a_linear_layer_before_the_last_without_an_activation():
+    network = networks.mlp([2, 2], bottleneck=1)
+    params = network.init(jax.random.PRNGKey(0), jnp.zeros((1, 1)))
+    params["hidden_0"] = {"w": jnp.array([[1.0, -1.0]]), "b": jnp.array([0.0, 1.0])}
+    params["bottleneck"] = {"w": jnp.array([[-2.0, 1.0]]), "b": jnp.array([0.5])}
+    params["head"] = {"w": jnp.array([[1.0], [3.0]]), "b": jnp.array([0.0, 1.0])}
+    # 2 -> relu (2, -1) = (2, 0) -> -4 + 0.5 = -3.5 -> (-3.5, -9.5)
+    np.testing.assert_allclose(network.apply(params, jnp.array([[2.0]])), [[-3.5, -9.5]])
+
+
 def test_initial_weights():
     glorot = networks.mlp([300, 200, 4]).init(jax.random.PRNGKey(0), jnp.zeros((1, 100)))
     # Glorot's bound is sqrt(6 / (inputs + outputs)); the largest of many draws comes near it.

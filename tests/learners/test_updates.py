@@ -52,9 +52,11 @@ def test_brac_bc_without_training_alpha_keeps_it():
     assert state.params.alpha == 1.0
 
 
-def test_bc():
-    learner = bc.make(bc.Config(hidden_sizes=(16, 16)), SPEC)
+@pytest.mark.parametrize("bottleneck", [False, True])
+def test_bc(bottleneck):
+    learner = bc.make(bc.Config(hidden_sizes=(16, 16), bottleneck=bottleneck), SPEC)
     start = plain.copy(learner.init(jax.random.PRNGKey(0)))
+    assert ("bottleneck" in start.params) == bottleneck
     params, adam = start.params, plain.Adam(start.params, 3e-4, 1e-8)
 
     def loss(params, batch):
