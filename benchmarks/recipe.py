@@ -15,6 +15,7 @@ row of each of them, `<algorithm>/<reported>`:
     batch_size = 256                      # the recipe's by default
     only = ["halfcheetah-medium-v2"]      # the rows it has; all by default
     config_of.halfcheetah-medium-v2 = {}  # further fields of single rows
+    row_of.halfcheetah-medium-v2 = {}     # what else single rows have of their own
     blocked = "why it cannot be run"
 """
 
@@ -37,6 +38,8 @@ PUBLISHED = "published"  # the same files
 AGAIN = "collected again"  # by the publisher's own policies: compared, and said to be
 OWN = "own"  # of this project's own policies, or by any other rule: stands apart
 
+RETURN_RANGE = "1000 / return range"  # IQL's `reward_scale`: 1000 / (highest - lowest return)
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -55,6 +58,10 @@ class Row:
       learner, batch_size: the recipe's where they are left out.
       config: fields of the learner's `Config` beside those of the recipe.
       n_step: rewards in a transition; they end where an episode does.
+      normalize_observations: whether the learner meets them less their mean in the data, over
+        their deviation.
+      reward_scale, reward_bias: the learner meets scale * reward + bias; a scale of
+        `RETURN_RANGE` depends on the data. Scores are of the environment's own rewards.
       policy: which one is scored: `act`, or `max_q` where the learner has it.
       behavior: the algorithm whose run on the same data and seed gives the behaviour policy that
         the learner starts from; "" where it needs none.
@@ -72,6 +79,9 @@ class Row:
     batch_size: int = 0
     config: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     n_step: int = 1
+    normalize_observations: bool = False
+    reward_scale: float | str = 1.0
+    reward_bias: float = 0.0
     policy: str = "act"
     behavior: str = ""
     blocked: str = ""
@@ -81,6 +91,16 @@ class Row:
             raise DatasetError(
                 f"row {self.reported!r} needs an n_step of at least 1 and a policy that is act or "
                 f"max_q, got {self.n_step} and {self.policy!r}"
+            )
+        if isinstance(self.reward_scale, str) and self.reward_scale != RETURN_RANGE:
+            raise DatasetError(
+                f"row {self.reported!r} has the reward_scale {self.reward_scale!r}: give a number, "
+                f"or {RETURN_RANGE!r}"
+            )
+        if self.n_step > 1 and (self.reward_scale, self.reward_bias) != (1.0, 0.0):
+            raise DatasetError(
+                f"row {self.reported!r} rescales sums of {self.n_step} rewards: leave out "
+                "reward_scale and reward_bias, or n_step"
             )
         is_published = "-recollected" not in self.dataset
         if not self.data:
@@ -278,6 +298,7 @@ def _row_of(
     only: Sequence[str] = (),
     config: Mapping[str, Any] = types.MappingProxyType({}),
     config_of: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({}),
+    row_of: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({}),
     **fields: Any,
 ) -> Row:
     dataset = row.pop(named)
@@ -287,6 +308,6 @@ def _row_of(
         algorithm=name,
         variant="/".join(variants),
         config={**config, **config_of.get(dataset, {})},
-        **fields,
+        **{**fields, **row_of.get(dataset, {})},
         **row,
     )

@@ -32,6 +32,7 @@ from benchmarks.tables import load_table, table_names
 from benchmarks.tasks import Atari, Task, task_of, with_extras
 from learners import training, types
 from rl_datasets.errors import DatasetError
+from rl_datasets.serving.rewards import rescaled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +125,8 @@ def _run_group(
     cells = list(folders)
     recipe, spec = cells[0].recipe, task.spec()
     learner = recipe.learner_module().make(cells[0].learner_config(), spec)
+    if cells[0].row.normalize_observations:
+        learner = training.on_normalized_observations(learner, spec)
     policy = getattr(learner, cells[0].row.policy)
     if policy is None:
         raise DatasetError(f"learner {recipe.learner} has no policy {cells[0].row.policy}: use act")
@@ -141,7 +144,10 @@ def _run_group(
         while step < cells[0].steps:
             start = time.perf_counter()
             for _ in range(recipe.evaluate_every // steps_a_call):
-                state, metrics = update(state, _join([next(feed) for feed in feeds]))
+                batches = [
+                    rescaled(next(feed), task.reward_scale, task.row.reward_bias) for feed in feeds
+                ]
+                state, metrics = update(state, _join(batches))
                 jax.block_until_ready(metrics)
                 step += steps_a_call
                 for cell in cells:

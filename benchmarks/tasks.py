@@ -22,16 +22,20 @@ import numpy as np
 from dm_env import specs
 
 from benchmarks.evaluation import StackedGame
-from benchmarks.recipe import Recipe, Row
+from benchmarks.recipe import RETURN_RANGE, Recipe, Row
 from benchmarks.results import fingerprint
 from learners import types
 from rl_datasets import roms
 from rl_datasets.collection.atari import AtariEnvironment
 from rl_datasets.collection.environments import make_environment
 from rl_datasets.errors import DatasetError
+from rl_datasets.serving.rewards import return_range
 from rl_datasets.serving.transitions import NEXT_ACTION, published_counts
 from rl_datasets.sources.atari import ATARI_GAMES, FRAME_SHAPE
 from rl_datasets.sources.dqn_replay import STACK_SIZE
+
+# Of a row whose learner meets observations and rewards as they are served.
+AS_SERVED = {"normalize_observations": False, "reward_scale": 1.0, "reward_bias": 0.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +60,16 @@ class ContinuousControl:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        plain = {"split": "all", "n_step": 1, "policy": "act", "behavior": ""}
+        plain = {"split": "all", "n_step": 1, "policy": "act", "behavior": "", **AS_SERVED}
         said = {name: getattr(self.row, name) for name in plain}
         return {name: value for name, value in said.items() if value != plain[name]}
+
+    @functools.cached_property
+    def reward_scale(self) -> float:
+        """What rewards are multiplied by."""
+        if self.row.reward_scale == RETURN_RANGE:
+            return 1000.0 / return_range(self.transitions())
+        return float(self.row.reward_scale)
 
     @property
     def cut(self) -> Mapping[str, Any]:
@@ -118,6 +129,7 @@ class Atari:
     cut: Mapping[str, Any]
     rom: pathlib.Path
     extras: ClassVar[tuple[str, ...]] = ()
+    reward_scale: ClassVar = 1.0
     spec_type: ClassVar = types.DiscreteSpec
     steps_a_call: ClassVar = 20  # 32 transitions with their stacks are 2 MB
 
@@ -200,6 +212,11 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
         )
     fingerprint(version_dir)  # It must be published.
     if kind is Atari:
+        if any(getattr(row, name) != value for name, value in AS_SERVED.items()):
+            raise DatasetError(
+                f"row {row.name!r} is of a game, whose frames and rewards are as they are served: "
+                f"leave out {', '.join(AS_SERVED)}"
+            )
         return Atari.of(recipe, row, version_dir)
     discount = recipe.learner_config().discount if row.n_step > 1 else 1.0
     return ContinuousControl(row, version_dir, discount)

@@ -1,0 +1,150 @@
+"""Rows whose learner meets rescaled rewards or normalised observations, and what is scored."""
+
+import dataclasses
+import tomllib
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks import recipe, runner, tasks
+from benchmarks.cells import plan
+from benchmarks.recipe import RETURN_RANGE, Recipe, Row, load_recipe
+from benchmarks.results import RESULTS, read_results
+from learners import bc, training
+from learners.types import Spec
+from rl_datasets.errors import DatasetError
+from rl_datasets.serving.transitions import Transition
+
+ROW = Row("BC/data", "tiny/data:1.0.0", "Pendulum-v1", learner="bc", config={"hidden_sizes": [8]})
+RECIPE = Recipe("Tiny", "tiny", "", (0,), 20, 4, 20, 1, (ROW,))
+
+# Two trajectories, of 10 and 40 rewards of 2: their returns are 20 and 80.
+DISCOUNT = np.ones(50, np.float32)
+DISCOUNT[9] = 0.0
+OBSERVATION = np.full((50, 3), 5.0, np.float32)
+DATA = Transition(OBSERVATION, OBSERVATION[:, :1] * 0, DISCOUNT * 0 + 2, DISCOUNT, OBSERVATION, {})
+
+
+class _Noting:
+    """A learner that learns nothing, and tells what it meets; its action is what it observes."""
+
+    Config = bc.Config
+
+    @classmethod
+    def make(cls, config: bc.Config, spec: Spec):
+        def step(state, batch):
+            means = {name: jnp.mean(getattr(batch, name)) for name in ("reward", "observation")}
+            return state, means | {"next_observation": jnp.mean(batch.next_observation)}
+
+        def act(state, observation):
+            return observation[:, :1]
+
+        return bc.make(config, spec)._replace(update=training.scan(step), act=act)
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks, "_transitions", lambda *args, **cut: DATA)
+    monkeypatch.setattr(Recipe, "learner_module", lambda self: _Noting)
+    # In the place of an episode, the action at an observation as the environment would give it.
+    monkeypatch.setattr(
+        runner, "play", lambda env, act, *_: [float(act(OBSERVATION[:1] + 1)[0, 0])]
+    )
+    version_dir = tmp_path / "data" / ROW.version_path
+    version_dir.mkdir(parents=True)
+    (version_dir / "MANIFEST.json").write_text("{}")
+    return runner.Places(tmp_path / "data", tmp_path / "runs")
+
+
+def last_line(places, **options):
+    row = dataclasses.replace(ROW, **options)
+    (cell,) = plan(dataclasses.replace(RECIPE, rows=(row,)))
+    runner.run_cells([cell], places, lambda cell, step: None)
+    return read_results(cell.folder(places.runs_dir) / RESULTS)[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "reward"),
+    [
+        ({}, 2.0),
+        ({"reward_scale": 10.0, "reward_bias": -5.0}, 15.0),
+        ({"reward_bias": -1.0}, 1.0),
+        ({"reward_scale": RETURN_RANGE}, 2.0 * 1000 / (80 - 20)),
+    ],
+)
+def test_the_learner_meets_rescaled_rewards(places, options, reward):
+    line = last_line(places, **options)
+    assert line["metrics"]["reward"] == pytest.approx(reward)
+    assert {k: v for k, v in line.items() if k.startswith("reward_")} == options
+    np.testing.assert_array_equal(DATA.reward, 2.0)  # the data in memory stay as they are
+
+
+def test_the_learner_and_its_policy_meet_normalized_observations(places):
+    line = last_line(places)
+    assert (line["metrics"]["observation"], line["returns"]) == (5.0, [6.0])
+    assert "normalize_observations" not in line
+    line = last_line(places, normalize_observations=True, variant="normalized")
+    assert line["metrics"]["observation"] == line["metrics"]["next_observation"] == 0.0
+    assert line["returns"] == [pytest.approx(1 / 1e-3)]  # all data are 5, without a deviation
+    assert line["normalize_observations"] is True
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"reward_scale": "return range"}, "give a number, or '1000 / return range'"),
+        ({"reward_scale": 10.0, "n_step": 3}, "rescales sums of 3 rewards"),
+        ({"reward_bias": 1.0, "n_step": 3}, "rescales sums of 3 rewards"),
+    ],
+)
+def test_what_cannot_be_rescaled_is_refused(options, named):
+    with pytest.raises(DatasetError, match=named):
+        dataclasses.replace(ROW, **options)
+
+
+@pytest.mark.parametrize("options", [{"reward_scale": 2.0}, {"normalize_observations": True}])
+def test_games_are_as_they_are_served(tmp_path, options):
+    row = Row("DQN/Pong", "tiny/data:1.0.0", "Pong", learner="dqn", **options)
+    (tmp_path / row.version_path).mkdir(parents=True)
+    (tmp_path / row.version_path / "MANIFEST.json").write_text("{}")
+    with pytest.raises(DatasetError, match=r"'DQN/Pong' is of a game, .*leave out normalize_obs"):
+        tasks.task_of(dataclasses.replace(RECIPE, learner="dqn"), row, tmp_path)
+
+
+def test_single_rows_of_an_algorithm_have_options_of_their_own(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(
+        """
+seeds = [0]
+steps = 10
+batch_size = 256
+evaluate_every = 5
+episodes = 1
+[[algorithms]]
+name = "IQL"
+learner = "iql"
+reward_bias = -1.0
+row_of.easy = { reward_bias = 0.0, reward_scale = 100.0 }
+[[rows]]
+name = "easy"
+dataset = "d4rl/easy:1.0.0"
+environment = "Pendulum-v1"
+[[rows]]
+name = "hard"
+dataset = "d4rl/hard:1.0.0"
+environment = "Pendulum-v1"
+"""
+    )
+    easy, hard = load_recipe(str(path)).rows
+    assert (easy.reward_scale, easy.reward_bias) == (100.0, 0.0)
+    assert (hard.reward_scale, hard.reward_bias) == (1.0, -1.0)
+
+
+@pytest.mark.parametrize("path", recipe.FOLDER.glob("*.toml"), ids=lambda path: path.stem)
+def test_shipped_recipes_name_no_row_that_they_have_not(path):
+    fields = tomllib.loads(path.read_text())
+    rows = {row["reported"] for row in fields["rows"]}
+    for algorithm in fields.get("algorithms", []):
+        for option in ("only", "config_of", "row_of"):
+            assert set(algorithm.get(option, [])) <= rows
