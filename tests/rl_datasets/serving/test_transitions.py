@@ -13,6 +13,8 @@ import pytest
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.transitions import (
+    Transition,
+    across_time_limits,
     from_episode,
     load_transitions,
     pack,
@@ -161,6 +163,65 @@ def test_every_transition_obeys_the_definition(
         np.testing.assert_allclose(transitions.reward[t], reward, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(transitions.discount[t], discount, rtol=1e-6, atol=1e-30)
         np.testing.assert_array_equal(transitions.next_observation[t], following)
+
+
+def _stored(rewards, terminals):
+    rows = np.arange(len(rewards), dtype=np.float32)[:, None]
+    discount = 1 - np.asarray(terminals, np.float32)
+    return Transition(rows, -rows, np.asarray(rewards, np.float32), discount, 10 + rows, {})
+
+
+def test_windows_across_time_limits_are_those_that_tianshou_gives():
+    """The numbers are what release 2.0.1 makes of these rows, `from_data` and the n-step return."""
+    stored = _stored([1, 2, 4, 8, 16, 32], [0, 0, 1, 0, 0, 0])
+    windows = across_time_limits(stored, n_step=3, gamma=0.5)
+    np.testing.assert_array_equal(windows.reward, [1.75, 4, 4, 24, 32, 32])
+    np.testing.assert_array_equal(windows.discount, [0.25, 0, 0, 0.25, 0.5, 1])
+    np.testing.assert_array_equal(windows.next_observation[[0, 3, 4, 5], 0], [10, 15, 10, 10])
+    np.testing.assert_array_equal(windows.observation, stored.observation)
+    np.testing.assert_array_equal(windows.action, stored.action)
+
+
+def _by_pointer(stored, start, n_step, gamma):
+    """Tianshou's window from one row: it is collected first, and cut afterwards."""
+    visited = [start]
+    while len(visited) < n_step:
+        row = visited[-1]
+        stays = stored.discount[row] == 0 or row == 0
+        visited.append(row if stays else (row + 1) % len(stored.reward))
+    kept = []
+    for row in visited:
+        kept.append(row)
+        if stored.discount[row] == 0 or row == len(stored.reward) - 1:
+            break
+    reward = sum(gamma**k * float(stored.reward[row]) for k, row in enumerate(kept))
+    last = visited[-1]
+    discount = gamma ** (len(kept) - 1) * stored.discount[last]
+    return reward, discount, stored.next_observation[last]
+
+
+@hypothesis.given(
+    terminals=st.lists(st.booleans(), min_size=1, max_size=12),
+    n_step=st.integers(1, 5),
+    gamma=st.sampled_from([0.5, 0.99]),
+)
+@hypothesis.settings(max_examples=100, deadline=None)
+def test_every_window_across_time_limits_is_cut_row_by_row(terminals, n_step, gamma):
+    stored = _stored(np.random.default_rng(0).normal(size=len(terminals)), terminals)
+    windows = across_time_limits(stored, n_step, gamma)
+    rows = [_by_pointer(stored, start, n_step, gamma) for start in range(len(terminals))]
+    reward, discount, following = map(np.array, zip(*rows, strict=True))
+    np.testing.assert_allclose(windows.reward, reward, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(windows.discount, discount, rtol=1e-6)
+    np.testing.assert_array_equal(windows.next_observation, following)
+
+
+def test_windows_across_time_limits_of_one_step_are_what_is_stored():
+    stored = _stored([1, 2, 4], [0, 1, 0])
+    for ours, theirs in zip(across_time_limits(stored, 1, 0.5)[:5], stored[:5], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(ValueError, match="n_step must be at least 1, got 0"):
+        across_time_limits(stored, 0, 0.5)
 
 
 def test_rows_hold_every_field_bit_for_bit():
