@@ -1,12 +1,13 @@
-"""One update on d3rlpy's weights and batch; `python -m tests.parity` writes what it gives."""
+"""One update on a peer's weights and batch; `python -m tests.parity` writes what it gives."""
 
 import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from learners import bcq, cql, iql, rebrac, td3
+from learners import bcq, cql, iql, rebrac, td3, td3_bc
 from learners.types import Spec
 from tests.learners import plain
 
@@ -21,7 +22,9 @@ def values(name):
 
 def network(arrays, prefix):
     """PyTorch's layers below a name, in their order, as the params of our network."""
-    layers = [k.removesuffix("weight") for k in arrays if k.startswith(prefix + "/_")]
+    layers = [
+        k.removesuffix("weight") for k in arrays if k.startswith((f"{prefix}/", f"{prefix}."))
+    ]
     layers = [layer for layer in layers if layer.endswith(".")]
     params = [(arrays[f"{layer}weight"], arrays[f"{layer}bias"]) for layer in layers]
     *hidden, head = [{"w": w.T, "b": b} for w, b in params if w.ndim == 2]
@@ -44,10 +47,7 @@ def gaussian(arrays, prefix):
 
 
 def twin(arrays, prefix):
-    numbered = [
-        {k.replace(f"{prefix}/{i}.", f"{prefix}/"): v for k, v in arrays.items()} for i in (0, 1)
-    ]
-    both = [network(renamed, prefix) for renamed in numbered]
+    both = [network(arrays, f"{prefix}/{i}") for i in (0, 1)]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *both)
 
 
@@ -96,8 +96,15 @@ def test_iql():
     plain.assert_close(state.target_params, twin(arrays, "after/targets"))
 
 
-def test_bcq(monkeypatch):
-    arrays = values("bcq")
+@pytest.mark.parametrize(
+    ("name", "losses", "perturb_target"),
+    [
+        ("bcq", ("vae_loss", "critic_loss", "actor_loss"), True),
+        ("tianshou_bcq", ("autoencoder", "critic", "perturbation"), False),
+    ],
+)
+def test_bcq(name, losses, perturb_target, monkeypatch):
+    arrays = values(name)
 
     def params(stage):
         return bcq.BCQParams(
@@ -113,14 +120,15 @@ def test_bcq(monkeypatch):
             network(arrays, f"{stage}/target_perturbation"),
         )
 
-    sizes = {f"{name}_sizes": (8, 8) for name in ("critic", "perturbation", "autoencoder")}
-    learner = bcq.make(bcq.Config(**sizes, target_samples=3), SPEC)
+    sizes = {f"{of}_sizes": (8, 8) for of in ("critic", "perturbation", "autoencoder")}
+    config = bcq.Config(**sizes, target_samples=3, perturb_target=perturb_target)
+    learner = bcq.make(config, SPEC)
     initial = learner.init(jax.random.PRNGKey(0))
     state = with_params(initial, params("start"), targets("start"))
     monkeypatch.setattr(jax.random, "normal", lambda key, shape: jnp.asarray(arrays["noise"]))
     state, metrics = learner.update(state, batches(arrays))
-    for ours, theirs in (("autoencoder", "vae"), ("critic", "critic"), ("perturbation", "actor")):
-        np.testing.assert_allclose(metrics[f"{ours}_loss"], arrays[f"loss/{theirs}_loss"], 1e-5)
+    for ours, theirs in zip(("autoencoder", "critic", "perturbation"), losses, strict=True):
+        np.testing.assert_allclose(metrics[f"{ours}_loss"], arrays[f"loss/{theirs}"], 1e-5)
     of_the_step, states = params("gradient"), state.optimizer_state
     plain.assert_close(gradient(states.autoencoder), of_the_step[:2])
     plain.assert_close(gradient(states.critics), of_the_step.critics)
@@ -173,18 +181,14 @@ def test_cql(monkeypatch):
     plain.assert_close(state.target_params, twin(arrays, "after/targets"))
 
 
-def test_rebrac(monkeypatch):
-    arrays = values("rebrac")
+def check_td3(learner, arrays, monkeypatch):
+    """One round of a learner of TD3's family, whose policy moves with every step."""
 
     def params(stage, of=""):
         return td3.TD3Params(
             network(arrays, f"{stage}/{of}policy"), twin(arrays, f"{stage}/{of}critics")
         )
 
-    config = rebrac.Config(
-        hidden_sizes=(8, 8), policy_penalty=0.3, critic_penalty=0.7, policy_delay=1
-    )
-    learner = rebrac.make(config, SPEC)
     start, targets = params("start"), params("start", "target_")
     state = with_params(learner.init(jax.random.PRNGKey(0)), start, targets)
     monkeypatch.setattr(jax.random, "normal", lambda key, shape: jnp.asarray(arrays["noise"]))
@@ -196,3 +200,17 @@ def test_rebrac(monkeypatch):
         plain.assert_close(gradient(optimizer_state), of(arrays, f"gradient/{name}"))
     plain.assert_close(state.params, params("after"))
     plain.assert_close(state.target_params, params("after", "target_"))
+
+
+def test_rebrac(monkeypatch):
+    config = rebrac.Config(
+        hidden_sizes=(8, 8), policy_penalty=0.3, critic_penalty=0.7, policy_delay=1
+    )
+    check_td3(rebrac.make(config, SPEC), values("rebrac"), monkeypatch)
+
+
+def test_td3_bc(monkeypatch):
+    config = td3_bc.Config(
+        hidden_sizes=(8, 8), policy_noise=0.4, policy_delay=1, normalize_observations=False
+    )
+    check_td3(td3_bc.make(config, SPEC), values("tianshou_td3_bc"), monkeypatch)

@@ -9,16 +9,8 @@ import d3rlpy
 import numpy as np
 import torch
 from d3rlpy.models.torch.imitators import VAEDecoder
-from d3rlpy_peer import (
-    ACTION_SIZE,
-    BATCH_SIZE,
-    ENCODER,
-    create,
-    gradients,
-    random_batch,
-    weights,
-    write,
-)
+from d3rlpy_peer import ENCODER, create, random_batch
+from peer import ACTION_SIZE, BATCH_SIZE, gradients, weights, write
 
 SAMPLES = 3
 
@@ -65,7 +57,7 @@ assert not draws
 arrays |= {f"loss/{name}": value for name, value in losses.items()}
 for name, (module, optimizer) in networks.items():
     arrays |= weights(f"after/{name}", module)
-    arrays |= gradients(f"gradient/{name}", module, optimizer)
+    arrays |= gradients(f"gradient/{name}", module, optimizer.optim)
 for name, module in targets.items():
     arrays |= weights(f"after/target_{name}", module)
 write(arrays)

@@ -8,7 +8,8 @@ multiplies the threshold by the weight of the penalty.
 
 import d3rlpy
 import torch
-from d3rlpy_peer import ENCODER, create, gradients, random_batch, weights, write
+from d3rlpy_peer import ENCODER, create, random_batch
+from peer import gradients, weights, write
 
 d3rlpy.seed(0)
 config = d3rlpy.algos.CQLConfig(
@@ -53,9 +54,9 @@ impl.update_alpha = lambda gaps: postponed.append((update_alpha, gaps))
 impl.update_temp = lambda log_pi: postponed.append((update_temp, log_pi)) or torch.zeros(())
 
 arrays["loss/critic"] = impl.update_critic(batch)["critic_loss"]
-arrays |= gradients("gradient/critics", modules.q_funcs, modules.critic_optim)
+arrays |= gradients("gradient/critics", modules.q_funcs, modules.critic_optim.optim)
 arrays["loss/policy"] = impl.update_actor(batch)["actor_loss"]
-arrays |= gradients("gradient/policy", modules.policy, modules.actor_optim)
+arrays |= gradients("gradient/policy", modules.policy, modules.actor_optim.optim)
 for update, argument in postponed:
     update(argument)
 impl.update_critic_target()

@@ -7,7 +7,8 @@ the deviation is a sigmoid of its parameter, so that only the gradient can be co
 
 import d3rlpy
 import torch
-from d3rlpy_peer import ENCODER, create, gradients, random_batch, weights, write
+from d3rlpy_peer import ENCODER, create, random_batch
+from peer import gradients, weights, write
 
 d3rlpy.seed(0)
 config = d3rlpy.algos.IQLConfig(
@@ -26,12 +27,12 @@ critics = {name: tensor.clone() for name, tensor in modules.q_funcs.state_dict()
 losses = {"loss/value": impl.update_critic(batch)["v_loss"]}
 after = {
     **weights("after/value", modules.value_func),
-    **gradients("gradient/value", modules.value_func, modules.critic_optim),
+    **gradients("gradient/value", modules.value_func, modules.critic_optim.optim),
 }
 losses["loss/policy"] = impl.update_actor(batch)["actor_loss"]
 after |= {
     **weights("after/policy", modules.policy),
-    **gradients("gradient/policy", modules.policy, modules.actor_optim),
+    **gradients("gradient/policy", modules.policy, modules.actor_optim.optim),
 }
 slope = torch.func.grad(lambda raw: -5.0 + 7.0 * torch.sigmoid(raw))(torch.zeros(()))
 after["gradient/policy/_logstd"] /= slope.numpy()  # now of the log itself
@@ -44,6 +45,6 @@ impl.update_critic_target()
 after |= {
     **weights("after/critics", modules.q_funcs),
     **weights("after/targets", modules.targ_q_funcs),
-    **gradients("gradient/critics", modules.q_funcs, modules.critic_optim),
+    **gradients("gradient/critics", modules.q_funcs, modules.critic_optim.optim),
 }
 write({**arrays, **start, **losses, **after})

@@ -7,12 +7,13 @@ leaves both to its user.
 import d3rlpy
 import torch
 from d3rlpy.models.encoders import VectorEncoderFactory
-from d3rlpy_peer import ENCODER, create, gradients, random_batch, weights, write
+from d3rlpy_peer import ENCODER, create, random_batch
+from peer import HIDDEN_SIZES, gradients, weights, write
 
 d3rlpy.seed(0)
 config = d3rlpy.algos.ReBRACConfig(
     actor_encoder_factory=ENCODER,
-    critic_encoder_factory=VectorEncoderFactory([8, 8], use_layer_norm=True),
+    critic_encoder_factory=VectorEncoderFactory(HIDDEN_SIZES, use_layer_norm=True),
     actor_beta=0.3,
     critic_beta=0.7,
 )
@@ -41,9 +42,9 @@ def recorded(*arguments, **keywords):
 
 torch.randn = recorded
 arrays["loss/critic"] = impl.update_critic(batch)["critic_loss"]
-arrays |= gradients("gradient/critics", modules.q_funcs, modules.critic_optim)
+arrays |= gradients("gradient/critics", modules.q_funcs, modules.critic_optim.optim)
 arrays["loss/policy"] = impl.update_actor(batch)["actor_loss"]
-arrays |= gradients("gradient/policy", modules.policy, modules.actor_optim)
+arrays |= gradients("gradient/policy", modules.policy, modules.actor_optim.optim)
 impl.update_critic_target()
 impl.update_actor_target()
 for name, module in networks.items():

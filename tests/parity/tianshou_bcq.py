@@ -1,0 +1,104 @@
+"""One update of Tianshou's BCQ, for `tests/learners/test_parity.py`; run by `-m tests.parity`.
+
+One difference from algorithm 1, which our learner has an option for: the proposals at the next
+state are not perturbed. The noise is written too, as our learner draws it: of the reconstruction,
+of the policy's proposal, and of those at the next state.
+"""
+
+import numpy as np
+import torch
+from peer import (
+    ACTION_SIZE,
+    BATCH_SIZE,
+    HIDDEN_SIZES,
+    OBSERVATION_SIZE,
+    gradients,
+    move,
+    weights,
+    write,
+)
+from tianshou.algorithm import BCQ
+from tianshou.algorithm.imitation.bcq import BCQPolicy
+from tianshou.algorithm.optim import AdamOptimizerFactory
+from tianshou.utils.net.common import MLP, Net
+from tianshou.utils.net.continuous import VAE, Perturbation
+from tianshou_peer import ACTIONS, critic, random_buffer, update
+
+SAMPLES, LATENT_SIZE = 3, 2 * ACTION_SIZE
+
+torch.manual_seed(0)
+pair_size = OBSERVATION_SIZE + ACTION_SIZE
+autoencoder = VAE(
+    encoder=MLP(input_dim=pair_size, hidden_sizes=HIDDEN_SIZES),
+    decoder=MLP(
+        input_dim=OBSERVATION_SIZE + LATENT_SIZE,
+        output_dim=ACTION_SIZE,
+        hidden_sizes=HIDDEN_SIZES,
+    ),
+    hidden_dim=HIDDEN_SIZES[-1],
+    latent_dim=LATENT_SIZE,
+    max_action=1.0,
+)
+perturbation = Perturbation(
+    preprocess_net=Net(state_shape=pair_size, action_shape=ACTION_SIZE, hidden_sizes=HIDDEN_SIZES),
+    max_action=1.0,
+)
+adam = AdamOptimizerFactory(lr=1e-3)
+algorithm = BCQ(
+    policy=BCQPolicy(
+        actor_perturbation=perturbation, action_space=ACTIONS, critic=critic(), vae=autoencoder
+    ),
+    actor_perturbation_optim=adam,
+    critic_optim=adam,
+    critic2=critic(),
+    vae_optim=adam,
+    num_sampled_action=SAMPLES,
+)
+buffer, arrays = random_buffer()
+encoder = {
+    "layers": autoencoder.encoder,
+    "_mu": autoencoder.mean,
+    "_logstd": autoencoder.log_std,
+}
+networks = {
+    "encoder": (torch.nn.ModuleDict(encoder), algorithm.vae_optim),
+    "decoder": (autoencoder.decoder, algorithm.vae_optim),
+    "critics/0": (algorithm.policy.critic, algorithm.critic_optim),
+    "critics/1": (algorithm.critic2, algorithm.critic2_optim),
+    "perturbation": (perturbation, algorithm.actor_perturbation_optim),
+}
+targets = {
+    "critics/0": algorithm.critic_target.module,
+    "critics/1": algorithm.critic2_target.module,
+    "perturbation": algorithm.actor_perturbation_target.module,
+}
+move(*targets.values())
+for name, (module, _) in networks.items():
+    arrays |= weights(f"start/{name}", module)
+for name, module in targets.items():
+    arrays |= weights(f"start/target_{name}", module)
+
+noise = np.random.default_rng(2).normal(size=(2 + SAMPLES, BATCH_SIZE, LATENT_SIZE))
+noise = noise.astype(np.float32)
+arrays["noise"] = noise
+draws = [noise[0], np.swapaxes(noise[2:], 0, 1).reshape(BATCH_SIZE * SAMPLES, -1), noise[1]]
+
+
+def drawn(shape):
+    draw = torch.from_numpy(draws.pop(0).copy())
+    assert draw.shape == shape
+    return draw
+
+
+torch.randn, torch.randn_like = drawn, lambda like: drawn(like.shape)
+losses = update(algorithm, buffer)
+assert not draws
+arrays["loss/autoencoder"] = losses.vae_loss
+arrays["loss/critic"] = losses.critic1_loss + losses.critic2_loss
+arrays["loss/perturbation"] = losses.actor_loss
+for name, (module, optimizer) in networks.items():
+    arrays |= weights(f"after/{name}", module)
+    arrays |= gradients(f"gradient/{name}", module, optimizer._optim)
+for name, module in targets.items():
+    arrays |= weights(f"after/target_{name}", module)
+write(arrays)

@@ -1,0 +1,37 @@
+"""What the scripts for Tianshou share: small networks, and the batch as a buffer."""
+
+import numpy as np
+from gymnasium.spaces import Box
+from peer import ACTION_SIZE, BATCH_SIZE, HIDDEN_SIZES, OBSERVATION_SIZE, random_arrays
+from tianshou.data import ReplayBuffer
+from tianshou.utils.net.common import Net
+from tianshou.utils.net.continuous import ContinuousCritic
+
+ACTIONS = Box(-1.0, 1.0, (ACTION_SIZE,))
+
+
+def critic():
+    inputs = {"state_shape": OBSERVATION_SIZE, "action_shape": ACTION_SIZE, "concat": True}
+    return ContinuousCritic(preprocess_net=Net(hidden_sizes=HIDDEN_SIZES, **inputs))
+
+
+def random_buffer():
+    """The batch of noise, for Tianshou and as arrays."""
+    arrays = random_arrays()
+    terminal = arrays["discount"] == 0
+    buffer = ReplayBuffer.from_data(
+        obs=arrays["observation"],
+        act=arrays["action"],
+        rew=arrays["reward"],
+        terminated=terminal,
+        truncated=np.zeros(BATCH_SIZE, bool),
+        done=terminal,
+        obs_next=arrays["next_observation"],
+    )
+    return buffer, {f"batch/{name}": array for name, array in arrays.items()}
+
+
+def update(algorithm, buffer):
+    """One update on the buffer's transitions in their order."""
+    algorithm.policy.is_within_training_step = True
+    return algorithm.update(buffer, 0)

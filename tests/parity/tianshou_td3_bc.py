@@ -1,0 +1,72 @@
+"""One update of Tianshou's TD3+BC, for `tests/learners/test_parity.py`; run by `-m tests.parity`.
+
+One difference from the authors is kept from mattering: Tianshou does not clip the target policy's
+smoothed actions to their bounds, and none here leaves them.
+"""
+
+import torch
+from peer import ACTION_SIZE, HIDDEN_SIZES, OBSERVATION_SIZE, gradients, move, weights, write
+from tianshou.algorithm import TD3BC
+from tianshou.algorithm.modelfree.ddpg import ContinuousDeterministicPolicy
+from tianshou.algorithm.optim import AdamOptimizerFactory
+from tianshou.utils.net.common import Net
+from tianshou.utils.net.continuous import ContinuousActorDeterministic
+from tianshou_peer import ACTIONS, critic, random_buffer, update
+
+torch.manual_seed(0)
+actor = ContinuousActorDeterministic(
+    preprocess_net=Net(state_shape=OBSERVATION_SIZE, hidden_sizes=HIDDEN_SIZES),
+    action_shape=ACTION_SIZE,
+)
+adam = AdamOptimizerFactory(lr=3e-4)
+algorithm = TD3BC(
+    policy=ContinuousDeterministicPolicy(actor=actor, action_space=ACTIONS),
+    policy_optim=adam,
+    critic=critic(),
+    critic2=critic(),
+    critic_optim=adam,
+    update_actor_freq=1,
+    policy_noise=0.4,  # so that some of it meets its bounds
+)
+buffer, arrays = random_buffer()
+networks = {
+    "policy": (actor, algorithm.policy_optim),
+    "critics/0": (algorithm.critic, algorithm.critic_optim),
+    "critics/1": (algorithm.critic2, algorithm.critic2_optim),
+}
+targets = {
+    "policy": algorithm.actor_old.module,
+    "critics/0": algorithm.critic_old.module,
+    "critics/1": algorithm.critic2_old.module,
+}
+move(*targets.values())
+for name, (module, _) in networks.items():
+    arrays |= weights(f"start/{name}", module)
+for name, module in targets.items():
+    arrays |= weights(f"start/target_{name}", module)
+
+draw, smooth = torch.randn, algorithm._target_q_compute_action
+
+
+def recorded(*arguments, **keywords):
+    noise = draw(*arguments, **keywords)
+    arrays["noise"] = noise.numpy().copy()
+    return noise
+
+
+def smoothed(observations):
+    actions = smooth(observations)
+    assert actions.act.abs().max() <= 1.0
+    return actions
+
+
+torch.randn, algorithm._target_q_compute_action = recorded, smoothed
+losses = update(algorithm, buffer)
+arrays["loss/critic"] = losses.critic1_loss + losses.critic2_loss
+arrays["loss/policy"] = losses.actor_loss
+for name, (module, optimizer) in networks.items():
+    arrays |= weights(f"after/{name}", module)
+    arrays |= gradients(f"gradient/{name}", module, optimizer._optim)
+for name, module in targets.items():
+    arrays |= weights(f"after/target_{name}", module)
+write(arrays)
