@@ -33,6 +33,7 @@ from benchmarks.tasks import Atari, Task, task_of, with_extras
 from learners import training, types
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.rewards import rescaled
+from rl_datasets.serving.transitions import Transition
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +124,8 @@ def _run_group(
 ) -> None:
     """Trains seeds of one row side by side, from their common checkpoint to the end."""
     cells = list(folders)
-    recipe, spec = cells[0].recipe, task.spec()
+    recipe = cells[0].recipe
+    spec: Any = task.spec()
     learner = recipe.learner_module().make(cells[0].learner_config(), spec)
     if cells[0].row.normalize_observations:
         learner = training.on_normalized_observations(learner, spec)
@@ -199,7 +201,7 @@ def _split(tree: Any, seeds: int) -> list[Any]:
 @contextlib.contextmanager
 def _feed(
     cell: Cell, task: Task, feed: str, steps_a_call: int, step: int
-) -> Iterator[Iterator[types.Transition]]:
+) -> Iterator[Iterator[Transition]]:
     """Batches [K, B, ...] from `step` on; only the array feed can be sought."""
     batch_size = cell.recipe.batch_size
     if feed == "arrays":
@@ -234,7 +236,7 @@ def _feed(
 
 def _reverb_feed(
     address: str, task: Task, batch_size: int, steps_a_call: int, seed: int
-) -> Iterator[types.Transition]:
+) -> Iterator[Transition]:
     from rl_datasets.serving.reverb import ReverbFeed
 
     feed = ReverbFeed(address, batch_size, steps=steps_a_call, seed=seed)
