@@ -40,6 +40,10 @@ OWN = "own"  # of this project's own policies, or by any other rule: stands apar
 
 RETURN_RANGE = "1000 / return range"  # IQL's `reward_scale`: 1000 / (highest - lowest return)
 
+# How a row's data are read as transitions.
+CORRECTED = "corrected"  # every transition that they hold
+QLEARNING_DATASET = "qlearning_dataset"  # as D4RL's function of that name gives them
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -58,6 +62,9 @@ class Row:
       learner, batch_size: the recipe's where they are left out.
       config: fields of the learner's `Config` beside those of the recipe.
       n_step: rewards in a transition; they end where an episode does.
+      reading: of the data, `CORRECTED` or `QLEARNING_DATASET` (`rl_datasets.serving.d4rl`).
+      across_time_limits: a defect of Tianshou's: a transition's rewards run on behind a time limit
+        (`rl_datasets.serving.transitions.across_time_limits`).
       normalize_observations: whether the learner meets them less their mean in the data, over
         their deviation.
       reward_scale, reward_bias: the learner meets scale * reward + bias; a scale of
@@ -79,6 +86,8 @@ class Row:
     batch_size: int = 0
     config: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     n_step: int = 1
+    reading: str = CORRECTED
+    across_time_limits: bool = False
     normalize_observations: bool = False
     reward_scale: float | str = 1.0
     reward_bias: float = 0.0
@@ -102,6 +111,7 @@ class Row:
                 f"row {self.reported!r} rescales sums of {self.n_step} rewards: leave out "
                 "reward_scale and reward_bias, or n_step"
             )
+        self._check_reading()
         is_published = "-recollected" not in self.dataset
         if not self.data:
             object.__setattr__(self, "data", PUBLISHED if is_published else OWN)
@@ -114,6 +124,29 @@ class Row:
             raise DatasetError(
                 f"row {self.reported!r} has data {self.data!r}: choose {PUBLISHED!r}, {AGAIN!r} or "
                 f"{OWN!r}"
+            )
+
+    def _check_reading(self) -> None:
+        if self.reading not in (CORRECTED, QLEARNING_DATASET):
+            raise DatasetError(
+                f"row {self.reported!r} has the reading {self.reading!r}: choose {CORRECTED!r} or "
+                f"{QLEARNING_DATASET!r}"
+            )
+        if self.reading == QLEARNING_DATASET and self.split != "all":
+            raise DatasetError(
+                f"row {self.reported!r} reads the split {self.split!r} as D4RL reads a whole file: "
+                "leave out its split or its reading"
+            )
+        if self.across_time_limits and self.n_step == 1:
+            raise DatasetError(
+                f"row {self.reported!r} has transitions of one reward, which cross no time limit: "
+                "give it an n_step, or leave out across_time_limits"
+            )
+        if self.reading == QLEARNING_DATASET and self.n_step > 1 and not self.across_time_limits:
+            raise DatasetError(
+                f"row {self.reported!r} has several rewards in a transition, and D4RL's reading "
+                "does not say where time limits were: set across_time_limits, or leave out its "
+                "reading"
             )
 
     @property

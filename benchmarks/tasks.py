@@ -22,7 +22,7 @@ import numpy as np
 from dm_env import specs
 
 from benchmarks.evaluation import StackedGame
-from benchmarks.recipe import RETURN_RANGE, Recipe, Row
+from benchmarks.recipe import CORRECTED, QLEARNING_DATASET, RETURN_RANGE, Recipe, Row
 from benchmarks.results import fingerprint
 from learners import types
 from rl_datasets import roms
@@ -34,8 +34,14 @@ from rl_datasets.serving.transitions import NEXT_ACTION, published_counts
 from rl_datasets.sources.atari import ATARI_GAMES, FRAME_SHAPE
 from rl_datasets.sources.dqn_replay import STACK_SIZE
 
-# Of a row whose learner meets observations and rewards as they are served.
-AS_SERVED = {"normalize_observations": False, "reward_scale": 1.0, "reward_bias": 0.0}
+# Of a row whose learner meets transitions as they are served.
+AS_SERVED = {
+    "normalize_observations": False,
+    "reward_scale": 1.0,
+    "reward_bias": 0.0,
+    "reading": CORRECTED,
+    "across_time_limits": False,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +55,10 @@ class ContinuousControl:
       extras: of transitions that the learner reads.
       identity: what it adds to what a run is.
       cut: how a feed cuts the version into transitions, as keywords.
+
+    Raises:
+      DatasetError: from `cut`, the row's reading is one that the feed arrays alone has; from
+        `transitions`, its learner reads the next action, which that reading has not.
     """
 
     row: Row
@@ -73,6 +83,15 @@ class ContinuousControl:
 
     @property
     def cut(self) -> Mapping[str, Any]:
+        if self._reading:
+            raise DatasetError(
+                f"row {self.row.name!r} sets {' and '.join(self._reading)}, which the feed arrays "
+                "alone gives: use that feed"
+            )
+        return self._cut
+
+    @property
+    def _cut(self) -> Mapping[str, Any]:
         cut: dict[str, Any] = {"split": self.row.split}
         if self.row.n_step > 1:
             cut |= {"n_step": self.row.n_step, "gamma": self.discount}
@@ -80,9 +99,20 @@ class ContinuousControl:
             cut["next_action"] = True
         return cut
 
+    @property
+    def _reading(self) -> Mapping[str, Any]:
+        """In what the row's transitions are not the corrected ones."""
+        names = ("reading", "across_time_limits")
+        return {name: self.identity[name] for name in names if name in self.identity}
+
     def transitions(self) -> Any:
         """All of the data in memory."""
-        return _transitions(self.version_dir, **self.cut)
+        if self._reading and NEXT_ACTION in self.extras:
+            raise DatasetError(
+                f"row {self.row.name!r} sets {' and '.join(self._reading)}, and its learner reads "
+                "the next action, which is not given so: leave one of them out"
+            )
+        return _transitions(self.version_dir, **self._cut, **self._reading)
 
     def spec(self) -> types.Spec:
         """Bounds from the environment, statistics from the data."""
@@ -199,7 +229,7 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
     """What a row asks; nothing is loaded yet.
 
     Raises:
-      DatasetError: the learner is not for such a row, or as `Atari.of`.
+      DatasetError: the learner is not for such a row, or cannot have its n_step, or as `Atari.of`.
     """
     version_dir = data_dir / row.version_path
     kind: type[Task] = Atari if row.environment in ATARI_GAMES else ContinuousControl
@@ -218,16 +248,35 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
                 f"leave out {', '.join(AS_SERVED)}"
             )
         return Atari.of(recipe, row, version_dir)
-    discount = recipe.learner_config().discount if row.n_step > 1 else 1.0
-    return ContinuousControl(row, version_dir, discount)
+    if row.n_step == 1:
+        return ContinuousControl(row, version_dir)
+    config = recipe.learner_config()
+    if not hasattr(config, "discount"):
+        raise DatasetError(
+            f"row {row.name!r} has an n_step, and learner {recipe.learner} does not discount "
+            "rewards: leave it out"
+        )
+    return ContinuousControl(row, version_dir, config.discount)
 
 
 @functools.lru_cache(maxsize=2)  # The cells of a row follow one another; with and without extras.
-def _transitions(version_dir: pathlib.Path, split: str, **cut: Any) -> Any:
-    from rl_datasets.serving.transitions import load_transitions
+def _transitions(
+    version_dir: pathlib.Path,
+    split: str,
+    reading: str = CORRECTED,
+    across_time_limits: bool = False,
+    **cut: Any,
+) -> Any:
+    from rl_datasets.serving import d4rl, transitions
 
-    transitions = load_transitions(version_dir, split, **cut)
-    return with_extras(transitions, (NEXT_ACTION,) if cut.get("next_action") else ())
+    load: Any = transitions.load_transitions
+    if reading == QLEARNING_DATASET:
+        load = d4rl.load_qlearning_dataset
+    if across_time_limits:
+        loaded = transitions.across_time_limits(load(version_dir, split), **cut)
+    else:
+        loaded = load(version_dir, split, **cut)
+    return with_extras(loaded, (NEXT_ACTION,) if cut.get("next_action") else ())
 
 
 def with_extras(transitions: Any, names: Collection[str]) -> Any:

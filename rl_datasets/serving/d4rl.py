@@ -45,7 +45,7 @@ def load_qlearning_dataset(version_dir: str | os.PathLike[str], split: str = "tr
 
     Args:
       version_dir: folder of one version, the one that holds MANIFEST.json.
-      split: name of the split.
+      split: name of the split, several joined by `+`, or `all`.
 
     Returns:
       Transition of [N, ...] float32 arrays; `discount` is 1 - terminals, and there are no extras.

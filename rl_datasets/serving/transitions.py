@@ -203,8 +203,8 @@ def across_time_limits(transitions: Transition, n_step: int, gamma: float) -> Tr
     it takes row 0 for the last that was written. So
 
         the windows of row 0 hold its own reward n_step times, unless it is a terminal
-        a window that reaches the last row ends there, as it should, but where it had reached for
-            more it takes its next observation, and whether that is one, from row 0
+        a window that reaches the last row, if that is no terminal, ends there, as it should; but
+            where it had reached for more it takes its next observation and discount from row 0
 
     Args:
       transitions: [N, ...] of one step each, in the order in which they are stored.

@@ -140,3 +140,23 @@ def test_data_collected_again_are_not_taken_for_the_published():
     assert Row("a", "d4rl/x-v2-recollected:1.0.0", "X-v4").data == OWN
     with pytest.raises(DatasetError, match=r"row 'a' calls d4rl/x-v2-recollected.* published"):
         Row("a", "d4rl/x-v2-recollected:1.0.0", "X-v4", data=PUBLISHED)
+
+
+def options(row: Row) -> dict:
+    """All in which rows of one algorithm may differ."""
+    names = ("n_step", "reading", "across_time_limits")
+    return {name: getattr(row, name) for name in names} | row.config
+
+
+def test_a_row_of_tianshous_has_every_defect_of_its_variants_and_d4rls_own_reading():
+    rows = load_recipe("tianshou_continuous").rows
+    assert not [row.name for row in rows if row.blocked]
+    of_medium = [r for r in rows if r.dataset == "d4rl/halfcheetah-medium-v2:1.0.0"]
+    for algorithm in dict.fromkeys(row.algorithm for row in rows):
+        variants = {r.variant: options(r) for r in of_medium if r.algorithm == algorithm}
+        plain, letter = variants.pop(""), variants["to-the-letter"]
+        assert (plain["reading"], letter["reading"]) == ("corrected", "qlearning_dataset")
+        for variant in variants.values():
+            changed = {name: value for name, value in variant.items() if plain.get(name) != value}
+            assert changed.items() <= letter.items()
+            assert plain.keys() - variant.keys() <= plain.keys() - letter.keys()

@@ -12,10 +12,13 @@ from benchmarks.cells import plan
 from benchmarks.recipe import Recipe, Row
 from benchmarks.results import RESULTS, read_results
 from benchmarks.run_folder import last_state
+from builders.d4rl.d4rl_dataset_builder import Builder
 from learners import brac_bc, brac_primal, training
 from learners.types import Learner, Spec, TrainingState
 from rl_datasets.errors import DatasetError
-from rl_datasets.serving.transitions import Transition
+from rl_datasets.publishing.publish import publish
+from rl_datasets.serving.d4rl import load_qlearning_dataset
+from rl_datasets.serving.transitions import Transition, load_transitions
 
 DATASET = "tiny/data:1.0.0"
 CLONING = Row(
@@ -126,6 +129,92 @@ def test_several_rewards_reach_the_feed_with_the_learners_discount(cuts, places)
     assert {"split": "all", "n_step": 3, "gamma": 0.9} in cuts
     cells = plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0])
     assert read_results(cells[0].folder(places.runs_dir) / RESULTS)[0]["n_step"] == 3
+
+
+LETTER = {"reading": "qlearning_dataset", "n_step": 3, "across_time_limits": True}
+
+
+def test_a_reading_reaches_the_data_and_every_line_of_results(cuts, places):
+    row = Row("TD3+BC", DATASET, "Pendulum-v1", learner="td3_bc", config={"hidden_sizes": [8]},
+              **LETTER)  # fmt: skip
+    (cell,) = plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0])
+    run([cell], places)
+    assert cuts[-1] == {"split": "all", "gamma": 0.99, **LETTER}
+    for line in read_results(cell.folder(places.runs_dir) / RESULTS):
+        assert {name: value for name, value in line.items() if name in LETTER} == LETTER
+
+
+def test_a_run_is_not_gone_on_with_by_another_reading(cuts, places):
+    row = Row("BC", DATASET, "Pendulum-v1", learner="bc", config={"hidden_sizes": [8]})
+    run(plan(dataclasses.replace(RECIPE, steps=20, rows=(row,)), seeds=[0]), places)
+    other = dataclasses.replace(row, reading="qlearning_dataset")
+    with pytest.raises(DatasetError, match="holds a run whose steps and reading differ"):
+        run(plan(dataclasses.replace(RECIPE, rows=(other,)), seeds=[0]), places)
+
+
+def test_several_rewards_are_refused_where_the_learner_has_no_discount(cuts, places):
+    row = dataclasses.replace(CLONING, n_step=3)
+    with pytest.raises(DatasetError, match="brac_bc does not discount rewards: leave it out"):
+        run(plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0]), places)
+
+
+@pytest.mark.parametrize("feed", ["stream", "reverb"])
+def test_a_reading_is_refused_where_a_feed_cannot_give_it(cuts, places, feed):
+    row = dataclasses.replace(CLONING, learner="td3_bc", **LETTER)
+    cells = plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0])
+    asked = runner.Places(places.data_dir, places.runs_dir, feed)
+    with pytest.raises(DatasetError, match="sets reading and across_time_limits, which the feed"):
+        run(cells, asked)
+
+
+def test_a_reading_is_refused_where_the_next_action_is_read(cuts, places, monkeypatch):
+    monkeypatch.setattr(Recipe, "learner_module", lambda self: _Nothing)
+    row = dataclasses.replace(CLONING, reading="qlearning_dataset")
+    with pytest.raises(DatasetError, match="sets reading, and its learner reads the next action"):
+        run(plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0]), places)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"reading": "d4rl"}, "has the reading 'd4rl': choose 'corrected' or 'qlearning_dataset'"),
+        ({"reading": "qlearning_dataset", "split": "train"}, "leave out its split or its reading"),
+        ({"reading": "qlearning_dataset", "n_step": 3}, "does not say where time limits were"),
+        ({"across_time_limits": True}, "cross no time limit: give it an n_step"),
+    ],
+)
+def test_a_reading_that_cannot_be_combined_is_refused(wrong, named):
+    with pytest.raises(DatasetError, match=named):
+        dataclasses.replace(CLONING, **wrong)
+
+
+def test_what_a_row_reads_of_a_real_file(shared, tmp_path):
+    """Two episodes of 1000 that a time limit cut, of which D4RL loses the last rows."""
+    source = str(shared / "d4rl" / "halfcheetah_medium-v2.hdf5")
+    publish(Builder(config="halfcheetah-medium-v2", source=source, data_dir=tmp_path))
+    row = Row("BC", "d4rl/halfcheetah-medium-v2:1.0.0", "HalfCheetah-v4")
+
+    def read(**options):
+        task = tasks.ContinuousControl(dataclasses.replace(row, **options), version_dir, 0.5)
+        return task.transitions()
+
+    version_dir = tmp_path / row.version_path
+    corrected, own = load_transitions(version_dir), load_qlearning_dataset(version_dir)
+    for ours, theirs in ((read(), corrected), (read(reading="qlearning_dataset"), own)):
+        jax.tree.map(np.testing.assert_array_equal, ours[:5], theirs[:5])
+    # In D4RL's reading row 998 is the first episode's last, and in the file's row 999.
+    for stored, last, windows in (
+        (own, 998, read(**LETTER)),
+        (corrected, 999, read(n_step=3, across_time_limits=True)),
+    ):
+        assert len(windows.reward) == len(stored.reward)
+        expected = stored.reward[last] + stored.reward[last + 1] / 2 + stored.reward[last + 2] / 4
+        assert windows.reward[last] == pytest.approx(expected, rel=1e-6)
+        assert windows.discount[last] == 0.25
+        np.testing.assert_array_equal(
+            windows.next_observation[last], stored.next_observation[last + 2]
+        )
+    assert read(n_step=3).discount[999] == 1  # which ends where the episode does
 
 
 class _Nothing:
