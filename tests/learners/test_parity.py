@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from learners import bcq, cql, iql, rebrac, td3, td3_bc
+from learners import bc, bcq, cql, iql, rebrac, td3, td3_bc
 from learners.types import Spec
 from tests.learners import plain
 
@@ -44,6 +44,20 @@ def gaussian(arrays, prefix):
         for kind in ("weight", "bias")
     }
     return network({k: v for k, v in arrays.items() if heads[1] not in k} | both, prefix)
+
+
+def bottleneck(arrays, prefix):
+    """As `network`, or `gaussian`, where the layer before the last is a bottleneck."""
+    heads = [f"{prefix}/{name}.model.0." for name in ("mu", "sigma")]
+    if f"{heads[0]}weight" in arrays:
+        both = {
+            f"{prefix}/heads.{kind}": np.concatenate([arrays[head + kind] for head in heads])
+            for kind in ("weight", "bias")
+        }
+        arrays = {k: v for k, v in arrays.items() if not k.startswith(tuple(heads))} | both
+    params = network(arrays, prefix)
+    narrow = params.pop("hidden_2")
+    return params | {"bottleneck": {"w": narrow["w"].T, "b": narrow["b"]}}
 
 
 def twin(arrays, prefix):
@@ -214,3 +228,59 @@ def test_td3_bc(monkeypatch):
         hidden_sizes=(8, 8), policy_noise=0.4, policy_delay=1, normalize_observations=False
     )
     check_td3(td3_bc.make(config, SPEC), values("tianshou_td3_bc"), monkeypatch)
+
+
+def test_tianshous_il():
+    arrays = values("tianshou_il")
+    config = bc.Config(hidden_sizes=(8, 8), learning_rate=1e-4, bottleneck=True)
+    learner = bc.make(config, SPEC)
+    state = with_params(learner.init(jax.random.PRNGKey(0)), bottleneck(arrays, "start/policy"), ())
+    state, metrics = learner.update(state, batches(arrays))
+    np.testing.assert_allclose(metrics["policy_loss"], arrays["loss/policy"], rtol=1e-5)
+    plain.assert_close(gradient(state.optimizer_state), bottleneck(arrays, "gradient/policy"))
+    plain.assert_close(state.params, bottleneck(arrays, "after/policy"))
+
+
+def test_tianshous_cql(monkeypatch):
+    """With all that its example does; its multiplier moves, because it ran on a CPU."""
+    arrays = values("tianshou_cql")
+    noise = {
+        name: arrays[f"noise/{name}"].reshape(16, 4, 2)
+        for name in ("uniform", "policy", "next_policy")
+    }
+    normal = np.zeros((2, 16, 5, 2), np.float32)
+    normal[:, :, :4] = noise["policy"], noise["next_policy"]
+    normal[1, :, 4] = arrays["noise/target"]
+    config = cql.Config(
+        hidden_sizes=(8, 8),
+        policy_learning_rate=0.0,
+        critic_learning_rate=0.0,
+        entropy_backup=True,
+        num_actions=1,
+        num_estimates=4,
+        weight=1.0,
+        lagrange_threshold=10.0,
+        cloning_steps=0,
+        log_std_minimum=-20.0,
+        gradient_bound=1.0,
+        torch_weights=True,
+        bottleneck=True,
+    )
+    learner = cql.make(config, SPEC)
+    zero = np.zeros((), np.float32)
+    params = cql.CQLParams(
+        bottleneck(arrays, "start/policy"), twin(arrays, "start/critics"), zero, zero
+    )
+    targets = twin(arrays, "start/target_critics")
+    state = with_params(learner.init(jax.random.PRNGKey(0)), params, targets)
+    draws = {x.shape: jnp.asarray(x) for x in (normal, noise["uniform"], arrays["noise/actor"])}
+    monkeypatch.setattr(jax.random, "normal", lambda key, shape: draws[shape])
+    monkeypatch.setattr(jax.random, "uniform", lambda key, shape, **bounds: draws[shape])
+    state, metrics = learner.update(state, batches(arrays))
+    loss = {name: arrays[f"loss/{name}"] for name in ("critic", "policy")}
+    np.testing.assert_allclose(metrics["critic_loss"], loss["critic"], rtol=1e-5)
+    np.testing.assert_allclose(metrics["policy_loss"], loss["policy"], rtol=1e-5)
+    states = state.optimizer_state
+    plain.assert_close(gradient(states.critics), twin(arrays, "gradient/critics"))
+    plain.assert_close(gradient(states.policy)[0], bottleneck(arrays, "gradient/policy"))
+    plain.assert_close(gradient(states.multiplier), arrays["gradient/log_multiplier"][0])

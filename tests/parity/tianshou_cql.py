@@ -1,0 +1,80 @@
+"""One update of Tianshou's CQL, for `tests/learners/test_parity.py`.
+
+Networks and options are as in the example, `examples/offline/d4rl_cql.py`, but plain CQL as it was
+when the README's scores were measured, not the calibrated one. The rates are 0: Tianshou moves the
+policy before the critics and the learner after them, and so the gradients of both can be compared.
+"""
+
+import torch
+from peer import ACTION_SIZE, HIDDEN_SIZES, OBSERVATION_SIZE, gradients, move, weights, write
+from tianshou.algorithm import CQL
+from tianshou.algorithm.modelfree.sac import SACPolicy
+from tianshou.algorithm.optim import AdamOptimizerFactory
+from tianshou.utils.net.common import Net
+from tianshou.utils.net.continuous import ContinuousActorProbabilistic
+from tianshou_peer import ACTIONS, critic, random_buffer, update
+
+torch.manual_seed(0)
+actor = ContinuousActorProbabilistic(
+    preprocess_net=Net(
+        state_shape=OBSERVATION_SIZE, action_shape=ACTION_SIZE, hidden_sizes=HIDDEN_SIZES
+    ),
+    action_shape=ACTION_SIZE,
+    unbounded=True,
+    conditioned_sigma=True,
+)
+move(actor)
+adam = AdamOptimizerFactory(lr=0.0)
+algorithm = CQL(
+    policy=SACPolicy(actor=actor, action_space=ACTIONS),
+    policy_optim=adam,
+    critic=critic(),
+    critic2=critic(),
+    critic_optim=adam,
+    cql_alpha_lr=0.0,
+    alpha=1.0,
+    lagrange_threshold=10.0,
+    num_repeat_actions=4,
+    calibrated=False,
+)
+buffer, arrays = random_buffer()
+networks = {
+    "policy": (actor, algorithm.policy_optim),
+    "critics/0": (algorithm.critic, algorithm.critic_optim),
+    "critics/1": (algorithm.critic2, algorithm.critic2_optim),
+}
+targets = {
+    "critics/0": algorithm.critic_old.module,
+    "critics/1": algorithm.critic2_old.module,
+}
+move(*targets.values())
+for name, (module, _) in networks.items():
+    arrays |= weights(f"start/{name}", module)
+for name, module in targets.items():
+    arrays |= weights(f"start/target_{name}", module)
+
+drawn = []
+standard_normal, uniform = torch.distributions.normal._standard_normal, torch.Tensor.uniform_
+
+
+def recorded(draw):
+    def call(*arguments, **keywords):
+        drawn.append(draw(*arguments, **keywords))
+        return drawn[-1]
+
+    return call
+
+
+torch.distributions.normal._standard_normal = recorded(standard_normal)
+torch.Tensor.uniform_ = recorded(uniform)
+losses = update(algorithm, buffer)
+names = ("actor", "target", "uniform", "policy", "next_policy")
+for name, noise in zip(names, drawn, strict=True):
+    arrays[f"noise/{name}"] = noise.numpy()
+arrays["loss/critic"] = losses.critic1_loss + losses.critic2_loss
+arrays["loss/policy"] = losses.actor_loss
+for name, (module, optimizer) in networks.items():
+    arrays |= gradients(f"gradient/{name}", module, optimizer._optim)
+multiplier = algorithm.cql_alpha_optim
+arrays["gradient/log_multiplier"] = multiplier.state[algorithm.cql_log_alpha]["exp_avg"] / 0.1
+write(arrays)
