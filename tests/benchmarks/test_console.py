@@ -37,12 +37,41 @@ def test_a_dry_run_shows_what_was_reported_and_that_nothing_was_run(tmp_path, ca
     )
     shown = capsys.readouterr().out
     assert "how long they take is known after the first evaluation" in shown
-    assert "left out, because no actor here" in shown
     scores = shown.partition("gradient steps left")[2].splitlines()
     (row,) = [line for line in scores if line.startswith("│ IL/halfcheetah-medium-v2 ")]
     assert [cell.strip() for cell in row.split("│")[2:7]] == ["5098", "", "", "", "not run"]
-    (row,) = [line for line in scores if line.startswith("│ IL/halfcheetah-medium-v2/bottleneck ")]
-    assert "not run (no actor here" in row
+
+
+BLOCKED = """
+title = "A table"
+learner = "bc"
+seeds = [0]
+steps = 100
+batch_size = 8
+evaluate_every = 100
+episodes = 1
+
+[[rows]]
+name = "one"
+dataset = "brac/one:1.0.0"
+environment = "Hopper-v4"
+
+[[rows]]
+name = "another"
+dataset = "brac/another:1.0.0"
+environment = "Hopper-v4"
+blocked = "no learner here can"
+"""
+
+
+def test_a_row_that_cannot_be_run_says_why(tmp_path, capsys):
+    recipe = tmp_path / "own.toml"
+    recipe.write_text(BLOCKED)
+    runner.reproduce(str(recipe), data_dir=tmp_path, runs_dir=tmp_path / "runs", dry_run=True)
+    shown = capsys.readouterr().out
+    assert "left out, because no learner here can: another" in shown
+    (row,) = [line for line in shown.splitlines() if line.startswith("│ another ")]
+    assert "not run (no learner here" in row
 
 
 def test_rows_whose_datasets_are_not_published_are_left_out_if_others_are(tmp_path, capsys):
