@@ -61,8 +61,8 @@ class RunFolder:
         path = self._folder / "run.json"
         if not path.exists():
             write_atomically(path, json.dumps(self._identity, indent=2) + "\n")
-        before = json.loads(path.read_text())
-        differing = [k for k in self._identity if before.get(k) != self._identity[k]]
+        before, now = json.loads(path.read_text()), self._identity
+        differing = sorted(k for k in before.keys() | now if before.get(k) != now.get(k))
         if differing:
             raise DatasetError(
                 f"{self._folder} holds a run whose {' and '.join(differing)} differ from this "

@@ -18,6 +18,8 @@ SCRIPTS = {
     "iql": D3RLPY,
     "rebrac": D3RLPY,
     "tianshou_bcq": TIANSHOU,
+    "tianshou_cql": TIANSHOU,
+    "tianshou_il": TIANSHOU,
     "tianshou_td3_bc": TIANSHOU,
 }
 
