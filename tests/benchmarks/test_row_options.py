@@ -148,7 +148,7 @@ def test_a_run_is_not_gone_on_with_by_another_reading(cuts, places):
     row = Row("BC", DATASET, "Pendulum-v1", learner="bc", config={"hidden_sizes": [8]})
     run(plan(dataclasses.replace(RECIPE, steps=20, rows=(row,)), seeds=[0]), places)
     other = dataclasses.replace(row, reading="qlearning_dataset")
-    with pytest.raises(DatasetError, match="holds a run whose steps and reading differ"):
+    with pytest.raises(DatasetError, match="holds a run whose reading and steps differ"):
         run(plan(dataclasses.replace(RECIPE, rows=(other,)), seeds=[0]), places)
 
 

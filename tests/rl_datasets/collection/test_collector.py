@@ -542,7 +542,7 @@ def test_d4rls_mixtures_need_d4rls_policy(tmp_path, policy_path):
     with pytest.raises(errors.DatasetError, match="give D4RL's own file"):
         collect(tmp_path / "a", None, mixture="medium-v2")
     planned = collect(tmp_path / "b", policy_path, mixture="medium-v2", transitions=200)
-    assert planned.dataset == "hopper-medium-v2-recollected-hopper"
+    assert planned.dataset == "hopper-medium-v2-recollected-sac"
     planned = collect(tmp_path / "c", None, mixture="random-v2", transitions=200)
     assert planned.dataset == "hopper-random-v2-recollected"
 
