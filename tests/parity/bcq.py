@@ -6,11 +6,10 @@ reconstruction, of the policy's proposal, and of those at the next state.
 """
 
 import d3rlpy
-import numpy as np
 import torch
 from d3rlpy.models.torch.imitators import VAEDecoder
 from d3rlpy_peer import ENCODER, create, random_batch
-from peer import ACTION_SIZE, BATCH_SIZE, gradients, weights, write
+from peer import after, bcq_noise, start, write
 
 SAMPLES = 3
 
@@ -27,37 +26,19 @@ config = d3rlpy.algos.BCQConfig(
 impl, modules = create(config)
 batch, arrays = random_batch()
 networks = {
-    "encoder": (modules.vae_encoder, modules.vae_optim),
-    "decoder": (modules.vae_decoder, modules.vae_optim),
-    "critics": (modules.q_funcs, modules.critic_optim),
-    "perturbation": (modules.policy, modules.actor_optim),
+    "encoder": (modules.vae_encoder, modules.vae_optim.optim),
+    "decoder": (modules.vae_decoder, modules.vae_optim.optim),
+    "critics": (modules.q_funcs, modules.critic_optim.optim),
+    "perturbation": (modules.policy, modules.actor_optim.optim),
 }
 targets = {"critics": modules.targ_q_funcs, "perturbation": modules.targ_policy}
-for name, (module, _) in networks.items():
-    arrays |= weights(f"start/{name}", module)
-for name, module in targets.items():
-    arrays |= weights(f"start/target_{name}", module)
+arrays |= start(networks, targets)
 
-noise = np.random.default_rng(2).normal(size=(2 + SAMPLES, BATCH_SIZE, 2 * ACTION_SIZE))
-noise = noise.astype(np.float32)
-arrays["noise"] = noise
-draws = [noise[0], np.swapaxes(noise[2:], 0, 1).reshape(BATCH_SIZE * SAMPLES, -1), noise[1]]
-
-
-def drawn(*shape, **_):
-    draw = torch.from_numpy(draws.pop(0).copy())
-    assert draw.shape == shape
-    return draw
-
-
-torch.randn = drawn
-torch.distributions.normal._standard_normal = lambda shape, dtype, device: drawn(*shape)
+arrays["noise"], draws, draw = bcq_noise(SAMPLES)
+torch.randn = lambda *shape, **_: draw(shape)
+torch.distributions.normal._standard_normal = lambda shape, dtype, device: draw(shape)
 losses = impl.inner_update(batch, grad_step=0)
 assert not draws
 arrays |= {f"loss/{name}": value for name, value in losses.items()}
-for name, (module, optimizer) in networks.items():
-    arrays |= weights(f"after/{name}", module)
-    arrays |= gradients(f"gradient/{name}", module, optimizer.optim)
-for name, module in targets.items():
-    arrays |= weights(f"after/target_{name}", module)
+arrays |= after(networks, targets)
 write(arrays)

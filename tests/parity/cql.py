@@ -9,7 +9,7 @@ multiplies the threshold by the weight of the penalty.
 import d3rlpy
 import torch
 from d3rlpy_peer import ENCODER, create, random_batch
-from peer import gradients, weights, write
+from peer import gradients, record_draws, weights, write
 
 d3rlpy.seed(0)
 config = d3rlpy.algos.CQLConfig(
@@ -25,29 +25,17 @@ config = d3rlpy.algos.CQLConfig(
 )
 impl, modules = create(config)
 batch, arrays = random_batch()
-for name, module in (
-    ("policy", modules.policy),
-    ("critics", modules.q_funcs),
-    ("targets", modules.targ_q_funcs),
-    ("log_alpha", modules.log_temp),
-    ("log_multiplier", modules.log_alpha),
-):
+learned = {
+    "policy": modules.policy,
+    "critics": modules.q_funcs,
+    "targets": modules.targ_q_funcs,
+    "log_alpha": modules.log_temp,
+    "log_multiplier": modules.log_alpha,
+}
+for name, module in learned.items():
     arrays |= weights(f"start/{name}", module)
 
-drawn = []
-standard_normal, uniform = torch.distributions.normal._standard_normal, torch.Tensor.uniform_
-
-
-def recorded(draw):
-    def call(*arguments, **keywords):
-        drawn.append(draw(*arguments, **keywords))
-        return drawn[-1]
-
-    return call
-
-
-torch.distributions.normal._standard_normal = recorded(standard_normal)
-torch.Tensor.uniform_ = recorded(uniform)
+drawn = record_draws()
 update_alpha, update_temp = impl.update_alpha, impl.update_temp
 postponed = []
 impl.update_alpha = lambda gaps: postponed.append((update_alpha, gaps))
@@ -63,12 +51,6 @@ impl.update_critic_target()
 names = ("target", "policy", "next_policy", "uniform", "actor")
 for name, noise in zip(names, drawn, strict=True):
     arrays[f"noise/{name}"] = noise.numpy()
-for name, module in (
-    ("policy", modules.policy),
-    ("critics", modules.q_funcs),
-    ("targets", modules.targ_q_funcs),
-    ("log_alpha", modules.log_temp),
-    ("log_multiplier", modules.log_alpha),
-):
+for name, module in learned.items():
     arrays |= weights(f"after/{name}", module)
 write(arrays)

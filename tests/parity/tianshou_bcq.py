@@ -5,16 +5,15 @@ state are not perturbed. The noise is written too, as our learner draws it: of t
 of the policy's proposal, and of those at the next state.
 """
 
-import numpy as np
 import torch
 from peer import (
     ACTION_SIZE,
-    BATCH_SIZE,
     HIDDEN_SIZES,
     OBSERVATION_SIZE,
-    gradients,
+    after,
+    bcq_noise,
     move,
-    weights,
+    start,
     write,
 )
 from tianshou.algorithm import BCQ
@@ -61,11 +60,11 @@ encoder = {
     "_logstd": autoencoder.log_std,
 }
 networks = {
-    "encoder": (torch.nn.ModuleDict(encoder), algorithm.vae_optim),
-    "decoder": (autoencoder.decoder, algorithm.vae_optim),
-    "critics/0": (algorithm.policy.critic, algorithm.critic_optim),
-    "critics/1": (algorithm.critic2, algorithm.critic2_optim),
-    "perturbation": (perturbation, algorithm.actor_perturbation_optim),
+    "encoder": (torch.nn.ModuleDict(encoder), algorithm.vae_optim._optim),
+    "decoder": (autoencoder.decoder, algorithm.vae_optim._optim),
+    "critics/0": (algorithm.policy.critic, algorithm.critic_optim._optim),
+    "critics/1": (algorithm.critic2, algorithm.critic2_optim._optim),
+    "perturbation": (perturbation, algorithm.actor_perturbation_optim._optim),
 }
 targets = {
     "critics/0": algorithm.critic_target.module,
@@ -73,32 +72,14 @@ targets = {
     "perturbation": algorithm.actor_perturbation_target.module,
 }
 move(*targets.values())
-for name, (module, _) in networks.items():
-    arrays |= weights(f"start/{name}", module)
-for name, module in targets.items():
-    arrays |= weights(f"start/target_{name}", module)
+arrays |= start(networks, targets)
 
-noise = np.random.default_rng(2).normal(size=(2 + SAMPLES, BATCH_SIZE, LATENT_SIZE))
-noise = noise.astype(np.float32)
-arrays["noise"] = noise
-draws = [noise[0], np.swapaxes(noise[2:], 0, 1).reshape(BATCH_SIZE * SAMPLES, -1), noise[1]]
-
-
-def drawn(shape):
-    draw = torch.from_numpy(draws.pop(0).copy())
-    assert draw.shape == shape
-    return draw
-
-
-torch.randn, torch.randn_like = drawn, lambda like: drawn(like.shape)
+arrays["noise"], draws, draw = bcq_noise(SAMPLES)
+torch.randn, torch.randn_like = draw, lambda like: draw(like.shape)
 losses = update(algorithm, buffer)
 assert not draws
 arrays["loss/autoencoder"] = losses.vae_loss
 arrays["loss/critic"] = losses.critic1_loss + losses.critic2_loss
 arrays["loss/perturbation"] = losses.actor_loss
-for name, (module, optimizer) in networks.items():
-    arrays |= weights(f"after/{name}", module)
-    arrays |= gradients(f"gradient/{name}", module, optimizer._optim)
-for name, module in targets.items():
-    arrays |= weights(f"after/target_{name}", module)
+arrays |= after(networks, targets)
 write(arrays)

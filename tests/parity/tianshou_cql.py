@@ -6,7 +6,16 @@ policy before the critics and the learner after them, and so the gradients of bo
 """
 
 import torch
-from peer import ACTION_SIZE, HIDDEN_SIZES, OBSERVATION_SIZE, gradients, move, weights, write
+from peer import (
+    ACTION_SIZE,
+    HIDDEN_SIZES,
+    OBSERVATION_SIZE,
+    gradients,
+    move,
+    record_draws,
+    start,
+    write,
+)
 from tianshou.algorithm import CQL
 from tianshou.algorithm.modelfree.sac import SACPolicy
 from tianshou.algorithm.optim import AdamOptimizerFactory
@@ -39,34 +48,18 @@ algorithm = CQL(
 )
 buffer, arrays = random_buffer()
 networks = {
-    "policy": (actor, algorithm.policy_optim),
-    "critics/0": (algorithm.critic, algorithm.critic_optim),
-    "critics/1": (algorithm.critic2, algorithm.critic2_optim),
+    "policy": (actor, algorithm.policy_optim._optim),
+    "critics/0": (algorithm.critic, algorithm.critic_optim._optim),
+    "critics/1": (algorithm.critic2, algorithm.critic2_optim._optim),
 }
 targets = {
     "critics/0": algorithm.critic_old.module,
     "critics/1": algorithm.critic2_old.module,
 }
 move(*targets.values())
-for name, (module, _) in networks.items():
-    arrays |= weights(f"start/{name}", module)
-for name, module in targets.items():
-    arrays |= weights(f"start/target_{name}", module)
+arrays |= start(networks, targets)
 
-drawn = []
-standard_normal, uniform = torch.distributions.normal._standard_normal, torch.Tensor.uniform_
-
-
-def recorded(draw):
-    def call(*arguments, **keywords):
-        drawn.append(draw(*arguments, **keywords))
-        return drawn[-1]
-
-    return call
-
-
-torch.distributions.normal._standard_normal = recorded(standard_normal)
-torch.Tensor.uniform_ = recorded(uniform)
+drawn = record_draws()
 losses = update(algorithm, buffer)
 names = ("actor", "target", "uniform", "policy", "next_policy")
 for name, noise in zip(names, drawn, strict=True):
@@ -74,7 +67,7 @@ for name, noise in zip(names, drawn, strict=True):
 arrays["loss/critic"] = losses.critic1_loss + losses.critic2_loss
 arrays["loss/policy"] = losses.actor_loss
 for name, (module, optimizer) in networks.items():
-    arrays |= gradients(f"gradient/{name}", module, optimizer._optim)
+    arrays |= gradients(f"gradient/{name}", module, optimizer)
 multiplier = algorithm.cql_alpha_optim
 arrays["gradient/log_multiplier"] = multiplier.state[algorithm.cql_log_alpha]["exp_avg"] / 0.1
 write(arrays)

@@ -5,7 +5,7 @@ smoothed actions to their bounds, and none here leaves them.
 """
 
 import torch
-from peer import ACTION_SIZE, HIDDEN_SIZES, OBSERVATION_SIZE, gradients, move, weights, write
+from peer import ACTION_SIZE, HIDDEN_SIZES, OBSERVATION_SIZE, after, move, start, write
 from tianshou.algorithm import TD3BC
 from tianshou.algorithm.modelfree.ddpg import ContinuousDeterministicPolicy
 from tianshou.algorithm.optim import AdamOptimizerFactory
@@ -30,9 +30,9 @@ algorithm = TD3BC(
 )
 buffer, arrays = random_buffer()
 networks = {
-    "policy": (actor, algorithm.policy_optim),
-    "critics/0": (algorithm.critic, algorithm.critic_optim),
-    "critics/1": (algorithm.critic2, algorithm.critic2_optim),
+    "policy": (actor, algorithm.policy_optim._optim),
+    "critics/0": (algorithm.critic, algorithm.critic_optim._optim),
+    "critics/1": (algorithm.critic2, algorithm.critic2_optim._optim),
 }
 targets = {
     "policy": algorithm.actor_old.module,
@@ -40,10 +40,7 @@ targets = {
     "critics/1": algorithm.critic2_old.module,
 }
 move(*targets.values())
-for name, (module, _) in networks.items():
-    arrays |= weights(f"start/{name}", module)
-for name, module in targets.items():
-    arrays |= weights(f"start/target_{name}", module)
+arrays |= start(networks, targets)
 
 draw, smooth = torch.randn, algorithm._target_q_compute_action
 
@@ -64,9 +61,5 @@ torch.randn, algorithm._target_q_compute_action = recorded, smoothed
 losses = update(algorithm, buffer)
 arrays["loss/critic"] = losses.critic1_loss + losses.critic2_loss
 arrays["loss/policy"] = losses.actor_loss
-for name, (module, optimizer) in networks.items():
-    arrays |= weights(f"after/{name}", module)
-    arrays |= gradients(f"gradient/{name}", module, optimizer._optim)
-for name, module in targets.items():
-    arrays |= weights(f"after/target_{name}", module)
+arrays |= after(networks, targets)
 write(arrays)
