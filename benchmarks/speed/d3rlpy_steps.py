@@ -1,16 +1,14 @@
 """d3rlpy's update steps a second, in d3rlpy's own environment: imports nothing of this project.
 
-Run with the number of threads; each line on standard input names an algorithm and gives seconds,
-and is answered by a line with steps a second. `sampled_<algorithm>` samples each batch from the
-dataset within the time; the algorithm alone takes batches sampled beforehand.
+Run with the number of threads; `rates` says what it is asked, and answers.
 """
 
 import sys
-import time
 
 import numpy as np
+from rates import BATCH_SIZE, SAMPLED, answer
 
-OBSERVATION_SIZE, ACTION_SIZE, BATCH_SIZE = 17, 6, 256
+OBSERVATION_SIZE, ACTION_SIZE = 17, 6
 
 
 def load(threads: int):
@@ -52,19 +50,14 @@ def load(threads: int):
 
 def main() -> None:
     algorithms, batches, dataset = load(int(sys.argv[1]))
-    print("ready", flush=True)
-    for line in sys.stdin:
-        name, seconds = line.split()
-        algorithm, samples = algorithms[name.removeprefix("sampled_")], name.startswith("sampled_")
-        steps, start = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - start) < float(seconds) or steps < 2:
-            if samples:
-                batch = dataset.sample_transition_batch(BATCH_SIZE)
-            else:
-                batch = batches[steps % len(batches)]
-            algorithm.update(batch)
-            steps += 1
-        print("rate", steps / elapsed, flush=True)
+
+    def work_of(name):
+        update = algorithms[name.removeprefix(SAMPLED)].update
+        if name.startswith(SAMPLED):
+            return lambda _: update(dataset.sample_transition_batch(BATCH_SIZE)), 1
+        return lambda call: update(batches[call % len(batches)]), 1
+
+    answer(work_of)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """The learners' update steps a second, and the peak of a matrix product, in a process of their own.
 
-Run with the number of threads; each line on standard input names a learner or a peak and gives
-seconds, and is answered by a line with steps, or GFLOP, a second. `sampled_<learner>` draws its
-batches from an `ArrayFeed` within the time; the learner alone takes batches that lie in memory.
+Run with the number of threads; `rates` says what it is asked, and answers: steps, or GFLOP, a
+second. Batches are sampled from an `ArrayFeed`; the learner alone takes some that lie in memory.
 """
 
 from __future__ import annotations
@@ -10,11 +9,12 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-OBSERVATION_SIZE, ACTION_SIZE, BATCH_SIZE = 17, 6, 256
+from benchmarks.speed.rates import BATCH_SIZE, SAMPLED, answer
+
+OBSERVATION_SIZE, ACTION_SIZE = 17, 6
 STEPS_PER_CALL = 20
 TRANSITIONS = 100_000
 MATRIX = 256
@@ -78,7 +78,7 @@ def load() -> dict[str, tuple[Callable[[], Any], float]]:
     work: dict[str, tuple[Callable[[], Any], float]] = {
         prefix + name: (updates(learner, batches[learner.extras]), STEPS_PER_CALL)
         for name, learner in learners.items()
-        for prefix, batches in (("", in_memory), ("sampled_", feeds))
+        for prefix, batches in (("", in_memory), (SAMPLED, feeds))
     }
 
     products = 50
@@ -101,15 +101,12 @@ def main() -> None:
     os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:threads]))
     os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
     work = load()
-    print("ready", flush=True)
-    for line in sys.stdin:
-        name, seconds = line.split()
+
+    def work_of(name: str) -> tuple[Callable[[int], Any], float]:
         run, amount = work[name]
-        calls, start = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - start) < float(seconds) or not calls:
-            run()
-            calls += 1
-        print("rate", calls * amount / elapsed, flush=True)
+        return lambda _: run(), amount
+
+    answer(work_of)
 
 
 if __name__ == "__main__":

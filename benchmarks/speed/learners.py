@@ -25,10 +25,10 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
+from benchmarks.speed.rates import BATCH_SIZE, SAMPLED
 from learners import bc, cql, rebrac, td3_bc
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BATCH_SIZE = 256
 COMPARED = ("td3_bc", "bc", "iql", "cql", "rebrac", "bcq", "sac")
 D3RLPY, TIANSHOU = "d3rlpy==2.8.1", "tianshou==2.0.1"
 PEERS = {D3RLPY: COMPARED, TIANSHOU: ("td3_bc", "bc", "cql", "bcq", "sac")}
@@ -84,8 +84,8 @@ def rows(best: dict[tuple[str, str, int], float], threads: Sequence[int]) -> Ite
         for (peer, n), steps in rates.items():
             yield row(f"{label(name)}, {peer}, {n} threads", steps, "steps/s")
     for n in threads:
-        steps = best[OURS, "sampled_brac_bc", n]
-        yield row(f"{label('sampled_brac_bc')}, {n} threads", steps, "steps/s")
+        steps = best[OURS, SAMPLED + "brac_bc", n]
+        yield row(f"{label(SAMPLED + 'brac_bc')}, {n} threads", steps, "steps/s")
     for name in (*COMPARED, "brac_bc"):
         for n in threads:
             achieved = best[OURS, name, n] * flop(name) / 1e9
@@ -94,12 +94,12 @@ def rows(best: dict[tuple[str, str, int], float], threads: Sequence[int]) -> Ite
 
 
 def sampled(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(f"sampled_{name}" for name in names)
+    return tuple(SAMPLED + name for name in names)
 
 
 def label(name: str) -> str:
-    if name.startswith("sampled_"):
-        return f"{name.removeprefix('sampled_')} with sampling"
+    if name.startswith(SAMPLED):
+        return f"{name.removeprefix(SAMPLED)} with sampling"
     return f"{name} update alone"
 
 

@@ -1,16 +1,15 @@
 """Tianshou's update steps a second, in Tianshou's own environment: imports nothing of this project.
 
-Run with the number of threads; each line on standard input names an algorithm and gives seconds,
-and is answered by a line with steps a second. `sampled_<algorithm>` samples each batch from the
-buffer within the time; the algorithm alone takes a buffer of one batch whole.
+Run with the number of threads; `rates` says what it is asked, and answers. A batch made
+beforehand is a buffer that is taken whole.
 """
 
 import sys
-import time
 
 import numpy as np
 import torch
 from gymnasium.spaces import Box
+from rates import BATCH_SIZE, SAMPLED, answer
 from tianshou.algorithm import BCQ, CQL, SAC, TD3BC
 from tianshou.algorithm.imitation.bcq import BCQPolicy
 from tianshou.algorithm.imitation.imitation_base import (
@@ -30,7 +29,7 @@ from tianshou.utils.net.continuous import (
     Perturbation,
 )
 
-OBSERVATION_SIZE, ACTION_SIZE, BATCH_SIZE = 17, 6, 256
+OBSERVATION_SIZE, ACTION_SIZE = 17, 6
 HIDDEN_SIZES = (256, 256)
 LATENT_SIZE = 2 * ACTION_SIZE
 WHOLE = 0  # the sample size that stands for a buffer's transitions in their order
@@ -149,18 +148,14 @@ def main() -> None:
         algorithm.policy.is_within_training_step = True
         for batch in batches[:10]:
             algorithm.update(batch, WHOLE)
-    print("ready", flush=True)
-    for line in sys.stdin:
-        name, seconds = line.split()
-        algorithm, samples = algorithms[name.removeprefix("sampled_")], name.startswith("sampled_")
-        steps, start = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - start) < float(seconds) or steps < 2:
-            if samples:
-                algorithm.update(buffer, BATCH_SIZE)
-            else:
-                algorithm.update(batches[steps % len(batches)], WHOLE)
-            steps += 1
-        print("rate", steps / elapsed, flush=True)
+
+    def work_of(name):
+        update = algorithms[name.removeprefix(SAMPLED)].update
+        if name.startswith(SAMPLED):
+            return lambda _: update(buffer, BATCH_SIZE), 1
+        return lambda call: update(batches[call % len(batches)], WHOLE), 1
+
+    answer(work_of)
 
 
 if __name__ == "__main__":

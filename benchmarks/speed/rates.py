@@ -1,0 +1,30 @@
+"""How a script tells how fast something runs in a process of its own.
+
+Peers' scripts have it from their folder, in environments that lack this project, and so it imports
+nothing but Python.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+
+BATCH_SIZE = 256
+SAMPLED = "sampled_"  # before an algorithm's name: each batch is sampled within the time
+
+
+def answer(work_of: Callable[[str], tuple[Callable[[int], object], float]]) -> None:
+    """Answers each line of standard input, a name and seconds, with the rate of what it names.
+
+    Args:
+      work_of: of a name gives what is called again and again, with the index of the call, and how
+        much one call does.
+    """
+    print("ready", flush=True)
+    for line in sys.stdin:
+        name, seconds = line.split()
+        call, amount = work_of(name)
+        calls, start = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - start) < float(seconds) or calls < 2:
+            call(calls)
+            calls += 1
+        print("rate", calls * amount / elapsed, flush=True)
