@@ -239,30 +239,34 @@ def _reverb_feed(
 ) -> Iterator[Transition]:
     from rl_datasets.serving.reverb import ReverbFeed
 
+    cut = dict(task.cut)
     feed = ReverbFeed(address, batch_size, steps=steps_a_call, seed=seed)
     if feed.schema.fingerprint != fingerprint(task.version_dir):
         raise DatasetError(
             f"the Reverb server at {address} serves another dataset than {task.version_dir} (its "
             "fingerprint differs): serve that one"
         )
-    if isinstance(task, Atari):
-        _check_served(address, feed.schema, task)
+    _check_served(address, feed.schema, task.version_dir, **cut)
     return (with_extras(batch, task.extras) for batch in feed)
 
 
-def _check_served(address: str, schema: Any, task: Atari) -> None:
-    """A server says how it stacks and how far it reaches, but not by which gamma it discounts."""
+def _check_served(
+    address: str, schema: Any, version_dir: pathlib.Path, split: str, **cut: Any
+) -> None:
+    """Splits are told apart by their size: a version's only one is all of it, by another name."""
+    from rl_datasets.serving.reverb import how_cut
     from rl_datasets.serving.transitions import published_counts
 
-    cut = task.cut
-    _, num_transitions = published_counts(task.version_dir, cut["split"])
-    served = (schema.num_transitions, schema.layout.stack, schema.layout.reach)
-    reach = cut["frame_stack"] + cut["n_step"]
-    if served != (num_transitions, cut["frame_stack"], reach):
+    _, num_transitions = published_counts(version_dir, split)
+    asked = how_cut(**cut)
+    if (schema.num_transitions, schema.cut) != (num_transitions, asked):
+        options = f"--split {split} --frame-stack {asked['frame_stack']}"
+        options += f" --n-step {asked['n_step']} --gamma {asked['gamma']}"
+        if asked["next_action"]:
+            options += " --next-action"
         raise DatasetError(
-            f"the Reverb server at {address} cuts {task.version_dir} otherwise than the row: start "
-            f"it with --split {cut['split']} --frame-stack {cut['frame_stack']} --n-step "
-            f"{cut['n_step']} --gamma {cut['gamma']}"
+            f"the Reverb server at {address} cuts {version_dir} otherwise than the row: start it "
+            f"with {options}"
         )
 
 

@@ -470,6 +470,9 @@ def serve(
     frame_stack: Annotated[
         int, typer.Option(min=1, help="Observations in a stack; frames are kept once.")
     ] = 1,
+    next_action: Annotated[
+        bool, typer.Option("--next-action", help="Give the action after each, as ReBRAC reads it.")
+    ] = False,
 ) -> None:
     """Fills a Reverb server from a published version and serves it until Ctrl-C.
 
@@ -485,6 +488,7 @@ def serve(
         n_step=n_step,
         gamma=gamma,
         frame_stack=frame_stack,
+        next_action=next_action,
     )
 
 

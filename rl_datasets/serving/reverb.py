@@ -28,7 +28,7 @@ import os
 import pathlib
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,7 @@ class Schema:
       block: rows of an item of the table; those of the last beyond N are padding.
       fingerprint: sha256 of the MANIFEST.json of the version, empty if it is not published.
       layout: of the segments, where items are segments and not blocks.
+      cut: how transitions were cut from a published version, see `how_cut`.
     """
 
     row: np.dtype
@@ -78,6 +79,7 @@ class Schema:
     block: int
     fingerprint: str
     layout: Layout | None = None
+    cut: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def num_blocks(self) -> int:
@@ -110,6 +112,18 @@ class Schema:
         return cls(row=row, layout=layout, **fields)
 
 
+def how_cut(
+    n_step: int = 1, gamma: float = 1.0, frame_stack: int = 1, next_action: bool = False
+) -> dict[str, Any]:
+    """What two ways to cut episodes into transitions are compared by; one step has no gamma."""
+    return {
+        "n_step": n_step,
+        "gamma": gamma if n_step > 1 else 1.0,
+        "frame_stack": frame_stack,
+        "next_action": next_action,
+    }
+
+
 def _dtype(descr: list) -> np.dtype:
     return np.dtype([(name, kind, *map(tuple, shape)) for name, kind, *shape in descr])
 
@@ -123,7 +137,7 @@ class ReverbServer:
       transitions: Transition of [N, ...] arrays.
       port: to listen on, on every interface; None picks a free one.
       seed: seeds the permutation that brings transitions together in blocks.
-      fingerprint: goes into the schema.
+      fingerprint, cut: go into the schema.
 
     Attributes:
       schema: what is served.
@@ -138,12 +152,17 @@ class ReverbServer:
     _server: reverb.Server | None = None
 
     def __init__(
-        self, transitions: Transition, port: int | None = None, seed: int = 0, fingerprint: str = ""
+        self,
+        transitions: Transition,
+        port: int | None = None,
+        seed: int = 0,
+        fingerprint: str = "",
+        cut: Mapping[str, Any] | None = None,
     ):
         rows = pack(transitions)
         if not len(rows):
             raise DatasetError("there are no transitions to serve; name a dataset that has some")
-        schema = Schema(rows.dtype, len(rows), BLOCK, fingerprint)
+        schema = Schema(rows.dtype, len(rows), BLOCK, fingerprint, cut=cut or {})
         self._open(schema, port, lambda address: _fill(address, schema, rows, seed))
 
     @classmethod
@@ -154,6 +173,7 @@ class ReverbServer:
         num_transitions: int,
         port: int | None = None,
         fingerprint: str = "",
+        cut: Mapping[str, Any] | None = None,
     ) -> ReverbServer:
         """Serves windows over frames, of which one piece at a time need be in memory.
 
@@ -161,9 +181,11 @@ class ReverbServer:
           pieces: such as one an episode, or all transitions of a dataset in one.
           layout: what they hold, see `segments.layout_of`.
           num_transitions: in all pieces.
-          port, fingerprint: as of the class.
+          port, fingerprint, cut: as of the class.
         """
-        schema = Schema(layout.row, num_transitions, segments.SEGMENT, fingerprint, layout)
+        schema = Schema(
+            layout.row, num_transitions, segments.SEGMENT, fingerprint, layout, cut or {}
+        )
         server = cls.__new__(cls)
         server._open(schema, port, lambda address: _fill_segments(address, schema, pieces))
         return server
@@ -190,15 +212,13 @@ class ReverbServer:
 
         published = manifest.read(pathlib.Path(version_dir))
         fingerprint = files.sha256_of(pathlib.Path(version_dir) / manifest.FILE_NAME)
+        cut = how_cut(n_step, gamma, frame_stack, next_action)
         if not windows.has_images(manifest.spec_from_json(published["plan"]["spec"])):
-            transitions = load_transitions(
-                version_dir, split, n_step, gamma, frame_stack, next_action
-            )
-            return cls(transitions, port, seed, fingerprint)
+            transitions = load_transitions(version_dir, split, **cut)
+            return cls(transitions, port, seed, fingerprint, cut)
         num_episodes, num_transitions = published_counts(version_dir, split)
         pieces = (
-            windows.of_episode(episode, n_step, gamma, frame_stack, next_action)
-            for episode in counted_episodes(version_dir, split)
+            windows.of_episode(episode, **cut) for episode in counted_episodes(version_dir, split)
         )
         first = next(pieces)
         return cls.of_windows(
@@ -207,6 +227,7 @@ class ReverbServer:
             num_transitions,
             port,
             fingerprint,
+            cut,
         )
 
     def _open(self, schema: Schema, port: int | None, fill: Callable[[str], None]) -> None:
@@ -245,6 +266,7 @@ def serve(
     n_step: int = 1,
     gamma: float = 1.0,
     frame_stack: int = 1,
+    next_action: bool = False,
 ) -> None:
     """Serves a published version until Ctrl-C; what `rl-datasets serve` does.
 
@@ -252,7 +274,7 @@ def serve(
       DatasetError: as `ReverbServer.from_published`.
     """
     with ReverbServer.from_published(
-        version_dir, split, port, seed, n_step, gamma, frame_stack
+        version_dir, split, port, seed, n_step, gamma, frame_stack, next_action
     ) as server:
         print(
             f"serving {server.schema.num_transitions} transitions at {server.address} "

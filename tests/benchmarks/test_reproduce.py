@@ -103,6 +103,24 @@ def test_a_reverb_server_of_another_dataset_is_refused(data_dir, tmp_path):
         runner.reproduce("pendulum", data_dir=data_dir, runs_dir=tmp_path, feed=other.address)
 
 
+@pytest.mark.parametrize("cut", [{"n_step": 3, "gamma": 0.9}, {"next_action": True}])
+def test_a_reverb_server_that_cuts_otherwise_is_refused(data_dir, tmp_path, cut):
+    version = data_dir / "brac/pendulum/1.0.0"
+    with (
+        ReverbServer.from_published(version, **cut) as server,
+        pytest.raises(DatasetError, match=r"--n-step 1 --gamma 1\.0$"),
+    ):
+        runner.reproduce("pendulum", data_dir=data_dir, runs_dir=tmp_path, feed=server.address)
+
+
+def test_a_server_that_several_share_trains_as_well(data_dir, tmp_path):
+    with ReverbServer.from_published(data_dir / "brac/pendulum/1.0.0") as server:
+        page = runner.reproduce(
+            "pendulum", seeds=[0], data_dir=data_dir, runs_dir=tmp_path, feed=server.address
+        )
+    assert len(read_results(page.parent / "pendulum.jsonl")) == 2
+
+
 def test_the_reverb_feed_trains_as_well(data_dir, tmp_path):
     page = runner.reproduce(
         "pendulum", seeds=[0], data_dir=data_dir, runs_dir=tmp_path, feed="reverb"

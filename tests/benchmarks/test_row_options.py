@@ -158,7 +158,7 @@ def test_several_rewards_are_refused_where_the_learner_has_no_discount(cuts, pla
         run(plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0]), places)
 
 
-@pytest.mark.parametrize("feed", ["stream", "reverb"])
+@pytest.mark.parametrize("feed", ["stream", "reverb", "localhost:1"])
 def test_a_reading_is_refused_where_a_feed_cannot_give_it(cuts, places, feed):
     row = dataclasses.replace(CLONING, learner="td3_bc", **LETTER)
     cells = plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0])

@@ -343,6 +343,6 @@ def test_an_empty_request_is_refused(server, options):
 @hypothesis.settings(max_examples=50, deadline=None)
 def test_the_schema_survives_its_json(fields, size):
     row = np.dtype([(name, kind, shape) for name, (kind, shape) in fields.items()])
-    schema = Schema(row, size, 64, "0123")
+    schema = Schema(row, size, 64, "0123", cut=serving.how_cut(3, 0.9))
     assert Schema.from_json(schema.to_json()) == schema
     assert (schema.num_blocks - 1) * 64 < size <= schema.num_blocks * 64
