@@ -44,6 +44,7 @@ class Config:
     latent_clip: float = 0.5  # of the latents that actions are proposed from
     target_samples: int = 10  # actions compared at the next state
     perturb_target: bool = True  # algorithm 1; Tianshou's BCQ does not
+    perturb_alike: bool = False  # all actions of a call as the first, as in Tianshou's example
     act_samples: int = 100  # actions compared where the policy acts
 
 
@@ -131,6 +132,8 @@ def make(config: Config, spec: Spec) -> Learner:
 
     def perturbed(params: Params, observation: jax.Array, action: jax.Array) -> jax.Array:
         change = jnp.tanh(perturbation.apply(params, observation, action))
+        if config.perturb_alike:
+            change = change[0]
         action = action + config.max_perturbation * magnitude * change
         return jnp.clip(action, centre - magnitude, centre + magnitude)
 

@@ -58,6 +58,8 @@ class Algorithm(NamedTuple):
       policy_value: (params of the critics, s_tm1, pi_tm1) -> q_tm1 [B], what the policy maximises.
       policy_loss: (q_tm1 [B], pi_tm1 [B, A], a_tm1 [B, A]) -> a loss a sample, [B].
       normalize: of observations.
+      act_normalize: of observations where the policy acts.
+      clip_target: whether the target policy's smoothed actions are clipped to their bounds.
     """
 
     policy: Network
@@ -68,6 +70,8 @@ class Algorithm(NamedTuple):
     policy_value: Callable[[Params, jax.Array, jax.Array], jax.Array]
     policy_loss: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
     normalize: Callable[[jax.Array], jax.Array] = lambda observation: observation
+    act_normalize: Callable[[jax.Array], jax.Array] = lambda observation: observation
+    clip_target: bool = True
 
 
 def critic_loss(q_tm1: jax.Array, target_tm1: jax.Array) -> jax.Array:
@@ -91,6 +95,8 @@ def make(config: Config, spec: Spec, algorithm: Algorithm) -> Learner:
         """Target policy smoothing (eq. 14)."""
         noise = jnp.clip(config.policy_noise * noise, -config.noise_clip, config.noise_clip)
         action = policy(params, observation) + magnitude * noise
+        if not algorithm.clip_target:
+            return action
         return jnp.clip(action, centre - magnitude, centre + magnitude)
 
     def batch_critic_loss(params: Params, s_tm1, a_tm1, target_tm1) -> jax.Array:
@@ -178,6 +184,6 @@ def make(config: Config, spec: Spec, algorithm: Algorithm) -> Learner:
 
     @jax.jit
     def act(state: TrainingState, observation: jax.Array) -> jax.Array:
-        return policy(state.params.policy, normalize(observation))
+        return policy(state.params.policy, algorithm.act_normalize(observation))
 
     return Learner(init, update, act)

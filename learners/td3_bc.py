@@ -31,6 +31,8 @@ class Config:
     alpha: float = 2.5
     normalize_observations: bool = True  # section 5, eq. 6
     normalization_epsilon: float = 1e-3  # added to the standard deviation; eq. 6
+    act_observation_bound: float | None = None  # clips them, normalised, where the policy acts
+    clip_target: bool = True  # smoothed actions to their bounds (TD3, eq. 14); Tianshou does not
 
 
 def critic_target(r_t: jax.Array, discount_t: jax.Array, q_t: jax.Array) -> jax.Array:
@@ -63,6 +65,10 @@ def make(config: Config, spec: Spec) -> Learner:
         scale = spec.observation_std + config.normalization_epsilon
         return (observation - spec.observation_mean) / scale
 
+    def act_normalize(observation: jax.Array) -> jax.Array:
+        bound, normalized = config.act_observation_bound, normalize(observation)
+        return normalized if bound is None else jnp.clip(normalized, -bound, bound)
+
     def target_of_batches(batches: Transition, discount_t, q_t, pi_t) -> jax.Array:
         del pi_t
         return critic_target(batches.reward, discount_t, q_t)
@@ -82,5 +88,7 @@ def make(config: Config, spec: Spec) -> Learner:
         policy_value=first_critic,
         policy_loss=weighted_policy_loss,
         normalize=normalize,
+        act_normalize=act_normalize,
+        clip_target=config.clip_target,
     )
     return td3.make(config, spec, algorithm)

@@ -45,3 +45,14 @@ def test_it_is_what_td3_bc_does_by_itself():
     plain.assert_close(state.params, expected.params, rtol=1e-4)
     assert normalized.sample is None
     assert normalized.max_q is None
+
+
+def test_a_bound_clips_what_td3_bc_acts_on_and_not_what_it_learns_from():
+    free = td3_bc.make(td3_bc.Config(hidden_sizes=(16, 16)), SPEC)
+    bounded = td3_bc.make(td3_bc.Config(hidden_sizes=(16, 16), act_observation_bound=10.0), SPEC)
+    state, _ = bounded.update(bounded.init(KEY), BATCHES)
+    expected, _ = free.update(free.init(KEY), BATCHES)
+    plain.assert_close(state.params, expected.params)
+    beyond, at_bound = MEAN + DIVISOR * np.float32([3, -99, 30]), MEAN + DIVISOR * [3, -10, 10]
+    plain.assert_close(bounded.act(state, beyond), free.act(state, at_bound), rtol=1e-3)
+    assert plain.moved(free.act(state, beyond), free.act(state, at_bound)) > 1e-3

@@ -110,14 +110,18 @@ def test_iql():
     plain.assert_close(state.target_params, twin(arrays, "after/targets"))
 
 
+TIANSHOUS_LOSSES = ("autoencoder", "critic", "perturbation")
+
+
 @pytest.mark.parametrize(
-    ("name", "losses", "perturb_target"),
+    ("name", "losses", "options"),
     [
-        ("bcq", ("vae_loss", "critic_loss", "actor_loss"), True),
-        ("tianshou_bcq", ("autoencoder", "critic", "perturbation"), False),
+        ("bcq", ("vae_loss", "critic_loss", "actor_loss"), {}),
+        ("tianshou_bcq", TIANSHOUS_LOSSES, {"perturb_target": False}),
+        ("tianshou_bcq_alike", TIANSHOUS_LOSSES, {"perturb_target": False, "perturb_alike": True}),
     ],
 )
-def test_bcq(name, losses, perturb_target, monkeypatch):
+def test_bcq(name, losses, options, monkeypatch):
     arrays = values(name)
 
     def params(stage):
@@ -135,7 +139,7 @@ def test_bcq(name, losses, perturb_target, monkeypatch):
         )
 
     sizes = {f"{of}_sizes": (8, 8) for of in ("critic", "perturbation", "autoencoder")}
-    config = bcq.Config(**sizes, target_samples=3, perturb_target=perturb_target)
+    config = bcq.Config(**sizes, target_samples=3, **options)
     learner = bcq.make(config, SPEC)
     initial = learner.init(jax.random.PRNGKey(0))
     state = with_params(initial, params("start"), targets("start"))
@@ -225,7 +229,12 @@ def test_rebrac(monkeypatch):
 
 def test_td3_bc(monkeypatch):
     config = td3_bc.Config(
-        hidden_sizes=(8, 8), policy_noise=0.4, policy_delay=1, normalize_observations=False
+        hidden_sizes=(8, 8),
+        policy_noise=1.0,
+        noise_clip=1.5,
+        policy_delay=1,
+        normalize_observations=False,
+        clip_target=False,
     )
     check_td3(td3_bc.make(config, SPEC), values("tianshou_td3_bc"), monkeypatch)
 

@@ -12,22 +12,24 @@ import sys
 from benchmarks.speed.learners import D3RLPY, TIANSHOU, peer_python
 
 FOLDER = pathlib.Path(__file__).parent
-SCRIPTS = {
-    "bcq": D3RLPY,
-    "cql": D3RLPY,
-    "iql": D3RLPY,
-    "rebrac": D3RLPY,
-    "tianshou_bcq": TIANSHOU,
-    "tianshou_cql": TIANSHOU,
-    "tianshou_il": TIANSHOU,
-    "tianshou_td3_bc": TIANSHOU,
+SCRIPTS = {  # whose environment each runs in, the script, and its options
+    "bcq": (D3RLPY, "bcq"),
+    "cql": (D3RLPY, "cql"),
+    "iql": (D3RLPY, "iql"),
+    "rebrac": (D3RLPY, "rebrac"),
+    "tianshou_bcq": (TIANSHOU, "tianshou_bcq"),
+    "tianshou_bcq_alike": (TIANSHOU, "tianshou_bcq", "alike"),
+    "tianshou_cql": (TIANSHOU, "tianshou_cql"),
+    "tianshou_il": (TIANSHOU, "tianshou_il"),
+    "tianshou_td3_bc": (TIANSHOU, "tianshou_td3_bc"),
 }
 
 
 def main(names: list[str]) -> None:
     for name in names or SCRIPTS:
-        python = peer_python(SCRIPTS[name])
-        command = [python, FOLDER / f"{name}.py", FOLDER / "values" / f"{name}.npz"]
+        peer, script, *options = SCRIPTS[name]
+        values = FOLDER / "values" / f"{name}.npz"
+        command = [peer_python(peer), FOLDER / f"{script}.py", values, *options]
         subprocess.run(command, check=True)
 
 

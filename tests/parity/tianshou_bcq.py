@@ -1,9 +1,13 @@
 """One update of Tianshou's BCQ, for `tests/learners/test_parity.py`; run by `-m tests.parity`.
 
-One difference from algorithm 1, which our learner has an option for: the proposals at the next
-state are not perturbed. The noise is written too, as our learner draws it: of the reconstruction,
-of the policy's proposal, and of those at the next state.
+Two differences from algorithm 1, which our learner has options for: the proposals at the next state
+are not perturbed; and of an MLP, which Tianshou's example perturbs by, the first row of the output
+perturbs the whole batch. Here that is so with `alike` as a second argument. The noise is written
+too, as our learner draws it: of the reconstruction, of the policy's proposal, and of those at the
+next state.
 """
+
+import sys
 
 import torch
 from peer import (
@@ -38,10 +42,11 @@ autoencoder = VAE(
     latent_dim=LATENT_SIZE,
     max_action=1.0,
 )
-perturbation = Perturbation(
-    preprocess_net=Net(state_shape=pair_size, action_shape=ACTION_SIZE, hidden_sizes=HIDDEN_SIZES),
-    max_action=1.0,
-)
+if "alike" in sys.argv[2:]:
+    changes = MLP(input_dim=pair_size, output_dim=ACTION_SIZE, hidden_sizes=HIDDEN_SIZES)
+else:
+    changes = Net(state_shape=pair_size, action_shape=ACTION_SIZE, hidden_sizes=HIDDEN_SIZES)
+perturbation = Perturbation(preprocess_net=changes, max_action=1.0)
 adam = AdamOptimizerFactory(lr=1e-3)
 algorithm = BCQ(
     policy=BCQPolicy(
