@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import fnmatch
 import pathlib
 from collections.abc import Callable, Sequence
@@ -113,8 +114,12 @@ def _matching(recipe: Recipe, pattern: str) -> list[Row]:
     found = [row for row in recipe.rows if fnmatch.fnmatchcase(row.name, pattern)]
     can_run = [row for row in found if not row.blocked]
     if not found:
-        known = ", ".join(row.name for row in recipe.rows)
-        raise DatasetError(f"table {recipe.table!r} has no row {pattern!r}, choose from: {known}")
+        known = [row.name for row in recipe.rows]
+        nearest = ", ".join(difflib.get_close_matches(pattern, known, 3, 0))
+        raise DatasetError(
+            f"table {recipe.table!r} has no row {pattern!r}; the nearest of {len(known)} are "
+            f"{nearest}, and a dry run lists them all"
+        )
     if not can_run:
         raise DatasetError(f"row {found[0].name!r} cannot be run: {found[0].blocked}")
     return can_run

@@ -400,11 +400,9 @@ def _plan_collection(
                 transitions=mixture.counts(transitions)[policy_id],
             )
         )
-    origin = source.origin if source else "recollected"
-    if mixture.protocol == mixtures.D4RL and origin == policies.FROM_D4RL:
-        origin = "recollected"
-    elif mixture.protocol == mixtures.D4RL and source and source.files[0][0].endswith(".npz"):
-        origin = "recollected-sac"
+    origin = "recollected"
+    if source is not None:
+        origin = source.d4rl_origin if mixture.protocol == mixtures.D4RL else source.origin
     collection = collected.Collection(
         folder=folder,
         dataset=name or f"{environment.split('-v')[0].lower()}-{mixture.name}-{origin}",
@@ -447,7 +445,8 @@ def _shipped_policy(environment: str, mixture: mixtures.Mixture) -> pathlib.Path
     if mixture.protocol == mixtures.D4RL:
         raise errors.DatasetError(
             f"the mixture {mixture.name!r} needs a policy, and none is shipped for it: give D4RL's "
-            "own file, which holds the one that collected it, such as halfcheetah_medium-v2.hdf5"
+            "own file, which holds the one that collected it, such as halfcheetah_medium-v2.hdf5, "
+            "or one that `rl-datasets train-policy` trained"
         )
     path = policies.partial_policy_path(environment)
     if not path.is_file():

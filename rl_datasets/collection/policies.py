@@ -22,7 +22,6 @@ from rl_datasets.sources import brac, collected, d4rl, tf_checkpoint
 Policy = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 Layers = Sequence[tuple[np.ndarray, np.ndarray]]
 
-FROM_D4RL = "recollected-d4rl"
 # Noisy actions stay this far from the bounds, where the tanh-Gaussian's density has its poles.
 BOUNDS_MARGIN = np.float32(1e-3)
 
@@ -137,12 +136,15 @@ class PolicySource:
       origin: how the dataset's name ends: `recollected-brac` for BRAC's checkpoints,
         `recollected-d4rl` for D4RL's files, `recollected` for the policies shipped here,
         `recollected-<file name>` for any other.
+      d4rl_origin: how it ends where D4RL's rules collected it: `recollected` for D4RL's files,
+        `recollected-sac` for a `.npz`.
       files: (file name, sha256) of every file read.
       log_std: of the raw output of the last layer.
     """
 
     layers: Layers
     origin: str
+    d4rl_origin: str
     files: tuple[tuple[str, str], ...]
     log_std: Callable[[np.ndarray], np.ndarray] = log_std_of_brac
 
@@ -156,13 +158,14 @@ def load_policy(path: str | pathlib.Path) -> PolicySource:
     """
     path = pathlib.Path(path)
     if path.suffix == ".hdf5":
-        return PolicySource(d4rl.read_policy(path), FROM_D4RL, _hashed([path]), log_std_of_rlkit)
+        layers = d4rl.read_policy(path)
+        return PolicySource(
+            layers, "recollected-d4rl", "recollected", _hashed([path]), log_std_of_rlkit
+        )
     if path.suffix != ".npz":
         prefix = str(path).removesuffix(".index")
-        layers = brac.read_policy(prefix)
-        return PolicySource(
-            layers, "recollected-brac", _hashed(tf_checkpoint.checkpoint_files(prefix))
-        )
+        layers, origin = brac.read_policy(prefix), "recollected-brac"
+        return PolicySource(layers, origin, origin, _hashed(tf_checkpoint.checkpoint_files(prefix)))
     arrays = collected.read_arrays(path)
     try:
         layers = [
@@ -175,7 +178,8 @@ def load_policy(path: str | pathlib.Path) -> PolicySource:
     brac.check_layers(layers, str(path))
     shipped = path.parent.resolve() == partial_policy_path("").parent.resolve()
     origin = "recollected" if shipped else f"recollected-{path.stem.lower()}"
-    return PolicySource(layers, origin, _hashed([path, path.with_suffix(".json")]))
+    hashed = _hashed([path, path.with_suffix(".json")])
+    return PolicySource(layers, origin, "recollected-sac", hashed)
 
 
 def save_policy(path: str | pathlib.Path, layers: Layers, lineage: Mapping[str, Any]) -> None:
