@@ -27,7 +27,7 @@ from benchmarks.results import fingerprint
 from learners import types
 from rl_datasets import roms
 from rl_datasets.collection.atari import AtariEnvironment
-from rl_datasets.collection.environments import make_environment
+from rl_datasets.collection.environments import is_ant_v2, make_environment
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.rewards import return_range
 from rl_datasets.serving.transitions import NEXT_ACTION, published_counts
@@ -141,7 +141,12 @@ class ContinuousControl:
 
     def environment(self, seed: int) -> dm_env.Environment:
         """Where the policy is scored, for one episode."""
-        return make_environment(self.row.environment, seed)
+        return make_environment(self.row.environment, seed, self._padded_size)
+
+    @functools.cached_property
+    def _padded_size(self) -> int | None:
+        size = self.transitions().observation.shape[1]
+        return size if is_ant_v2(self.row.environment, size) else None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -468,8 +468,8 @@ def _observation_size(
     if source is None:
         return size
     inputs, outputs = source.layers[0][0].shape[0], source.layers[-1][0].shape[1]
-    is_ant = environment.startswith("Ant-") and inputs == environments.ANT_OBSERVATIONS_IN_BRAC
-    if (inputs != size and not is_ant) or outputs != 2 * action_size:
+    fits = inputs == size or environments.is_ant_v2(environment, inputs)
+    if not fits or outputs != 2 * action_size:
         raise errors.DatasetError(
             f"the policy {source.files[0][0]} takes {inputs} observations and gives {outputs // 2} "
             f"actions, and {environment!r} has {size} and {action_size}: give the policy of this "

@@ -15,9 +15,9 @@ from dm_env import specs
 
 from rl_datasets import errors
 
-# BRAC's Ant policies take 111 numbers: the 27 of Ant-v4 and 84 contact forces, which the MuJoCo
-# of their training always gave as zero.
-ANT_OBSERVATIONS_IN_BRAC = 111
+# Ant-v2 gave 111 numbers: the 27 of Ant-v4 and 84 contact forces, which the MuJoCo of its time
+# always gave as zero.
+ANT_V2_OBSERVATIONS = 111
 
 
 class GymnasiumEnvironment(dm_env.Environment):
@@ -94,13 +94,17 @@ def make_environment(
     Args:
       name: gymnasium's name, such as `HalfCheetah-v4`.
       seed: of all its episodes; None for a fresh one.
-      observation_size: pads observations with zeros up to this many numbers, as BRAC's Ant
-        policies need (`ANT_OBSERVATIONS_IN_BRAC`).
+      observation_size: pads observations with zeros up to this many numbers; see `is_ant_v2`.
 
     Raises:
       DatasetError: gymnasium has no such environment, or its spaces are not of one array each.
     """
     return GymnasiumEnvironment(make_gymnasium(name), seed, observation_size)
+
+
+def is_ant_v2(name: str, observation_size: int) -> bool:
+    """Whether these are Ant-v2's observations, as of BRAC's policies and D4RL's data."""
+    return name.startswith("Ant-") and observation_size == ANT_V2_OBSERVATIONS
 
 
 def make_gymnasium(name: str) -> gymnasium.Env:

@@ -131,6 +131,20 @@ def test_several_rewards_reach_the_feed_with_the_learners_discount(cuts, places)
     assert read_results(cells[0].folder(places.runs_dir) / RESULTS)[0]["n_step"] == 3
 
 
+def test_a_policy_is_scored_on_as_many_observations_as_ant_v2_gave(places, monkeypatch):
+    observation = np.pad(np.ones((5, 27), np.float32), ((0, 0), (0, 84)))
+    ant = Transition(observation, np.zeros((5, 8)), np.zeros(5), np.ones(5), observation, {})
+    monkeypatch.setattr(tasks, "_transitions", lambda *_, **cut: ant)
+    row = Row("BC", DATASET, "Ant-v4", learner="bc")
+    (cell,) = plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0])
+    task = tasks.task_of(cell.recipe, cell.row, places.data_dir)
+    assert task.spec().observation_size == 111
+    first = task.environment(0).reset().observation
+    assert first.shape == (111,)
+    assert np.any(first[:27])
+    assert not np.any(first[27:])
+
+
 LETTER = {"reading": "qlearning_dataset", "n_step": 3, "across_time_limits": True}
 
 
