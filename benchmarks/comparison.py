@@ -15,7 +15,8 @@ from benchmarks.recipe import OWN, Recipe, Row
 from benchmarks.tables import STATISTICS, ReportedTable, Score
 from rl_datasets.errors import DatasetError
 
-REPRODUCED, DIFFERS, NOT_RUN, APART = "reproduced", "differs", "not run", "stands apart"
+REPRODUCED, DIFFERS, APART = "reproduced", "differs", "stands apart"
+IN_PART, NOT_RUN = "run in part", "not run"
 LEVEL = 0.05
 
 SCORED = {
@@ -58,7 +59,8 @@ def rule(table: ReportedTable) -> str:
     differs = f"and **{DIFFERS}** when it does"
     return f"""\
 A seed's score is {SCORED[table.statistic]}. A row is **{REPRODUCED}** when {when}, {differs}. It is
-**{NOT_RUN}** until every seed of the recipe has run to its end at the full budget. Among twenty
+**{IN_PART}**, and not compared, until every seed of the recipe has run to its end at the full
+budget, and **{NOT_RUN}** until one has run to the end of the budget asked for. Among twenty
 rows that reproduce, one will be said to differ by chance; and where seeds scatter widely, few of
 them show no more than the interval beside the difference.
 
@@ -80,7 +82,7 @@ class Comparison:
       reported: by the authors, on their data; None if no value is known.
       reported_seeds: how many runs that is of.
       measured: here, on the dataset that the row names; None if no seed has finished.
-      status: `reproduced`, `differs`, `not run` or `stands apart`, by `rule`.
+      status: `reproduced`, `differs`, `run in part`, `not run` or `stands apart`, by `rule`.
       why: what stands behind the status.
       others: scores that are shown and not compared, by statistic, as reported and as measured.
     """
@@ -232,15 +234,15 @@ def _status(
         why = "no seed has finished" if lines else "nothing was measured"
         return NOT_RUN, row.blocked or why
     if budget != 1:
-        return NOT_RUN, f"measured at {budget:.0%} of the budget only"
+        return IN_PART, f"measured at {budget:.0%} of the budget only"
     if len(measured.per_seed) < len(recipe.seeds):
-        return NOT_RUN, f"{len(measured.per_seed)} of {len(recipe.seeds)} seeds have finished"
+        return IN_PART, f"{len(measured.per_seed)} of {len(recipe.seeds)} seeds have finished"
     if reported is None:
         return APART, f"no reported value: {table.unreported}"
     if row.data == OWN:
         return APART, "its data are this project's own"
     if len(measured.per_seed) < 2 and not reported.per_seed:
-        return NOT_RUN, "one seed has no spread to compare by"
+        return IN_PART, "one seed has no spread to compare by"
     p = p_value(measured, reported, table.protocol.get("seeds", 1))
     return (DIFFERS if p < LEVEL else REPRODUCED), f"p = {p:.3f}"
 

@@ -102,8 +102,8 @@ def _seconds_a_step(
     return seconds / sum(result["evaluate_every"] for result in results)
 
 
-def show_scores(table: ReportedTable, comparisons: Sequence[Comparison]) -> None:
-    """Prints what was reported beside what was measured, a line a row."""
+def show_scores(table: ReportedTable, comparisons: Sequence[Comparison], left_out: int) -> None:
+    """Prints what was reported beside what was measured, a line a row; how many were left out."""
     from benchmarks.report import KINDS, formatted, kinds
 
     columns = kinds(comparisons)
@@ -112,10 +112,12 @@ def show_scores(table: ReportedTable, comparisons: Sequence[Comparison]) -> None
         shown.add_column(heading, overflow="fold")
     for row in comparisons:
         measured = [formatted(table, row.measured) if k == row.row.data else "" for k in columns]
-        why = f" ({row.why})" if row.measured or row.row.blocked else ""
+        why = f" ({row.why})" if row.measured else ""
         cells = row.row.name, formatted(table, row.reported) or "none", *measured, row.status + why
         shown.add_row(*map(rich.markup.escape, cells))
     show(shown)
+    if left_out:
+        show(f"rows that were not run: {left_out:,}")
 
 
 def show_reported(table: ReportedTable) -> None:

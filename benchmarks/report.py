@@ -63,13 +63,20 @@ Dataset = dict[str, Any]  # dataset, fingerprint, episodes, transitions, statist
 
 
 def adopt(cells: Sequence[Cell], folder: pathlib.Path, runs_dir: pathlib.Path) -> None:
-    """Takes the seeds that a results folder has whole as done, so that they are not run again."""
+    """Takes the seeds that a results folder has whole as done, so that they are not run again.
+
+    Raises:
+      DatasetError: its results are of another budget.
+    """
     for cell in cells:
-        whole = [
-            result
-            for result in read_results(_row_path(folder, cell.row.name))
-            if result["seed"] == cell.seed and result["budget"] == cell.budget
-        ]
+        results = read_results(_row_path(folder, cell.row.name))
+        for result in results:
+            if result["budget"] != cell.budget:
+                raise DatasetError(
+                    f"{folder} holds results at {result['budget']:.2%} of the budget, and "
+                    f"{cell.budget:.2%} is asked for: name another results folder"
+                )
+        whole = [result for result in results if result["seed"] == cell.seed]
         if whole and whole[-1]["step"] == cell.steps and not cell.step_reached(runs_dir):
             cell.folder(runs_dir).mkdir(parents=True, exist_ok=True)
             write_results(cell.folder(runs_dir) / RESULTS, whole)
@@ -106,7 +113,8 @@ def export(
             if cell.row == row
             for result in read_results(cell.folder(runs_dir) / RESULTS)
         ]
-        write_results(_row_path(folder, row.name), results)
+        if results:
+            write_results(_row_path(folder, row.name), results)
         version_dir = data_dir / row.version_path
         if (version_dir / manifest.FILE_NAME).is_file():
             datasets[row.name] = _describe(row, version_dir)
@@ -115,13 +123,24 @@ def export(
     return write_report(cells[0].recipe, folder, cells[0].budget)
 
 
-def show(recipe: Recipe, cells: Sequence[Cell], runs_dir: pathlib.Path, budget: float) -> None:
-    """Prints the scores of a table as its runs, at that budget, stand."""
+def show(
+    recipe: Recipe,
+    cells: Sequence[Cell],
+    runs_dir: pathlib.Path,
+    budget: float,
+    asked_for: Collection[str],
+) -> None:
+    """Prints the scores of a table as its runs, at that budget, stand.
+
+    Rows are left out of which nothing was measured and that are not among the names `asked_for`.
+    """
     from benchmarks import console
 
     reported = reported_of(recipe)
     results = [r for cell in cells for r in read_results(cell.folder(runs_dir) / RESULTS)]
-    console.show_scores(reported, comparison.compare(reported, recipe, results, budget))
+    comparisons = comparison.compare(reported, recipe, results, budget)
+    shown = [c for c in comparisons if c.measured or c.row.name in asked_for]
+    console.show_scores(reported, shown, len(comparisons) - len(shown))
 
 
 def reported_of(recipe: Recipe) -> ReportedTable:
@@ -208,10 +227,11 @@ def _text(
     drawn: Collection[str],
 ) -> str:
     statuses = [c.status for c in comparisons]
-    shown = [comparison.REPRODUCED, comparison.DIFFERS, comparison.NOT_RUN]
-    if comparison.APART in statuses:
-        shown.append(comparison.APART)
+    shown = [comparison.REPRODUCED, comparison.DIFFERS]
+    shown += [s for s in (comparison.IN_PART, comparison.APART) if s in statuses]
+    shown.append(comparison.NOT_RUN)
     counts = ", ".join(f"{statuses.count(status)} {status}" for status in shown)
+    measured = [c for c in comparisons if c.measured]
     apart = any(c.reported is None or c.row.data == OWN for c in comparisons)
     parts = [f"{len(comparisons)} rows: {counts}."]
     if recipe.is_reported:
@@ -220,10 +240,12 @@ def _text(
             + " ".join(KINDS[kind][1] for kind in kinds(comparisons))
         )
     parts += [
-        _scores(reported, comparisons),
+        *([_scores(reported, measured)] if measured else []),
         "## How a row gets its status\n\n" + comparison.rule(reported),
         *([comparison.APART_RULE] if apart else []),
     ]
+    if not_run := [c for c in comparisons if not c.measured]:
+        parts.append("## Not run\n\n" + _not_run(reported, not_run))
     if others := _others(reported, comparisons):
         parts.append("## Scores that are not compared\n\n" + others)
     if seeds := _seeds(reported, comparisons):
@@ -254,12 +276,25 @@ def _scores(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
         "difference (95 % interval)",
         "status",
     )
-    rows = [score_row(table_, c, columns) for c in comparisons]
-    if not any(row.scores for row in table_.rows.values()):  # Beside no table.
+    return _beside(table_, header, [score_row(table_, c, columns) for c in comparisons])
+
+
+def _not_run(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
+    rows = [[c.row.name, _reported_score(table_, c), c.why] for c in comparisons]
+    return _beside(table_, ("row", "reported", "why"), rows)
+
+
+def _beside(table_: ReportedTable, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as Markdown, without what concerns reported values where there are none."""
+    if not any(row.scores for row in table_.rows.values()):
         shown = [not name.startswith(("reported", "difference")) for name in header]
         header = tuple(itertools.compress(header, shown))
         rows = [list(itertools.compress(row, shown)) for row in rows]
     return table(header, rows)
+
+
+def _reported_score(table_: ReportedTable, c: Comparison) -> str:
+    return formatted(table_, c.reported) or f"none: {table_.unreported}"
 
 
 def score_row(table_: ReportedTable, c: Comparison, columns: Sequence[str]) -> list[str]:
@@ -275,7 +310,7 @@ def score_row(table_: ReportedTable, c: Comparison, columns: Sequence[str]) -> l
             difference = f"{c.difference:+.{digits}f} {of_difference}".strip()
     return [
         c.row.name,
-        formatted(table_, c.reported) or f"none: {table_.unreported}",
+        _reported_score(table_, c),
         *(formatted(table_, c.measured) if kind == c.row.data else "" for kind in columns),
         interval,
         difference,

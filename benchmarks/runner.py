@@ -372,9 +372,9 @@ def reproduce(
     if results_dir is not None:
         report.adopt(plan(recipe, budget=budget), results_dir, places.runs_dir)
     console.show_plan(cells, places.runs_dir, left_out)
-    every_cell = plan(recipe, budget=budget)
+    every_cell, asked_for = plan(recipe, budget=budget), {cell.row.name for cell in cells}
     if dry_run:
-        report.show(recipe, every_cell, places.runs_dir, budget)
+        report.show(recipe, every_cell, places.runs_dir, budget, asked_for)
         return None
     with console.progress(cells, places.runs_dir) as progress:
         for starts_from_another in (False, True):  # what others start from is run to its end first
@@ -384,7 +384,7 @@ def reproduce(
             elif wave:
                 _run_in_processes(processes, wave, places, progress, seeds_at_once)
     page = report.export(every_cell, places.data_dir, places.runs_dir, results_dir)
-    report.show(recipe, every_cell, places.runs_dir, budget)
+    report.show(recipe, every_cell, places.runs_dir, budget, asked_for)
     console.show_page(page)
     return page
 

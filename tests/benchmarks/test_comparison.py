@@ -176,7 +176,7 @@ def test_seeds_that_do_not_scatter_are_told_apart_by_being_another():
 def test_one_seed_is_not_compared_with_a_mean_and_spread():
     recipe = dataclasses.replace(RECIPE, seeds=(0,))
     (row,) = compare(table(Score(100.0, 5.0)), recipe, lines([500.0]))
-    assert (row.status, row.why) == ("not run", "one seed has no spread to compare by")
+    assert (row.status, row.why) == ("run in part", "one seed has no spread to compare by")
 
 
 def test_a_row_without_a_reported_value_stands_apart():
@@ -204,7 +204,7 @@ def test_nothing_measured_is_not_run():
 
 def test_too_few_seeds_are_shown_and_not_compared():
     (row,) = compare(TABLE, RECIPE, lines([500.0, 501.0]))
-    assert (row.status, row.why) == ("not run", "2 of 5 seeds have finished")
+    assert (row.status, row.why) == ("run in part", "2 of 5 seeds have finished")
     assert row.measured.per_seed == (500.0, 501.0)
 
 
@@ -216,7 +216,7 @@ def test_a_seed_that_has_not_reached_its_end_does_not_count():
 
 def test_a_fraction_of_the_budget_is_shown_and_not_compared():
     (row,) = compare(TABLE, RECIPE, lines([500.0] * 5, budget=0.5, steps=500), budget=0.5)
-    assert (row.status, row.why) == ("not run", "measured at 50% of the budget only")
+    assert (row.status, row.why) == ("run in part", "measured at 50% of the budget only")
 
 
 @pytest.mark.parametrize(
