@@ -63,4 +63,4 @@ def test_a_speed_is_the_one_that_was_measured(cells):
     assert value == f"{row['value']:,.0f} {row['unit']}"
     expected = row["anchor"]
     assert anchor == (f"{expected:,.0f}" if isinstance(expected, float) else expected)
-    assert ratio == f"{row['ratio']:.2f}"
+    assert ratio == ("" if row["ratio"] is None else f"{row['ratio']:.2f}")
