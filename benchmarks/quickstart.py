@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import time
 
 import numpy as np
 import rich
@@ -14,7 +15,7 @@ from benchmarks.cells import Cell, plan
 from benchmarks.comparison import curves
 from benchmarks.page import table, write_page
 from benchmarks.recipe import Recipe, Row
-from benchmarks.results import RESULTS, read_results
+from benchmarks.results import RESULTS, append_result, code_version, machine, read_results
 from benchmarks.runner import Places, run_cells
 from benchmarks.tables import Score, load_table
 
@@ -60,7 +61,8 @@ def run(
 ) -> pathlib.Path:
     """Collects, publishes, loads, serves, trains, evaluates and reports.
 
-    A second run finds what the first one collected, published and trained.
+    A second run finds what the first one collected, published and trained. Each appends a line to
+    `quickstart.jsonl`: how many seconds it took, and what came out.
 
     Args:
       folder: everything is written below it.
@@ -74,12 +76,22 @@ def run(
     Raises:
       DatasetError: something the user can mend, such as a folder that cannot be written.
     """
-    folder, size = pathlib.Path(folder), size or Size()
+    folder, size, start = pathlib.Path(folder), size or Size(), time.monotonic()
     version_dir, dataset = _publish(folder, size, policy_path, processes)
     _open_with_tfds(folder, dataset)
     cells = _cells(dataset, size)
     _train(folder, version_dir, cells)
-    return _report(folder, version_dir, dataset, cells, size)
+    page, outcomes = _report(folder, version_dir, dataset, cells, size)
+    _show(outcomes)
+    console.show_page(page)
+    took = {
+        "code_version": code_version(),
+        "machine": machine(),
+        "seconds": round(time.monotonic() - start, 1),
+        "returns": {outcome.name: round(outcome.value, 1) for outcome in outcomes},
+    }
+    append_result(folder / "quickstart.jsonl", took)
+    return page
 
 
 def _publish(
@@ -165,7 +177,7 @@ authors train for 500,000 steps, which is more than a quickstart has time for.""
 
 def _report(
     folder: pathlib.Path, version_dir: pathlib.Path, dataset: str, cells: list[Cell], size: Size
-) -> pathlib.Path:
+) -> tuple[pathlib.Path, list[Outcome]]:
     from rl_datasets.publishing import manifest
 
     returns = manifest.read(version_dir)["splits"]["train"]["episode_return"]
@@ -211,9 +223,7 @@ def _report(
             ),
         },
     )
-    _show(outcomes)
-    console.show_page(page)
-    return page
+    return page, outcomes
 
 
 def _measured(name: str, results: list[dict]) -> Outcome:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
+import platform
 import subprocess
 from collections.abc import Iterable
 from typing import Any
@@ -36,6 +37,14 @@ def code_version() -> str:
     except (OSError, subprocess.CalledProcessError):
         return rl_datasets.__version__
     return f"{rl_datasets.__version__}+{commit}"
+
+
+def machine() -> str:
+    """The processor's name and the number of cores this process may use."""
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.machine()
+    return f"{name}, {len(os.sched_getaffinity(0))} cores"
 
 
 def read_results(path: pathlib.Path) -> list[dict[str, Any]]:

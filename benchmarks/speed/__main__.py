@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import pathlib
-import platform
 from typing import Annotated
 
 import typer
@@ -28,14 +26,6 @@ ROOMS = (
     "learners",
 )
 RESULTS = pathlib.Path(__file__).parents[1] / "results" / "speed"
-
-
-def processor() -> str:
-    """The processor's name and the number of cores this process may use."""
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.machine()
-    return f"{name}, {len(os.sched_getaffinity(0))} cores"
 
 
 def show(room: str, rows: list[dict]) -> None:
@@ -72,7 +62,7 @@ def main(
             RESULTS.mkdir(parents=True, exist_ok=True)
             measured = {
                 "command": f"python -m benchmarks.speed {room}",
-                "machine": processor(),
+                "machine": results.machine(),
                 "code_version": results.code_version(),
                 "rows": rows,
             }

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import quickstart
+from benchmarks.results import read_results
 from rl_datasets.collection import policies
 
 SMALL = quickstart.Size(
@@ -41,3 +42,7 @@ def test_from_a_policy_to_a_score_and_a_second_run_reuses_it(tmp_path, policy_pa
     assert page.read_bytes() == before
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("results.jsonl")} == results
     assert "was done before" in capsys.readouterr().out
+    first, second = read_results(tmp_path / "quickstart.jsonl")
+    assert 0 < second["seconds"] < first["seconds"]
+    assert first["returns"] == second["returns"]
+    assert first["returns"].keys() == {"behaviour policy", "BC", "TD3+BC", "BC, reported"}
