@@ -7,14 +7,12 @@ it ended there, and the last one is cut where training stopped.
 
 from __future__ import annotations
 
-import importlib.metadata
 import itertools
 import pathlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-import rl_datasets
 from rl_datasets import files
 from rl_datasets.collection import collector, environments, mixtures
 from rl_datasets.episode import Episode
@@ -106,10 +104,7 @@ def write(
             ),
         ),
         units=units,
-        versions={
-            "rl-datasets": rl_datasets.__version__,
-            **{lib: importlib.metadata.version(lib) for lib in ("gymnasium", "mujoco", "numpy")},
-        },
+        versions=collector.versions(),
         protocol=mixtures.D4RL,
     )
     collected.write_collection(collection)

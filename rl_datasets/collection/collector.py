@@ -418,13 +418,19 @@ def _plan_collection(
         },
         policies=tuple(records),
         units=(),
-        versions={
-            "rl-datasets": rl_datasets.__version__,
-            **{lib: importlib.metadata.version(lib) for lib in ("gymnasium", "mujoco", "numpy")},
-        },
+        versions=versions(),
         protocol=mixture.protocol,
     )
     return collection, behaviours
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide what is collected, by name."""
+    packages = ("gymnasium", "mujoco", "numpy")
+    return {
+        "rl-datasets": rl_datasets.__version__,
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
 
 
 def _specs(environment: str) -> tuple[dm_env.specs.Array, dm_env.specs.BoundedArray]:
