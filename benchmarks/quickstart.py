@@ -232,7 +232,7 @@ def _measured(name: str, results: list[dict]) -> Outcome:
     return Outcome(
         name,
         scores.mean,
-        scores.spread if len(scores.per_seed) > 1 else None,
+        scores.spread,
         f"measured here: the last {min(LAST, len(results))} evaluations of {results[-1]['step']:,} "
         f"steps, by seed: {seeds}",
     )

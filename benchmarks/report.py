@@ -120,7 +120,7 @@ def export(
             datasets[row.name] = _describe(row, version_dir)
             _check_fingerprints(results, datasets[row.name], version_dir)
     write_atomically(known, json.dumps(datasets, indent=1) + "\n")
-    return write_report(cells[0].recipe, folder, cells[0].budget)
+    return write_report(cells[0].recipe, folder)
 
 
 def show(
@@ -150,13 +150,12 @@ def reported_of(recipe: Recipe) -> ReportedTable:
     return empty_table(recipe.title, [row.reported for row in recipe.rows])
 
 
-def write_report(recipe: Recipe | str, folder: pathlib.Path, budget: float = 1.0) -> pathlib.Path:
+def write_report(recipe: Recipe | str, folder: pathlib.Path) -> pathlib.Path:
     """Writes `report.md` and `report.html` into a results folder, from what it holds.
 
     Args:
       recipe: the recipe, or its name.
       folder: as `export` left it.
-      budget: the fraction of the full budget that its results are of.
 
     Returns:
       The path of `report.html`.
@@ -172,10 +171,20 @@ def write_report(recipe: Recipe | str, folder: pathlib.Path, budget: float = 1.0
     datasets = json.loads((folder / DATASETS).read_text())
     results = {row.name: read_results(_row_path(folder, row.name)) for row in recipe.rows}
     every = [result for of_row in results.values() for result in of_row]
+    budget = _budget(folder, every)
     comparisons = comparison.compare(reported, recipe, every, budget)
     drawn = _figures(reported, recipe, results, datasets)
     text = _text(reported, recipe, comparisons, every, datasets, budget, drawn.keys())
     return write_page(folder, "report", recipe.title, text, drawn)
+
+
+def _budget(folder: pathlib.Path, results: Sequence[Mapping[str, Any]]) -> float:
+    """The fraction of the full budget that all results of a folder are of."""
+    budgets = {result["budget"] for result in results} or {1.0}
+    if len(budgets) > 1:
+        told = " and ".join(f"{budget:.2%}" for budget in sorted(budgets))
+        raise DatasetError(f"{folder} holds results at {told} of the budget: keep those of one")
+    return budgets.pop()
 
 
 def _row_path(folder: pathlib.Path, row: str) -> pathlib.Path:
@@ -305,7 +314,7 @@ def score_row(table_: ReportedTable, c: Comparison, columns: Sequence[str]) -> l
     difference = interval = ""
     if c.measured is not None:
         interval = _interval(comparison.interval(c.measured), digits)
-        if c.reported is not None and c.status != comparison.APART:
+        if c.status in (comparison.REPRODUCED, comparison.DIFFERS):
             of_difference = _interval(c.difference_interval, digits)
             difference = f"{c.difference:+.{digits}f} {of_difference}".strip()
     return [

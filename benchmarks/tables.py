@@ -50,8 +50,10 @@ class Score:
 
     @classmethod
     def over_seeds(cls, values: Iterable[float]) -> Score:
+        """Mean and spread of one value a seed; one seed alone has no spread."""
         values = tuple(map(float, values))
-        return cls(float(np.mean(values)), float(np.std(values)), values)
+        spread = float(np.std(values)) if len(values) > 1 else None
+        return cls(float(np.mean(values)), spread, values)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -191,11 +191,23 @@ def test_results_of_another_budget_are_not_written_over(tmp_path):
     assert [path.name for path in results_dir.glob("*.jsonl")] == ["HalfCheetah-v2-pure.jsonl"]
 
 
-def test_the_report_that_is_shipped_follows_from_the_results_that_are(tmp_path):
-    shipped = pathlib.Path(report.__file__).parent / "results" / "brac_bc"
+def test_results_of_two_budgets_make_no_report(tmp_path):
+    for budget in (0.1, 0.2):
+        measure(tmp_path, [4440.0], budget=budget)
+    page, _ = export(tmp_path, budget=0.1)
+    (row,) = page.parent.glob("*.jsonl")
+    (other,) = plan(RECIPE, ["HalfCheetah-v2/pure"], [0], 0.2)
+    write_results(row, read_results(row) + read_results(other.folder(tmp_path / "runs") / RESULTS))
+    with pytest.raises(DatasetError, match=r"at 10\.00% and 20\.00% of the budget: keep those"):
+        report.write_report("brac_bc", page.parent)
+
+
+@pytest.mark.parametrize("name", ["brac_bc", "tianshou_continuous"])
+def test_the_report_that_is_shipped_follows_from_the_results_that_are(tmp_path, name):
+    shipped = pathlib.Path(report.__file__).parent / "results" / name
     for path in [*shipped.glob("*.jsonl"), shipped / report.DATASETS]:
         shutil.copy(path, tmp_path)
-    report.write_report("brac_bc", tmp_path)
+    report.write_report(name, tmp_path)
     assert (tmp_path / "report.md").read_text() == (shipped / "report.md").read_text()
 
 
