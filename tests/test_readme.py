@@ -50,6 +50,14 @@ def measured(room: str) -> dict[str, dict]:
     return {row["name"]: row for row in reversed(json.loads(file.read_text())["rows"])}
 
 
+def test_the_quickstart_took_as_long_as_was_measured():
+    lines = (ROOT / "benchmarks/results/quickstart.jsonl").read_text().splitlines()
+    first, second = (json.loads(line)["seconds"] for line in lines)
+    told = README.replace("\n", " ")
+    assert f"took {first / 60:.1f} minutes after half a minute of installing" in told
+    assert f"and {second:.0f} seconds a second time" in told
+
+
 def speed_rows() -> list[list[str]]:
     section = README.partition("\n## Speed\n")[2].partition("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
