@@ -283,10 +283,12 @@ def test_serve_hands_its_options_on(run, monkeypatch):
 
     given = []
     monkeypatch.setattr(reverb, "serve", lambda folder, **options: given.append((folder, options)))
-    options = "--split test --port 8001 --seed 3 --n-step 5 --gamma 0.9 --frame-stack 4"
+    options = (
+        "--split test --port 8001 --seed 3 --n-step 5 --gamma 0.9 --frame-stack 4 --next-action"
+    )
     assert run("serve", PUBLISHED, *options.split()).status == 0
     expected = {"split": "test", "port": 8001, "seed": 3}
-    expected |= {"n_step": 5, "gamma": 0.9, "frame_stack": 4}
+    expected |= {"n_step": 5, "gamma": 0.9, "frame_stack": 4, "next_action": True}
     assert given == [(pathlib.Path(PUBLISHED), expected)]
 
 
