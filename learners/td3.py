@@ -58,7 +58,7 @@ class Algorithm(NamedTuple):
       policy_value: (params of the critics, s_tm1, pi_tm1) -> q_tm1 [B], what the policy maximises.
       policy_loss: (q_tm1 [B], pi_tm1 [B, A], a_tm1 [B, A]) -> a loss a sample, [B].
       normalize: of observations.
-      act_normalize: of observations where the policy acts.
+      act_observation_bound: clips observations, normalised, where the policy acts.
       clip_target: whether the target policy's smoothed actions are clipped to their bounds.
     """
 
@@ -70,7 +70,7 @@ class Algorithm(NamedTuple):
     policy_value: Callable[[Params, jax.Array, jax.Array], jax.Array]
     policy_loss: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
     normalize: Callable[[jax.Array], jax.Array] = lambda observation: observation
-    act_normalize: Callable[[jax.Array], jax.Array] = lambda observation: observation
+    act_observation_bound: float | None = None
     clip_target: bool = True
 
 
@@ -184,6 +184,9 @@ def make(config: Config, spec: Spec, algorithm: Algorithm) -> Learner:
 
     @jax.jit
     def act(state: TrainingState, observation: jax.Array) -> jax.Array:
-        return policy(state.params.policy, algorithm.act_normalize(observation))
+        observation, bound = normalize(observation), algorithm.act_observation_bound
+        if bound is not None:
+            observation = jnp.clip(observation, -bound, bound)
+        return policy(state.params.policy, observation)
 
     return Learner(init, update, act)

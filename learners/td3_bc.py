@@ -65,10 +65,6 @@ def make(config: Config, spec: Spec) -> Learner:
         scale = spec.observation_std + config.normalization_epsilon
         return (observation - spec.observation_mean) / scale
 
-    def act_normalize(observation: jax.Array) -> jax.Array:
-        bound, normalized = config.act_observation_bound, normalize(observation)
-        return normalized if bound is None else jnp.clip(normalized, -bound, bound)
-
     def target_of_batches(batches: Transition, discount_t, q_t, pi_t) -> jax.Array:
         del pi_t
         return critic_target(batches.reward, discount_t, q_t)
@@ -88,7 +84,7 @@ def make(config: Config, spec: Spec) -> Learner:
         policy_value=first_critic,
         policy_loss=weighted_policy_loss,
         normalize=normalize,
-        act_normalize=act_normalize,
+        act_observation_bound=config.act_observation_bound,
         clip_target=config.clip_target,
     )
     return td3.make(config, spec, algorithm)

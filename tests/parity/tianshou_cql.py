@@ -21,7 +21,7 @@ from tianshou.algorithm.modelfree.sac import SACPolicy
 from tianshou.algorithm.optim import AdamOptimizerFactory
 from tianshou.utils.net.common import Net
 from tianshou.utils.net.continuous import ContinuousActorProbabilistic
-from tianshou_peer import ACTIONS, critic, random_buffer, update
+from tianshou_peer import ACTIONS, actor_and_critics, critic, random_buffer, update
 
 torch.manual_seed(0)
 actor = ContinuousActorProbabilistic(
@@ -47,15 +47,7 @@ algorithm = CQL(
     calibrated=False,
 )
 buffer, arrays = random_buffer()
-networks = {
-    "policy": (actor, algorithm.policy_optim._optim),
-    "critics/0": (algorithm.critic, algorithm.critic_optim._optim),
-    "critics/1": (algorithm.critic2, algorithm.critic2_optim._optim),
-}
-targets = {
-    "critics/0": algorithm.critic_old.module,
-    "critics/1": algorithm.critic2_old.module,
-}
+networks, targets = actor_and_critics(actor, algorithm)
 move(*targets.values())
 arrays |= start(networks, targets)
 

@@ -31,6 +31,20 @@ def random_buffer():
     return buffer, {f"batch/{name}": array for name, array in arrays.items()}
 
 
+def actor_and_critics(actor, algorithm):
+    """An algorithm's networks with their optimizers, and its critics' targets, by name."""
+    networks = {
+        "policy": (actor, algorithm.policy_optim._optim),
+        "critics/0": (algorithm.critic, algorithm.critic_optim._optim),
+        "critics/1": (algorithm.critic2, algorithm.critic2_optim._optim),
+    }
+    targets = {
+        "critics/0": algorithm.critic_old.module,
+        "critics/1": algorithm.critic2_old.module,
+    }
+    return networks, targets
+
+
 def update(algorithm, buffer):
     """One update on the buffer's transitions in their order."""
     algorithm.policy.is_within_training_step = True

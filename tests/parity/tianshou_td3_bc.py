@@ -11,7 +11,7 @@ from tianshou.algorithm.modelfree.ddpg import ContinuousDeterministicPolicy
 from tianshou.algorithm.optim import AdamOptimizerFactory
 from tianshou.utils.net.common import Net
 from tianshou.utils.net.continuous import ContinuousActorDeterministic
-from tianshou_peer import ACTIONS, critic, random_buffer, update
+from tianshou_peer import ACTIONS, actor_and_critics, critic, random_buffer, update
 
 torch.manual_seed(0)
 actor = ContinuousActorDeterministic(
@@ -30,16 +30,8 @@ algorithm = TD3BC(
     noise_clip=1.5,
 )
 buffer, arrays = random_buffer()
-networks = {
-    "policy": (actor, algorithm.policy_optim._optim),
-    "critics/0": (algorithm.critic, algorithm.critic_optim._optim),
-    "critics/1": (algorithm.critic2, algorithm.critic2_optim._optim),
-}
-targets = {
-    "policy": algorithm.actor_old.module,
-    "critics/0": algorithm.critic_old.module,
-    "critics/1": algorithm.critic2_old.module,
-}
+networks, targets = actor_and_critics(actor, algorithm)
+targets = {"policy": algorithm.actor_old.module, **targets}
 move(*targets.values())
 arrays |= start(networks, targets)
 
