@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import fnmatch
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from benchmarks.recipe import Recipe, Row
@@ -23,7 +23,8 @@ class Cell:
       row: of the recipe.
       seed: of the run.
       budget: the fraction.
-      behavior: the run whose policy this one starts from as the behaviour policy.
+      behavior: the run whose policy this one starts from as the behaviour policy. It is of the full
+        budget whatever this one's is: a behaviour policy is given, as the data are.
     """
 
     recipe: Recipe
@@ -79,7 +80,7 @@ def plan(
     seeds: Sequence[int] | None = None,
     budget: float = 1.0,
 ) -> list[Cell]:
-    """The cells of a recipe, row by row, those of behaviour policies before what starts from them.
+    """The cells of a recipe, row by row.
 
     Args:
       recipe: as `load_recipe` gives it.
@@ -101,13 +102,26 @@ def plan(
                 f"table {recipe.table!r} has no seed {seed}, choose from: {recipe.seeds}"
             )
     recipe.steps_at(budget)
-    chosen = [recipe.behavior_row(row) for row in chosen if row.behavior] + chosen
     return [_cell(recipe, row, seed, budget) for row in dict.fromkeys(chosen) for seed in seeds]
 
 
 def _cell(recipe: Recipe, row: Row, seed: int, budget: float) -> Cell:
-    behavior = _cell(recipe, recipe.behavior_row(row), seed, budget) if row.behavior else None
+    behavior = _cell(recipe, recipe.behavior_row(row), seed, 1.0) if row.behavior else None
     return Cell(recipe.of(row), row, seed, budget, behavior)
+
+
+def with_behaviors(cells: Iterable[Cell]) -> list[Cell]:
+    """The cells, behind those whose policies they start from."""
+    cells = list(cells)
+    return list(dict.fromkeys([cell.behavior for cell in cells if cell.behavior] + cells))
+
+
+def seeds_of_rows(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """The cells, those together that differ in their seed alone."""
+    groups: dict[tuple[Row, float], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.row, cell.budget), []).append(cell)
+    return list(groups.values())
 
 
 def _matching(recipe: Recipe, pattern: str) -> list[Row]:

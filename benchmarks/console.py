@@ -11,6 +11,7 @@ import rich.markup
 import rich.progress
 import rich.table
 
+from benchmarks.cells import seeds_of_rows
 from benchmarks.results import RESULTS, read_results
 from rl_datasets.terminal import show
 
@@ -54,8 +55,8 @@ def show_plan(
       left_out: rows that are not run, and why.
     """
     table = rich.table.Table("row", "dataset", "seeds", "steps done", "of")
-    for row in dict.fromkeys(cell.row for cell in cells):
-        of_row = [cell for cell in cells if cell.row == row]
+    for of_row in seeds_of_rows(cells):
+        row = of_row[0].row
         done = sum(cell.step_reached(runs_dir) for cell in of_row)
         total = sum(cell.steps for cell in of_row)
         seeds = " ".join(str(cell.seed) for cell in of_row)

@@ -70,8 +70,8 @@ class Row:
       reward_scale, reward_bias: the learner meets scale * reward + bias; a scale of
         `RETURN_RANGE` depends on the data. Scores are of the environment's own rewards.
       policy: which one is scored: `act`, or `max_q` where the learner has it.
-      behavior: the algorithm whose run on the same data and seed gives the behaviour policy that
-        the learner starts from; "" where it needs none.
+      behavior: the algorithm whose run in full, on the same data and seed, gives the behaviour
+        policy that the learner starts from; "" where it needs none.
       blocked: why it cannot be run; "" where it can.
     """
 

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.cells import Cell, Progress, plan
+from benchmarks.cells import Cell, Progress, plan, seeds_of_rows, with_behaviors
 from benchmarks.evaluation import play
 from benchmarks.recipe import Row, load_recipe, recipe_names
 from benchmarks.results import fingerprint
@@ -80,8 +80,7 @@ def run_cells(
                     f"seeds of {cell.row.environment} are trained in one call on an accelerator "
                     "alone, where it pays: leave out --seeds-at-once"
                 )
-    for row in dict.fromkeys(cell.row for cell in cells):
-        of_row = [cell for cell in cells if cell.row == row]
+    for of_row in seeds_of_rows(cells):
         for first in range(0, len(of_row), seeds_at_once):
             with contextlib.ExitStack() as locks:
                 taken = {
@@ -339,7 +338,8 @@ def reproduce(
       rows: names of its rows, or patterns such as `CQL/*`; by default all that can be run and whose
         datasets are published.
       seeds: all of the recipe's by default.
-      budget: fraction of the recipe's gradient steps; results of a smaller budget lie apart.
+      budget: fraction of the recipe's gradient steps; results of a smaller budget lie apart, and
+        behaviour policies are trained in full at any.
       data_dir: where the published datasets lie.
       runs_dir: where the runs are kept.
       processes: each on a core of its own; 1 runs in this process, on all cores.
@@ -371,14 +371,15 @@ def reproduce(
     results_dir = None if results_dir is None else pathlib.Path(results_dir)
     if results_dir is not None:
         report.adopt(plan(recipe, budget=budget), results_dir, places.runs_dir)
-    console.show_plan(cells, places.runs_dir, left_out)
+    runs = with_behaviors(cells)
+    console.show_plan(runs, places.runs_dir, left_out)
     every_cell, asked_for = plan(recipe, budget=budget), {cell.row.name for cell in cells}
     if dry_run:
         report.show(recipe, every_cell, places.runs_dir, budget, asked_for)
         return None
-    with console.progress(cells, places.runs_dir) as progress:
+    with console.progress(runs, places.runs_dir) as progress:
         for starts_from_another in (False, True):  # what others start from is run to its end first
-            wave = [cell for cell in cells if (cell.behavior is not None) is starts_from_another]
+            wave = [cell for cell in runs if (cell.behavior is not None) is starts_from_another]
             if processes == 1:
                 run_cells(wave, places, progress, seeds_at_once)
             elif wave:

@@ -517,7 +517,11 @@ def reproduce(
         int | None, typer.Option("--seeds", min=1, help="So many of its seeds, the first ones.")
     ] = None,
     budget: Annotated[
-        float, typer.Option(help="Fraction of the full training budget, such as 0.1.")
+        float,
+        typer.Option(
+            help="Fraction of the full training budget, such as 0.1; behaviour policies that a row "
+            "starts from are trained in full."
+        ),
     ] = 1.0,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     runs_dir: Annotated[pathlib.Path, typer.Option(help="Where runs lie.")] = pathlib.Path(".runs"),

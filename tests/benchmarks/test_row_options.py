@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import runner, tasks
-from benchmarks.cells import plan
+from benchmarks.cells import plan, seeds_of_rows, with_behaviors
 from benchmarks.recipe import Recipe, Row
 from benchmarks.results import RESULTS, read_results
 from benchmarks.run_folder import last_state
@@ -71,11 +71,28 @@ def run(cells, places):
     runner.run_cells(cells, places, lambda cell, step: None)
 
 
-def test_what_is_started_from_is_planned_first_whatever_was_asked_for():
-    assert [c.row.name for c in plan(RECIPE, ["KL/*"], [0])] == ["BC/data", "KL/data"]
-    assert [c.row.name for c in plan(RECIPE, seeds=[0])] == ["BC/data", "KL/data"]
-    cloning, kl = plan(RECIPE, seeds=[0])
-    assert kl.behavior == cloning  # its own learner and config, and none of the other's
+def test_what_is_started_from_comes_first_whatever_was_asked_for():
+    (kl,) = plan(RECIPE, ["KL/*"], [0])
+    assert [c.row.name for c in with_behaviors([kl])] == ["BC/data", "KL/data"]
+    assert with_behaviors(plan(RECIPE, seeds=[0])) == with_behaviors([kl])
+    assert kl.behavior in plan(RECIPE, seeds=[0])  # its own learner and config, none of kl's
+
+
+def test_a_behaviour_policy_is_trained_in_full_at_any_budget(cuts, places):
+    kl, cloning = plan(RECIPE, seeds=[0], budget=0.5)
+    in_full, *rest = with_behaviors([cloning, kl])
+    assert rest == [cloning, kl]
+    assert [cell.steps for cell in (in_full, cloning, kl)] == [40, 20, 20]
+    assert [[c.row.name for c in cells] for cells in seeds_of_rows([in_full, *rest])] == [
+        ["BC/data"],
+        ["BC/data"],
+        ["KL/data"],
+    ]
+    run([cloning], places)
+    with pytest.raises(DatasetError, match=r"starts from the policy of BC/data .* run it first"):
+        run([kl], places)
+    run([in_full, kl], places)
+    assert kl.is_done(places.runs_dir)
 
 
 def test_a_behaviour_policy_that_no_row_clones_is_refused():
@@ -85,7 +102,7 @@ def test_a_behaviour_policy_that_no_row_clones_is_refused():
 
 def test_what_is_started_from_must_be_done(cuts, places):
     with pytest.raises(DatasetError, match=r"starts from the policy of BC/data .* run it first"):
-        run(plan(RECIPE, seeds=[0])[1:], places)
+        run(plan(RECIPE, ["KL/*"], [0]), places)
 
 
 def test_two_policies_of_a_learner_that_starts_from_the_one_that_another_cloned(cuts, places):
