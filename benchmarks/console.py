@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 def show_tables() -> None:
     """Prints every table that there is, and what of it can be measured here."""
     from benchmarks.recipe import load_recipe, recipe_names
+    from benchmarks.report import reported_of
     from benchmarks.tables import load_table, table_names
 
     shown = rich.table.Table("name", "table", "rows reported", "rows to run", "seeds")
     recipes = [(name, load_recipe(name)) for name in recipe_names()]
     for name, recipe in recipes:
-        table = load_table(recipe.table)
+        valued = _valued(reported_of(recipe)) if recipe.is_reported else "none"
         can_run = sum(not row.blocked for row in recipe.rows)
-        shown.add_row(name, recipe.title, _valued(table), f"{can_run:,}", f"{len(recipe.seeds):,}")
+        shown.add_row(name, recipe.title, valued, f"{can_run:,}", f"{len(recipe.seeds):,}")
     for name in sorted({*table_names()} - {recipe.table for _, recipe in recipes}):
         table = load_table(name)
         shown.add_row(name, table.title, _valued(table), "reported alone", "")

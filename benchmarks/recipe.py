@@ -1,8 +1,7 @@
 """A recipe: which learner runs on which datasets, for how long, and how it is scored.
 
-The recipes shipped are the files `recipes/*.toml`, each beside a reported table. A user's own file
-may leave `table` out: it is beside no table then, and its rows have a `name` in the place of
-`reported`.
+The recipes shipped are the files `recipes/*.toml`. One that leaves `table` out stands beside no
+reported table, and its rows have a `name` in the place of `reported`: so may a user's own file.
 
 A recipe of several algorithms names them as `[[algorithms]]`; each of its rows then stands for one
 row of each of them, `<algorithm>/<reported>`:

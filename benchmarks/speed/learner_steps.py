@@ -6,6 +6,7 @@ second. Batches are sampled from an `ArrayFeed`; the learner alone takes some th
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import sys
@@ -72,6 +73,7 @@ def load() -> dict[str, tuple[Callable[[], Any], float]]:
         "cql": cql.make(cql.Config(hidden_sizes=(256, 256), lagrange_threshold=10.0), spec),
         "rebrac": rebrac.make(rebrac.Config(hidden_sizes=(256, 256)), spec),
         "bcq": bcq.make(d3rlpys_bcq, spec),
+        "bcq_unperturbed": bcq.make(dataclasses.replace(d3rlpys_bcq, perturb_target=False), spec),
         "sac": sac.make(sac.Config(policy_sizes=(256, 256), critic_sizes=(256, 256)), spec),
         "brac_bc": brac_bc.make(brac_bc.Config(), spec),
     }

@@ -122,7 +122,7 @@ def make_algorithms():
             calibrated=False,
             **of_actor_and_critics(),
         ),
-        "bcq": BCQ(
+        "bcq_unperturbed": BCQ(
             policy=BCQPolicy(
                 actor_perturbation=Perturbation(preprocess_net=perturbation, max_action=1.0),
                 action_space=actions,

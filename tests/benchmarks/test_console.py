@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -22,6 +23,7 @@ def test_without_a_table_every_table_is_listed():
         assert f"│ {name} " in result.stdout or name == "corl"  # which d4rl_v2 measures
     assert "10 of 240" in result.stdout  # BRAC's grid, of which behaviour cloning alone is known
     assert "reported alone" in result.stdout
+    assert re.search(r"│ cql_narrow .*│ none ", result.stdout)
 
 
 def test_a_table_that_nothing_measures_says_so(capsys):

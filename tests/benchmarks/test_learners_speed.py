@@ -2,7 +2,17 @@
 
 import pytest
 
-from benchmarks.speed.learners import COMPARED, D3RLPY, OURS, PEAKS, PEERS, TIANSHOU, rows, sampled
+from benchmarks.speed.learners import (
+    COMPARED,
+    D3RLPY,
+    OURS,
+    PEAKS,
+    PEERS,
+    TIANSHOU,
+    flop,
+    rows,
+    sampled,
+)
 
 THREADS = (1, 2)
 
@@ -39,11 +49,18 @@ def test_the_fastest_peer_is_the_anchor(best, peer, threads):
 
 
 def test_every_peer_has_a_row_of_its_own(best):
-    best[D3RLPY, "sampled_bcq", 1] = 7.0
-    best[TIANSHOU, "sampled_bcq", 2] = 8.0
+    best[D3RLPY, "sampled_sac", 1] = 7.0
+    best[TIANSHOU, "sampled_sac", 2] = 8.0
     table = by_name(best)
-    assert table[f"bcq with sampling, {D3RLPY}, 1 threads"]["value"] == 7.0
-    assert table[f"bcq with sampling, {TIANSHOU}, 2 threads"]["value"] == 8.0
+    assert table[f"sac with sampling, {D3RLPY}, 1 threads"]["value"] == 7.0
+    assert table[f"sac with sampling, {TIANSHOU}, 2 threads"]["value"] == 8.0
+
+
+def test_bcq_stands_beside_the_peer_that_has_as_much_to_do(best):
+    table = by_name(best)
+    assert table["bcq update alone, 1 threads"]["anchor"].startswith(D3RLPY)
+    assert table["bcq_unperturbed update alone, 1 threads"]["anchor"].startswith(TIANSHOU)
+    assert flop("bcq") - flop("bcq_unperturbed") == pytest.approx(0.24 * flop("bcq"), rel=0.05)
 
 
 def test_what_a_peer_lacks_is_left_to_the_other(best):

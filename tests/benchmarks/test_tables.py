@@ -5,7 +5,7 @@ import statistics
 
 import pytest
 
-from benchmarks import tables
+from benchmarks import report, tables
 from benchmarks.recipe import FOLDER as RECIPES
 from benchmarks.recipe import PUBLISHED, load_recipe
 from benchmarks.reported import brac_bc
@@ -234,13 +234,16 @@ def test_the_curves_are_the_authors_number_for_number(shared, row):
         assert [float(value) for _, value in rows] == table.curves[row][seed].tolist()
 
 
-def test_every_recipe_has_its_reported_table_and_protocol():
-    for path in RECIPES.glob("*.toml"):
-        recipe, table = load_recipe(path.stem), tables.load_table(load_recipe(path.stem).table)
+def test_every_recipe_can_be_run_and_has_its_reported_table_and_protocol():
+    recipes = [load_recipe(path.stem) for path in RECIPES.glob("*.toml")]
+    assert [recipe.table for recipe in recipes if not recipe.is_reported] == ["cql_narrow"]
+    for recipe in recipes:
+        table = report.reported_of(recipe)
         assert {row.reported for row in recipe.rows} <= table.rows.keys()
-        for field in ("steps", "batch_size", "evaluate_every", "episodes"):
-            assert getattr(recipe, field) == table.protocol[field]
-        assert len(recipe.seeds) >= table.protocol["seeds"]
+        if recipe.is_reported:
+            for field in ("steps", "batch_size", "evaluate_every", "episodes"):
+                assert getattr(recipe, field) == table.protocol[field]
+            assert len(recipe.seeds) >= table.protocol["seeds"]
         for row in recipe.rows:
             if not row.blocked:
                 config = recipe.of(row).learner_config()
