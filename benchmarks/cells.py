@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import fnmatch
+import glob
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -51,7 +52,7 @@ class Cell:
         return config
 
     def table_folder(self, runs_dir: pathlib.Path) -> pathlib.Path:
-        """Runs of a smaller budget lie apart, so that they are never taken for full ones."""
+        """Runs of a smaller budget lie apart, so that they are never taken for whole ones."""
         at_budget = "" if self.budget == 1 else f"-budget-{self.budget:g}"
         return runs_dir / f"{self.recipe.table}{at_budget}"
 
@@ -64,6 +65,12 @@ class Cell:
         if self.row.algorithm or self.row.variant:
             folder /= f"{self.row.algorithm} {self.row.variant}".strip().replace("/", " ")
         return folder / f"seed-{self.seed}"
+
+    def at_other_budgets(self, runs_dir: pathlib.Path) -> list[pathlib.Path]:
+        """Where runs of it at other budgets may lie."""
+        folder = self.folder(runs_dir).relative_to(self.table_folder(runs_dir))
+        tables = runs_dir.glob(f"{glob.escape(self.recipe.table)}-budget-*")
+        return sorted(table / folder for table in tables if table != self.table_folder(runs_dir))
 
     def step_reached(self, runs_dir: pathlib.Path) -> int:
         """The step of its last evaluation, 0 before the first."""

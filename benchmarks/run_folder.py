@@ -17,7 +17,8 @@ from __future__ import annotations
 import contextlib
 import json
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import filelock
@@ -139,6 +140,45 @@ class RunFolder:
             for name, value in result["metrics"].items():
                 tf.summary.scalar(f"train/{name}", value)
         self._events.flush()
+
+
+def begin_with_shorter_run(
+    folder: pathlib.Path, identity: Mapping[str, Any], others: Iterable[pathlib.Path]
+) -> None:
+    """Copies the furthest of the runs that are to be shorter than this one, and else the same.
+
+    How a run begins does not depend on how long it is to last. One that has begun stays as it is.
+
+    Args:
+      folder: of the cell, in the hands of this process.
+      identity: what the run is.
+      others: folders that may hold runs of the same cell.
+    """
+    if (folder / "run.json").exists():
+        return
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # cut while it was copied
+    shorter = [other for other in others if _is_shorter(other, identity)]
+    for other in sorted(shorter, key=_last_step)[-1:]:
+        with lock(other) as is_free:
+            if is_free:
+                shutil.copytree(other / "checkpoint", folder / "checkpoint")
+                begun = read_results(other / RESULTS)
+                write_results(folder / RESULTS, [{**result, **identity} for result in begun])
+
+
+def _is_shorter(folder: pathlib.Path, identity: Mapping[str, Any]) -> bool:
+    """Whether a folder holds the beginning of a run."""
+    path, apart = folder / "run.json", {"budget": None, "steps": None}
+    if not path.exists() or not _last_step(folder):
+        return False
+    run = json.loads(path.read_text())
+    is_same = {**run, **apart} == json.loads(json.dumps({**identity, **apart}))
+    return is_same and run["steps"] < identity["steps"]
+
+
+def _last_step(folder: pathlib.Path) -> int:
+    results = read_results(folder / RESULTS)
+    return results[-1]["step"] if results else 0
 
 
 def last_state(folder: pathlib.Path, initial: TrainingState) -> TrainingState:

@@ -27,7 +27,7 @@ from benchmarks.cells import Cell, Progress, plan, seeds_of_rows, with_behaviors
 from benchmarks.evaluation import play
 from benchmarks.recipe import Row, load_recipe, recipe_names
 from benchmarks.results import fingerprint
-from benchmarks.run_folder import RunFolder, last_state, lock
+from benchmarks.run_folder import RunFolder, begin_with_shorter_run, last_state, lock
 from benchmarks.tables import load_table, table_names
 from benchmarks.tasks import Atari, Task, task_of, with_extras
 from learners import training, types
@@ -115,7 +115,9 @@ def _open(cell: Cell, task: Task, places: Places) -> RunFolder:
         "episodes": recipe.episodes,
         **task.identity,
     }
-    return RunFolder(cell.folder(places.runs_dir), identity)
+    folder = cell.folder(places.runs_dir)
+    begin_with_shorter_run(folder, identity, cell.at_other_budgets(places.runs_dir))
+    return RunFolder(folder, identity)
 
 
 def _run_group(
@@ -338,8 +340,8 @@ def reproduce(
       rows: names of its rows, or patterns such as `CQL/*`; by default all that can be run and whose
         datasets are published.
       seeds: all of the recipe's by default.
-      budget: fraction of the recipe's gradient steps; results of a smaller budget lie apart, and
-        behaviour policies are trained in full at any.
+      budget: fraction of the recipe's gradient steps; results of a smaller budget lie apart, and a
+        larger one goes on from their runs. Behaviour policies are trained in full at any.
       data_dir: where the published datasets lie.
       runs_dir: where the runs are kept.
       processes: each on a core of its own; 1 runs in this process, on all cores.

@@ -519,8 +519,8 @@ def reproduce(
     budget: Annotated[
         float,
         typer.Option(
-            help="Fraction of the full training budget, such as 0.1; behaviour policies that a row "
-            "starts from are trained in full."
+            help="Fraction of the full training budget, such as 0.1; a larger one goes on from "
+            "there. Behaviour policies that a row starts from are trained in full."
         ),
     ] = 1.0,
     data_dir: DataDir = DEFAULT_DATA_DIR,

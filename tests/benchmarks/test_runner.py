@@ -3,6 +3,7 @@
 Run as a program, this file measures that table, so that a test can kill it.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -257,6 +258,46 @@ def test_a_smaller_budget_lies_apart_and_says_so(tmp_path):
     assert [line["step"] for line in lines] == [20, 40]
     assert {line["budget"] for line in lines} == {0.5}
     assert results(tmp_path) == []
+
+
+def trained(folder: pathlib.Path, cells=None) -> list[int]:
+    """Runs, and gives the steps that were trained."""
+    steps: list[int] = []
+    run(folder, cells, lambda cell, step: steps.append(step))
+    return steps
+
+
+def test_a_larger_budget_goes_on_where_a_smaller_one_ended(uncut, tmp_path):
+    for budget in (0.25, 0.5):
+        run(tmp_path, plan(RECIPE, ["first"], [0], budget))
+    (shorter,) = plan(RECIPE, ["first"], [0], 0.5)
+    before = results(tmp_path, shorter)
+    assert min(trained(tmp_path)) > 40
+    assert measured(tmp_path) == measured(uncut)
+    assert {(line["budget"], line["steps"]) for line in results(tmp_path)} == {(1.0, 80)}
+    assert results(tmp_path, shorter) == before
+
+
+@pytest.mark.parametrize("field", [{"batch_size": 5}, {"config": {"hidden_sizes": [4]}}])
+def test_no_run_goes_on_with_another(tmp_path, field):
+    run(tmp_path, plan(dataclasses.replace(RECIPE, **field), ["first"], [0], 0.5))
+    assert min(trained(tmp_path)) <= 20
+
+
+def test_a_run_that_was_cut_while_it_took_a_shorter_one_over_takes_it_again(
+    uncut, tmp_path, monkeypatch
+):
+    run(tmp_path, plan(RECIPE, ["first"], [0], 0.5))
+
+    def cut(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder, "write_results", cut)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
+    assert min(trained(tmp_path)) > 40
+    assert measured(tmp_path) == measured(uncut)
 
 
 @pytest.mark.parametrize(
