@@ -113,8 +113,9 @@ def export(
             if cell.row == row
             for result in read_results(cell.folder(runs_dir) / RESULTS)
         ]
-        if results:
-            write_results(_row_path(folder, row.name), results)
+        if not results:
+            continue
+        write_results(_row_path(folder, row.name), results)
         version_dir = data_dir / row.version_path
         if (version_dir / manifest.FILE_NAME).is_file():
             datasets[row.name] = _describe(row, version_dir)
