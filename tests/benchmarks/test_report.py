@@ -202,7 +202,7 @@ def test_results_of_two_budgets_make_no_report(tmp_path):
         report.write_report("brac_bc", page.parent)
 
 
-@pytest.mark.parametrize("name", ["brac_bc", "cql_narrow", "tianshou_continuous"])
+@pytest.mark.parametrize("name", ["brac", "brac_bc", "cql_narrow", "tianshou_continuous"])
 def test_the_report_that_is_shipped_follows_from_the_results_that_are(tmp_path, name):
     shipped = pathlib.Path(report.__file__).parent / "results" / name
     for path in [*shipped.glob("*.jsonl"), shipped / report.DATASETS]:
