@@ -25,13 +25,12 @@ if TYPE_CHECKING:
 def show_tables() -> None:
     """Prints every table that there is, and what of it can be measured here."""
     from benchmarks.recipe import load_recipe, recipe_names
-    from benchmarks.report import reported_of
     from benchmarks.tables import load_table, table_names
 
     shown = rich.table.Table("name", "table", "rows reported", "rows to run", "seeds")
     recipes = [(name, load_recipe(name)) for name in recipe_names()]
     for name, recipe in recipes:
-        valued = _valued(reported_of(recipe)) if recipe.is_reported else "none"
+        valued = _valued(load_table(recipe.table)) if recipe.is_reported else "none"
         can_run = sum(not row.blocked for row in recipe.rows)
         shown.add_row(name, recipe.title, valued, f"{can_run:,}", f"{len(recipe.seeds):,}")
     for name in sorted({*table_names()} - {recipe.table for _, recipe in recipes}):
