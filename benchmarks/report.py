@@ -486,9 +486,9 @@ def formatted(table_: ReportedTable, score: Score | None) -> str:
     if score is None:
         return ""
     spread = "" if score.spread is None else f" ± {score.spread:.{digits}f}"
-    return f"{score.mean:.{digits}f}{spread}"
+    return f"{score.mean:z.{digits}f}{spread}"
 
 
 def _interval(interval: tuple[float, float], digits: int) -> str:
     low, high = interval
-    return "" if np.isnan(low) else f"[{low:.{digits}f}, {high:.{digits}f}]"
+    return "" if np.isnan(low) else f"[{low:z.{digits}f}, {high:z.{digits}f}]"
