@@ -53,7 +53,7 @@ def copy_every(period: int, steps: jax.Array, params: Params, target_params: Par
 def sum_in_pieces(function: Callable[..., Any], size: int, *samples: jax.Array) -> Any:
     """The sum of what `function` gives for pieces of the samples, one piece after another.
 
-    On a CPU, what a layer makes of a piece can stay in the cache; elsewhere all are one piece.
+    On a CPU, what a layer makes of a piece can stay in the caches; elsewhere all are one piece.
 
     Args:
       function: pieces of the samples, [P, ...] each -> a pytree of sums over them.
@@ -131,7 +131,7 @@ def jit_update(update: Step) -> Step:
     its call.
     """
     jitted = jax.jit(update, donate_argnums=0)
-    if jax.__version_info__ >= (0, 5) or jax.default_backend() != "cpu" or _num_cores() > 1:
+    if jax.__version_info__ >= (0, 5) or jax.default_backend() != "cpu" or num_cores() > 1:
         return jitted
     executables: dict[Any, Step] = {}
 
@@ -148,7 +148,7 @@ def jit_update(update: Step) -> Step:
     return call
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
     """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
