@@ -198,7 +198,8 @@ def last_state(folder: pathlib.Path, initial: TrainingState) -> TrainingState:
         step = checkpoints.latest_step()
         if step is None:
             raise DatasetError(
-                f"{path} holds no state of a run, which is to be gone on from: run it"
+                f"{folder} holds results, and no state of a run to go on from: remove it, and "
+                "run once without a results folder"
             )
         return checkpoints.restore(step, args=ocp.args.StandardRestore(initial))
 
