@@ -24,6 +24,7 @@ ROOMS = (
     "serving",
     "atari_reading",
     "learners",
+    "seeds",
 )
 RESULTS = pathlib.Path(__file__).parents[1] / "results" / "speed"
 
