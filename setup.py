@@ -29,6 +29,7 @@ DATA_PLANE = [
     "dm-env",
     "ale-py==0.12.1",
     "gymnasium[mujoco]==1.4.0",
+    "mujoco>=3.3,<4",  # The bodies of rl_datasets/collection/bodies.py are exact on these.
     "orbax-checkpoint==0.11.5",
     "h5py",
     "google-cloud-storage",
