@@ -25,7 +25,7 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.builder import PublishedDatasetBuilder
 from rl_datasets.publishing.collected_folder import CollectedFolder
 from rl_datasets.publishing.units import SourceUnit
-from rl_datasets.sources import brac, collected
+from rl_datasets.sources import brac, collected, tf_checkpoint
 
 ENVIRONMENTS = ("halfcheetah", "hopper", "walker2d", "ant")
 MIXTURES = ("pure", "eps1", "eps3", "gaussian1", "gaussian3")
@@ -109,8 +109,7 @@ class _SavedData:
                 num_episodes=len(lengths),
                 num_transitions=sum(lengths),
                 files=tuple(
-                    str(pathlib.Path(f"{self.prefix}{suffix}").absolute())
-                    for suffix in (".index", ".data-00000-of-00001")
+                    str(file.absolute()) for file in tf_checkpoint.checkpoint_files(self.prefix)
                 ),
                 read=functools.partial(
                     brac.read_episodes, str(pathlib.Path(self.prefix).absolute())

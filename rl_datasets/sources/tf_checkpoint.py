@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import pathlib
+import re
 
 import numpy as np
 
 from rl_datasets import errors
 
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+_SHARD = re.compile(r"\.data-\d{5}-of-(\d{5})$")
 
 
 def checkpoint_files(prefix: str | pathlib.Path) -> list[pathlib.Path]:
     """The files of the checkpoint `<prefix>`: its index, then its data shards in order.
 
     Raises:
-      DatasetError: the index or every data file is missing.
+      DatasetError: the index or a data file is missing, or data files of two checkpoints lie there.
     """
     index = pathlib.Path(f"{prefix}.index")
     if not index.is_file():
         raise errors.DatasetError(
             f"{index} does not exist: give the checkpoint's prefix, its file names up to `.index`"
         )
-    shards = sorted(index.parent.glob(f"{index.stem}.data-*-of-*"))
-    if not shards:
+    found = index.parent.glob(f"{index.stem}.data-*")
+    counts = {int(match[1]) for path in found if (match := _SHARD.search(path.name))} or {1}
+    if len(counts) > 1:
         raise errors.DatasetError(
-            f"{index.with_suffix('.data-00000-of-00001')} does not exist: copy it beside {index}"
+            f"the data files beside {index} are of {len(counts)} checkpoints, of "
+            f"{' and '.join(map(str, sorted(counts)))} data files: keep those of one"
         )
+    (count,) = counts
+    shards = [index.with_suffix(f".data-{shard:05}-of-{count:05}") for shard in range(count)]
+    for shard in shards:
+        if not shard.is_file():
+            raise errors.DatasetError(f"{shard} does not exist: copy it beside {index}")
     return [index, *shards]
 
 
@@ -58,6 +67,7 @@ def read_variables(prefix: str | pathlib.Path) -> dict[str, np.ndarray]:
         tensors = {key: reader.get_tensor(key) for key in keys}
     except (tf.errors.OpError, IndexError, ValueError) as error:
         raise errors.DatasetError(
-            f"{shards[0]} is truncated or damaged ({error}): copy the checkpoint again"
+            f"{' or '.join(map(str, shards))} is truncated or damaged ({error}): copy the "
+            "checkpoint again"
         ) from error
     return {key.removesuffix(VALUE): value for key, value in tensors.items() if key.endswith(VALUE)}

@@ -15,6 +15,7 @@ from rl_datasets.publishing import reader
 from rl_datasets.publishing.publish import publish
 from rl_datasets.sources import brac, collected
 from tests.dataset_contract import DatasetContract
+from tests.rl_datasets.sources.test_tf_checkpoint import in_shards
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 DATASET = "halfcheetah-eps1-recollected"
@@ -121,6 +122,25 @@ class TestSavedByBrac(DatasetContract):
                     config="hopper-pure-recollected", source=str(self.prefix), data_dir=tmp_path
                 )
             )
+
+
+def test_saved_data_of_several_data_files_name_them_all(tmp_path):
+    rng = np.random.default_rng(0)
+    size, prefix = 6, tmp_path / "data"
+    observation = rng.normal(size=(size + 1, 17)).astype(np.float32)
+    fields = {
+        "s1": observation[:-1],
+        "a1": rng.uniform(-1, 1, size=(size, 6)).astype(np.float32),
+        "reward": np.ones(size, np.float32),
+        "discount": np.ones(size, np.float32),
+        "s2": observation[1:],
+        "current_size": np.int64(size),
+    }
+    variables = [(f"data/_{name}", value) for name, value in fields.items()]
+    in_shards(prefix, dict(variables[:3]), dict(variables[3:]))
+    published = publish(Builder(config="hopper-eps1", source=str(prefix), data_dir=tmp_path))
+    shards = {f"data.data-0000{number}-of-00002" for number in range(2)}
+    assert published.manifest["plan"]["sources"].keys() == {"data.index", *shards}
 
 
 def test_configurations_bear_the_fields_names():

@@ -64,6 +64,36 @@ def test_truncated_file_is_named(checkpoint, suffix, kept):
         tf_checkpoint.read_variables(prefix)
 
 
+def in_shards(prefix, *shards):
+    """Writes a checkpoint of several data files, as a sharded saver does."""
+    parts = [f"{prefix}-part-{number}" for number in range(len(shards))]
+    for part, values in zip(parts, shards, strict=True):
+        names = [name + tf_checkpoint.VALUE for name in values]
+        tf.raw_ops.SaveV2(
+            prefix=part,
+            tensor_names=names,
+            shape_and_slices=[""] * len(names),
+            tensors=list(values.values()),
+        )
+    tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=parts, destination_prefix=str(prefix))
+
+
+def test_a_checkpoint_of_several_data_files_is_read_whole(tmp_path):
+    prefix = tmp_path / "agent"
+    in_shards(prefix, {"one": np.arange(3)}, {"two": np.arange(5)})
+    one, two = (tmp_path / f"agent.data-0000{number}-of-00002" for number in range(2))
+    assert tf_checkpoint.checkpoint_files(prefix) == [tmp_path / "agent.index", one, two]
+    variables = tf_checkpoint.read_variables(prefix)
+    assert {name: len(value) for name, value in variables.items()} == {"one": 3, "two": 5}
+    (tmp_path / f"agent{DATA}").touch()
+    with pytest.raises(errors.DatasetError, match="are of 2 checkpoints, of 1 and 2 data files"):
+        tf_checkpoint.read_variables(prefix)
+    (tmp_path / f"agent{DATA}").unlink()
+    two.unlink()
+    with pytest.raises(errors.DatasetError, match="-00001-of-00002 does not exist: copy it"):
+        tf_checkpoint.read_variables(prefix)
+
+
 def test_flipped_byte_is_found(checkpoint):
     prefix, _ = checkpoint
     file = prefix.with_name(prefix.name + DATA)
