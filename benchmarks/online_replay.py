@@ -113,6 +113,7 @@ def write(
 def _episodes(
     environment: str, seed: int, transitions: Mapping[str, np.ndarray]
 ) -> Iterator[Episode]:
+    time_limit = environments.time_limit(environment)
     live = environments.make_environment(environment, seed)  # Its resets are the training's.
     rows = len(transitions["reward"])
     ends = np.flatnonzero(transitions["is_last"]) + 1
@@ -125,7 +126,7 @@ def _episodes(
                 "train again"
             )
         is_whole = bool(transitions["is_last"][end - 1])
-        is_at_limit = end - start == collector.HORIZON
+        is_at_limit = end - start == time_limit
         yield Episode.from_transitions(
             np.concatenate(
                 [

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import importlib.metadata
 import json
 import multiprocessing
@@ -45,9 +46,9 @@ from rl_datasets.collection import environments, mixtures, policies
 from rl_datasets.sources import collected
 
 UNIT_TRANSITIONS = 50_000
-# The horizon of MuJoCo's tasks: a unit of whole rounds of 10 copies then cuts and drops nothing.
+# Of MuJoCo's tasks, whose episodes have 1,000 steps, a unit is whole rounds of 10 copies: where no
+# episode ends early, nothing is cut or dropped.
 LOCK_STEP_COPIES = 10
-HORIZON = 1000
 PLAN_FILE = "plan.json"
 REPORT_EVERY = 100  # lock steps
 
@@ -83,14 +84,21 @@ class Job:
     policy: policies.Policy
     seed: int
     path: pathlib.Path
+    time_limit: int | None
     protocol: str = mixtures.BRAC
 
 
-def plan(mixture: mixtures.Mixture, transitions: int) -> list[Unit]:
+def plan(mixture: mixtures.Mixture, transitions: int, time_limit: int | None) -> list[Unit]:
     """Splits a collection into units, in the order of the mixture's policies.
 
+    Args:
+      mixture: of policies.
+      transitions: how many in all.
+      time_limit: of the environment's episodes, in steps; None where it has none.
+
     Raises:
-      DatasetError: there are too few transitions for every policy of the mixture to have one.
+      DatasetError: there are too few transitions for every policy of the mixture to have one, or
+        the protocol is D4RL's and there is no time limit.
     """
     counts = mixture.counts(transitions)
     if min(counts) < 1:
@@ -98,8 +106,14 @@ def plan(mixture: mixtures.Mixture, transitions: int) -> list[Unit]:
             f"{transitions} transitions leave a policy of the mixture {mixture.name!r} without "
             "one: collect more"
         )
-    is_of_d4rl = mixture.protocol == mixtures.D4RL
-    split = _shares_of_whole_episodes if is_of_d4rl else _shares
+    split: Callable[[int], list[tuple[int, bool]]] = _shares
+    if mixture.protocol == mixtures.D4RL:
+        if time_limit is None:
+            raise errors.DatasetError(
+                f"the mixture {mixture.name!r} is of the protocol d4rl, which cuts episodes at the "
+                "environment's time limit, and this environment has none: use the protocol brac"
+            )
+        split = functools.partial(_shares_of_whole_episodes, time_limit=time_limit)
     shares = [
         (policy_id, *share) for policy_id, count in enumerate(counts) for share in split(count)
     ]
@@ -111,10 +125,11 @@ def _shares(count: int) -> list[tuple[int, bool]]:
     return [(min(UNIT_TRANSITIONS, count - start), False) for start in starts]
 
 
-def _shares_of_whole_episodes(count: int) -> list[tuple[int, bool]]:
+def _shares_of_whole_episodes(count: int, time_limit: int) -> list[tuple[int, bool]]:
     """The last is large enough for what whole episodes may be longer than planned."""
-    least = UNIT_TRANSITIONS - HORIZON
-    whole = max(0, count // UNIT_TRANSITIONS - 1)
+    most = max(UNIT_TRANSITIONS, 2 * time_limit)
+    least = most - time_limit
+    whole = max(0, count // most - 1)
     return [*[(least, True)] * whole, (count - whole * least, False)]
 
 
@@ -156,7 +171,8 @@ def collect(
     if seed < 0:
         raise errors.DatasetError(f"seed must be 0 or more, got {seed}")
     configuration = mixtures.load_mixture(mixture)
-    units = plan(configuration, transitions)
+    time_limit = environments.time_limit(environment)
+    units = plan(configuration, transitions, time_limit)
     folder = pathlib.Path(folder)
     planned, behaviours = _plan_collection(
         folder, environment, configuration, transitions, policy_path, seed, name
@@ -171,6 +187,7 @@ def collect(
                 policy=behaviours[unit.policy_id],
                 seed=seed,
                 path=folder / unit.file,
+                time_limit=time_limit,
                 protocol=configuration.protocol,
             )
             for unit in units
@@ -232,7 +249,9 @@ def collect_unit(job: Job, report: Callable[[int], None]) -> collected.UnitRecor
 def _lock_step_episodes(job: Job, report: Callable[[int], None]) -> list[episode.Episode]:
     """The episodes of one unit, by the rule at the top of this file."""
     budget = job.unit.transitions
-    copies = max(1, min(LOCK_STEP_COPIES, budget // HORIZON))
+    copies = 1
+    if job.time_limit is not None:
+        copies = max(1, min(LOCK_STEP_COPIES, budget // job.time_limit))
     seeds = np.random.SeedSequence(job.seed, spawn_key=(job.unit.index,)).spawn(1 + copies)
     rng = np.random.default_rng(seeds[0])
     live = [
@@ -341,7 +360,7 @@ def _cut_out(
         length = span.transitions if job.unit.is_whole else min(span.transitions, left)
         is_cut = length < span.transitions or span.is_open
         # D4RL asks for the time limit first, and calls what ended there no terminal.
-        is_at_limit = job.protocol == mixtures.D4RL and length == HORIZON
+        is_at_limit = job.protocol == mixtures.D4RL and length == job.time_limit
         taken = slice(span.start, span.start + length)
         episodes.append(
             episode.Episode.from_transitions(
@@ -556,7 +575,8 @@ def _whole_unit(
     record = collected.UnitRecord(job.unit.file, sha256, len(episodes), transitions)
     expected = done is None or record in done.units
     over = transitions - job.unit.transitions
-    is_full = 0 <= over < HORIZON if job.unit.is_whole else over == 0
+    # Only D4RL's units are of whole episodes, and those have a time limit.
+    is_full = 0 <= over < (job.time_limit or 0) if job.unit.is_whole else over == 0
     return record if expected and is_full else None
 
 

@@ -102,6 +102,17 @@ def make_environment(
     return GymnasiumEnvironment(make_gymnasium(name), seed, observation_size)
 
 
+def time_limit(name: str) -> int | None:
+    """Steps after which an environment's episodes are cut; None where it has no such limit.
+
+    Raises:
+      DatasetError: as `make_environment`.
+    """
+    environment = make_gymnasium(name)
+    environment.close()
+    return environment.spec.max_episode_steps if environment.spec else None
+
+
 def is_ant_v2(name: str, observation_size: int) -> bool:
     """Whether these are Ant-v2's observations, as of BRAC's policies and D4RL's data."""
     return name.startswith("Ant-") and observation_size == ANT_V2_OBSERVATIONS

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import online, online_replay
 from builders.d4rl.d4rl_dataset_builder import Builder
 from learners import sac
-from rl_datasets.collection import collector
+from rl_datasets.collection import collector, environments
 from rl_datasets.episode import check_episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import publish, reader
@@ -118,7 +118,7 @@ def test_it_is_published_by_its_own_name_with_its_lineage(trained, tmp_path):
 
 
 def test_a_terminal_at_the_time_limit_is_cut_by_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(collector, "HORIZON", 4)
+    monkeypatch.setattr(environments, "time_limit", lambda name: 4)
     environment = online.environments.make_environment("Hopper-v4", 7)
     rows = {"observation": [], "next_observation": []}
     for length in (3, 4):

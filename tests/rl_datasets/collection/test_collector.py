@@ -71,7 +71,7 @@ def read_all(collection):
 def units_made_small():
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(collector, "UNIT_TRANSITIONS", UNIT_TRANSITIONS)
-        monkeypatch.setattr(collector, "HORIZON", 100)
+        monkeypatch.setattr(environments, "time_limit", lambda name: 100)
         yield
 
 
@@ -92,7 +92,7 @@ def test_workers_need_no_tensorflow():
 
 
 def test_plan_splits_shares_into_units():
-    units = collector.plan(mixtures.load_mixture("eps1"), 300_000)
+    units = collector.plan(mixtures.load_mixture("eps1"), 300_000, 1000)
     assert [(unit.policy_id, unit.transitions) for unit in units] == [
         (0, 50_000),
         (0, 10_000),
@@ -109,7 +109,7 @@ def test_plan_splits_shares_into_units():
 @pytest.mark.parametrize("transitions", [-1, 0, 4])
 def test_too_few_transitions(transitions):
     with pytest.raises(errors.DatasetError, match=f"{transitions} transitions leave a policy"):
-        collector.plan(mixtures.load_mixture("eps1"), transitions)
+        collector.plan(mixtures.load_mixture("eps1"), transitions, 1000)
 
 
 def test_collection_holds_what_was_asked_for(hopper):
@@ -196,7 +196,7 @@ def test_copies_in_lock_step_are_what_one_alone_would_do(tmp_path, monkeypatch, 
     mode.write_text('[[policies]]\nname = "m"\nkind = "tanh_gaussian"\nmode = true\nweight = 1\n')
     constant = [(np.zeros((11, 6), np.float32), np.array([1, -1, 0.5, 0, 0, 0], np.float32))]
     policies.save_policy(tmp_path / "constant.npz", constant, {})
-    monkeypatch.setattr(collector, "HORIZON", 100)  # Ten copies.
+    monkeypatch.setattr(environments, "time_limit", lambda name: 100)  # Ten copies.
     collection = collect(
         tmp_path / "c", tmp_path / "constant.npz", mixture=mode, transitions=transitions
     )
@@ -263,10 +263,10 @@ def test_a_unit_with_other_numbers_is_mended(hopper, policy_path, tmp_path):
 SCRIPT = """
 import resource
 import sys
-from rl_datasets.collection import collector
+from rl_datasets.collection import collector, environments
 
 collector.UNIT_TRANSITIONS = 1_000
-collector.HORIZON = 100
+environments.time_limit = lambda name: 100
 
 if __name__ == "__main__":
     folder, policy_path, largest_file = sys.argv[1:]
@@ -475,13 +475,59 @@ def test_bracs_ant_policy_has_its_111_observations(shared, tmp_path):
 
 
 def test_d4rls_plan_leaves_room_for_whole_episodes():
-    units = collector.plan(mixtures.load_mixture("random-v2"), 1_000_000)
+    units = collector.plan(mixtures.load_mixture("random-v2"), 1_000_000, 1000)
     assert [(unit.transitions, unit.is_whole) for unit in units] == [
         *[(49_000, True)] * 19,
         (1_000_000 - 19 * 49_000, False),
     ]
-    (unit,) = collector.plan(mixtures.load_mixture("random-v2"), 99_999)
+    (unit,) = collector.plan(mixtures.load_mixture("random-v2"), 99_999, 1000)
     assert (unit.transitions, unit.is_whole) == (99_999, False)
+
+
+@pytest.mark.parametrize("time_limit", [50, 1_600, 30_000, 200_000])
+def test_d4rls_plan_leaves_room_by_the_environments_own_time_limit(time_limit):
+    *whole, last = collector.plan(mixtures.load_mixture("random-v2"), 2_000_000, time_limit)
+    assert whole
+    assert all(unit.is_whole and unit.transitions >= time_limit for unit in whole)
+    assert len(whole) * (time_limit - 1) < last.transitions
+
+
+def test_by_d4rls_rules_an_environment_has_a_time_limit():
+    with pytest.raises(errors.DatasetError, match="has none: use the protocol brac"):
+        collector.plan(mixtures.load_mixture("random-v2"), 1_000, None)
+    assert collector.plan(mixtures.load_mixture("pure"), 1_000, None)
+
+
+class AlwaysEnds(gymnasium.Env):
+    """Terminates in its third step."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._count = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self._count += 1
+        return np.zeros(1, np.float32), 0.0, self._count == 3, False, {}
+
+
+@pytest.mark.parametrize(("time_limit", "is_terminal"), [(3, False), (4, True), (None, True)])
+def test_the_time_limit_is_the_environments_own(tmp_path, monkeypatch, time_limit, is_terminal):
+    """The time limit of three steps comes first by D4RL's rules; one of four is never reached."""
+    gymnasium.register("AlwaysEnds-v0", AlwaysEnds, max_episode_steps=time_limit)
+    mixture = uniform(tmp_path)
+    if time_limit:
+        mixture.write_text('protocol = "d4rl"\n' + mixture.read_text())
+    try:
+        collection = collect(
+            tmp_path / "c", None, environment="AlwaysEnds-v0", mixture=mixture, transitions=30
+        )
+    finally:
+        del gymnasium.registry["AlwaysEnds-v0"]
+    assert {bool(each.is_terminal[-1]) for each in read_all(collection)} == {is_terminal}
 
 
 @pytest.fixture(scope="module")
@@ -527,12 +573,12 @@ def test_d4rls_collection_is_mended_to_the_byte(of_d4rl, shared, tmp_path, monke
 
 def test_by_d4rls_rules_the_time_limit_comes_first():
     """An environment that ends in its last step: a terminal by BRAC, a time limit by D4RL."""
-    observations = np.zeros((1001, 1, 3), np.float32)
-    actions, rewards = np.zeros((1001, 1, 1), np.float32), np.zeros((1000, 1), np.float32)
-    span = collector._Span(0, 0, 7, transitions=1000, is_open=False, is_terminal=True)
+    observations = np.zeros((51, 1, 3), np.float32)
+    actions, rewards = np.zeros((51, 1, 1), np.float32), np.zeros((50, 1), np.float32)
+    span = collector._Span(0, 0, 7, transitions=50, is_open=False, is_terminal=True)
     for protocol, is_terminal in (("brac", True), ("d4rl", False)):
-        unit = collector.Unit(0, 0, 1000)
-        job = collector.Job(unit, "Any-v0", 3, None, 0, pathlib.Path("unit.npz"), protocol)
+        unit = collector.Unit(0, 0, 50)
+        job = collector.Job(unit, "Any-v0", 3, None, 0, pathlib.Path("unit.npz"), 50, protocol)
         (each,) = collector._cut_out(job, [span], observations, actions, rewards)
         assert each.is_terminal[-1] == is_terminal
         assert not each.metadata["is_cut"]

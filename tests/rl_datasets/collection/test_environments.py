@@ -52,6 +52,20 @@ class TimeLimitContractTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
 
 
 @pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        ("HalfCheetah-v4", 1000),
+        ("Hopper-v4", 1000),
+        ("Walker2d-v4", 1000),
+        ("Ant-v4", 1000),
+        ("Pendulum-v1", 200),
+    ],
+)
+def test_time_limits(name, steps):
+    assert environments.time_limit(name) == steps
+
+
+@pytest.mark.parametrize(
     ("name", "observations", "actions"),
     [("HalfCheetah-v4", 17, 6), ("Hopper-v4", 11, 3), ("Walker2d-v4", 17, 6), ("Ant-v4", 27, 8)],
 )
