@@ -346,6 +346,9 @@ def publish(
     typer.echo(f"{publication.path}: {'published' if publication.is_new else 'was published'}")
     for unit, reason in publication.manifest.get("skipped", {}).items():
         typer.echo(f"skipped {unit}: {reason}", err=True)
+    for unit, reasons in publication.manifest.get("left_out", {}).items():
+        for reason in reasons:
+            typer.echo(f"left out of {unit}: {reason}", err=True)
 
 
 @app.command()

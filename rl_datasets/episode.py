@@ -213,7 +213,8 @@ def check_episode(episode: Episode, spec: EpisodeSpec) -> None:
         raise EpisodeError(TOO_SHORT)
     for name, field in steps.items():
         _check_dtype(name, field.shape[1:], field.dtype, specs[name])
-        _require(_is_finite(field), MUST_BE_FINITE, name)
+        if np.issubdtype(field.dtype, np.inexact):
+            _require_of_steps(np.isfinite(field), MUST_BE_FINITE, name)
         if isinstance(field, EncodedFrames):
             _check_frames(name, field)
     for name, value in episode.metadata.items():
@@ -222,7 +223,7 @@ def check_episode(episode: Episode, spec: EpisodeSpec) -> None:
     if isinstance(spec.action, dm_env.specs.BoundedArray):
         taken = episode.action[:-1]
         within = (taken >= spec.action.minimum) & (taken <= spec.action.maximum)
-        _require(bool(np.all(within)), OUT_OF_BOUNDS, ACTION)
+        _require_of_steps(within, OUT_OF_BOUNDS, ACTION)
 
 
 def _check_alignment(episode: Episode) -> None:
@@ -262,13 +263,17 @@ def _check_metadata(name: str, value: Any, spec: dm_env.specs.Array) -> None:
             raise EpisodeError(f"{name} must be a str, got {type(value).__name__}")
         return
     _check_dtype(name, np.shape(value), np.asarray(value).dtype, spec)
-    _require(_is_finite(np.asarray(value)), MUST_BE_FINITE, name)
-
-
-def _is_finite(field: np.ndarray | EncodedFrames) -> bool:
-    return not np.issubdtype(field.dtype, np.inexact) or bool(np.all(np.isfinite(field)))
+    if np.issubdtype(np.asarray(value).dtype, np.inexact):
+        _require(bool(np.all(np.isfinite(value))), MUST_BE_FINITE, name)
 
 
 def _require(holds: bool, rule: str, field: str) -> None:
     if not holds:
         raise EpisodeError(f"{rule} (field {field!r})")
+
+
+def _require_of_steps(holds: np.ndarray, rule: str, field: str) -> None:
+    """The same of every step, [T, ...]; the first at fault is named."""
+    if not np.all(holds):
+        step = int(np.argmin(holds.reshape(len(holds), -1).all(axis=1)))
+        raise EpisodeError(f"{rule} (field {field!r}, step {step})")

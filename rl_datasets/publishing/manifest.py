@@ -17,6 +17,7 @@ And where there is something to tell:
                     many of the episodes were truncated, as counted when it was read
     copied          by object of a bucket: sha256 of what was read
     skipped         by unit that was left out because its source is bad: the reason
+    left_out        by unit: why each record of its source that it lacks was left out
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def make(
     counted: Mapping[str, Any],
     skipped: Mapping[str, str],
     copied: Mapping[str, str] | None = None,
+    left_out: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """The manifest of a version; see the module's docstring for what the arguments hold."""
     return {
@@ -59,7 +61,16 @@ def make(
         **({"counted": counted} if counted else {}),
         **({"copied": copied} if copied else {}),
         **({"skipped": skipped} if skipped else {}),
+        **({"left_out": left_out} if left_out else {}),
     }
+
+
+def lacking(manifest: Mapping[str, Any]) -> list[str]:
+    """What the version lacks of its source, by a manifest: a phrase a unit."""
+    return [f"unit {name}" for name in manifest.get("skipped", {})] + [
+        f"{len(reasons)} records of unit {name}"
+        for name, reasons in manifest.get("left_out", {}).items()
+    ]
 
 
 def write(folder: pathlib.Path, manifest: Mapping[str, Any]) -> None:

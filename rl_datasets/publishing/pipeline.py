@@ -43,7 +43,8 @@ class Task:
       shard: the file to write.
       receipt: the file that says what the shard holds.
       stop: the file whose presence says why the workers should go no further.
-      skipped: the file to leave the reason in if the source of the unit is bad; None to stop.
+      skipped: the file to leave the reason in if the source of the unit is bad; None to stop, at a
+        bad record too.
     """
 
     unit: SourceUnit
@@ -87,7 +88,14 @@ def do(task: Task) -> None:
     if task.stop.exists():
         return
     try:
-        write_unit(task.unit, task.spec, task.shard, task.receipt, _stop_check(task))
+        write_unit(
+            task.unit,
+            task.spec,
+            task.shard,
+            task.receipt,
+            _stop_check(task),
+            keep_going=task.skipped is not None,
+        )
     except DatasetError as error:
         if task.skipped is None or task.stop.exists():
             stop(task, str(error))

@@ -70,8 +70,9 @@ def publish(
       builder: gives the plan: spec, units, lineage, and the folder of the version.
       num_workers: processes on this machine; 1 stays in this process.
       beam_flags: Beam's pipeline options, which may name another runner; see `pipeline.run`.
-      keep_going: skips units whose source is bad or missing, publishes the rest, and lists what was
-        skipped and why in the manifest; otherwise the first such unit stops everything.
+      keep_going: skips units whose source is bad or missing, and single records that are at fault,
+        publishes the rest, and lists what is lacking and why in the manifest; otherwise the first
+        of them stops everything.
 
     Raises:
       DatasetError: the source is not what it says, a file cannot be read or written, another
@@ -133,10 +134,10 @@ def _reuse(target: pathlib.Path, plan: Mapping[str, Any], keep_going: bool) -> P
             f"{target} is published already and its {', '.join(differing)} would differ; a "
             "published version never changes: give the builder a new version, or another data_dir"
         )
-    if published.get("skipped") and not keep_going:
-        names = ", ".join(published["skipped"])
+    lacking = manifest.lacking(published)
+    if lacking and not keep_going:
         raise DatasetError(
-            f"{target} is published without units {names} of this source, whose reasons "
+            f"{target} is published without {', '.join(lacking)} of this source, whose reasons "
             f"{manifest.FILE_NAME} tells; accept that with --keep-going, or mend the source and "
             "give the builder a new version"
         )
@@ -438,6 +439,7 @@ def _manifest(
         if task.unit.num_episodes is None
     }
     copied = {name: sha256 for each in receipts for name, sha256 in each.copied.items()}
+    left_out = {each.unit: list(each.left_out) for each in receipts if each.left_out}
     entries = {
         shard: {"size": receipt.size, "sha256": receipt.sha256}
         for shard, receipt in zip(shards, receipts, strict=True)
@@ -447,4 +449,6 @@ def _manifest(
         if path.name not in entries and path.name != manifest.FILE_NAME:
             files.sync(path)
             entries[path.name] = manifest.file_entry(path)
-    return manifest.make(plan, splits, entries, counted=counted, copied=copied, skipped=skipped)
+    return manifest.make(
+        plan, splits, entries, counted=counted, copied=copied, skipped=skipped, left_out=left_out
+    )

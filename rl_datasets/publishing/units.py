@@ -35,9 +35,9 @@ class SourceUnit:
       num_transitions: how many the source says that it holds; None where it does not say.
       files: the files that it is read from, and the objects of buckets; the sha256 of each goes
         into the manifest.
-      read: gives the episodes, or the transitions where those are the records; called with the path
-        of a copy of each object among `files`; picklable, such as a `functools.partial` of a
-        module's function.
+      read: gives the episodes, or the transitions where those are the records, or in the place of
+        one that is at fault an `EpisodeError` that says why; called with the path of a copy of each
+        object among `files`; picklable, such as a `functools.partial` of a module's function.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Receipt:
       sha256: of the shard, in hexadecimal.
       records, lengths, returns, truncated: as `kinds.Tally` says.
       copied: sha256 of every object that was copied from a bucket, by its name.
+      left_out: why each record of the source that the shard lacks is not in it.
     """
 
     unit: str
@@ -73,6 +74,7 @@ class Receipt:
     returns: tuple[float, ...]
     truncated: int
     copied: dict[str, str] = dataclasses.field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     @property
     def tally(self) -> kinds.Tally:
@@ -85,6 +87,7 @@ def write_unit(
     shard: pathlib.Path,
     receipt: pathlib.Path,
     check: Callable[[], None] = lambda: None,
+    keep_going: bool = False,
 ) -> None:
     """Writes the unit's shard and then its receipt, each whole or not at all.
 
@@ -97,19 +100,22 @@ def write_unit(
       shard: the file to write.
       receipt: the file that says what the shard holds.
       check: called again and again; may raise, to go no further.
+      keep_going: leaves out the records that are at fault, and says so in the receipt.
 
     Raises:
       DatasetError: the source cannot be read, an episode breaks the alignment rule, or the shard
         does not hold what the source says.
       OSError: a file cannot be written.
     """
-    if _is_whole(unit, shard, receipt):
+    if _is_whole(unit, shard, receipt, keep_going):
         return
     kind = kinds.of(spec)
     with files.replacing(shard) as partial:
         with _copies(unit, shard.parent, check) as (copies, copied):
-            read = _write_shard(unit, kind, partial, copies, check)
-        holds = dataclasses.replace(_read_back(unit, kind, partial), copied=copied)
+            read = _write_shard(unit, kind, partial, copies, check, keep_going)
+        holds = dataclasses.replace(
+            _read_back(unit, kind, partial), copied=copied, left_out=tuple(read.left_out)
+        )
         _check_counts(unit, read, holds)
     with files.replacing(receipt) as partial:
         partial.write_text(json.dumps(dataclasses.asdict(holds)))
@@ -121,15 +127,19 @@ def read_receipt(path: pathlib.Path) -> Receipt | None:
         fields = json.loads(path.read_text())
     except FileNotFoundError:
         return None
-    fields["lengths"], fields["returns"] = tuple(fields["lengths"]), tuple(fields["returns"])
+    for name in ("lengths", "returns", "left_out"):
+        fields[name] = tuple(fields.get(name, ()))
     return Receipt(**fields)
 
 
-def _is_whole(unit: SourceUnit, shard: pathlib.Path, receipt: pathlib.Path) -> bool:
+def _is_whole(
+    unit: SourceUnit, shard: pathlib.Path, receipt: pathlib.Path, keep_going: bool
+) -> bool:
     holds = read_receipt(receipt)
     return (
         holds is not None
         and holds.unit == unit.name
+        and (keep_going or not holds.left_out)
         and shard.is_file()
         and holds.sha256 == files.sha256_of(shard)
     )
@@ -160,29 +170,57 @@ def _copies(
             raise DatasetError(reason) from error
 
 
+@dataclasses.dataclass
+class _Read:
+    """What was read of a unit.
+
+    Attributes:
+      records: how many were written.
+      transitions: of those.
+      left_out: why each other record was not written.
+      transitions_left_out: of those, where that is known.
+    """
+
+    records: int = 0
+    transitions: int = 0
+    left_out: list[str] = dataclasses.field(default_factory=list)
+    transitions_left_out: int = 0
+
+    @property
+    def all_records(self) -> int:
+        return self.records + len(self.left_out)
+
+
 def _write_shard(
     unit: SourceUnit,
     kind: kinds.Episodes | kinds.Transitions,
     path: pathlib.Path,
     copies: Sequence[str],
     check: Callable[[], None],
-) -> tuple[int, int]:
-    """Gives the records and the transitions that it wrote."""
-    written = transitions = 0
+    keep_going: bool,
+) -> _Read:
+    read = _Read()
     with open(path, "wb", buffering=records.BUFFER_SIZE) as file:
         for item in unit.read(*copies):
             check()
             try:
+                if isinstance(item, EpisodeError):
+                    raise item
                 kind.check(item)
             except EpisodeError as error:
-                raise DatasetError(
-                    f"{kind.noun} {written} of unit {unit.name!r} of {unit.source} cannot be "
-                    f"published because {error}; mend the source"
-                ) from error
+                place = f"{kind.noun} {read.all_records}"
+                if not keep_going:
+                    raise DatasetError(
+                        f"{place} of unit {unit.name!r} of {unit.source} cannot be published "
+                        f"because {error}; mend the source, or publish the rest with --keep-going"
+                    ) from error
+                read.left_out.append(f"{place}: {error}")
+                read.transitions_left_out += 0 if item is error else kind.length(item)
+                continue
             file.writelines(records.framed(kind.encode(item)))
-            written += 1
-            transitions += kind.length(item)
-    return written, transitions
+            read.records += 1
+            read.transitions += kind.length(item)
+    return read
 
 
 def _read_back(
@@ -201,16 +239,20 @@ def _read_back(
     )
 
 
-def _check_counts(unit: SourceUnit, read: tuple[int, int], holds: Receipt) -> None:
-    """The gate: the shard must hold as much as the source says, or else as was read from it."""
+def _check_counts(unit: SourceUnit, read: _Read, holds: Receipt) -> None:
+    """The gate: the shard must hold what was read, and that is as much as the source says."""
     if not holds.records:
+        why = f", the first because of {read.left_out[0]}" if read.left_out else ""
         raise DatasetError(
-            f"unit {unit.name!r} of {unit.source} has no episodes; leave it out of the source"
+            f"unit {unit.name!r} of {unit.source} has no episodes{why}; leave it out of the source"
         )
-    says = read if unit.num_episodes is None else (unit.num_episodes, unit.num_transitions)
-    if (holds.records, sum(holds.lengths)) != says:
+    gave = holds.records + len(read.left_out), sum(holds.lengths) + read.transitions_left_out
+    all_read = read.all_records, read.transitions + read.transitions_left_out
+    is_silent = unit.num_episodes is None
+    says = all_read if is_silent else (unit.num_episodes, unit.num_transitions)
+    if gave != says:
         raise DatasetError(
-            f"unit {unit.name!r} of {unit.source} gave {holds.records} episodes with "
-            f"{sum(holds.lengths)} transitions, but its source says {says[0]} with {says[1]}; mend "
-            "the source, nothing was published"
+            f"unit {unit.name!r} of {unit.source} gave {gave[0]} episodes with {gave[1]} "
+            f"transitions, but its source says {says[0]} with {says[1]}; mend the source, nothing "
+            "was published"
         )

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from rl_datasets.episode import EpisodeError
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import catalog, manifest, pipeline, reader
 from rl_datasets.publishing.publish import publish
@@ -393,10 +394,61 @@ def test_what_is_good_is_published_where_that_is_asked_for(tmp_path, units, sour
 def test_a_version_that_lacks_units_is_not_taken_for_a_whole_one(tmp_path, units, source):
     mixed = [units[0], damaged(1, source)]
     first = publish(Synthetic(units=mixed, data_dir=tmp_path), keep_going=True)
-    fails_with("published without units unit-1 of this source", mixed, tmp_path)
+    fails_with("published without unit unit-1 of this source", mixed, tmp_path)
     again = publish(Synthetic(units=mixed, data_dir=tmp_path), keep_going=True)
     assert not again.is_new
     assert again.manifest == first.manifest
+
+
+def read_with_faults(first, count):
+    """The first holds no number in its rewards, the second cannot be given at all."""
+    yield next(synthetic.read_nan(first, 1))
+    yield EpisodeError("row 7 says so")
+    yield from synthetic.read(first + 2, count - 2)
+
+
+@pytest.mark.parametrize("is_counted", [True, False])
+def test_one_bad_episode_does_not_cost_its_unit(tmp_path, units, source, is_counted):
+    """The source's counts hold of all, so a reader that cannot count the lost gives none."""
+    bad = unit(1, source, reader=read_one_nan if is_counted else read_with_faults)
+    if not is_counted:
+        bad = dataclasses.replace(bad, num_episodes=None, num_transitions=None)
+    fails_with("episode 0 of unit 'unit-1' .*finite.*--keep-going", [units[0], bad], tmp_path)
+    builder = Synthetic(units=[units[0], bad], data_dir=tmp_path)
+    published = publish(builder, keep_going=True)
+    not_finite = "episode 0: every number must be finite (field 'reward', step 0)"
+    rest = [] if is_counted else ["episode 1: row 7 says so"]
+    assert published.manifest["left_out"] == {"unit-1": [not_finite, *rest]}
+    assert "skipped" not in published.manifest
+    ids = [int(each.metadata["episode_id"]) for each in reader.read_episodes(published.path)]
+    assert ids == [0, 1, 2, 3, *([5, 6, 7] if is_counted else [6, 7])]
+    catalog.verify(published.path)
+    again = publish(Synthetic(units=[units[0], bad], data_dir=tmp_path), keep_going=True)
+    assert (again.is_new, again.manifest) == (False, published.manifest)
+    fails_with(f"without {1 + len(rest)} records of unit unit-1", [units[0], bad], tmp_path)
+
+
+def read_one_nan(first, count):
+    yield next(synthetic.read_nan(first, 1))
+    yield from synthetic.read(first + 1, count - 1)
+
+
+def test_a_unit_that_lacks_records_is_done_again_by_those_who_want_all(
+    tmp_path, units, source, monkeypatch
+):
+    bad = dataclasses.replace(units[1], read=functools.partial(read_one_nan, 4, 4))
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "write", lambda *args: (_ for _ in ()).throw(OSError(5, "cut")))
+        fails_with("cut", [units[0], bad], tmp_path, keep_going=True)
+    fails_with("episode 0 of unit 'unit-1'", [units[0], bad], tmp_path)
+    assert "left_out" not in publish(Synthetic(units=units, data_dir=tmp_path)).manifest
+
+
+def test_a_unit_without_a_good_episode_is_skipped(tmp_path, units, source):
+    bad = dataclasses.replace(units[1], read=functools.partial(synthetic.read_nan, 4, 4))
+    published = publish(Synthetic(units=[units[0], bad], data_dir=tmp_path), keep_going=True)
+    assert "the first because of episode 0: every" in published.manifest["skipped"]["unit-1"]
+    assert "left_out" not in published.manifest
 
 
 def test_a_missing_source_file_skips_its_units_alone(tmp_path, units, source):
