@@ -38,8 +38,6 @@ DATA_PLANE = [
     "typer",
     "rich",
     "matplotlib",
-    "rliable==1.2.0",
-    "pandas<3",  # rliable's import fails beside pandas 3.
     "scipy",
     "markdown",
     "filelock",
@@ -52,9 +50,11 @@ DEVELOPMENT = [
     "hypothesis",
     "mypy",
     "opencv-python-headless<4.12",  # What Dopamine scales frames with; newer ones need NumPy 2.
+    "pandas<3",  # rliable's import fails beside pandas 3.
     "pytest",
     "pytest-timeout",
     "pytest-xdist",
+    "rliable==1.2.0",  # Whose aggregates this project's are held to.
     "ruff",
 ]
 

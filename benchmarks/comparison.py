@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.stats
 
+from benchmarks import statistics
 from benchmarks.recipe import OWN, Recipe, Row
+from benchmarks.statistics import LEVEL, POWER, Difference
 from benchmarks.tables import STATISTICS, ReportedTable, Score
 from rl_datasets.errors import DatasetError
 
-REPRODUCED, DIFFERS, APART = "reproduced", "differs", "stands apart"
+AGREES, DIFFERS, UNCERTAIN, APART = "agrees", "differs", "cannot tell", "stands apart"
 IN_PART, NOT_RUN = "run in part", "not run"
-LEVEL = 0.05
+COMPARED = (AGREES, DIFFERS, UNCERTAIN)
 
 SCORED = {
     "last_10": "the mean of its last 10 evaluations",
@@ -25,21 +24,17 @@ SCORED = {
     "best": "its best evaluation",
     "unstated": "its last evaluation; the source does not say which of a run's it reports",
 }
-PERMUTATION = """\
-an exact
-permutation test on the difference of the means over seeds, two-sided, does not tell the seeds
-measured from the seeds reported"""
-WELCH = """\
-Welch's
-t-test, two-sided, does not tell the seeds measured from the mean and spread reported"""
-ONE_RUN = """\
-a t-test,
-two-sided, does not tell the one run reported, taken to scatter as those measured do, from the seeds
-measured"""
-INTERVAL = """\
-Intervals are 95 % percentile bootstraps over seeds (10,000 resamples, seeded), which with five
-seeds are somewhat too narrow. Spreads (±) are population standard deviations over seeds."""
-T_INTERVAL = " Of a\ndifference to what was reported without its seeds they are Student's t."
+INTERVALS = """\
+Intervals are of 95 %: of a mean by Student's t, of a difference by Welch's, which lets the two
+sides scatter differently. Spreads (±) are population standard deviations over seeds."""
+AGGREGATE_RULE = f"""\
+Scores are normalised as D4RL's are, 0 for a random policy and 100 for an expert. The interquartile
+mean is that of the middle half of all seeds of all rows. P(measured > reported) is the chance that
+a seed measured is above one reported, mean over rows (Agarwal et al. 2021). The rows that count are
+those compared of which every seed is known on both sides. Intervals are 95 % percentiles of a
+bootstrap that draws seeds anew within every row ({statistics.RESAMPLES:,} resamples, seeded); with
+five seeds a side, that of the difference covers the truth nine times in ten (simulated normal
+scores, of the spreads of BRAC's behaviour cloning)."""
 
 ONE_OF_A_RUN = ("seed", "step", "returns", "metrics", "code_version", "seconds")
 
@@ -51,26 +46,30 @@ policies or rules: it is shown beside what was reported, and not compared with i
 
 def rule(table: ReportedTable) -> str:
     """How a row of a table gets its status, and what the intervals are, as text."""
-    scores = [of for row in table.rows.values() if (of := row.scores.get(table.statistic))]
-    tests = dict.fromkeys(_test(score) for score in scores)
-    if not tests:
-        return f"A seed's score is {SCORED[table.statistic]}.\n\n{INTERVAL}"
-    when = f"{', or '.join(tests)} at the level of {LEVEL:.0%}"
-    differs = f"and **{DIFFERS}** when it does"
+    scored = f"A seed's score is {SCORED[table.statistic]}."
+    if not any(table.statistic in row.scores for row in table.rows.values()):
+        return f"{scored}\n\n{INTERVALS}"
+    reason = f", because {table.margin_reason}" if table.margin_reason else ""
     return f"""\
-A seed's score is {SCORED[table.statistic]}. A row is **{REPRODUCED}** when {when}, {differs}. It is
-**{IN_PART}**, and not compared, until every seed of the recipe has run to its end at the full
-budget, and **{NOT_RUN}** until one has run to the end of the budget asked for. Among twenty
-rows that reproduce, one will be said to differ by chance; and where seeds scatter widely, few of
-them show no more than the interval beside the difference.
+{scored}
 
-{INTERVAL}{T_INTERVAL if {*tests} - {PERMUTATION} else ""}"""
+- A row **{AGREES}** when the true difference of the means over seeds is within the margin, by two
+  one-sided tests (Schuirmann 1987) at the level of {LEVEL:.0%}. The margin is {table.margin:.0%} of
+  what the reported score is above a random policy's{reason}.
+  A row with a difference that is certain, and smaller, agrees too.
+- It **{DIFFERS}** when there is a difference, by Welch's t-test, two-sided, at the level of
+  {LEVEL:.0%}. Of twenty rows that are truly equal, one would be said to differ by chance.
+- Otherwise its seeds **{UNCERTAIN}**: the difference may be as large as its interval says. The
+  smallest difference that could be shown is the one that the same test finds in {POWER:.0%} of such
+  sets of seeds, as many and as scattered.
+- No test is run where a test that knows nothing of how seeds scatter could not reach {LEVEL:.0%}:
+  of n seeds against m its p is at least 2 / (n + m choose n). Two against five are too few, three
+  against three, and one against fewer than 39. Nor is there a test of a value that was reported
+  without a spread.
+- A row is **{IN_PART}**, and not compared, until every seed of the recipe has run to its end at
+  the full budget, and **{NOT_RUN}** until one has run to the end of the budget asked for.
 
-
-def _test(reported: Score) -> str:
-    if reported.per_seed:
-        return PERMUTATION
-    return ONE_RUN if reported.spread is None else WELCH
+{INTERVALS}"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,47 +79,43 @@ class Comparison:
     Attributes:
       row: of the recipe.
       reported: by the authors, on their data; None if no value is known.
-      reported_seeds: how many runs that is of.
       measured: here, on the dataset that the row names; None if no seed has finished.
-      status: `reproduced`, `differs`, `run in part`, `not run` or `stands apart`, by `rule`.
+      status: `agrees`, `differs`, `cannot tell`, `run in part`, `not run` or `stands apart`, by
+        `rule`.
       why: what stands behind the status.
+      difference: measured less reported, where it was tested.
+      margin: within which the row agrees, in the table's values; None where it is not known.
       others: scores that are shown and not compared, by statistic, as reported and as measured.
     """
 
     row: Row
     reported: Score | None
-    reported_seeds: int
     measured: Score | None
     status: str
     why: str
+    difference: Difference | None
+    margin: float | None
     others: Mapping[str, tuple[Score | None, Score | None]]
 
-    @property
-    def difference(self) -> float:
-        """Measured less reported."""
-        measured, reported = self._both
-        return measured.mean - reported.mean
 
-    @property
-    def difference_interval(self) -> tuple[float, float]:
-        """Of 95 %: bootstrapped where the seeds reported are known, and else Student's t's."""
-        measured, reported = self._both
-        if reported.per_seed:
-            return _bootstrap(_difference, measured.per_seed, reported.per_seed)
-        error, freedom = _error(measured, reported, self.reported_seeds)
-        reach = float(scipy.stats.t.ppf(0.975, freedom)) * error
-        return self.difference - reach, self.difference + reach
+@dataclasses.dataclass(frozen=True)
+class Aggregate:
+    """Rows of one algorithm together, normalised (0 random, 100 expert).
 
-    @property
-    def _both(self) -> tuple[Score, Score]:
-        assert self.measured is not None
-        assert self.reported is not None
-        return self.measured, self.reported
+    Attributes:
+      algorithm: as the table calls it, and the rows' variant.
+      rows: how many.
+      measured, reported: interquartile means.
+      difference: of these, and its interval.
+      improvement: P(measured > reported), and its interval.
+    """
 
-
-def interval(score: Score) -> tuple[float, float]:
-    """95 % interval of a mean over seeds; NaN where there are no two."""
-    return _bootstrap(np.mean, score.per_seed)
+    algorithm: str
+    rows: int
+    measured: float
+    reported: float
+    difference: tuple[float, tuple[float, float]]
+    improvement: tuple[float, tuple[float, float]]
 
 
 def curves(results: Sequence[Mapping[str, Any]]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
@@ -199,16 +194,16 @@ def _compare_row(
     if table.statistic == "unstated":
         others.append("best")
     measured = measure(table.statistic)
-    status, why = _status(table, recipe, row, reported, measured, len(results), budget)
-    return Comparison(
-        row,
-        reported,
-        table.protocol.get("seeds", 1),
-        measured,
-        status,
-        why,
-        {of: (scores.get(of), measure(of)) for of in others},
-    )
+    shown = {of: (scores.get(of), measure(of)) for of in others}
+    margin = table.margin_of(table.rows[row.reported]) if reported else None
+    status, why = _part(table, recipe, row, reported, measured, len(results), budget)
+    difference = None
+    if not status:
+        assert measured is not None
+        assert reported is not None
+        seeds = table.protocol.get("seeds", 1)
+        status, why, difference = _verdict(measured, reported, seeds, margin)
+    return Comparison(row, reported, measured, status, why, difference, margin, shown)
 
 
 def _unit(table: ReportedTable, row: Row) -> Callable[[float], float]:
@@ -221,7 +216,7 @@ def _unit(table: ReportedTable, row: Row) -> Callable[[float], float]:
     return lambda value: 100 * normalized_score(task, value)
 
 
-def _status(
+def _part(
     table: ReportedTable,
     recipe: Recipe,
     row: Row,
@@ -230,6 +225,7 @@ def _status(
     lines: int,
     budget: float,
 ) -> tuple[str, str]:
+    """The status of a row that is not to be tested, and why; "" of one that is."""
     if measured is None:
         why = "no seed has finished" if lines else "nothing was measured"
         return NOT_RUN, row.blocked or why
@@ -241,68 +237,60 @@ def _status(
         return APART, f"no reported value: {table.unreported}"
     if row.data == OWN:
         return APART, "its data are this project's own"
-    if len(measured.per_seed) < 2 and not reported.per_seed:
-        return IN_PART, "one seed has no spread to compare by"
-    p = p_value(measured, reported, table.protocol.get("seeds", 1))
-    return (DIFFERS if p < LEVEL else REPRODUCED), f"p = {p:.3f}"
+    return "", ""
 
 
-def p_value(measured: Score, reported: Score, reported_seeds: int) -> float:
-    """Two-sided p of the difference of means, by the test that the reported score allows.
-
-    Args:
-      measured: two or more seeds.
-      reported: what is known of it decides: its seeds, its mean and spread, or one run's value.
-      reported_seeds: how many runs a mean and spread are of.
-    """
-    if reported.per_seed:
-        return permutation_p_value(measured.per_seed, reported.per_seed)
-    difference = measured.mean - reported.mean
-    error, freedom = _error(measured, reported, reported_seeds)
-    if error == 0:
-        return float(difference == 0)
-    return float(2 * scipy.stats.t.sf(abs(difference) / error, freedom))
-
-
-def _error(measured: Score, reported: Score, reported_seeds: int) -> tuple[float, float]:
-    """Standard error of the difference of means, and its degrees of freedom; NaN of one seed.
-
-    Of a mean and spread it is Welch's; the one run of a single value is taken to scatter as the
-    measured ones do.
-    """
-    n = len(measured.per_seed)
-    if n < 2:
-        return math.nan, math.nan
-    variance = float(np.var(measured.per_seed, ddof=1))
+def _verdict(
+    measured: Score, reported: Score, reported_seeds: int, margin: float | None
+) -> tuple[str, str, Difference | None]:
+    """Status, why, and the difference where there are seeds enough to test it."""
+    ours, theirs = len(measured.per_seed), len(reported.per_seed) or reported_seeds
     if reported.spread is None:
-        return math.sqrt(variance * (1 + 1 / n)), n - 1
-    ours, theirs = variance / n, reported.spread**2 / (reported_seeds - 1)
-    if ours + theirs == 0:
-        return 0.0, math.inf
-    freedom = (ours + theirs) ** 2 / (ours**2 / (n - 1) + theirs**2 / (reported_seeds - 1))
-    return math.sqrt(ours + theirs), freedom
+        return UNCERTAIN, "one value was reported, without a spread", None
+    if (least := statistics.least_p(ours, theirs)) > LEVEL:
+        return UNCERTAIN, f"{ours} against {theirs} seeds: p is at least {least:.3f}", None
+    difference = Difference.of(measured, reported, theirs)
+    p = difference.p_value
+    status, why = DIFFERS if p < LEVEL else UNCERTAIN, _told(p)
+    if margin is None:
+        return status, f"{why}; no margin: what a random policy returns is not known", difference
+    beyond = difference.equivalence_p_value(margin)
+    return (
+        AGREES if beyond < LEVEL else status,
+        f"{why}; beyond the margin {_told(beyond)}",
+        difference,
+    )
 
 
-def permutation_p_value(measured: Sequence[float], reported: Sequence[float]) -> float:
-    """Two-sided p of the difference of means over all ways to deal the values to two groups."""
-    return scipy.stats.permutation_test(
-        (measured, reported), _difference, vectorized=True, n_resamples=np.inf
-    ).pvalue
+def _told(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def _difference(measured: Any, reported: Any, axis: int = -1) -> Any:
-    return np.mean(measured, axis=axis) - np.mean(reported, axis=axis)
+def aggregates(table: ReportedTable, comparisons: Sequence[Comparison]) -> list[Aggregate]:
+    """Of every algorithm and variant that has two or more rows whose seeds are known."""
+    groups: dict[str, list[tuple[list[float], list[float]]]] = {}
+    for c in comparisons:
+        scale = table.scale(table.rows[c.row.reported])
+        if c.status not in COMPARED or scale is None:
+            continue
+        assert c.measured is not None
+        assert c.reported is not None
+        if c.reported.per_seed:
+            random, expert = scale
+            both = [
+                [100 * (value - random) / (expert - random) for value in score.per_seed]
+                for score in (c.measured, c.reported)
+            ]
+            of = " ".join(filter(None, [table.rows[c.row.reported].algorithm, c.row.variant]))
+            groups.setdefault(of, []).append((both[0], both[1]))
+    return [_aggregate(of, rows) for of, rows in groups.items() if len(rows) > 1]
 
 
-@functools.cache
-def _bootstrap(statistic: Any, *samples: tuple[float, ...]) -> tuple[float, float]:
-    if min(map(len, samples)) < 2:
-        return (np.nan, np.nan)
-    interval = scipy.stats.bootstrap(
-        samples,
-        statistic,
-        n_resamples=10_000,
-        method="percentile",
-        random_state=np.random.default_rng(0),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
+def _aggregate(algorithm: str, rows: Sequence[tuple[list[float], list[float]]]) -> Aggregate:
+    ours, theirs = (np.transpose(side) for side in zip(*rows, strict=True))
+    difference, improvement = (
+        (float(of(ours, theirs)), statistics.stratified_bootstrap(of, ours, theirs))
+        for of in (statistics.interquartile_difference, statistics.probability_of_improvement)
+    )
+    measured, reported = (float(statistics.interquartile_mean(side)) for side in (ours, theirs))
+    return Aggregate(algorithm, len(rows), measured, reported, difference, improvement)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import comparison, figures
+from benchmarks import comparison, figures, statistics
 from benchmarks.cells import Cell
 from benchmarks.comparison import Comparison
 from benchmarks.page import table, write_page
@@ -58,6 +58,8 @@ KINDS = {  # of data: the heading of their column, and what is said of them
         "stands apart and is not compared.",
     ),
 }
+
+NOT_ALONE = ("reported", "difference", "margin", "smallest")  # columns beside reported values
 
 Dataset = dict[str, Any]  # dataset, fingerprint, episodes, transitions, statistics of its returns
 
@@ -236,14 +238,10 @@ def _text(
     budget: float,
     drawn: Collection[str],
 ) -> str:
-    statuses = [c.status for c in comparisons]
-    shown = [comparison.REPRODUCED, comparison.DIFFERS]
-    shown += [s for s in (comparison.IN_PART, comparison.APART) if s in statuses]
-    shown.append(comparison.NOT_RUN)
-    counts = ", ".join(f"{statuses.count(status)} {status}" for status in shown)
     measured = [c for c in comparisons if c.measured]
     apart = any(c.reported is None or c.row.data == OWN for c in comparisons)
-    parts = [f"{len(comparisons)} rows: {counts}."]
+    together = _aggregates(reported, comparisons)
+    parts = [counts(comparisons)]
     if recipe.is_reported:
         parts.append(
             "The reported values were measured by their authors on their own data. "
@@ -251,8 +249,10 @@ def _text(
         )
     parts += [
         *([_scores(reported, measured)] if measured else []),
+        *together,
         "## How a row gets its status\n\n" + comparison.rule(reported),
         *([comparison.APART_RULE] if apart else []),
+        *([comparison.AGGREGATE_RULE] if together else []),
     ]
     if not_run := [c for c in comparisons if not c.measured]:
         parts.append("## Not run\n\n" + _not_run(reported, not_run))
@@ -284,9 +284,41 @@ def _scores(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
         *(KINDS[kind][0] for kind in columns),
         "95 % interval",
         "difference (95 % interval)",
+        "margin",
+        "smallest that could be shown",
         "status",
     )
     return _beside(table_, header, [score_row(table_, c, columns) for c in comparisons])
+
+
+def counts(comparisons: Sequence[Comparison]) -> str:
+    """How many rows have each status, as a sentence."""
+    statuses = [c.status for c in comparisons]
+    shown = [*comparison.COMPARED]
+    shown += [s for s in (comparison.IN_PART, comparison.APART) if s in statuses]
+    shown.append(comparison.NOT_RUN)
+    of_each = ", ".join(f"{statuses.count(status)} {status}" for status in shown)
+    return f"{len(comparisons)} rows: {of_each}."
+
+
+def _aggregates(table_: ReportedTable, comparisons: Sequence[Comparison]) -> list[str]:
+    """A section of the rows of every algorithm together, where they have one."""
+    rows = [
+        [
+            of.algorithm,
+            str(of.rows),
+            f"{of.reported:.1f}",
+            f"{of.measured:.1f}",
+            f"{of.difference[0]:+.1f} {_interval(of.difference[1], 1)}",
+            f"{of.improvement[0]:.2f} {_interval(of.improvement[1], 2)}",
+        ]
+        for of in comparison.aggregates(table_, comparisons)
+    ]
+    if not rows:
+        return []
+    header = ("", "rows", "reported", "measured", "difference", "P(measured > reported)")
+    of_rows = table(header, rows)
+    return ["## All rows together", "Interquartile means of normalised scores.", of_rows]
 
 
 def _not_run(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
@@ -297,7 +329,7 @@ def _not_run(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
 def _beside(table_: ReportedTable, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table as Markdown, without what concerns reported values where there are none."""
     if not any(row.scores for row in table_.rows.values()):
-        shown = [not name.startswith(("reported", "difference")) for name in header]
+        shown = [not name.startswith(NOT_ALONE) for name in header]
         header = tuple(itertools.compress(header, shown))
         rows = [list(itertools.compress(row, shown)) for row in rows]
     return table(header, rows)
@@ -309,21 +341,26 @@ def _reported_score(table_: ReportedTable, c: Comparison) -> str:
 
 def score_row(table_: ReportedTable, c: Comparison, columns: Sequence[str]) -> list[str]:
     """A row's name, its score as reported and as measured, one column a kind of data, its interval,
-    the difference, and its status.
+    the difference, its margin, the smallest that could be shown, and its status.
     """
     digits = _digits(table_)
-    difference = interval = ""
+    difference = margin = smallest = interval = ""
     if c.measured is not None:
-        interval = _interval(comparison.interval(c.measured), digits)
-        if c.status in (comparison.REPRODUCED, comparison.DIFFERS):
-            of_difference = _interval(c.difference_interval, digits)
-            difference = f"{c.difference:+.{digits}f} {of_difference}".strip()
+        interval = _interval(statistics.mean_interval(c.measured), digits)
+        if c.reported is not None and c.status in comparison.COMPARED:
+            difference = f"{c.measured.mean - c.reported.mean:+.{digits}f}"
+            margin = "" if c.margin is None else f"±{c.margin:.{digits}f}"
+    if c.difference is not None:
+        difference += f" {_interval(c.difference.interval(), digits)}"
+        smallest = f"{c.difference.smallest_shown():.{digits}f}"
     return [
         c.row.name,
         _reported_score(table_, c),
         *(formatted(table_, c.measured) if kind == c.row.data else "" for kind in columns),
         interval,
         difference,
+        margin,
+        smallest,
         f"**{c.status}** ({c.why})",
     ]
 

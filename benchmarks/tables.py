@@ -7,12 +7,19 @@ them, by statistic and dataset, what was reported:
     halfcheetah-medium-v2 = { mean = 48.10, spread = 0.18 }   # over the protocol's seeds
     hopper-medium-v2 = 60.37                                  # one value, of one run
     walker2d-medium-v2 = [84.1, 79.9, 82.0]                   # a value for each seed
+
+A dataset that is not called as a task of D4RL's says by which one's random and expert returns its
+scores are measured, if there is one of the same body:
+
+    [scaled_as]
+    "Walker2d-v2/*" = "walker2d-medium-v2"
 """
 
 from __future__ import annotations
 
 import csv
 import dataclasses
+import fnmatch
 import pathlib
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -21,8 +28,11 @@ from typing import Any
 import numpy as np
 
 from rl_datasets.errors import DatasetError
+from rl_datasets.sources import d4rl_tasks
 
 FOLDER = pathlib.Path(__file__).parent / "reported"
+
+MARGIN = 0.1
 
 # What a score is of one run's evaluations. A source that does not say which of them it reports is
 # held against the last.
@@ -91,6 +101,10 @@ class ReportedTable:
       rows: by name.
       normalized: whether values are D4RL's normalised scores (0 random, 100 expert), as against
         undiscounted returns.
+      scaled_as: D4RL's task of the same body, by patterns of datasets (see the top).
+      margin: within which a measured value agrees with a reported one, as a share of what that is
+        above a random policy's.
+      margin_reason: why it is not `MARGIN`; "" where it is.
       spread: which spread the source gives; "" where it gives none.
       unreported: why there are rows without a value; "" where there are none.
       steps: [evaluations] gradient steps, of the curves.
@@ -109,10 +123,28 @@ class ReportedTable:
     rows: dict[str, ReportedRow]
     defects_of: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     normalized: bool = False
+    scaled_as: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    margin: float = MARGIN
+    margin_reason: str = ""
     spread: str = ""
     unreported: str = ""
     steps: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
     curves: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def scale(self, row: ReportedRow) -> tuple[float, float] | None:
+        """What a random policy and an expert score, in the table's values; None if not known."""
+        if self.normalized:
+            return 0.0, 100.0
+        named = [to for of, to in self.scaled_as.items() if fnmatch.fnmatchcase(row.dataset, of)]
+        task = d4rl_tasks.tasks().get(named[0] if named else row.dataset)
+        return task.reference if task else None
+
+    def margin_of(self, row: ReportedRow) -> float | None:
+        """How far a measured value may be from a row's reported one and agree, in its values."""
+        scale = self.scale(row)
+        if scale is None:
+            return None
+        return self.margin * abs(row.scores[self.statistic].mean - scale[0])
 
 
 def table_names() -> list[str]:
@@ -166,7 +198,14 @@ def load_table(name: str, folder: pathlib.Path | None = None) -> ReportedTable:
         )
         _check(table)
         return table
-    except (tomllib.TOMLDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (
+        DatasetError,
+        tomllib.TOMLDecodeError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise DatasetError(f"reported table {path} is malformed, correct it: {error}") from error
 
 
@@ -199,6 +238,11 @@ def _score(name: str, value: Any) -> Score:
 
 
 def _check(table: ReportedTable) -> None:
+    if not 0 < table.margin < 1 or (table.margin == MARGIN) == bool(table.margin_reason):
+        raise ValueError(f"a margin is a share, and one that is not {MARGIN} has a margin_reason")
+    for task in table.scaled_as.values():
+        if d4rl_tasks.task(task).reference is None:
+            raise ValueError(f"scaled_as names {task}, for which D4RL has no reference scores")
     for row in table.rows.values():
         if unknown := row.scores.keys() - STATISTICS.keys():
             raise ValueError(f"row {row.name!r} has a statistic {unknown} not of {[*STATISTICS]}")

@@ -53,6 +53,10 @@ batch_size = 256
 transitions = 1_000_000
 seeds = 5
 
+[scaled_as] # the bodies are the same
+"HalfCheetah-v2/*" = "halfcheetah-medium-v2"
+"Hopper-v2/*" = "hopper-medium-v2"
+
 # A value for each seed: the mean of the last ten evaluations, and the last one.
 '''
 
@@ -101,6 +105,12 @@ steps = 500_000
 batch_size = 256
 transitions = 1_000_000
 seeds = 5
+
+[scaled_as] # the bodies are the same
+"Ant-v2/*" = "ant-medium-v2"
+"HalfCheetah-v2/*" = "halfcheetah-medium-v2"
+"Hopper-v2/*" = "hopper-medium-v2"
+"Walker2d-v2/*" = "walker2d-medium-v2"
 '''
 
 

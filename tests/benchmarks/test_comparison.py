@@ -1,14 +1,12 @@
 """The scores, the rule, and what may not be compared."""
 
 import dataclasses
-import itertools
 
 import numpy as np
 import pytest
-import scipy.stats
 
 from benchmarks import comparison
-from benchmarks.comparison import compare, permutation_p_value
+from benchmarks.comparison import compare
 from benchmarks.recipe import AGAIN, Recipe, Row
 from benchmarks.tables import ReportedRow, ReportedTable, Score
 from rl_datasets.errors import DatasetError
@@ -79,51 +77,71 @@ def test_mean_and_population_spread_by_hand():
     assert score.spread == pytest.approx((14 / 3) ** 0.5)
 
 
-def test_the_interval_repeats_and_holds_the_mean():
-    score = Score.over_seeds(REPORTED)
-    low, high = comparison.interval(score)
-    assert (low, high) == comparison.interval(score)
-    comparison._bootstrap.cache_clear()
-    assert (low, high) == comparison.interval(score)
-    # The bootstrap distribution of a mean of 5 has standard deviation spread / sqrt(5) = 3.16.
-    assert low == pytest.approx(100 - 1.96 * 3.16, abs=1.5)
-    assert high == pytest.approx(100 + 1.96 * 3.16, abs=1.5)
-
-
-def brute_force_p_value(a, b):
-    """Every deal of the values to two groups, and twice the smaller tail, at most 1."""
-    values = [*a, *b]
-    deals = [
-        np.mean([values[i] for i in chosen])
-        - np.mean([v for i, v in enumerate(values) if i not in chosen])
-        for chosen in itertools.combinations(range(len(values)), len(a))
-    ]
-    observed = np.mean(a) - np.mean(b)
-    above = np.mean([deal >= observed - 1e-9 for deal in deals])
-    below = np.mean([deal <= observed + 1e-9 for deal in deals])
-    return min(1.0, 2 * min(above, below))
-
-
-@pytest.mark.parametrize(
-    "measured",
-    [(1.0, 2.0, 3.0, 4.0, 5.0), (100.0, 101.0, 99.0, 98.0, 140.0), (111.0, 112.0, 113.0), REPORTED],
-)
-def test_the_permutation_test_agrees_with_going_through_all_deals(measured):
-    expected = brute_force_p_value(measured, REPORTED)
-    assert permutation_p_value(measured, REPORTED) == pytest.approx(expected)
-
-
-def test_seeds_like_the_reported_ones_reproduce():
+def test_seeds_like_the_reported_ones_agree():
+    # D4RL's random policy returns -20.27 in Hopper: the margin is a tenth of 120.27.
     (row,) = compare(TABLE, RECIPE, lines([101.0, 109.0, 92.0, 104.0, 96.0]))
-    assert (row.status, row.difference) == ("reproduced", pytest.approx(0.4))
+    assert row.margin == pytest.approx(12.027, abs=1e-3)
+    assert row.difference.value == pytest.approx(0.4)
+    assert row.status == "agrees"
+    low, high = row.difference.interval(0.9)
+    assert -row.margin < low
+    assert high < row.margin
 
 
 def test_seeds_all_above_the_reported_ones_differ():
     (row,) = compare(TABLE, RECIPE, lines([121.0, 129.0, 122.0, 124.0, 126.0]))
+    assert (row.status, row.why) == ("differs", "p = 0.001; beyond the margin p = 0.989")
+    low, high = row.difference.interval()
+    assert 10 < low < row.difference.value < high < 40
+
+
+def test_seeds_that_scatter_widely_cannot_tell():
+    (row,) = compare(TABLE, RECIPE, lines([60.0, 150.0, 90.0, 130.0, 80.0]))
+    assert (row.status, row.why) == ("cannot tell", "p = 0.911; beyond the margin p = 0.291")
+    assert row.difference.smallest_shown() > row.margin
+
+
+def test_a_difference_that_is_certain_and_within_the_margin_agrees():
+    (row,) = compare(TABLE, RECIPE, lines([106.0] * 5))
+    assert row.difference.p_value > 0.05
+    narrow = table(Score.over_seeds([100.0, 100.5, 99.5, 100.2, 99.8]))
+    (row,) = compare(narrow, RECIPE, lines([106.0] * 5))
+    assert row.difference.p_value < 0.001
+    assert row.status == "agrees"
+
+
+def test_the_margin_is_the_tables():
+    wide = table(Score.over_seeds(REPORTED), margin=0.4, margin_reason="it is made up")
+    (row,) = compare(wide, RECIPE, lines([121.0, 129.0, 122.0, 124.0, 126.0]))
+    assert row.status == "agrees"
+    assert "is 40% of" in comparison.rule(wide)
+    assert "random policy's, because it is made up." in " ".join(comparison.rule(wide).split())
+    assert "is 10% of" in comparison.rule(TABLE)
+
+
+def test_a_row_of_no_known_body_cannot_agree():
+    rows = {"row": dataclasses.replace(TABLE.rows["row"], dataset="Pendulum")}
+    unknown = dataclasses.replace(TABLE, rows=rows)
+    (row,) = compare(unknown, RECIPE, lines(REPORTED))
+    assert (row.status, row.margin) == ("cannot tell", None)
+    assert row.why == "p = 1.000; no margin: what a random policy returns is not known"
+    (row,) = compare(unknown, RECIPE, lines([500.0, 501.0, 502.0, 503.0, 504.0]))
     assert row.status == "differs"
-    assert row.why == "p = 0.008"  # 2 of the 252 deals are as far apart
-    low, high = row.difference_interval
-    assert 10 < low < row.difference < high < 40
+
+
+@pytest.mark.parametrize(
+    ("seeds", "reported", "least"),
+    [(1, 5, "0.333"), (2, 5, "0.095"), (3, 3, "0.100"), (3, 4, "0.057")],
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_seeds_too_few_for_any_test_are_not_tested(seeds, reported, least, known):
+    score = Score.over_seeds(100.0 + np.arange(reported))
+    score = score if known else Score(score.mean, score.spread)
+    recipe = dataclasses.replace(RECIPE, seeds=tuple(range(seeds)))
+    of = table(score, protocol={"seeds": reported})
+    (row,) = compare(of, recipe, lines(900.0 + np.arange(seeds)))
+    assert (row.status, row.difference) == ("cannot tell", None)
+    assert row.why == f"{seeds} against {reported} seeds: p is at least {least}"
 
 
 @pytest.mark.parametrize("statistic", ["last_10", "last", "best", "unstated"])
@@ -142,41 +160,55 @@ def test_the_score_is_the_statistic_that_was_reported(statistic):
 MEASURED = (101.0, 109.0, 92.0, 104.0, 96.0)
 
 
-@pytest.mark.parametrize(("mean", "spread"), [(95.0, 2.0), (70.0, 7.0)])
-def test_a_mean_and_spread_are_compared_by_welchs_test(mean, spread):
+@pytest.mark.parametrize(
+    ("mean", "spread", "status"),
+    [(95.0, 2.0, "cannot tell"), (99.0, 2.0, "agrees"), (70.0, 7.0, "differs")],
+)
+def test_a_mean_and_spread_are_compared_as_seeds_are(mean, spread, status):
     (row,) = compare(table(Score(mean, spread)), RECIPE, lines(MEASURED))
-    # SciPy's own takes sample standard deviations; the second table is of five made-up seeds.
     seeds = mean + spread * np.array([1, 1, -1, -1, 0]) * (5 / 4) ** 0.5
-    assert np.std(seeds) == pytest.approx(spread)
-    expected = scipy.stats.ttest_ind(MEASURED, seeds, equal_var=False)
-    assert comparison.p_value(row.measured, row.reported, 5) == pytest.approx(expected.pvalue)
-    assert row.status == ("differs" if expected.pvalue < 0.05 else "reproduced")
-    assert row.difference_interval == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    (same,) = compare(table(Score.over_seeds(seeds)), RECIPE, lines(MEASURED))
+    assert row.status == same.status == status
+    assert row.difference.interval() == pytest.approx(same.difference.interval())
 
 
-@pytest.mark.parametrize("value", [100.0, 90.0, 130.0])
-def test_one_run_is_compared_as_one_more_of_those_measured(value):
-    (row,) = compare(table(Score(value)), RECIPE, lines(MEASURED))
-    expected = scipy.stats.ttest_ind_from_stats(
-        np.mean(MEASURED), np.std(MEASURED, ddof=1), 5, value, 0, 1, equal_var=True
+def test_a_value_without_a_spread_is_not_tested():
+    (row,) = compare(table(Score(500.0), protocol={"seeds": 1}), RECIPE, lines(MEASURED))
+    assert (row.status, row.difference) == ("cannot tell", None)
+    assert row.why == "one value was reported, without a spread"
+
+
+def test_rows_whose_seeds_are_known_are_aggregated():
+    names = [f"row {number}" for number in range(3)]
+    seeds = [(10.0, 20.0, 30.0, 40.0, 50.0), (1.0, 2.0, 3.0, 4.0, 5.0), MEASURED]
+    rows = {
+        n: ReportedRow(n, "A", "d", {"last": Score.over_seeds(s)})
+        for n, s in zip(names, seeds, strict=True)
+    }
+    rows["row 2"] = dataclasses.replace(rows["row 2"], scores={"last": Score(100.0, 3.0)})
+    of = table(None, "last", rows=rows, scaled_as={"d": "hopper-medium-v2"})
+    recipe = dataclasses.replace(
+        RECIPE, rows=tuple(dataclasses.replace(ROW, reported=n) for n in names)
     )
-    assert comparison.p_value(row.measured, row.reported, 1) == pytest.approx(expected.pvalue)
-    assert row.status == ("differs" if expected.pvalue < 0.05 else "reproduced")
-    low, high = row.difference_interval
-    assert low < np.mean(MEASURED) - value < high
-    assert (low > 0 or high < 0) == (row.status == "differs")
-
-
-def test_seeds_that_do_not_scatter_are_told_apart_by_being_another():
-    for value, status in ((7.0, "reproduced"), (8.0, "differs")):
-        (row,) = compare(table(Score(value)), RECIPE, lines([7.0] * 5))
-        assert row.status == status
-
-
-def test_one_seed_is_not_compared_with_a_mean_and_spread():
-    recipe = dataclasses.replace(RECIPE, seeds=(0,))
-    (row,) = compare(table(Score(100.0, 5.0)), recipe, lines([500.0]))
-    assert (row.status, row.why) == ("run in part", "one seed has no spread to compare by")
+    results = [
+        {**line, "row": name}
+        for name, values in zip(names, seeds, strict=True)
+        for line in lines([value + 32.54572305 for value in values])  # 1 of 100
+    ]
+    compared = compare(of, recipe, results)
+    (aggregate,) = comparison.aggregates(of, compared)
+    assert (aggregate.algorithm, aggregate.rows) == ("A", 2)
+    # Of both rows' seeds the middle six are 3, 4, 5, 10, 20 and 30 of ten; a quarter cut is two.
+    middle = np.mean([3, 4, 5, 10, 20, 30])
+    expected = 100 * (middle + 20.272305) / (3234.3 + 20.272305)
+    assert aggregate.reported == pytest.approx(expected)
+    assert aggregate.measured == pytest.approx(expected + 1)
+    assert aggregate.difference[0] == pytest.approx(1)
+    # 32.5 more is above every seed in one row, and in the other above 4 + 5 + 5 + 5 + 5 of 25.
+    assert aggregate.improvement[0] == pytest.approx((1 + 24 / 25) / 2)
+    assert comparison.aggregates(of, compared[1:]) == []  # one row is no aggregate
+    part = compare(of, recipe, [line for line in results if line["seed"] or line["row"] == "row 2"])
+    assert comparison.aggregates(of, part) == []
 
 
 def test_a_row_without_a_reported_value_stands_apart():
@@ -188,13 +220,11 @@ def test_a_row_without_a_reported_value_stands_apart():
     assert row.measured.per_seed == MEASURED
 
 
-def test_the_rule_names_the_tests_that_a_table_needs():
-    text = comparison.rule(table(Score(1.0), "unstated"))
-    assert "t-test" in text
-    assert "does not say which" in text
-    assert "permutation" not in text
-    assert "Welch" in comparison.rule(table(Score(1.0, 2.0)))
-    assert "Student" not in comparison.rule(TABLE)
+def test_the_rule_is_of_the_statistic_and_shorter_without_reported_values():
+    assert "does not say which" in comparison.rule(table(Score(1.0), "unstated"))
+    alone = comparison.rule(table(None))
+    assert "its last 10" in alone
+    assert "agrees" not in alone
 
 
 def test_nothing_measured_is_not_run():

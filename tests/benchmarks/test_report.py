@@ -1,5 +1,6 @@
 """The report: its numbers are there, its page needs nothing, its bytes repeat."""
 
+import functools
 import hashlib
 import json
 import pathlib
@@ -9,6 +10,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from benchmarks import recipe, report, tables
 from benchmarks.cells import plan
@@ -79,18 +81,69 @@ def test_the_table_stands_as_golden_text(tmp_path):
     # Reported 4464.88 from the authors' files; measured mean 4460, spread sqrt(200) by hand.
     assert cells[1:3] == ["4465 ± 33", "4460 ± 14"]
     assert cells[4].startswith("-5 [")
-    assert cells[5].startswith("**reproduced** (p = ")
-    assert "10 rows: 1 reproduced, 0 differs, 9 not run." in text
+    assert cells[5] == "±475"  # a tenth of 4464.88 + 280.18
+    assert cells[7] == "**agrees** (p = 0.794; beyond the margin p < 0.001)"
+    assert "10 rows: 1 agrees, 0 differs, 0 cannot tell, 9 not run." in text
     assert "| HalfCheetah-v2/pure | measured | 4440 | 4450 | 4460 | 4470 | 4480 |" in text
     assert "| HalfCheetah-v2/pure | reported | 4481 | 4465 | 4490 | 4402 | 4487 |" in text
     assert "| Hopper-v2/eps1 | 129 ± 127 | nothing was measured |" in text.split("## Not run")[1]
     assert "1,000,000 | 4309 ± 88 |" in text
     assert "measured on data collected again" in text
-    assert "permutation test" in text
+    assert "Welch's t-test" in text
     assert "seeds nothing" in text  # a known defect of what was reported
     assert "| HalfCheetah-v2/pure | last | 4486 ± 20 | 4460 ± 14 |" in text
     assert "- Learner: `brac_bc` (alpha 1.0)" in text
     assert "Time: 0.4 hours" in text  # 5 seeds of 100 evaluations of 3 seconds
+
+
+# Returns of a random policy and of an expert, of D4RL's infos.py.
+REFERENCES = {"HalfCheetah-v2": (-280.178953, 12135.0), "Hopper-v2": (-20.272305, 3234.3)}
+
+
+def test_what_is_shipped_of_behaviour_cloning_says_what_scipy_says():
+    """Verdicts and interquartile means, worked out from the lines apart from `comparison`."""
+    shipped = pathlib.Path(report.__file__).parent / "results/brac_bc"
+    text = (shipped / "report.md").read_text()
+    middle = {"reported": [], "measured": []}
+    for row in RECIPE.rows:
+        random, expert = REFERENCES[row.reported.partition("/")[0]]
+        lines = read_results(shipped / f"{row.name.replace('/', '-')}.jsonl")
+        by_seed = [[np.mean(x["returns"]) for x in lines if x["seed"] == s] for s in range(5)]
+        measured = np.mean([each[-10:] for each in by_seed], axis=1)
+        reported = np.array(
+            tables.load_table("brac_bc").rows[row.reported].scores["last_10"].per_seed
+        )
+        margin = 0.1 * (reported.mean() - random)
+        welch = functools.partial(scipy.stats.ttest_ind, b=reported, equal_var=False)
+        beyond = max(
+            welch(measured - margin, alternative="less").pvalue,
+            welch(measured + margin, alternative="greater").pvalue,
+        )
+        differs = "differs" if welch(measured).pvalue < 0.05 else "cannot tell"
+        (told,) = [
+            x for x in text.splitlines() if x.startswith(f"| {row.name} | {reported.mean():.0f} ")
+        ]
+        assert f"**{'agrees' if beyond < 0.05 else differs}** (p " in told
+        assert f"| ±{margin:.0f} |" in told
+        for side, scores in (("reported", reported), ("measured", measured)):
+            middle[side] += [100 * (score - random) / (expert - random) for score in scores]
+    means = [np.mean(sorted(scores)[12:-12]) for scores in middle.values()]
+    assert f"| BC | 10 | {means[0]:.1f} | {means[1]:.1f} | {means[1] - means[0]:+.1f} [" in text
+
+
+def test_the_readme_says_what_the_shipped_report_says():
+    root = pathlib.Path(report.__file__).parents[1]
+    text = (root / "benchmarks/results/brac_bc/report.md").read_text()
+    agree, differ, unsure = re.search(r"(\d+) agrees, (\d+) differs, (\d+) cannot", text).groups()
+    reported, measured, difference = re.search(
+        r"\| BC \| 10 \| (\S+) \| (\S+) \| (.+?) \|", text
+    ).groups()
+    readme = " ".join((root / "README.md").read_text().split())
+    assert f"| {agree} rows agree, {differ} differs, {unsure} cannot tell; together" in readme
+    assert f"together {measured} where {reported} is reported" in readme
+    assert (
+        f"is {measured} where the authors have {reported}, a difference of {difference}." in readme
+    )
 
 
 def test_the_page_needs_no_other_file_and_no_network(tmp_path):
@@ -221,7 +274,7 @@ def test_a_recipe_beside_no_table_is_reported_as_well(tmp_path):
     text = page.with_suffix(".md").read_text()
     assert "| HalfCheetah-v2/pure | nothing was measured |" in text
     assert "What was reported" not in text
-    assert "reproduced** when" not in text
+    assert "agrees** when" not in text
 
 
 KINDS_RECIPE = """
@@ -336,16 +389,23 @@ def test_each_kind_of_data_has_a_column_and_own_data_are_not_compared(tmp_path, 
     ]
     assert rows["A/hopper-medium-v2"][:4] == ["50.0 ± 2.0", measured, "", ""]
     assert rows["A/hopper-medium-v2/recollected"][:4] == ["50.0 ± 2.0", "", measured, ""]
-    assert rows["A/hopper-medium-v2/recollected"][-1].startswith("**reproduced** (p = ")
+    assert rows["A/hopper-medium-v2/recollected"][-4:] == [
+        "+0.0",
+        "±5.0",
+        "",
+        "**cannot tell** (2 against 4 seeds: p is at least 0.133)",
+    ]
     assert rows["A/hopper-expert-v2"][:4] == ["50.0 ± 2.0", "", "", measured]
-    assert rows["A/hopper-expert-v2"][-2:] == [
+    assert rows["A/hopper-expert-v2"][-4:] == [
+        "",
+        "",
         "",
         "**stands apart** (its data are this project's own)",
     ]
     assert rows["B/hopper-medium-v2"][:2] == ["none: nobody said", measured]
     assert rows["B/hopper-medium-v2"][-1] == ("**stands apart** (no reported value: nobody said)")
     assert "| B/hopper-medium-v2/worse | none: nobody said | nobody wrote it |" in text
-    assert "9 rows: 2 reproduced, 0 differs, 4 stands apart, 3 not run." in text
+    assert "9 rows: 0 agrees, 0 differs, 2 cannot tell, 4 stands apart, 3 not run." in text
     assert "A row **stands apart** where" in text
     assert "| A/hopper-medium-v2 | best | 60.0 ± 1.0 | 100.0 ± 0.0 |" in text
     assert "- Known defect of B: it is the worse one" in text

@@ -70,6 +70,12 @@ def test_the_grid_of_brac_has_every_row_and_the_values_of_behaviour_cloning_alon
         assert grid.rows[f"BC/{name}"].scores == row.scores
 
 
+def test_the_grids_bodies_are_those_of_d4rl():
+    grid = tables.load_table("brac")
+    for row in grid.rows.values():
+        assert grid.scale(row) == REFERENCES[row.dataset.partition("-")[0].lower()]
+
+
 # As printed below CORL's own tables, in the order of its algorithms.
 CORL_AVERAGES = {
     ("last", ("halfcheetah", "hopper", "walker2d")): (
@@ -272,6 +278,10 @@ def test_an_unknown_table_is_answered_with_the_known_ones():
         (MINE + "x = { mean = 1.0, spread = 1.0, seeds = 3 }", "seeds"),
         (MINE + "[algorithms.A.worst]\nx = 1.0", "worst"),
         (MINE + "[algorithms.A.best]\nx = 1.0", "lacks its value of 'last'"),
+        ("margin = 0.2\n" + MINE + "x = [1.0, 2.0, 3.0]", "margin_reason"),
+        ("margin = 1.5\nmargin_reason = 'r'\n" + MINE + "x = [1.0, 2.0, 3.0]", "a share"),
+        ("margin_reason = 'r'\n" + MINE + "x = [1.0, 2.0, 3.0]", "margin_reason"),
+        (MINE + "x = [1.0, 2.0, 3.0]\n[scaled_as]\nx = 'hoper-medium-v2'", "hopper-medium-v2"),
         (MINE.replace('spread = "sd"\n', "") + "x = { mean = 1.0, spread = 1.0 }", "which one"),
     ],
 )

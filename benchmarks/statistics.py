@@ -1,0 +1,154 @@
+"""What two sets of seeds allow to be said: pure functions of scores.
+
+A difference of means is judged by Welch's t (Welch 1947, Biometrika 34), equivalence by two
+one-sided tests (Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15), rows
+together by the interquartile mean and the probability of improvement (Agarwal et al. 2021,
+arXiv:2108.13264, and its library rliable).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import scipy.special
+import scipy.stats
+
+from benchmarks.tables import Score
+
+LEVEL = 0.05
+POWER = 0.8
+RESAMPLES = 10_000
+
+
+def least_p(ours: int, theirs: int) -> float:
+    """The smallest two-sided p of a permutation test, which knows nothing of how seeds scatter.
+
+    One in the number of ways to deal all scores to two groups of these sizes, twice.
+    """
+    return 2 / math.comb(ours + theirs, ours)
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """A difference of two means over seeds.
+
+    Attributes:
+      value: the one mean less the other.
+      error: its standard error, not pooled.
+      freedom: its degrees of freedom, by Welch and Satterthwaite.
+    """
+
+    value: float
+    error: float
+    freedom: float
+
+    @classmethod
+    def of(cls, ours: Score, theirs: Score, their_seeds: int) -> Difference:
+        """Ours less theirs.
+
+        Args:
+          ours: two or more seeds.
+          theirs: their seeds, or their mean and spread.
+          their_seeds: how many runs that is of, two or more.
+        """
+        assert ours.spread is not None
+        assert theirs.spread is not None
+        sides = ((ours.spread, len(ours.per_seed)), (theirs.spread, their_seeds))
+        squares = [
+            spread**2 / (seeds - 1) for spread, seeds in sides
+        ]  # squared errors of the means
+        square = sum(squares)
+        freedom = math.inf
+        if square:
+            freedom = square**2 / sum(
+                s**2 / (n - 1) for s, (_, n) in zip(squares, sides, strict=True)
+            )
+        return cls(ours.mean - theirs.mean, math.sqrt(square), freedom)
+
+    def interval(self, coverage: float = 1 - LEVEL) -> tuple[float, float]:
+        """Two-sided."""
+        reach = float(scipy.stats.t.ppf((1 + coverage) / 2, self.freedom)) * self.error
+        return self.value - reach, self.value + reach
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided, of there being no difference."""
+        return min(1.0, 2 * self._tail(abs(self.value)))
+
+    def equivalence_p_value(self, margin: float) -> float:
+        """Of a difference of `margin` or more, either way: the larger of two one-sided tests'."""
+        return self._tail(margin - abs(self.value))
+
+    def smallest_shown(self) -> float:
+        """The true difference at which seeds that scatter so differ, at `LEVEL`, with `POWER`."""
+        if not self.error:
+            return 0.0
+        critical = scipy.stats.t.ppf(1 - LEVEL / 2, self.freedom)
+        return self.error * float(scipy.special.nctdtrinc(self.freedom, 1 - POWER, critical))
+
+    def _tail(self, distance: float) -> float:
+        """P of an estimate at least this far beyond the truth."""
+        if not self.error:
+            return float(distance <= 0)
+        return float(scipy.stats.t.sf(distance / self.error, self.freedom))
+
+
+def mean_interval(score: Score) -> tuple[float, float]:
+    """95 % interval of a mean over seeds, Student's t; NaN where there are no two."""
+    seeds = len(score.per_seed)
+    if seeds < 2:
+        return math.nan, math.nan
+    error = np.std(score.per_seed, ddof=1) / math.sqrt(seeds)
+    reach = float(scipy.stats.t.ppf(1 - LEVEL / 2, seeds - 1) * error)
+    return score.mean - reach, score.mean + reach
+
+
+def interquartile_mean(scores: npt.ArrayLike) -> np.ndarray:
+    """Mean of the middle half of all scores of all rows: [..., seeds, rows] -> [...]."""
+    scores = np.asarray(scores)
+    return scipy.stats.trim_mean(scores.reshape(*scores.shape[:-2], -1), 0.25, axis=-1)
+
+
+def probability_of_improvement(ours: npt.ArrayLike, theirs: npt.ArrayLike) -> np.ndarray:
+    """P that a seed of ours is above one of theirs, mean over rows; half where they are equal.
+
+    Args:
+      ours: [..., seeds, rows].
+      theirs: likewise, of as many rows.
+    """
+    ours, theirs = np.asarray(ours)[..., :, None, :], np.asarray(theirs)[..., None, :, :]
+    return np.mean((ours > theirs) + 0.5 * (ours == theirs), axis=(-3, -2, -1))
+
+
+def interquartile_difference(ours: npt.ArrayLike, theirs: npt.ArrayLike) -> np.ndarray:
+    """Ours less theirs, [..., seeds, rows] each."""
+    return interquartile_mean(ours) - interquartile_mean(theirs)
+
+
+def stratified_bootstrap(
+    statistic: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    ours: npt.ArrayLike,
+    theirs: npt.ArrayLike,
+) -> tuple[float, float]:
+    """95 % percentile interval of a statistic, seeds drawn anew within every row; seeded.
+
+    Args:
+      statistic: of [resamples, seeds, rows] of both.
+      ours: [seeds, rows].
+      theirs: [seeds, rows].
+    """
+    rng = np.random.default_rng(0)
+
+    def resampled(scores: npt.ArrayLike) -> np.ndarray:
+        scores = np.asarray(scores)
+        drawn = rng.integers(len(scores), size=(RESAMPLES, *scores.shape))
+        return np.take_along_axis(scores[None], drawn, axis=1)
+
+    low, high = np.quantile(
+        statistic(resampled(ours), resampled(theirs)), [LEVEL / 2, 1 - LEVEL / 2]
+    )
+    return float(low), float(high)
