@@ -32,6 +32,7 @@ from rl_datasets.publishing import manifest
 from rl_datasets.serving.transitions import split_names
 
 DATASETS = "datasets.json"
+SHIPPED = pathlib.Path(__file__).parent / "results"
 
 NAMES = {
     "last_10": "mean of the last 10",
@@ -137,10 +138,40 @@ def show(
 
     Rows are left out of which nothing was measured and that are not among the names `asked_for`.
     """
+    results = [r for cell in cells for r in read_results(cell.folder(runs_dir) / RESULTS)]
+    _show(recipe, results, budget, asked_for)
+
+
+def show_folder(name: str, folder: pathlib.Path | None = None) -> None:
+    """Prints the scores of a results folder beside the reported ones; needs no data and no runs.
+
+    Args:
+      name: of the recipe.
+      folder: as `export` left it; by default the results that this package ships.
+
+    Raises:
+      DatasetError: there is no such recipe, or the folder holds no results of it.
+    """
+    recipe = load_recipe(name)
+    folder = folder or SHIPPED / name
+    results = [r for row in recipe.rows for r in read_results(_row_path(folder, row.name))]
+    if not results:
+        raise DatasetError(
+            f"{folder} holds no results of {name}: name a results folder that `rl-datasets "
+            "reproduce` wrote"
+        )
+    _show(recipe, results, _budget(folder, results))
+
+
+def _show(
+    recipe: Recipe,
+    results: Sequence[Mapping[str, Any]],
+    budget: float,
+    asked_for: Collection[str] = (),
+) -> None:
     from benchmarks import console
 
     reported = reported_of(recipe)
-    results = [r for cell in cells for r in read_results(cell.folder(runs_dir) / RESULTS)]
     comparisons = comparison.compare(reported, recipe, results, budget)
     shown = [c for c in comparisons if c.measured or c.row.name in asked_for]
     console.show_scores(reported, shown, len(comparisons) - len(shown))

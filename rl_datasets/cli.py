@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import pathlib
@@ -11,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from rl_datasets import __version__, files
 from rl_datasets.errors import DatasetError
 
 app = typer.Typer(
@@ -20,29 +22,45 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
+# How every option and argument that is a path is read.
+PATH: dict[str, Any] = {"parser": files.local_path, "metavar": "PATH"}
 DataDir = Annotated[
     pathlib.Path,
-    typer.Option("--data-dir", help="Where published datasets lie; TFDS calls it so too."),
+    typer.Option("--data-dir", help="Where published datasets lie; TFDS calls it so too.", **PATH),
 ]
 DEFAULT_DATA_DIR = pathlib.Path(".data")
 INTERRUPTED = 130  # What a shell gives a command that Ctrl-C ended.
 Version = Annotated[
     str,
     typer.Argument(
-        help="A published version: brac/halfcheetah-eps1-recollected:1.0.0, or its folder."
+        help="A published version: brac/halfcheetah-eps1-recollected:1.0.0, or without the number "
+        "for the newest; or its folder."
     ),
 ]
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"rl-datasets {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and stop."
+        ),
+    ] = False,
+) -> None:
     """Logged reinforcement-learning data: collect, publish, serve, train on it, score it."""
 
 
 @app.command()
 def quickstart(
     folder: Annotated[
-        pathlib.Path, typer.Option(help="Everything is written below it.")
+        pathlib.Path, typer.Option(help="Everything is written below it.", **PATH)
     ] = DEFAULT_DATA_DIR / "quickstart",
 ) -> None:
     """From a policy to a score in five minutes: the whole path on HalfCheetah.
@@ -86,7 +104,7 @@ def collect(
             "qr_dqn, random."
         ),
     ],
-    folder: Annotated[pathlib.Path, typer.Argument(help="Where to write the collection.")],
+    folder: Annotated[pathlib.Path, typer.Argument(help="Where to write the collection.", **PATH)],
     seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
     transitions: Annotated[
         int, typer.Option(min=1, help="How many in all.", rich_help_panel=OF_MIXTURES)
@@ -233,10 +251,12 @@ def roms(
     ] = False,
     archive: Annotated[
         pathlib.Path | None,
-        typer.Option(help="atari-py-0.2.5.tar.gz; by default pip downloads it from your index."),
+        typer.Option(
+            help="atari-py-0.2.5.tar.gz; by default pip downloads it from your index.", **PATH
+        ),
     ] = None,
     folder: Annotated[
-        pathlib.Path | None, typer.Option(help="Of that set; by default in your cache.")
+        pathlib.Path | None, typer.Option(help="Of that set; by default in your cache.", **PATH)
     ] = None,
 ) -> None:
     """Shows the two sets of Atari ROMs, and installs the one that DQN Replay was recorded on.
@@ -264,7 +284,9 @@ def roms(
 @app.command()
 def train_policy(
     environment: Annotated[str, typer.Argument(help="Gymnasium's name, such as HalfCheetah-v4.")],
-    file: Annotated[pathlib.Path, typer.Argument(help="The .npz to write; lineage beside it.")],
+    file: Annotated[
+        pathlib.Path, typer.Argument(help="The .npz to write; lineage beside it.", **PATH)
+    ],
     kind: Annotated[
         str,
         typer.Option(
@@ -280,7 +302,8 @@ def train_policy(
         pathlib.Path | None,
         typer.Option(
             help="A folder for the replay buffer of a medium policy, to be published as "
-            "d4rl/...-medium-replay-v2-recollected-sac."
+            "d4rl/...-medium-replay-v2-recollected-sac.",
+            **PATH,
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
@@ -360,7 +383,7 @@ def verify(
     """Proves a published version whole: every file's sha256, every count, every episode."""
     from rl_datasets.publishing import catalog
 
-    folder = _version_folder(version, data_dir)
+    folder = catalog.find(version, data_dir)
     manifest = catalog.verify(folder, deep=not shallow)
     typer.echo(f"{folder}: whole, {len(manifest['files'])} files")
 
@@ -391,32 +414,54 @@ def show(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     gif: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Write an episode's frames as a GIF, of 1,000 at most."),
+        typer.Option(help="Write an episode's frames as a GIF, of 1,000 at most.", **PATH),
     ] = None,
     sheet: Annotated[
-        pathlib.Path | None, typer.Option(help="Write 32 of its frames side by side, as a PNG.")
+        pathlib.Path | None,
+        typer.Option(help="Write 32 of its frames side by side, as a PNG.", **PATH),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Of the episode; by default the first split.")
     ] = None,
-    episode: Annotated[int, typer.Option(min=0, help="Its place in the split.")] = 0,
+    episode: Annotated[
+        int | None, typer.Option(min=0, help="Its place in the split; by default the first.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print all of MANIFEST.json, not a summary.")
+    ] = False,
 ) -> None:
     """Shows what a published version holds and what it was made from, or how an episode looks.
 
     Example: `rl-datasets show dqn_replay/Pong_run_1:1.0.0 --split checkpoint_49 --gif pong.gif`
     """
-    import rich
+    import json
 
+    from rl_datasets import terminal
+    from rl_datasets.publishing import catalog, summary
+
+    is_drawn = gif is not None or sheet is not None
+    if not is_drawn and (split is not None or episode is not None):
+        raise DatasetError("--split and --episode say what --gif or --sheet draws: give one too")
+    folder = catalog.find(version, data_dir)
+    published = catalog.show(folder)
+    if as_json:
+        typer.echo(json.dumps(published, indent=2))
+    elif not is_drawn:
+        terminal.show(summary.of(folder, published))
+    if is_drawn:
+        _draw(folder, split or next(iter(published["splits"])), episode or 0, gif, sheet)
+
+
+def _draw(
+    folder: pathlib.Path,
+    split: str,
+    episode: int,
+    gif: pathlib.Path | None,
+    sheet: pathlib.Path | None,
+) -> None:
+    from rl_datasets import rendering
     from rl_datasets.publishing import catalog
 
-    folder = _version_folder(version, data_dir)
-    published = catalog.show(folder)
-    if gif is None and sheet is None:
-        rich.print_json(data=published)
-        return
-    from rl_datasets import rendering
-
-    split = split or next(iter(published["splits"]))
     frames = catalog.read_episode(folder, split, episode).observation
     if gif is not None:
         every = rendering.write_gif(gif, frames)
@@ -433,7 +478,9 @@ def export(
     kind: Annotated[str, typer.Argument(help="arrays, d4rl or replay-logs.")],
     target: Annotated[
         pathlib.Path,
-        typer.Argument(help="The folder, or for d4rl the file, to make; refused if it is there."),
+        typer.Argument(
+            help="The folder, or for d4rl the file, to make; refused if it is there.", **PATH
+        ),
     ],
     data_dir: DataDir = DEFAULT_DATA_DIR,
     split: Annotated[str, typer.Option(help="A split of the version, or all.")] = "all",
@@ -446,8 +493,9 @@ def export(
     Example: `rl-datasets export brac/halfcheetah-eps1-recollected:1.0.0 d4rl halfcheetah.hdf5`
     """
     from rl_datasets.exporting import export as exporting
+    from rl_datasets.publishing import catalog
 
-    written = exporting.export(_version_folder(version, data_dir), kind, target, split)
+    written = exporting.export(catalog.find(version, data_dir), kind, target, split)
     typer.echo(f"{target}: {written.episodes:,} episodes, {written.transitions:,} transitions")
     for difference in written.differences:
         typer.echo(f"note: {difference}")
@@ -481,10 +529,11 @@ def serve(
 
     Reverb has no authentication: whoever reaches the port can read, write and stop it.
     """
+    from rl_datasets.publishing import catalog
     from rl_datasets.serving import reverb
 
     reverb.serve(
-        _version_folder(version, data_dir),
+        catalog.find(version, data_dir),
         split=split,
         port=port,
         seed=seed,
@@ -527,7 +576,9 @@ def reproduce(
         ),
     ] = 1.0,
     data_dir: DataDir = DEFAULT_DATA_DIR,
-    runs_dir: Annotated[pathlib.Path, typer.Option(help="Where runs lie.")] = pathlib.Path(".runs"),
+    runs_dir: Annotated[pathlib.Path, typer.Option(help="Where runs lie.", **PATH)] = pathlib.Path(
+        ".runs"
+    ),
     processes: Annotated[int, typer.Option(min=1, help="Runs side by side, a core each.")] = 1,
     seeds_at_once: Annotated[
         int, typer.Option(min=1, help="Seeds in one vmap, for accelerators.")
@@ -539,7 +590,8 @@ def reproduce(
         pathlib.Path | None,
         typer.Option(
             help="Write the report here, and do not run what it has whole: in the repository, "
-            "benchmarks/results/TABLE. By default beside the runs."
+            "benchmarks/results/TABLE. By default beside the runs.",
+            **PATH,
         ),
     ] = None,
     dry_run: Annotated[
@@ -582,11 +634,34 @@ def reproduce(
 
 
 @app.command()
+def scores(
+    table: Annotated[str, typer.Argument(help="The table's name, such as brac_bc.")],
+    folder: Annotated[
+        pathlib.Path | None,
+        typer.Argument(
+            help="Its results, as `reproduce` wrote them; by default those that were measured for "
+            "this package and ship with it.",
+            **PATH,
+        ),
+    ] = None,
+) -> None:
+    """Shows a table's measured scores beside the reported ones; needs no data and trains nothing.
+
+    Example: `rl-datasets scores brac_bc`
+    """
+    from benchmarks import report as report_lib
+
+    report_lib.show_folder(table, folder)
+
+
+@app.command()
 def report(
     table: Annotated[str, typer.Argument(help="The table's name, such as brac_bc.")],
     folder: Annotated[
         pathlib.Path,
-        typer.Argument(help="Its results, such as benchmarks/results/brac_bc in the repository."),
+        typer.Argument(
+            help="Its results, such as benchmarks/results/brac_bc in the repository.", **PATH
+        ),
     ],
 ) -> None:
     """Writes a table's report again from its results, reported beside measured."""
@@ -607,19 +682,16 @@ def _builder_class(name: str) -> Any:
     return importlib.import_module(f"builders.{name}.{name}_dataset_builder").Builder
 
 
-def _version_folder(version: str, data_dir: pathlib.Path) -> pathlib.Path:
-    """The folder of `builder/config:version`, or of a path given as it is."""
-    name, colon, number = version.partition(":")
-    return data_dir / name / number if colon else pathlib.Path(version)
-
-
 def main() -> None:
     """Runs the command line; prints what a user can mend as one sentence, not a traceback."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # What a terminal has no character for, such as ±.
     logging.basicConfig(level=logging.ERROR)  # Beam warns of packages that it does not need here.
     try:
-        app()
+        app(prog_name="rl-datasets")
     except BaseException as error:
         if _comes_of_ctrl_c(error):
             _fail("interrupted; run the same command again to go on", INTERRUPTED)

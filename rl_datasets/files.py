@@ -6,10 +6,39 @@ import contextlib
 import hashlib
 import os
 import pathlib
+import re
 import uuid
 from collections.abc import Iterator
 
+from rl_datasets.errors import DatasetError
+
 PARTIAL = ".partial"
+_FOLDER_NAME = re.compile(r"\w[\w.-]*")
+
+
+def local_path(path: str | os.PathLike[str]) -> pathlib.Path:
+    """The path, which must be one of this machine.
+
+    Give it what the user wrote: a `pathlib.Path` of `gs://bucket` has lost a slash.
+
+    Raises:
+      DatasetError: it is an address, such as `gs://bucket/folder`.
+    """
+    if "://" in os.fspath(path):
+        raise DatasetError(
+            f"{os.fspath(path)} cannot be used: only local folders and files can; name one, and "
+            "copy from or to the address with its own tools"
+        )
+    return pathlib.Path(path)
+
+
+def check_folder_name(name: str) -> None:
+    """Raises `DatasetError` where a dataset cannot bear the name, which is that of its folder."""
+    if not _FOLDER_NAME.fullmatch(name):
+        raise DatasetError(
+            f"{name!r} cannot be the name of a dataset's configuration, which is a folder: use "
+            "letters, digits, '-', '_' and '.'"
+        )
 
 
 @contextlib.contextmanager

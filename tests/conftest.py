@@ -27,6 +27,23 @@ def shared() -> pathlib.Path:
     return folder
 
 
+@pytest.fixture
+def run(monkeypatch, capfd):
+    """Runs a command of the command line in this process, by the function that it is."""
+    from rl_datasets import cli
+    from tests.command_line import Outcome
+
+    def run(*arguments):
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["rl-datasets", *map(str, arguments)])
+        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return Outcome(ended.value.code or 0, *capfd.readouterr())
+
+    return run
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems():
     """Haiku leaves what is no module where flax would be, and Hypothesis asks it for its file."""

@@ -26,8 +26,8 @@ import tensorflow as tf
 
 from rl_datasets import cli
 from rl_datasets.sources import collected, dqn_replay
+from tests.command_line import COMMAND, Outcome, end, start
 
-COMMAND = str(pathlib.Path(sys.executable).with_name("rl-datasets"))
 COMMANDS = sorted(
     command.name or command.callback.__name__ for command in cli.app.registered_commands
 )
@@ -36,61 +36,6 @@ DATASET = "hopper-eps1-recollected"
 COLLECT = ["Hopper-v4", "eps1", "collected", "--transitions", "300", "--seed", "4"]
 PUBLISHED = f"published/brac/{DATASET}/1.0.0"
 HEAVY = ("tensorflow", "apache_beam", "reverb", "gymnasium", "jax")
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    status: int
-    stdout: str
-    stderr: str
-
-    @property
-    def sentence(self) -> str:
-        """The one line that a command that failed says, after its progress bar, if it had one."""
-        assert "Traceback" not in self.stderr, self.stderr
-        *before, last = self.stderr.splitlines()
-        assert last.startswith("error: "), self.stderr
-        told_before = [line for line in before if line and not re.search(" [0-9]+/[0-9]+ ", line)]
-        assert all("crcmod" in line for line in told_before), self.stderr  # Beam's workers miss it.
-        return last.removeprefix("error: ")
-
-
-@pytest.fixture
-def run(monkeypatch, capfd):
-    """Runs a command in this process."""
-
-    def run(*arguments) -> Outcome:
-        capfd.readouterr()
-        monkeypatch.setattr(sys, "argv", ["rl-datasets", *map(str, arguments)])
-        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return Outcome(ended.value.code or 0, *capfd.readouterr())
-
-    return run
-
-
-def start(command: list[str], folder: pathlib.Path, **kwargs) -> subprocess.Popen:
-    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
-    return subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        **kwargs,
-    )
-
-
-def end(process: subprocess.Popen) -> Outcome:
-    try:
-        stdout, stderr = process.communicate(timeout=120)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    return Outcome(process.returncode, stdout, stderr)
 
 
 def wait_for(path: pathlib.Path, process: subprocess.Popen) -> None:
@@ -270,7 +215,7 @@ def test_an_empty_list(run, tmp_path):
 
 @pytest.mark.parametrize("version", [[f"brac/{DATASET}:1.0.0", *data_dir()], [PUBLISHED]])
 def test_show_and_verify_take_a_name_or_a_folder(run, published, version):
-    shown = run("show", *version)
+    shown = run("show", *version, "--json")
     manifest = json.loads((published / PUBLISHED / "MANIFEST.json").read_text())
     assert json.loads(shown.stdout) == manifest
     assert manifest["splits"]["train"]["transitions"] == 300
@@ -278,7 +223,7 @@ def test_show_and_verify_take_a_name_or_a_folder(run, published, version):
     assert verified == Outcome(0, f"{PUBLISHED}: whole, {len(manifest['files'])} files\n", "")
 
 
-def test_serve_hands_its_options_on(run, monkeypatch):
+def test_serve_hands_its_options_on(run, published, monkeypatch):
     from rl_datasets.serving import reverb
 
     given = []
@@ -361,14 +306,6 @@ def test_an_unknown_builder_or_configuration_or_source(run, published, dataset, 
     outcome = run("publish", dataset, source, *data_dir())
     assert outcome.status == 1
     assert re.match(told, outcome.sentence), outcome.sentence
-
-
-@pytest.mark.parametrize("command", ["show", "verify", "serve"])
-def test_a_version_that_is_not_published(run, published, command):
-    outcome = run(command, "brac/hopper-eps4:1.0.0", *data_dir())
-    assert outcome.status == 1
-    assert "published/brac/hopper-eps4/1.0.0" in outcome.sentence
-    assert re.search("; name the folder of a version", outcome.sentence), outcome.sentence
 
 
 def change_unit(**changes) -> pathlib.Path:
@@ -562,6 +499,7 @@ WAITING = """
 import pathlib, time
 from rl_datasets import cli
 from rl_datasets.sources import collected, dqn_replay
+from tests.command_line import COMMAND, Outcome, end, start
 
 read_arrays = collected.read_arrays
 
@@ -668,7 +606,7 @@ def test_publishing_stops_at_a_bad_checkpoint_or_keeps_going(run, logged):
     assert went_on.status == 0
     assert "skipped checkpoint_01" in went_on.stderr
     assert damaged.name in went_on.stderr
-    manifest = json.loads(run("show", "published/dqn_replay/Pong_run_1/1.0.0").stdout)
+    manifest = json.loads(run("show", "published/dqn_replay/Pong_run_1/1.0.0", "--json").stdout)
     assert list(manifest["skipped"]) == ["checkpoint_01"]
     assert "checkpoint_01" not in manifest["splits"]
 

@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # A module may import its own room and the rooms named here.
 ROOMS = {
     "rl_datasets.errors": set(),
-    "rl_datasets.files": set(),
+    "rl_datasets.files": {"rl_datasets.errors"},
     "rl_datasets.terminal": set(),
     "rl_datasets.frames": set(),
     "rl_datasets.roms": {"rl_datasets.errors", "rl_datasets.files"},

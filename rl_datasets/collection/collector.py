@@ -173,7 +173,7 @@ def collect(
     configuration = mixtures.load_mixture(mixture)
     time_limit = environments.time_limit(environment)
     units = plan(configuration, transitions, time_limit)
-    folder = pathlib.Path(folder)
+    folder = files.local_path(folder)
     planned, behaviours = _plan_collection(
         folder, environment, configuration, transitions, policy_path, seed, name
     )
@@ -394,18 +394,22 @@ def _plan_collection(
     source = None
     if any(entry.kind == mixtures.TANH_GAUSSIAN for entry in mixture.entries):
         source = policies.load_policy(policy_path or _shipped_policy(environment, mixture))
+    elif policy_path is not None:
+        raise errors.DatasetError(
+            f"the mixture {mixture.name!r} has no policy that --policy could give: leave it out"
+        )
     observation_size = _observation_size(environment, observation, action, source)
     minimum = np.broadcast_to(action.minimum, action.shape).astype(np.float32)
     maximum = np.broadcast_to(action.maximum, action.shape).astype(np.float32)
     behaviours, records = [], []
     for policy_id, entry in enumerate(mixture.entries):
         policy: policies.Policy = policies.Uniform(minimum, maximum)
-        files: tuple[tuple[str, str], ...] = ()
+        weights: tuple[tuple[str, str], ...] = ()
         if source is not None and entry.kind == mixtures.TANH_GAUSSIAN:
             policy = policies.TanhGaussian(
                 source.layers, minimum, maximum, entry.mode, source.log_std
             )
-            files = source.files
+            weights = source.files
         behaviours.append(policies.with_noise(policy, entry.sigma, entry.epsilon, minimum, maximum))
         records.append(
             collected.PolicyRecord(
@@ -415,16 +419,19 @@ def _plan_collection(
                 mode=entry.mode,
                 sigma=float(entry.sigma),
                 epsilon=float(entry.epsilon),
-                source=files,
+                source=weights,
                 transitions=mixture.counts(transitions)[policy_id],
             )
         )
     origin = "recollected"
     if source is not None:
         origin = source.d4rl_origin if mixture.protocol == mixtures.D4RL else source.origin
+    usual = f"{environment.split('-v')[0].lower()}-{mixture.name}-{origin}"
+    dataset = usual if name is None else name
+    files.check_folder_name(dataset)
     collection = collected.Collection(
         folder=folder,
-        dataset=name or f"{environment.split('-v')[0].lower()}-{mixture.name}-{origin}",
+        dataset=dataset,
         environment=environment,
         mixture=mixture.name,
         seed=seed,

@@ -90,6 +90,10 @@ def load_mixture(name: str | pathlib.Path) -> Mixture:
         raise errors.DatasetError(
             f"{path} is not a data configuration ({error}): copy one of {FOLDER} and edit it"
         ) from error
+    if unknown := content.keys() - {"policies", "protocol"}:
+        raise errors.DatasetError(
+            f"{path} has no use for {min(unknown)!r}: beside [[policies]], protocol alone is known"
+        )
     if not entries:
         raise errors.DatasetError(f"{path} must have at least one [[policies]]")
     for entry in entries:

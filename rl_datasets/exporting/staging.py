@@ -22,9 +22,10 @@ def staged(target: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     the next one clears.
 
     Raises:
-      DatasetError: the target exists, another process is making it, or it cannot be written.
+      DatasetError: the target exists or is not local, another process is making it, or it cannot
+        be written.
     """
-    target = pathlib.Path(target).absolute()
+    target = files.local_path(target).absolute()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target):

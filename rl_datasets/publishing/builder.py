@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import abc
-import os
 import pathlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
 
+from rl_datasets import files
 from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import manifest
@@ -18,8 +17,6 @@ from rl_datasets.publishing.features import features_dict
 from rl_datasets.publishing.publish import publish
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.transition import TransitionSpec
-
-_CONFIG_NAME = re.compile(r"\w[\w.-]*")
 
 
 class PublishedDatasetBuilder(  # type: ignore[call-arg]
@@ -43,17 +40,11 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
           DatasetError: the configuration's name is no folder's, the source would be published to
             an object store, or there is nothing published and no source.
         """
-        if source is not None and "://" in os.fspath(kwargs.get("data_dir") or ""):
-            raise DatasetError(
-                f"cannot publish to {kwargs['data_dir']}: only local folders are published to; "
-                f"name one, and copy what is published there, its {manifest.FILE_NAME} last"
-            )
+        if source is not None:
+            files.local_path(kwargs.get("data_dir") or "")
         self.source = source
-        if isinstance(config, str) and not _CONFIG_NAME.fullmatch(config):
-            raise DatasetError(
-                f"{config!r} cannot be the name of a configuration, which is a folder: use "
-                "letters, digits, '-', '_' and '.'"
-            )
+        if isinstance(config, str):
+            files.check_folder_name(config)
         if isinstance(config, str) and config not in self.builder_configs:
             config = tfds.core.BuilderConfig(name=config, description="A user's own dataset.")
         super().__init__(config=config, **kwargs)

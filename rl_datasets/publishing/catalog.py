@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import itertools
 import json
 import os
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from rl_datasets.frames import EncodedFrames
 from rl_datasets.publishing import kinds, manifest, reader
 
 _FRAMES_AT_ONCE = 1024
+_NUMBER = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +50,39 @@ def list_published(data_dir: str | os.PathLike[str]) -> list[PublishedVersion]:
         *data_dir.glob(f"*/*/*/{manifest.FILE_NAME}"),
     ]
     return sorted((_summary(path.parent) for path in found), key=lambda version: version.name)
+
+
+def find(version: str, data_dir: str | os.PathLike[str]) -> pathlib.Path:
+    """The folder of a published version, as a user may name it.
+
+    Args:
+      version: `builder/config:1.0.0`; without the number, the newest; or the version's folder.
+      data_dir: where published datasets lie.
+
+    Raises:
+      DatasetError: there is no such version; the sentence names the nearest that there is.
+    """
+    folder = files.local_path(version)
+    if (folder / manifest.FILE_NAME).is_file():
+        return folder
+    name, _, number = version.strip("/").partition(":")
+    published = _folders(pathlib.Path(data_dir))
+    numbers = published.get(name, {})
+    number = number or max(numbers, key=_order, default="")
+    if number in numbers:
+        return numbers[number]
+    if folder.is_dir():
+        raise DatasetError(
+            f"{version} is a folder, but not of a published version, which holds a "
+            f"{manifest.FILE_NAME}: name one, such as brac/halfcheetah-eps1-recollected:1.0.0"
+        )
+    every = [f"{name}:{number}" for name, numbers in published.items() for number in numbers]
+    nearest = difflib.get_close_matches(version, every, n=1, cutoff=0)
+    told = f"the nearest there is {nearest[0]}" if nearest else "nothing is published there"
+    raise DatasetError(
+        f"{version} is not published in {os.fspath(data_dir)}: {told}; publish it, or name the "
+        "--data-dir where it is"
+    )
 
 
 def show(version_dir: str | os.PathLike[str]) -> dict[str, Any]:
@@ -92,6 +128,22 @@ def verify(version_dir: str | os.PathLike[str], *, deep: bool = True) -> dict[st
         for split, counts in published["splits"].items():
             _verify_records(folder, published, split, counts)
     return published
+
+
+def _folders(data_dir: pathlib.Path) -> dict[str, dict[str, pathlib.Path]]:
+    """Folders of published versions, by name and number; nothing in them is opened."""
+    found: dict[str, dict[str, pathlib.Path]] = {}
+    for depth in ("*/*", "*/*/*"):
+        for path in sorted(data_dir.glob(f"{depth}/{manifest.FILE_NAME}")):
+            folder = path.parent
+            if _NUMBER.fullmatch(folder.name):
+                name = folder.parent.relative_to(data_dir).as_posix()
+                found.setdefault(name, {})[folder.name] = folder
+    return found
+
+
+def _order(number: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in number.split("."))
 
 
 def _summary(folder: pathlib.Path) -> PublishedVersion:

@@ -241,7 +241,7 @@ def test_a_second_publisher_is_turned_away(tmp_path, units):
 
 
 def test_an_object_store_is_refused(units):
-    fails_with("cannot publish to gs://bucket", units, "gs://bucket/data")
+    fails_with("gs://bucket/data cannot be used: only local folders", units, "gs://bucket/data")
 
 
 def test_tfds_does_not_take_the_staging_folder_for_a_version(tmp_path, units):
@@ -521,5 +521,5 @@ def test_a_frame_that_is_no_such_png_is_refused_by_unit(tmp_path, units):
 
 @pytest.mark.parametrize("config", ["../elsewhere", "a/b", ".", "", "a b", "-a"])
 def test_a_configuration_cannot_climb_out_of_its_folder(tmp_path, units, config):
-    with pytest.raises(DatasetError, match="cannot be the name of a configuration"):
+    with pytest.raises(DatasetError, match="cannot be the name of a dataset"):
         Synthetic(units=units, config=config, data_dir=tmp_path)

@@ -1,0 +1,114 @@
+"""What a manifest says, on one screen."""
+
+from __future__ import annotations
+
+import pathlib
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+import rich.console
+import rich.table
+import rich.text
+
+_SPLITS = 8
+_COLUMNS = 80
+
+
+def of(folder: pathlib.Path, published: Mapping[str, Any]) -> rich.console.Group:
+    """Name, sizes, splits, spec and lineage of a published version, to be printed.
+
+    Args:
+      folder: of the version.
+      published: its manifest.
+    """
+    plan, entries = published["plan"], published["files"].values()
+    config = f"/{plan['config']}" if plan["config"] else ""
+    size = sum(entry["size"] for entry in entries) / 1e6
+    files = f"{len(entries)} files, {size:,.{1 if size >= 1 else 3}f} MB"
+    head = [
+        f"{plan['dataset']}{config}:{plan['version']}",
+        str(folder),
+        f"{files}; source files: {len(plan['sources'])}; written by {published['code']}",
+    ]
+    tail = [*_spec(plan["spec"]), "", *_lineage(plan["lineage"])]
+    if skipped := published.get("skipped"):
+        tail += ["", f"skipped: {', '.join(skipped)}"]
+    short = [textwrap.shorten(line, _COLUMNS, placeholder=" ...") for line in tail]
+    return rich.console.Group(
+        rich.text.Text("\n".join([*head, ""])),
+        _table(published["splits"]),
+        rich.text.Text("\n".join(["", *short])),
+    )
+
+
+def _table(splits: Mapping[str, Mapping[str, Any]]) -> rich.table.Table:
+    """A row a split, the first few of many, and one of all together."""
+    table = rich.table.Table(box=None, pad_edge=False)
+    table.add_column("split", overflow="fold")
+    for heading in ("episodes", "transitions", "length", "return", "of an episode"):
+        table.add_column(heading, justify="right")
+    rows = [(name, *_row(split)) for name, split in splits.items()]
+    for row in rows[:_SPLITS]:
+        table.add_row(*row)
+    if len(rows) > _SPLITS:
+        table.add_row(f"... {len(rows) - _SPLITS} more")
+    if len(rows) > 1:
+        together = {
+            key: sum(split.get(key, 0) for split in splits.values())
+            for key in ("episodes", "transitions")
+        }
+        table.add_row("all", *_row(together))
+    return table
+
+
+def _row(split: Mapping[str, Any]) -> list[str]:
+    cells = [f"{split[key]:,}" if split.get(key) else "" for key in ("episodes", "transitions")]
+    if length := split.get("episode_length"):
+        cells.append(f"{length['min']:,} to {length['max']:,}")
+    if returns := split.get("episode_return"):
+        cells.append(f"{returns['mean']:,.1f} ± {returns['standard_deviation']:,.1f}")
+        cells.append(f"{returns['min']:,.1f} to {returns['max']:,.1f}")
+    return cells
+
+
+def _spec(spec: Mapping[str, Any]) -> list[str]:
+    if "transition" in spec:
+        of_transition = spec["transition"]
+        frame, action = _array(of_transition["frame"]), _array(of_transition["action"])
+        return [f"transitions of {of_transition['stack']} frames {frame}; action {action}"]
+    lines = [f"observation {_array(spec['observation'])}; action {_array(spec['action'])}"]
+    for kind, owner in (("extras", "steps"), ("metadata", "episodes")):
+        if spec[kind]:
+            lines.append(f"{owner} also have {', '.join(spec[kind])}")
+    return lines
+
+
+def _array(fields: Mapping[str, Any]) -> str:
+    bounds = ""
+    if "minimum" in fields:
+        least, most = _bound(fields["minimum"], min), _bound(fields["maximum"], max)
+        bounds = f" from {least:g} to {most:g}"
+    return f"{fields['dtype']} {fields['shape']}{bounds}"
+
+
+def _bound(bound: Any, of: Any) -> float:
+    return of(bound) if isinstance(bound, list) else bound
+
+
+def _lineage(lineage: Mapping[str, Any]) -> list[str]:
+    """A line a fact: texts and numbers as they are, of what holds others how many."""
+    told = {name: value for name, value in lineage.items() if value not in ("", None, [], {})}
+    return [f"{name.replace('_', ' ')}: {_fact(value)}" for name, value in told.items()]
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(each, str | int | float) for each in value):
+        return "; ".join(str(each) for each in value)
+    if isinstance(value, list):
+        names = [each["name"] for each in value if isinstance(each, dict) and "name" in each]
+        return ", ".join(map(str, names)) if len(names) == len(value) else f"{len(value)} entries"
+    if isinstance(value, dict):
+        flat = [f"{k} {v}" for k, v in value.items() if isinstance(v, str | int | float)]
+        return ", ".join(flat) if len(flat) == len(value) else f"{len(value)} entries"
+    return str(value)
