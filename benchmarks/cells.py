@@ -96,8 +96,8 @@ def plan(
       budget: the fraction of its gradient steps.
 
     Raises:
-      DatasetError: a row or seed that the recipe does not have, a row that cannot be run, or a
-        budget outside (0, 1].
+      DatasetError: a row or seed that the recipe does not have, a row that cannot be run, whose
+        learner there is not, or whose config does not fit it, or a budget outside (0, 1].
     """
     chosen = [row for row in recipe.rows if not row.blocked]
     if rows:
@@ -109,6 +109,9 @@ def plan(
                 f"table {recipe.table!r} has no seed {seed}, choose from: {recipe.seeds}"
             )
     recipe.steps_at(budget)
+    for row in chosen:
+        recipe.of(row).learner_config()
+    seeds = list(dict.fromkeys(seeds))
     return [_cell(recipe, row, seed, budget) for row in dict.fromkeys(chosen) for seed in seeds]
 
 

@@ -21,42 +21,44 @@ row of each of them, `<algorithm>/<reported>`:
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import importlib
+import inspect
 import pathlib
-import tomllib
-import types
-from collections.abc import Mapping, Sequence
-from typing import Any
+import pkgutil
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
 
+from rl_datasets import fields
 from rl_datasets.errors import DatasetError
 
 FOLDER = pathlib.Path(__file__).parent / "recipes"
 
 # What a row's data are to those that its reported value was measured on.
-PUBLISHED = "published"  # the same files
-AGAIN = "collected again"  # by the publisher's own policies: compared, and said to be
-OWN = "own"  # of this project's own policies, or by any other rule: stands apart
+PUBLISHED: Final = "published"  # the same files
+AGAIN: Final = "collected again"  # by the publisher's own policies: compared, and said to be
+OWN: Final = "own"  # of this project's own policies, or by any other rule: stands apart
 
 RETURN_RANGE = "1000 / return range"  # IQL's `reward_scale`: 1000 / (highest - lowest return)
 
 # How a row's data are read as transitions.
-CORRECTED = "corrected"  # every transition that they hold
-QLEARNING_DATASET = "qlearning_dataset"  # as D4RL's function of that name gives them
+CORRECTED: Final = "corrected"  # every transition that they hold
+QLEARNING_DATASET: Final = "qlearning_dataset"  # as D4RL's function of that name gives them
+
+Text = Annotated[str, "[1, inf)"]
+Count = Annotated[int, "[1, inf)"]
+_VERSION = re.compile(r"\w[^/:]*/\w[^/:]*:\d+\.\d+\.\d+")
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One row of a table.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What one row, or all of an algorithm's, may say of its own.
 
     Attributes:
-      reported: the row of the reported table that this one stands beside, or its name.
-      dataset: `builder/config:version`.
-      environment: where the policy is evaluated: gymnasium's name, or a game as DQN Replay spells
-        it, such as `Pong`.
       split: what of the dataset is trained on: a split, several joined by `+`, or `all`.
       data: what its data are to the reported ones: `PUBLISHED`, `AGAIN` or `OWN`; where it is left
         out, `OWN` if the dataset's name says that it was collected again, else `PUBLISHED`.
-      algorithm: the entry of `[[algorithms]]` that it is of; "" in a recipe of one algorithm.
       variant: what sets it apart from the other rows beside the same reported one.
       learner, batch_size: the recipe's where they are left out.
       config: fields of the learner's `Config` beside those of the recipe.
@@ -74,36 +76,45 @@ class Row:
       blocked: why it cannot be run; "" where it can.
     """
 
-    reported: str
-    dataset: str
-    environment: str
-    split: str = "all"
-    data: str = ""
-    algorithm: str = ""
+    split: Text = "all"
+    data: Literal["", "published", "collected again", "own"] = ""
     variant: str = ""
     learner: str = ""
-    batch_size: int = 0
+    batch_size: Annotated[int, "[0, inf)"] = 0
     config: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
-    n_step: int = 1
-    reading: str = CORRECTED
+    n_step: Count = 1
+    reading: Literal["corrected", "qlearning_dataset"] = CORRECTED
     across_time_limits: bool = False
     normalize_observations: bool = False
-    reward_scale: float | str = 1.0
+    reward_scale: Annotated[float, "(0, inf)"] | Literal["1000 / return range"] = 1.0
     reward_bias: float = 0.0
-    policy: str = "act"
+    policy: Literal["act", "max_q"] = "act"
     behavior: str = ""
     blocked: str = ""
 
+
+@dataclasses.dataclass(frozen=True)
+class Row(Options):
+    """One row of a table.
+
+    Attributes:
+      reported: the row of the reported table that this one stands beside, or its name.
+      dataset: `builder/config:version`.
+      environment: where the policy is evaluated: gymnasium's name, or a game as DQN Replay spells
+        it, such as `Pong`.
+      algorithm: the entry of `[[algorithms]]` that it is of; "" in a recipe of one algorithm.
+    """
+
+    reported: Text
+    dataset: Text
+    environment: Text
+    algorithm: str = ""
+
     def __post_init__(self) -> None:
-        if self.n_step < 1 or self.policy not in ("act", "max_q"):
+        if not _VERSION.fullmatch(self.dataset):
             raise DatasetError(
-                f"row {self.reported!r} needs an n_step of at least 1 and a policy that is act or "
-                f"max_q, got {self.n_step} and {self.policy!r}"
-            )
-        if isinstance(self.reward_scale, str) and self.reward_scale != RETURN_RANGE:
-            raise DatasetError(
-                f"row {self.reported!r} has the reward_scale {self.reward_scale!r}: give a number, "
-                f"or {RETURN_RANGE!r}"
+                f"row {self.reported!r} names its dataset {self.dataset!r}, "
+                "write it as builder/config:version"
             )
         if self.n_step > 1 and (self.reward_scale, self.reward_bias) != (1.0, 0.0):
             raise DatasetError(
@@ -119,18 +130,8 @@ class Row:
                 f"row {self.reported!r} calls {self.dataset} published, but it was collected "
                 f"again: write {AGAIN!r} or {OWN!r} as its data"
             )
-        if self.data not in (PUBLISHED, AGAIN, OWN):
-            raise DatasetError(
-                f"row {self.reported!r} has data {self.data!r}: choose {PUBLISHED!r}, {AGAIN!r} or "
-                f"{OWN!r}"
-            )
 
     def _check_reading(self) -> None:
-        if self.reading not in (CORRECTED, QLEARNING_DATASET):
-            raise DatasetError(
-                f"row {self.reported!r} has the reading {self.reading!r}: choose {CORRECTED!r} or "
-                f"{QLEARNING_DATASET!r}"
-            )
         if self.reading == QLEARNING_DATASET and self.split != "all":
             raise DatasetError(
                 f"row {self.reported!r} reads the split {self.split!r} as D4RL reads a whole file: "
@@ -156,13 +157,22 @@ class Row:
     @property
     def version_path(self) -> pathlib.PurePath:
         """Where the version lies below a data directory: `builder/config/version`."""
-        name, separator, version = self.dataset.partition(":")
-        if not (separator and version and name):
-            raise DatasetError(
-                f"row {self.reported!r} names its dataset {self.dataset!r}, "
-                "write it as builder/config:version"
-            )
+        name, _, version = self.dataset.partition(":")
         return pathlib.PurePath(name) / version
+
+
+@dataclasses.dataclass(frozen=True)
+class Algorithm(Options):
+    """An entry of `[[algorithms]]`: see the top.
+
+    Attributes:
+      name, only, config_of, row_of: as there.
+    """
+
+    name: Text
+    only: tuple[str, ...] | None = None
+    config_of: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict, hash=False)
+    row_of: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict, hash=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,15 +184,8 @@ class AtariProtocol:
       max_episode_steps: of an evaluation, in agent steps of four frames.
     """
 
-    evaluation_epsilon: float = 0.001
-    max_episode_steps: int = 27_000
-
-    def __post_init__(self) -> None:
-        if self.max_episode_steps < 1 or not 0 <= self.evaluation_epsilon <= 1:
-            raise DatasetError(
-                "[atari] of a recipe needs max_episode_steps of at least 1 and an "
-                f"evaluation_epsilon in [0, 1], got {self}"
-            )
+    evaluation_epsilon: Annotated[float, "[0, 1]"] = 0.001
+    max_episode_steps: Count = 27_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,26 +205,33 @@ class Recipe:
       config: fields of the learner's `Config` that differ from its defaults.
       atari: of the rows whose environment is a game.
       is_reported: whether there is a reported table.
+      file: what errors call it.
     """
 
-    title: str
-    table: str
+    title: Text
+    table: Text
     learner: str
-    seeds: tuple[int, ...]
-    steps: int
-    batch_size: int
-    evaluate_every: int
-    episodes: int
+    seeds: Annotated[tuple[Annotated[int, "[0, 4294967295]"], ...], "[1, inf)"]
+    steps: Count
+    batch_size: Count
+    evaluate_every: Count
+    episodes: Count
     rows: tuple[Row, ...]
     config: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     atari: AtariProtocol = AtariProtocol()
     is_reported: bool = True
+    file: str = "the recipe"
 
     def __post_init__(self) -> None:
         names = [row.name for row in self.rows]
         if twice := {name for name in names if names.count(name) > 1}:
+            raise DatasetError(f"there are two rows {min(twice)!r}: give one of them a variant")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise DatasetError(f"seeds names one twice, {list(self.seeds)}: leave out the second")
+        if self.steps % self.evaluate_every:
             raise DatasetError(
-                f"recipe {self.table!r} has two rows {min(twice)!r}: give one of them a variant"
+                f"steps must be a multiple of evaluate_every, {self.evaluate_every}, got "
+                f"{self.steps}: an evaluation ends a run"
             )
 
     def of(self, row: Row) -> Recipe:
@@ -248,24 +258,26 @@ class Recipe:
         )
 
     def learner_module(self) -> Any:
-        """The module of `learners`, which has `Config` and `make`."""
-        try:
-            return importlib.import_module(f"learners.{self.learner}")
-        except ModuleNotFoundError as error:
+        """The module of `learners`, which has `Config` and `make`.
+
+        Raises:
+          DatasetError: there is no such learner.
+        """
+        if not _is_learner(self.learner):
             raise DatasetError(
-                f"recipe {self.table!r} names the learner {self.learner!r}, which cannot be "
-                f"imported ({error}): name one, such as dqn or td3_bc"
-            ) from error
+                f"{self.file}: learner is {self.learner!r}, and there is none of that name: choose "
+                f"from {', '.join(learners())}"
+            )
+        return importlib.import_module(f"learners.{self.learner}")
 
     def learner_config(self) -> Any:
-        """The learner's `Config`, with this recipe's overrides."""
-        try:
-            return self.learner_module().Config(**self.config)
-        except (TypeError, ValueError) as error:
-            raise DatasetError(
-                f"[config] of recipe {self.table!r} does not fit learners.{self.learner}.Config, "
-                f"correct it: {error}"
-            ) from error
+        """The learner's `Config`, with this recipe's overrides.
+
+        Raises:
+          DatasetError: there is no such learner, or they do not fit its `Config`.
+        """
+        kind = self.learner_module().Config
+        return fields.build(kind, self.config, f"{self.file}, config of {self.learner}")
 
     def steps_at(self, budget: float) -> int:
         """Gradient steps at a fraction of the full budget, a whole number of evaluations."""
@@ -291,55 +303,87 @@ def load_recipe(name: str) -> Recipe:
         raise DatasetError(
             f"unknown table {name!r}, choose one of: {known}; or name a recipe's file, x.toml"
         )
-    try:
-        fields = tomllib.loads(path.read_text())
-        is_reported = "table" in fields
-        named = "reported" if is_reported else "name"
-        return Recipe(
-            rows=_rows(named, fields.pop("rows"), fields.pop("algorithms", None)),
-            seeds=tuple(fields.pop("seeds")),
-            atari=AtariProtocol(**fields.pop("atari", {})),
-            is_reported=is_reported,
-            **{"table": path.stem, "title": path.stem, "learner": "", **fields},
-        )
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise DatasetError(
-            f"recipe {path.name} lacks or misspells a field, correct it: {error}"
-        ) from error
+    where = name if name.endswith(".toml") else path.name
+    content = fields.read_toml(path)
+    is_reported = "table" in content
+    if not is_reported:
+        content = {"table": path.stem, **content}
+    rows = _rows("reported" if is_reported else "name", content, where)
+    atari = fields.build(AtariProtocol, content.pop("atari", {}), f"{where}, [atari]")
+    return fields.build(
+        Recipe,
+        {"title": path.stem, "learner": "", **content},
+        where,
+        rows=rows,
+        atari=atari,
+        is_reported=is_reported,
+        file=where,
+    )
 
 
-def _rows(
-    named: str, rows: Sequence[dict[str, Any]], algorithms: Sequence[dict[str, Any]] | None
-) -> tuple[Row, ...]:
-    """The rows, each once for every algorithm where there are several (see the top)."""
-    if algorithms is None:
-        return tuple(Row(row.pop(named), **row) for row in rows)
+def learners() -> list[str]:
+    """Names of the algorithms."""
+    return [name for name in _modules() if _is_learner(name)]
+
+
+def _modules() -> list[str]:
+    import learners
+
+    return sorted(module.name for module in pkgutil.iter_modules(learners.__path__))
+
+
+def _is_learner(name: str) -> bool:
+    """Whether a module of `learners` is an algorithm, and not what several share."""
+    if name not in _modules():
+        return False
+    module = importlib.import_module(f"learners.{name}")
+    make = getattr(module, "make", None)
+    return make is not None and list(inspect.signature(make).parameters) == ["config", "spec"]
+
+
+def _rows(named: str, content: dict[str, Any], where: str) -> tuple[Row, ...]:
+    """Takes the rows out, each once for every algorithm where there are several (see the top)."""
+    rows = [
+        fields.check(Row, row, f"{where}, [[rows]] {number}", {"reported": named}, ("algorithm",))
+        for number, row in enumerate(fields.tables(content, "rows", where), 1)
+    ]
+    del content["rows"]
+    if "algorithms" not in content:
+        return tuple(_row(row, where) for row in rows)
+    algorithms = fields.tables(content, "algorithms", where)
+    del content["algorithms"]
     return tuple(
-        _row_of(named, dict(row), **algorithm)
-        for algorithm in algorithms
-        for row in rows
-        if row[named] in algorithm.get("only", [row[named]])
+        row
+        for number, algorithm in enumerate(algorithms, 1)
+        for row in _rows_of(algorithm, rows, f"{where}, [[algorithms]] {number}")
     )
 
 
-def _row_of(
-    named: str,
-    row: dict[str, Any],
-    name: str,
-    variant: str = "",
-    only: Sequence[str] = (),
-    config: Mapping[str, Any] = types.MappingProxyType({}),
-    config_of: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({}),
-    row_of: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({}),
-    **fields: Any,
-) -> Row:
-    dataset = row.pop(named)
-    variants = [v for v in (variant, row.pop("variant", "")) if v]
-    return Row(
-        f"{name}/{dataset}",
-        algorithm=name,
-        variant="/".join(variants),
-        config={**config, **config_of.get(dataset, {})},
-        **{**fields, **row_of.get(dataset, {})},
-        **row,
-    )
+def _rows_of(table: dict[str, Any], rows: Sequence[Mapping[str, Any]], where: str) -> Iterator[Row]:
+    """The rows of one entry of `[[algorithms]]`."""
+    algorithm = fields.build(Algorithm, table, where)
+    names = [row["reported"] for row in rows]
+    for name in [*(algorithm.only or ()), *algorithm.config_of, *algorithm.row_of]:
+        if name not in names:
+            nearest = difflib.get_close_matches(name, names, 1, 0)[0]
+            raise DatasetError(f"{where} names a row {name!r}: did you mean {nearest!r}?")
+    own = {"variant", "config"}  # of the algorithm and the row both
+    shared = {field.name for field in dataclasses.fields(Options)} - own
+    for row in rows:
+        name = row["reported"]
+        of_row = fields.check(Options, algorithm.row_of.get(name, {}), f"{where}, row_of", {}, own)
+        options = {key: getattr(algorithm, key) for key in shared & table.keys()} | of_row
+        options["config"] = {**algorithm.config, **algorithm.config_of.get(name, {})}
+        if twice := sorted(options.keys() & row.keys()):
+            raise DatasetError(f"{where} and its row {name!r} both give {twice[0]}: give it once")
+        variants = [each for each in (algorithm.variant, row.get("variant", "")) if each]
+        options |= {"algorithm": algorithm.name, "variant": "/".join(variants)}
+        if algorithm.only is None or name in algorithm.only:
+            yield _row({**row, **options, "reported": f"{algorithm.name}/{name}"}, where)
+
+
+def _row(values: Mapping[str, Any], where: str) -> Row:
+    try:
+        return Row(**values)
+    except DatasetError as error:
+        raise DatasetError(f"{where}: {error}") from error

@@ -14,6 +14,7 @@ import optax
 
 from learners import training
 from learners.networks import mlp, torch_initializers
+from learners.ranges import Positive, Sizes
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
 
@@ -21,8 +22,8 @@ from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transi
 class Config:
     """Defaults are TD3+BC's."""
 
-    hidden_sizes: tuple[int, ...] = (256, 256)  # Fujimoto & Gu 2021, table 3
-    learning_rate: float = 3e-4  # likewise
+    hidden_sizes: Sizes = (256, 256)  # Fujimoto & Gu 2021, table 3
+    learning_rate: Positive = 3e-4  # likewise
     bottleneck: bool = False  # a linear layer as wide as the action before the last; Tianshou's
 
 

@@ -20,6 +20,7 @@ import optax
 
 from learners import candidates, training
 from learners.networks import ensemble, mlp, torch_initializers, twin
+from learners.ranges import Count, NotNegative, Positive, Share, Sizes
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
 
@@ -27,25 +28,25 @@ from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transi
 class Config:
     """Defaults are those of the paper's section 5 and appendix, and of its authors' code."""
 
-    critic_sizes: tuple[int, ...] = (400, 300)
-    perturbation_sizes: tuple[int, ...] = (400, 300)
-    autoencoder_sizes: tuple[int, ...] = (750, 750)  # of the encoder, and of the decoder
-    latent_size: int | None = None  # None stands for twice action_size
-    critic_learning_rate: float = 1e-3
-    perturbation_learning_rate: float = 1e-3
-    autoencoder_learning_rate: float = 1e-3
-    adam_epsilon: float = 1e-8
-    discount: float = 0.99
-    target_rate: float = 0.005
-    max_perturbation: float = 0.05  # Phi, in units of half the action range
-    ensemble_weight: float = 0.75  # lambda, of the smaller Q
-    kl_weight: float = 0.5  # of the autoencoder's loss
+    critic_sizes: Sizes = (400, 300)
+    perturbation_sizes: Sizes = (400, 300)
+    autoencoder_sizes: Sizes = (750, 750)  # of the encoder, and of the decoder
+    latent_size: Count | None = None  # None stands for twice action_size
+    critic_learning_rate: Positive = 1e-3
+    perturbation_learning_rate: Positive = 1e-3
+    autoencoder_learning_rate: Positive = 1e-3
+    adam_epsilon: Positive = 1e-8
+    discount: Share = 0.99
+    target_rate: Share = 0.005
+    max_perturbation: NotNegative = 0.05  # Phi, in units of half the action range
+    ensemble_weight: Share = 0.75  # lambda, of the smaller Q
+    kl_weight: NotNegative = 0.5  # of the autoencoder's loss
     log_std_bounds: tuple[float, float] = (-4.0, 15.0)  # of the encoder
-    latent_clip: float = 0.5  # of the latents that actions are proposed from
-    target_samples: int = 10  # actions compared at the next state
+    latent_clip: NotNegative = 0.5  # of the latents that actions are proposed from
+    target_samples: Count = 10  # actions compared at the next state
     perturb_target: bool = True  # algorithm 1; Tianshou's BCQ does not
     perturb_alike: bool = False  # all actions of a call as the first, as in Tianshou's example
-    act_samples: int = 100  # actions compared where the policy acts
+    act_samples: Count = 100  # actions compared where the policy acts
 
 
 class BCQParams(NamedTuple):

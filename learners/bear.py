@@ -16,6 +16,7 @@ import dataclasses
 
 from learners import brac_primal
 from learners.brac_primal import make, with_behavior
+from learners.ranges import NotNegative, Share
 
 __all__ = ["Config", "make", "with_behavior"]
 
@@ -26,10 +27,10 @@ class Config(brac_primal.Config):
 
     divergence: str = "mmd"
     value_penalty: bool = False
-    alpha: float = 1.0  # brac_primal_agent.py
+    alpha: NotNegative = 1.0  # brac_primal_agent.py
     train_alpha: bool = True
     # BEAR's code, threshold. Of two equal policies the estimate is above zero, because it counts
     # each sample with itself: with 4 samples 0.06 on BRAC's HalfCheetah eps3. Where that is more
     # than the target, alpha never ceases to grow.
     target_divergence: float = 0.05
-    ensemble_weight: float = 0.75  # BEAR's code, as BCQ's
+    ensemble_weight: Share = 0.75  # BEAR's code, as BCQ's

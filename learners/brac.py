@@ -27,6 +27,7 @@ import optax
 
 from learners import candidates
 from learners.networks import TanhGaussian, ensemble, mlp, twin
+from learners.ranges import Count, NotNegative, Positive, Share, Sizes, Steps
 from learners.types import Metrics, Params, Spec, TrainingState, Transition
 
 
@@ -34,25 +35,25 @@ from learners.types import Metrics, Params, Spec, TrainingState, Transition
 class Config:
     """What both learners have; defaults are those of BRAC's code and its run_primal.sh."""
 
-    policy_sizes: tuple[int, ...] = (200, 200)  # run_primal.sh, model_params
-    critic_sizes: tuple[int, ...] = (300, 300)  # likewise
-    policy_learning_rate: float = 3e-4  # run_primal.sh, PLR
-    critic_learning_rate: float = 1e-3  # run_primal.sh, optimizers
-    alpha_learning_rate: float = 1e-3  # likewise; of both alphas
-    adam_epsilon: float = 1e-7  # Keras' default
-    discount: float = 0.99  # agent.py
-    target_rate: float = 0.005  # agent.py, update_rate
+    policy_sizes: Sizes = (200, 200)  # run_primal.sh, model_params
+    critic_sizes: Sizes = (300, 300)  # likewise
+    policy_learning_rate: Positive = 3e-4  # run_primal.sh, PLR
+    critic_learning_rate: Positive = 1e-3  # run_primal.sh, optimizers
+    alpha_learning_rate: Positive = 1e-3  # likewise; of both alphas
+    adam_epsilon: Positive = 1e-7  # Keras' default
+    discount: Share = 0.99  # agent.py
+    target_rate: Share = 0.005  # agent.py, update_rate
     value_penalty: bool = True  # run_primal.sh; False stands for policy regularisation
-    alpha: float = 0.1  # run_primal.sh; weight of the divergence
+    alpha: NotNegative = 0.1  # run_primal.sh; weight of the divergence
     train_alpha: bool = False  # brac_primal_agent.py, as all that follow
-    max_alpha: float = 500.0
+    max_alpha: Positive = 500.0
     target_divergence: float = 0.0  # read where alpha is trained
-    entropy_alpha: float = 0.0  # weight of the entropy
+    entropy_alpha: NotNegative = 0.0  # weight of the entropy
     train_entropy_alpha: bool = False
     target_entropy: float | None = None  # None stands for -action_size
-    ensemble_weight: float = 1.0  # of the least Q; the greatest has the rest
-    warm_start: int = 20_000  # steps in which the policy does not follow Q
-    max_q_samples: int = 10  # policies.py, MaxQSoftPolicy
+    ensemble_weight: Share = 1.0  # of the least Q; the greatest has the rest
+    warm_start: Steps = 20_000  # steps in which the policy does not follow Q
+    max_q_samples: Count = 10  # policies.py, MaxQSoftPolicy
 
 
 class BRACParams(NamedTuple):

@@ -21,6 +21,7 @@ import optax
 from learners import training
 from learners.brac import one_sided_relu, within_bounds
 from learners.networks import TanhGaussian, mlp
+from learners.ranges import NotNegative, Positive, Sizes
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
 
@@ -28,13 +29,13 @@ from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transi
 class Config:
     """Defaults are those of BRAC's code and its README, which its published agents ran with."""
 
-    hidden_sizes: tuple[int, ...] = (200, 200)  # README, model_params
-    learning_rate: float = 5e-4  # README, optimizers; for the policy and for alpha
-    adam_epsilon: float = 1e-7  # Keras' default
-    alpha: float = 1.0  # initial weight of the entropy term; bc_agent.py
+    hidden_sizes: Sizes = (200, 200)  # README, model_params
+    learning_rate: Positive = 5e-4  # README, optimizers; for the policy and for alpha
+    adam_epsilon: Positive = 1e-7  # Keras' default
+    alpha: NotNegative = 1.0  # initial weight of the entropy term; bc_agent.py
     train_alpha: bool = True  # bc_agent.py
     target_entropy: float | None = None  # None stands for -action_size; bc_agent.py
-    clip_margin: float = 1e-3  # data actions keep this far from the bounds; bc_agent.py
+    clip_margin: NotNegative = 1e-3  # data actions keep this far from the bounds; bc_agent.py
 
 
 class BCParams(NamedTuple):

@@ -20,6 +20,7 @@ import optax
 
 from learners import brac, training
 from learners.networks import TanhGaussian, mlp
+from learners.ranges import Count, NotNegative, Positive, Sizes
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
 
@@ -28,13 +29,13 @@ class Config(brac.Config):
     """Defaults are those of BRAC's code and its run_dual.sh."""
 
     divergence: str = "kl"  # run_dual.sh; or w
-    policy_learning_rate: float = 3e-6  # run_dual.sh, PLR
+    policy_learning_rate: Positive = 3e-6  # run_dual.sh, PLR
     value_penalty: bool = False  # run_dual.sh
-    alpha: float = 10.0  # run_dual.sh
-    discriminator_sizes: tuple[int, ...] = (300, 300)  # run_dual.sh, model_params
-    discriminator_learning_rate: float = 1e-3  # run_dual.sh, optimizers
-    discriminator_steps: int = 3  # run_dual.sh, c_iter
-    gradient_penalty: float = 5.0  # divergences.py, gamma
+    alpha: NotNegative = 10.0  # run_dual.sh
+    discriminator_sizes: Sizes = (300, 300)  # run_dual.sh, model_params
+    discriminator_learning_rate: Positive = 1e-3  # run_dual.sh, optimizers
+    discriminator_steps: Count = 3  # run_dual.sh, c_iter
+    gradient_penalty: NotNegative = 5.0  # divergences.py, gamma
 
     def __post_init__(self) -> None:
         if self.divergence not in DIVERGENCES:

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from learners import brac, training
+from learners.ranges import Count, Positive
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
 
@@ -27,8 +28,8 @@ class Config(brac.Config):
     """Defaults are those of BRAC's code and its run_primal.sh."""
 
     divergence: str = "kl"  # run_primal.sh; or mmd
-    divergence_samples: int = 4  # of either policy; brac_primal_agent.py, n_div_samples
-    kernel_width: float = 20.0  # mmd's sigma; divergences.py
+    divergence_samples: Count = 4  # of either policy; brac_primal_agent.py, n_div_samples
+    kernel_width: Positive = 20.0  # mmd's sigma; divergences.py
 
     def __post_init__(self) -> None:
         if self.divergence not in ("kl", "mmd"):

@@ -35,6 +35,7 @@ from learners.networks import (
     torch_initializers,
     twin,
 )
+from learners.ranges import Count, NotNegative, Positive, Share, Sizes, Steps
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
 LOG_STD_MAX = 2.0  # the code's policies.py
@@ -50,24 +51,24 @@ class Config:
     5 there quotes the paper's: a policy's rate of 3e-5, and a Lagrange threshold of 10.
     """
 
-    hidden_sizes: tuple[int, ...] = (256, 256, 256)  # cql_mujoco_new.py, of policy and critics
-    policy_learning_rate: float = 1e-4  # README; of policy and temperature
-    critic_learning_rate: float = 3e-4  # cql_mujoco_new.py; of critics and multiplier
-    discount: float = 0.99
-    target_rate: float = 0.005  # cql_mujoco_new.py
+    hidden_sizes: Sizes = (256, 256, 256)  # cql_mujoco_new.py, of policy and critics
+    policy_learning_rate: Positive = 1e-4  # README; of policy and temperature
+    critic_learning_rate: Positive = 3e-4  # cql_mujoco_new.py; of critics and multiplier
+    discount: Share = 0.99
+    target_rate: Share = 0.005  # cql_mujoco_new.py
     log_alpha: float = 0.0  # initial log of the temperature; cql.py
     target_entropy: float | None = None  # None stands for -action_size; cql.py
     entropy_backup: bool = False  # whether targets count the policy's entropy; cql_mujoco_new.py
-    num_actions: int = 10  # of each source; cql_mujoco_new.py, num_random
-    weight: float = 5.0  # of the penalty, README: 5 or 10; min_q_weight
-    lagrange_threshold: float | None = None  # tau of appendix F; README: none, AntMaze 5
-    cloning_steps: int = 40_000  # in which the policy clones the data; policy_eval_start
+    num_actions: Count = 10  # of each source; cql_mujoco_new.py, num_random
+    weight: NotNegative = 5.0  # of the penalty, README: 5 or 10; min_q_weight
+    lagrange_threshold: NotNegative | None = None  # tau of appendix F; README: none, AntMaze 5
+    cloning_steps: Steps = 40_000  # in which the policy clones the data; policy_eval_start
     log_std_minimum: float = -5.0  # the code's policies.py
     # The rest is for what Tianshou's example does, examples/offline/d4rl_cql.py:
-    gradient_bound: float | None = None  # on the norm of each critic's gradient
+    gradient_bound: Positive | None = None  # on the norm of each critic's gradient
     torch_weights: bool = False  # whether to begin as PyTorch's layers do, not as rlkit's
     bottleneck: bool = False  # a linear layer as wide as the action before the policy's last
-    num_estimates: int = 1  # of the log-sum-exp, each of num_actions, whose mean is taken
+    num_estimates: Count = 1  # of the log-sum-exp, each of num_actions, whose mean is taken
 
 
 class CQLParams(NamedTuple):

@@ -14,6 +14,7 @@ import optax
 
 from learners import training
 from learners.networks import nature_dqn
+from learners.ranges import Count, Positive, Share
 from learners.types import DiscreteSpec, Learner, Metrics, Params, TrainingState, Transition
 
 
@@ -25,12 +26,12 @@ class Config:
       optimizer: "rmsprop", which is centred and without momentum, or "adam".
     """
 
-    discount: float = 0.99
-    target_period: int = 2_000  # gradient steps; dqn.gin has 8,000 agent steps, four an update
+    discount: Share = 0.99
+    target_period: Count = 2_000  # gradient steps; dqn.gin has 8,000 agent steps, four an update
     optimizer: str = "rmsprop"
-    learning_rate: float = 2.5e-4
-    rmsprop_decay: float = 0.95
-    epsilon: float = 1e-5  # within the root
+    learning_rate: Positive = 2.5e-4
+    rmsprop_decay: Share = 0.95
+    epsilon: Positive = 1e-5  # within the root
 
     def __post_init__(self) -> None:
         if self.optimizer not in ("rmsprop", "adam"):

@@ -22,6 +22,7 @@ import optax
 
 from learners import training
 from learners.networks import mlp, orthogonal_initializers, twin
+from learners.ranges import Count, NotNegative, Positive, Share, Sizes
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
 LOG_STD_MIN = -5.0  # the code's policy.py and learner.py
@@ -36,14 +37,14 @@ class Config:
     for Kitchen and Adroit have dropout besides, which is left out here.
     """
 
-    hidden_sizes: tuple[int, ...] = (256, 256)
-    learning_rate: float = 3e-4  # of value, critics and policy
-    policy_decay_steps: int | None = 1_000_000  # the policy's rate falls to 0 as a cosine; or never
-    discount: float = 0.99
-    target_rate: float = 0.005
-    expectile: float = 0.7  # tau; AntMaze 0.9
-    inverse_temperature: float = 3.0  # beta; AntMaze 10, Kitchen and Adroit 0.5
-    max_weight: float = 100.0  # the code's actor.py
+    hidden_sizes: Sizes = (256, 256)
+    learning_rate: Positive = 3e-4  # of value, critics and policy
+    policy_decay_steps: Count | None = 1_000_000  # of the policy's rate, a cosine to 0; or never
+    discount: Share = 0.99
+    target_rate: Share = 0.005
+    expectile: Share = 0.7  # tau; AntMaze 0.9
+    inverse_temperature: NotNegative = 3.0  # beta; AntMaze 10, Kitchen and Adroit 0.5
+    max_weight: Positive = 100.0  # the code's actor.py
     deterministic: bool = False  # a policy without deviations, by squares; CORL, for some of Hopper
 
 

@@ -15,6 +15,7 @@ import optax
 from learners import training
 from learners.dqn import huber
 from learners.networks import fan_in_initializers, nature_dqn
+from learners.ranges import Count, Positive, Share
 from learners.types import DiscreteSpec, Learner, Metrics, Params, TrainingState, Transition
 
 
@@ -22,12 +23,12 @@ from learners.types import DiscreteSpec, Learner, Metrics, Params, TrainingState
 class Config:
     """Defaults are REM's paper's (table 2 and appendix A.4) and batch_rl's quantile.gin."""
 
-    num_quantiles: int = 200
-    kappa: float = 1.0  # of the Huber loss
-    discount: float = 0.99
-    target_period: int = 2_000  # gradient steps; 8,000 agent steps, four an update
-    learning_rate: float = 5e-5
-    epsilon: float = 0.01 / 32  # of Adam
+    num_quantiles: Count = 200
+    kappa: Positive = 1.0  # of the Huber loss
+    discount: Share = 0.99
+    target_period: Count = 2_000  # gradient steps; 8,000 agent steps, four an update
+    learning_rate: Positive = 5e-5
+    epsilon: Positive = 0.01 / 32  # of Adam
 
 
 def target(r_t: jax.Array, discount_t: jax.Array, theta_t: jax.Array) -> jax.Array:

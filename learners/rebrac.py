@@ -18,6 +18,7 @@ import optax
 
 from learners import td3, td3_bc
 from learners.networks import biased_initializers, mlp, small_initializers, twin
+from learners.ranges import Count, NotNegative, Positive, Share, Sizes
 from learners.types import Learner, Params, Spec, Transition
 
 
@@ -28,16 +29,16 @@ class Config:
     The paper chooses the two weights anew for every data set; the code keeps a file of each.
     """
 
-    hidden_sizes: tuple[int, ...] = (256, 256, 256)
-    policy_learning_rate: float = 1e-3  # Adroit and AntMaze 3e-4
-    critic_learning_rate: float = 1e-3  # Adroit 3e-4, AntMaze 5e-5
-    discount: float = 0.99  # AntMaze 0.999
-    target_rate: float = 0.005
-    policy_noise: float = 0.2  # in units of half the action range
-    noise_clip: float = 0.5  # likewise
-    policy_delay: int = 2
-    policy_penalty: float = 0.001  # beta_1, actor_bc_coef
-    critic_penalty: float = 0.01  # beta_2, critic_bc_coef
+    hidden_sizes: Sizes = (256, 256, 256)
+    policy_learning_rate: Positive = 1e-3  # Adroit and AntMaze 3e-4
+    critic_learning_rate: Positive = 1e-3  # Adroit 3e-4, AntMaze 5e-5
+    discount: Share = 0.99  # AntMaze 0.999
+    target_rate: Share = 0.005
+    policy_noise: NotNegative = 0.2  # in units of half the action range
+    noise_clip: NotNegative = 0.5  # likewise
+    policy_delay: Count = 2
+    policy_penalty: NotNegative = 0.001  # beta_1, actor_bc_coef
+    critic_penalty: NotNegative = 0.01  # beta_2, critic_bc_coef
     normalize_q: bool = True
 
 

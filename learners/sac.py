@@ -22,6 +22,7 @@ import optax
 
 from learners import training
 from learners.networks import TanhGaussian, mlp, twin
+from learners.ranges import Positive, Share, Sizes
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
 
@@ -29,12 +30,12 @@ from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transi
 class Config:
     """Defaults are those of BRAC's code and its README."""
 
-    policy_sizes: tuple[int, ...] = (200, 200)  # README, model_params
-    critic_sizes: tuple[int, ...] = (300, 300)  # README; the shipped agents have (200, 200)
-    learning_rate: float = 5e-4  # README, optimizers; for critics, policy and temperature
-    adam_epsilon: float = 1e-7  # Keras' default
-    discount: float = 0.99  # agent.py
-    target_rate: float = 0.005  # agent.py, update_rate
+    policy_sizes: Sizes = (200, 200)  # README, model_params
+    critic_sizes: Sizes = (300, 300)  # README; the shipped agents have (200, 200)
+    learning_rate: Positive = 5e-4  # README, optimizers; for critics, policy and temperature
+    adam_epsilon: Positive = 1e-7  # Keras' default
+    discount: Share = 0.99  # agent.py
+    target_rate: Share = 0.005  # agent.py, update_rate
     log_alpha: float = 0.0  # initial log of the temperature; sac_agent.py
     target_entropy: float | None = None  # None stands for -action_size; sac_agent.py
 

@@ -14,6 +14,7 @@ import optax
 
 from learners import td3
 from learners.networks import mlp, torch_initializers, twin
+from learners.ranges import Count, NotNegative, Positive, Share, Sizes
 from learners.types import Learner, Params, Spec, Transition
 
 
@@ -21,17 +22,17 @@ from learners.types import Learner, Params, Spec, Transition
 class Config:
     """Defaults are those of the paper's table 3, which are also its code's."""
 
-    hidden_sizes: tuple[int, ...] = (256, 256)
-    learning_rate: float = 3e-4  # of critics and policy
-    discount: float = 0.99
-    target_rate: float = 0.005
-    policy_noise: float = 0.2  # in units of half the action range
-    noise_clip: float = 0.5  # likewise
-    policy_delay: int = 2
-    alpha: float = 2.5
+    hidden_sizes: Sizes = (256, 256)
+    learning_rate: Positive = 3e-4  # of critics and policy
+    discount: Share = 0.99
+    target_rate: Share = 0.005
+    policy_noise: NotNegative = 0.2  # in units of half the action range
+    noise_clip: NotNegative = 0.5  # likewise
+    policy_delay: Count = 2
+    alpha: NotNegative = 2.5
     normalize_observations: bool = True  # section 5, eq. 6
-    normalization_epsilon: float = 1e-3  # added to the standard deviation; eq. 6
-    act_observation_bound: float | None = None  # clips them, normalised, where the policy acts
+    normalization_epsilon: NotNegative = 1e-3  # added to the standard deviation; eq. 6
+    act_observation_bound: Positive | None = None  # clips them, normalised, where the policy acts
     clip_target: bool = True  # smoothed actions to their bounds (TD3, eq. 14); Tianshou does not
 
 

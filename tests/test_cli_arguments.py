@@ -204,7 +204,7 @@ def write_mixture(path: pathlib.Path, head: str = "", kind: str = "uniform") -> 
         ("mine.toml", "", ["--name", "../../x"], "'../../x' cannot be the name of a dataset"),
         ("mine.toml", "", ["--name", ""], "'' cannot be the name of a dataset"),
         ("a b;$x.toml", "", [], "'hopper-a b;$x-recollected' cannot be the name of a dataset"),
-        ("mine.toml", 'protocl = "d4rl"', [], "mine.toml has no use for 'protocl'"),
+        ("mine.toml", 'protocl = "d4rl"', [], "mine.toml has no field 'protocl'"),
         ("mine.toml", "", ["--policy", "x.npz"], "the mixture 'mine' has no policy that --policy"),
     ],
 )

@@ -14,6 +14,7 @@ ROOMS = {
     "rl_datasets.errors": set(),
     "rl_datasets.files": {"rl_datasets.errors"},
     "rl_datasets.terminal": set(),
+    "rl_datasets.fields": {"rl_datasets.errors"},
     "rl_datasets.frames": set(),
     "rl_datasets.roms": {"rl_datasets.errors", "rl_datasets.files"},
     "rl_datasets.wire": set(),
@@ -33,6 +34,7 @@ ROOMS = {
     "rl_datasets.rendering": {"rl_datasets.errors", "rl_datasets.files", "rl_datasets.frames"},
     "rl_datasets.collection": {
         "rl_datasets.errors",
+        "rl_datasets.fields",
         "rl_datasets.roms",
         "rl_datasets.files",
         "rl_datasets.frames",

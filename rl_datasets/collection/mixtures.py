@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import tomllib
-from typing import Any
+from typing import Annotated, Literal
 
-from rl_datasets import errors
+from rl_datasets import errors, fields
 
 FOLDER = pathlib.Path(__file__).parent / "mixtures"
 UNIFORM, TANH_GAUSSIAN = "uniform", "tanh_gaussian"
-BRAC, D4RL = PROTOCOLS = ("brac", "d4rl")
+BRAC: Literal["brac"] = "brac"
+D4RL: Literal["d4rl"] = "d4rl"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +39,12 @@ class MixtureEntry:
       epsilon: probability of a uniform action instead, 0 for none.
     """
 
-    name: str
-    kind: str
-    weight: float
+    name: Annotated[str, "[1, inf)"]
+    kind: Literal["uniform", "tanh_gaussian"]
+    weight: Annotated[float, "(0, inf)"]
     mode: bool = False
-    sigma: float = 0.0
-    epsilon: float = 0.0
+    sigma: Annotated[float, "[0, inf)"] = 0.0
+    epsilon: Annotated[float, "[0, 1]"] = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Mixture:
 
     name: str
     entries: tuple[MixtureEntry, ...]
-    protocol: str = BRAC
+    protocol: Literal["brac", "d4rl"] = BRAC
 
     def counts(self, transitions: int) -> list[int]:
         """Transitions of each entry: int(n * weight), the remainder to the last, as BRAC does."""
@@ -83,40 +83,10 @@ def load_mixture(name: str | pathlib.Path) -> Mixture:
             f"there is no data configuration {str(name)!r}: give one of {', '.join(shipped())}, or "
             "the path of your own .toml file"
         )
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        entries = tuple(MixtureEntry(**entry) for entry in content["policies"])
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise errors.DatasetError(
-            f"{path} is not a data configuration ({error}): copy one of {FOLDER} and edit it"
-        ) from error
-    if unknown := content.keys() - {"policies", "protocol"}:
-        raise errors.DatasetError(
-            f"{path} has no use for {min(unknown)!r}: beside [[policies]], protocol alone is known"
-        )
-    if not entries:
-        raise errors.DatasetError(f"{path} must have at least one [[policies]]")
-    for entry in entries:
-        _check_entry(path, entry)
-    protocol = content.get("protocol", BRAC)
-    if protocol not in PROTOCOLS:
-        raise errors.DatasetError(f"{path}: protocol must be {' or '.join(PROTOCOLS)}")
-    return Mixture(path.stem, entries, protocol)
-
-
-def _check_entry(path: pathlib.Path, entry: MixtureEntry) -> None:
-    rules: list[tuple[bool, str]] = [
-        (isinstance(entry.name, str) and entry.name != "", "name must be a text"),
-        (entry.kind in (UNIFORM, TANH_GAUSSIAN), f"kind must be {UNIFORM} or {TANH_GAUSSIAN}"),
-        (_is_number(entry.weight) and 0 < entry.weight < float("inf"), "weight must be above 0"),
-        (isinstance(entry.mode, bool), "mode must be true or false"),
-        (_is_number(entry.sigma) and 0 <= entry.sigma < float("inf"), "sigma must be 0 or more"),
-        (_is_number(entry.epsilon) and 0 <= entry.epsilon <= 1, "epsilon must be from 0 to 1"),
-    ]
-    for holds, rule in rules:
-        if not holds:
-            raise errors.DatasetError(f"{path}, policy {entry.name!r}: {rule}")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    content = fields.read_toml(path)
+    entries = tuple(
+        fields.build(MixtureEntry, table, f"{path}, [[policies]] {number}")
+        for number, table in enumerate(fields.tables(content, "policies", str(path)), 1)
+    )
+    del content["policies"]
+    return fields.build(Mixture, content, str(path), name=path.stem, entries=entries)

@@ -61,6 +61,6 @@ def test_the_runner_trains_by_it(tmp_path, monkeypatch):
     half = cell(0.5, hidden_sizes=[8])
     places = runner.Places(tmp_path / "data", tmp_path / "runs")
     runner.run_cells([half], places, lambda cell, step: None)
-    assert made == [iql.Config(hidden_sizes=[8], policy_decay_steps=20)]
+    assert made == [iql.Config(hidden_sizes=(8,), policy_decay_steps=20)]
     line = read_results(half.folder(tmp_path / "runs") / RESULTS)[-1]
     assert (line["step"], line["config"]["policy_decay_steps"]) == (20, 20)

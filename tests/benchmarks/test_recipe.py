@@ -1,12 +1,15 @@
 """Recipes of several algorithms: the rows that they stand for, and what each of them runs."""
 
 import pathlib
+import sys
+import typing
 
 import pytest
 
 from benchmarks import recipe
 from benchmarks.cells import plan
 from benchmarks.recipe import OWN, PUBLISHED, Recipe, Row, load_recipe
+from learners import bc
 from rl_datasets.errors import DatasetError
 
 HEAD = """
@@ -121,18 +124,204 @@ def test_two_rows_of_one_name_are_refused(load):
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        (ALGORITHMS.replace("variant", "varient"), "varient"),
-        (ALGORITHMS.replace('name = "BC"\n', ""), "name"),
+        (
+            ALGORITHMS.replace("variant", "varient"),
+            r"\[\[algorithms\]\] 2 .*did you mean 'variant'",
+        ),
+        (ALGORITHMS.replace('name = "BC"\n', ""), r"\[\[algorithms\]\] 3 lacks the field 'name'"),
+        (ALGORITHMS.replace('"bc"', "3"), r"\[\[algorithms\]\] 3: learner must be a text, got 3"),
+        (ALGORITHMS.replace('["easy"]', '"easy"'), "only must be a list, each a text"),
+        (ALGORITHMS.replace('["easy"]', '["easi"]'), "'easi': did you mean 'easy'"),
+        (ALGORITHMS.replace("config_of.easy", "config_of.eazy"), "'eazy': did you mean 'easy'"),
+        (ALGORITHMS.replace("config_of.easy", "row_of.easy"), "row_of has no field 'alpha'"),
+        (ALGORITHMS + 'environment = "X-v1"', "no field 'environment'"),
+        (ALGORITHMS + 'data = "own"', "row 'easy' both give data"),
+        (
+            ALGORITHMS.replace("[[algorithms]]", "[algorithms]", 1).split("[[")[0],
+            "tables, each below",
+        ),
     ],
 )
-def test_a_misspelled_field_of_an_algorithm_is_named(load, text, named):
-    with pytest.raises(DatasetError, match=named):
+def test_a_wrong_field_of_an_algorithm_is_named(load, text, named):
+    with pytest.raises(DatasetError, match=rf"^t\.toml.*{named}"):
         load(HEAD + text + ROWS)
 
 
-def test_data_are_of_a_known_kind():
-    with pytest.raises(DatasetError, match="'row' has data 'new': choose 'published'"):
-        Row("row", "d4rl/easy:1.0.0", "Pendulum-v1", data="new")
+PLAIN = """
+title = "t"
+learner = "bc"
+seeds = [0]
+steps = 40
+batch_size = 8
+evaluate_every = 20
+episodes = 1
+
+[config]
+
+[[rows]]
+name = "hop"
+dataset = "brac/hopper-eps1-recollected:1.0.0"
+environment = "Hopper-v4"
+"""
+
+
+@pytest.fixture
+def load_plain(tmp_path):
+    def load(text: str):
+        path = tmp_path / "mine.toml"
+        path.write_bytes(text.encode("latin-1"))
+        recipe = load_recipe(str(path))
+        plan(recipe)
+        return recipe
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("line", "by", "said"),
+    [
+        ("title", "title = 5", "title must be a text that is not empty, got 5"),
+        ("steps", 'steps = "40"', "steps must be a whole number of at least 1, got '40'"),
+        ("steps", "steps = 0", "steps must be a whole number of at least 1, got 0"),
+        ("steps", "steps = -40", "steps must be a whole number of at least 1, got -40"),
+        ("steps", "steps = true", "steps must be a whole number of at least 1, got True"),
+        ("steps", "steps = 5", "steps must be a multiple of evaluate_every, 20, got 5"),
+        ("steps", "steps = 50", "steps must be a multiple of evaluate_every, 20, got 50"),
+        ("steps", "stepz = 40", "has no field 'stepz': did you mean 'steps'"),
+        ("steps", "", "lacks the field 'steps': give a whole number of at least 1"),
+        ("evaluate_every", "evaluate_every = 0", "evaluate_every must be a whole number"),
+        ("evaluate_every", "evaluate_every = -20", "evaluate_every must be a whole number"),
+        ("evaluate_every", 'evaluate_every = "20"', "evaluate_every must be a whole number"),
+        ("batch_size", "batch_size = 0", "batch_size must be a whole number of at least 1, got 0"),
+        ("batch_size", "batch_size = -8", "batch_size must be a whole number of at least 1"),
+        ("batch_size", 'batch_size = "8"', "batch_size must be a whole number of at least 1"),
+        ("batch_size", "batch_size = 8.5", "batch_size must be a whole number of at least 1"),
+        ("episodes", "episodes = 0", "episodes must be a whole number of at least 1, got 0"),
+        ("episodes", 'episodes = "1"', "episodes must be a whole number of at least 1"),
+        ("seeds", "seeds = []", "seeds must be a list, each .* that is not empty"),
+        (
+            "seeds",
+            "seeds = [-1]",
+            r"seeds must be a list, each a whole number from 0 to 4294967295",
+        ),
+        ("seeds", "seeds = [0.5]", r"seeds must be .* got \[0\.5\]"),
+        ("seeds", 'seeds = "0"', "seeds must be .* got '0'"),
+        ("seeds", "seeds = 0", "seeds must be .* got 0"),
+        ("seeds", "seeds = [0, 0]", "seeds names one twice"),
+        ("learner", "learner = 3", "learner must be a text, got 3"),
+        (
+            "learner",
+            'learner = "types"',
+            "'types', and there is none of that name: choose from bc,",
+        ),
+        ("learner", 'learner = "networks"', "learner is 'networks'"),
+        ("learner", 'learner = "training"', "learner is 'training'"),
+        ("learner", 'learner = "brac"', "learner is 'brac'"),
+        ("learner", 'learner = "td3"', "learner is 'td3'.* td3_bc$"),
+        ("learner", 'learner = "../bc"', "learner is '../bc'"),
+        ("learner", "", "learner is ''"),
+        ("[config]", '[config]\nlearning_rate = "1e-3"', "learning_rate must be a number above 0"),
+        ("[config]", "[config]\nlearning_rate = nan", "learning_rate must be a number above 0"),
+        ("[config]", "[config]\nlearning_rat = 1", "config of bc .*did you mean 'learning_rate'"),
+        ("[config]", "[config]\nhidden_sizes = 8", "hidden_sizes must be a list, each a whole num"),
+        ("[config]", "[config]\nhidden_sizes = [8.0]", "hidden_sizes must be a list, each a whole"),
+        ("[config]", "config = 3", "config must be a table, got 3"),
+        ("[config]", "[atari]\nmax_episode_steps = 0", r"\[atari\]: max_episode_steps must be a"),
+        (
+            "[config]",
+            "[atari]\nevaluation_epsilon = 2",
+            "evaluation_epsilon must be a number from 0",
+        ),
+        ("[config]", "[atari]\nepsilon = 1", r"\[atari\] has no field 'epsilon': choose from eval"),
+        ("[config]", "atari = 3", r"\[atari\] must be a table, got 3"),
+        ("[config]", "is_reported = true", "has no field 'is_reported'"),
+        ("[config]", "[[algorithm]]", "has no field 'algorithm'"),
+        ("[[rows]]", "[rows]", r"must have rows as one or more tables, each below \[\[rows\]\]"),
+        ("[[rows]]", "[[row]]", r"must have rows as one or more tables, each below \[\[rows\]\]"),
+        ("name", "name = 5", r"\[\[rows\]\] 1: name must be a text that is not empty, got 5"),
+        ("name", 'reported = "a"', r"\[\[rows\]\] 1 has no field 'reported'"),
+        ("name", 'name = "a"\nalgorithm = "b"', "has no field 'algorithm'"),
+        (
+            "name",
+            'name = "a"\nnormalize_observations = "false"',
+            "must be true or false, got 'false'",
+        ),
+        (
+            "name",
+            'name = "a"\nreward_scale = nan',
+            "reward_scale must be a number above 0 or '1000",
+        ),
+        (
+            "name",
+            'name = "a"\nreward_scale = "return range"',
+            "reward_scale must be a number above 0",
+        ),
+        ("name", 'name = "a"\nreward_bias = inf', "reward_bias must be a number, got inf"),
+        ("name", 'name = "a"\nn_step = 0', "n_step must be a whole number of at least 1, got 0"),
+        ("name", 'name = "a"\npolicy = "sample"', "policy must be 'act' or 'max_q', got 'sample'"),
+        ("name", 'name = "a"\nreading = "d4rl"', "reading must be 'corrected' or 'qlearning_dat"),
+        (
+            "name",
+            'name = "a"\ndata = "new"',
+            "data must be '' or 'published' or 'collected again' or",
+        ),
+        ("name", 'name = "a"\nconfig = { learning_rate = 0 }', "learning_rate must be a number"),
+        (
+            "name",
+            'name = "a"\nlearner = "iql"\nconfig = { discount = 2 }',
+            "discount must be a number",
+        ),
+        ("name", 'name = "a"\nn_stp = 1', "has no field 'n_stp': did you mean 'n_step'"),
+        ("dataset", 'dataset = "brac/hopper"', "write it as builder/config:version"),
+        ("dataset", 'dataset = "../../x:1.0.0"', "write it as builder/config:version"),
+        ("dataset", 'dataset = "a/b:latest"', "write it as builder/config:version"),
+        ("title", 'title = "d\xe9j\xe0"', "is not a TOML file"),
+        ("title", "title = ", "is not a TOML file"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_file_and_its_field(load_plain, line, by, said):
+    lines = PLAIN.splitlines()
+    (place,) = [n for n, each in enumerate(lines) if each.split(" = ")[0] == line]
+    with pytest.raises(DatasetError, match=said) as refused:
+        load_plain("\n".join([*lines[:place], by, *lines[place + 1 :]]))
+    assert "mine.toml" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_without_a_row_is_refused(load_plain):
+    with pytest.raises(DatasetError, match=r"mine\.toml must have rows as one or more tables"):
+        load_plain(PLAIN.partition("[config]")[0] + "rows = []")
+
+
+def test_a_file_with_nothing_wrong_is_taken(load_plain):
+    recipe = load_plain(
+        PLAIN.replace("[config]", "[config]\nhidden_sizes = [8]\nlearning_rate = 1")
+    )
+    assert recipe.learner_config() == bc.Config(hidden_sizes=(8,), learning_rate=1)
+
+
+@pytest.mark.parametrize("name", recipe.recipe_names())
+def test_what_is_shipped_is_sound_to_the_last_row(name):
+    shipped = load_recipe(name)
+    for row in shipped.rows:
+        shipped.of(row).learner_config()
+
+
+def test_every_number_of_a_learner_has_a_range_or_may_be_any():
+    """A field that is added without one would take what the update cannot."""
+    of_any = {
+        "log_alpha",
+        "log_std_minimum",
+        "log_std_bounds",
+        "target_divergence",
+        "target_entropy",
+    }
+    configs = {name: sys.modules[f"learners.{name}"].Config for name in recipe.learners()}
+    assert len(configs) == 13
+    for config in configs.values():
+        for field, kind in typing.get_type_hints(config, include_extras=True).items():
+            kinds = [each for each in typing.get_args(kind) or [kind] if each is not type(None)]
+            assert not {int, float} & set(kinds) or field in of_any or "Annotated" in repr(kind)
 
 
 def test_data_collected_again_are_not_taken_for_the_published():

@@ -93,7 +93,6 @@ def test_the_learner_and_its_policy_meet_normalized_observations(places):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"reward_scale": "return range"}, "give a number, or '1000 / return range'"),
         ({"reward_scale": 10.0, "n_step": 3}, "rescales sums of 3 rewards"),
         ({"reward_bias": 1.0, "n_step": 3}, "rescales sums of 3 rewards"),
     ],

@@ -208,7 +208,6 @@ def test_a_reading_is_refused_where_the_next_action_is_read(cuts, places, monkey
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        ({"reading": "d4rl"}, "has the reading 'd4rl': choose 'corrected' or 'qlearning_dataset'"),
         ({"reading": "qlearning_dataset", "split": "train"}, "leave out its split or its reading"),
         ({"reading": "qlearning_dataset", "n_step": 3}, "does not say where time limits were"),
         ({"across_time_limits": True}, "cross no time limit: give it an n_step"),
@@ -274,9 +273,3 @@ def test_the_data_s_next_action_is_served_to_a_learner_that_reads_it(cuts, place
     stream = runner.Places(places.data_dir, places.runs_dir / "stream", feed="stream")
     with pytest.raises(DatasetError, match="stream does not give the next_action"):
         run([cell], stream)
-
-
-@pytest.mark.parametrize("wrong", [{"n_step": 0}, {"policy": "sample"}])
-def test_a_row_that_asks_for_what_there_is_not_is_refused(wrong):
-    with pytest.raises(DatasetError, match="'BC/data' needs an n_step"):
-        dataclasses.replace(CLONING, **wrong)

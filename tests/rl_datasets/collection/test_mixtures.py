@@ -104,26 +104,39 @@ ENTRY = '[[policies]]\nname = "a"\nkind = "uniform"\n'
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is not a data configuration"),
-        ("policies = []", "at least one"),
-        ("policies = 3", "is not a data configuration"),
-        ("[[policies", "is not a data configuration"),
-        (ENTRY, "weight"),
-        (ENTRY + "weight = 0", "weight must be above 0"),
-        (ENTRY + "weight = -1", "weight must be above 0"),
-        (ENTRY + "weight = inf", "weight must be above 0"),
-        (ENTRY + "weight = nan", "weight must be above 0"),
-        (ENTRY + 'weight = "2"', "weight must be above 0"),
-        (ENTRY + "weight = 1\nepsilon = 1.5", "epsilon must be from 0 to 1"),
-        (ENTRY + "weight = 1\nsigma = -0.1", "sigma must be 0 or more"),
+        ("", "must have policies as one or more tables"),
+        ("policies = []", "must have policies as one or more tables"),
+        ("policies = 3", "must have policies as one or more tables"),
+        ("[policies]", r"tables, each below \[\[policies\]\]"),
+        ("[[policies", "is not a TOML file"),
+        (ENTRY, "lacks the field 'weight': give a number above 0"),
+        (ENTRY + "weight = 0", "weight must be a number above 0, got 0"),
+        (ENTRY + "weight = -1", "weight must be a number above 0"),
+        (ENTRY + "weight = inf", "weight must be a number above 0"),
+        (ENTRY + "weight = nan", "weight must be a number above 0"),
+        (ENTRY + 'weight = "2"', "weight must be a number above 0"),
+        (ENTRY + "weight = true", "weight must be a number above 0"),
+        (ENTRY + "weight = 1\nepsilon = 1.5", "epsilon must be a number from 0 to 1"),
+        (ENTRY + "weight = 1\nsigma = -0.1", "sigma must be a number of at least 0"),
         (ENTRY + "weight = 1\nmode = 1", "mode must be true or false"),
-        (ENTRY + "weight = 1\nepsilom = 0.1", "epsilom"),
-        ('[[policies]]\nname = "a"\nkind = "sac"\nweight = 1', "kind must be"),
-        ('protocol = "mine"\n' + ENTRY + "weight = 1", "protocol must be brac or d4rl"),
+        (ENTRY + "weight = 1\nepsilom = 0.1", "no field 'epsilom': did you mean 'epsilon'"),
+        ('[[policies]]\nname = ""\nkind = "uniform"\nweight = 1', "name must be a text that is"),
+        ('[[policies]]\nname = "a"\nkind = "sac"\nweight = 1', "kind must be 'uniform' or"),
+        ('protocol = "mine"\n' + ENTRY + "weight = 1", "protocol must be 'brac' or 'd4rl'"),
+        # A key above the tables that is no field was once ignored, and BRAC's protocol taken.
+        ('protocl = "d4rl"\n' + ENTRY + "weight = 1", "'protocl': did you mean 'protocol'"),
+        ('name = "mine"\n' + ENTRY + "weight = 1", "no field 'name': choose from protocol"),
     ],
 )
 def test_bad_file_is_named(tmp_path, text, message):
     path = tmp_path / "bad.toml"
     path.write_text(text)
     with pytest.raises(errors.DatasetError, match=rf"bad\.toml.*{message}"):
+        mixtures.load_mixture(path)
+
+
+def test_a_file_that_is_not_utf_8_is_named(tmp_path):
+    path = tmp_path / "bad.toml"
+    path.write_bytes(b"# d\xe9j\xe0 vu")
+    with pytest.raises(errors.DatasetError, match=r"bad\.toml is not a TOML file"):
         mixtures.load_mixture(path)
