@@ -25,6 +25,7 @@ from typing import Any
 import dm_env.specs
 import numpy as np
 
+from rl_datasets.errors import DatasetError
 from rl_datasets.frames import EncodedFrames
 
 # RLDS's own field names. Spelt out here because `import rlds` loads TensorFlow and Reverb.
@@ -36,6 +37,7 @@ DISCOUNT = "discount"
 IS_FIRST = "is_first"
 IS_LAST = "is_last"
 IS_TERMINAL = "is_terminal"
+STEP_FIELDS = (OBSERVATION, ACTION, REWARD, DISCOUNT, IS_FIRST, IS_LAST, IS_TERMINAL)
 
 LENGTHS_DIFFER = "every field of an episode must have one row a step"
 TOO_SHORT = "an episode must have at least one transition, so at least two steps"
@@ -63,12 +65,25 @@ class EpisodeSpec:
       extras: specs of further fields that every step has, such as `policy_id`.
       metadata: specs of what an episode as a whole has, such as `episode_id`. A `StringArray`
         spec stands for a `str`.
+
+    Raises:
+      DatasetError: an extra bears the name of a field that every step has, or metadata are named
+        as the steps are, which they would replace.
     """
 
     observation: dm_env.specs.Array
     action: dm_env.specs.Array
     extras: Mapping[str, dm_env.specs.Array] = dataclasses.field(default_factory=dict)
     metadata: Mapping[str, dm_env.specs.Array] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        replaced = sorted(self.extras.keys() & set(STEP_FIELDS))
+        replaced += [name for name in self.metadata if name.partition("/")[0] == STEPS]
+        if replaced:
+            raise DatasetError(
+                f"a field named {replaced[0]!r} would replace the one that every episode has: "
+                "rename it in the source"
+            )
 
     def step_specs(self) -> dict[str, dm_env.specs.Array]:
         """The spec of one step of every field, by field name."""
@@ -189,10 +204,9 @@ class Episode:
         cls, steps: Mapping[str, np.ndarray], metadata: Mapping[str, Any] | None = None
     ) -> Episode:
         """The inverse of `steps`: fields that are not RLDS's own become extras."""
-        core = {field.name for field in dataclasses.fields(cls)} - {"extras", "metadata"}
         return cls(
-            **{name: steps[name] for name in core},
-            extras={name: field for name, field in steps.items() if name not in core},
+            **{name: steps[name] for name in STEP_FIELDS},
+            extras={name: field for name, field in steps.items() if name not in STEP_FIELDS},
             metadata=metadata or {},
         )
 
@@ -203,7 +217,8 @@ def check_episode(episode: Episode, spec: EpisodeSpec) -> None:
     Frames that are encoded pass by the ends of their files; none is decoded.
     """
     steps, specs = episode.steps(), spec.step_specs()
-    if steps.keys() != specs.keys():
+    # The extras apart, because one with the name of another field would stand in its place.
+    if episode.extras.keys() != spec.extras.keys():
         raise EpisodeError(f"an episode must have exactly the fields {sorted(specs)}")
     if episode.metadata.keys() != spec.metadata.keys():
         raise EpisodeError(f"an episode must have exactly the metadata {sorted(spec.metadata)}")

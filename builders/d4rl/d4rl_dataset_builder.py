@@ -103,7 +103,13 @@ class Builder(PublishedDatasetBuilder):
         if source is None:
             raise DatasetError(f"d4rl/{config} needs a source to be published: name it")
         if _is_collected(source):
-            return CollectedFolder.open(source, self.name, config)
+            folder = CollectedFolder.open(source, self.name, config)
+            if folder.collection.protocol != self.name:
+                raise DatasetError(
+                    f"{source} was collected by the protocol {folder.collection.protocol!r}, so it "
+                    f"is no dataset of D4RL: publish it as {folder.collection.protocol}"
+                )
+            return folder
         if RECOLLECTED in config:
             raise DatasetError(
                 f"d4rl/{config} is a collection, and {source} is not the folder of one; publish "
@@ -133,7 +139,7 @@ class _File:
                 num_episodes=None,
                 num_transitions=None,
                 files=(self.path,),
-                read=functools.partial(d4rl.read_episodes, self.path, self.task),
+                read=functools.partial(d4rl.read_episodes_and_faults, self.path, self.task),
             )
         ]
 

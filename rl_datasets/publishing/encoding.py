@@ -44,11 +44,11 @@ def storage(spec: dm_env.specs.Array) -> str:
         return PNG
     if spec.dtype == np.uint8 and len(spec.shape) >= 2:
         return ZLIB
-    if spec.dtype == np.float32 or spec.dtype.kind in "iub":
+    if spec.dtype == np.float32 or (spec.dtype.kind in "iub" and spec.dtype.isnative):
         return NONE
     raise DatasetError(
-        f"field {spec.name!r} has dtype {spec.dtype}, which a dataset cannot hold; "
-        "convert it to float32, float64, an integer type, bool or str"
+        f"field {spec.name!r} has dtype {spec.dtype}, which a dataset cannot hold; convert it to "
+        "float32, float64, an integer type, bool or str, in the machine's own byte order"
     )
 
 

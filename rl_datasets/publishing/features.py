@@ -64,7 +64,7 @@ def _feature(name: str, spec: dm_env.specs.Array) -> tfds.features.FeatureConnec
     doc = _DOCUMENTATION.get(name)
     if isinstance(spec, dm_env.specs.StringArray):
         return tfds.features.Text(doc=doc)
-    storage, dtype = encoding.storage(spec), np.dtype(spec.dtype)
+    storage, dtype = encoding.storage(spec.replace(name=name)), np.dtype(spec.dtype)
     if storage == encoding.PNG:
         return tfds.features.Image(shape=spec.shape, dtype=dtype, encoding_format="png", doc=doc)
     return tfds.features.Tensor(shape=spec.shape, dtype=dtype, encoding=storage, doc=doc)

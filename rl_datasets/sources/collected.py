@@ -288,8 +288,7 @@ def _check_unit(
     metadata: dict[str, np.ndarray],
 ) -> None:
     problem = None
-    core = {field.name for field in dataclasses.fields(episode.Episode)} - {"extras", "metadata"}
-    missing = {f"steps/{name}" for name in core} - fields.keys()
+    missing = {f"steps/{name}" for name in episode.STEP_FIELDS} - fields.keys()
     if missing:
         problem = f"lacks {sorted(missing)}"
     elif lengths.ndim != 1 or lengths.dtype != np.int64 or len(lengths) < 1 or lengths.min() < 2:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rl_datasets import episode as episode_lib
 from rl_datasets.episode import Episode, EpisodeError, EpisodeSpec, check_episode
+from rl_datasets.errors import DatasetError
 
 SPEC = EpisodeSpec(
     observation=dm_env.specs.Array((2,), np.float32),
@@ -102,6 +103,22 @@ def test_shapes_dtypes_and_fields_are_checked():
     ]:
         with pytest.raises(EpisodeError, match=message):
             check_episode(dataclasses.replace(episode, **wrong), SPEC)
+
+
+@pytest.mark.parametrize("name", episode_lib.STEP_FIELDS)
+def test_no_extra_stands_in_the_place_of_a_field_that_every_step_has(name):
+    with pytest.raises(DatasetError, match=f"a field named '{name}' would replace"):
+        dataclasses.replace(SPEC, extras={name: dm_env.specs.Array((), np.float32)})
+    episode = make_episode()
+    replaced = dataclasses.replace(episode, extras={**episode.extras, name: episode.steps()[name]})
+    with pytest.raises(EpisodeError, match="exactly the fields"):
+        check_episode(replaced, SPEC)
+
+
+@pytest.mark.parametrize("name", ["steps", "steps/observation"])
+def test_no_metadata_stand_in_the_place_of_the_steps(name):
+    with pytest.raises(DatasetError, match=f"a field named '{name}' would replace"):
+        dataclasses.replace(SPEC, metadata={name: dm_env.specs.Array((), np.float32)})
 
 
 def test_an_episode_needs_a_transition_and_its_final_observation():

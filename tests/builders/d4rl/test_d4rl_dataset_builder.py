@@ -51,7 +51,7 @@ class TestMediumV2(DatasetContract):
         dataset, info = tfds.load("d4rl/hopper-medium-v2", data_dir=data_dir, with_info=True)
         assert len(dataset["train"]) == 2
         assert "D4RL" in info.citation
-        assert set(info.features) == {"steps", "first_row", "is_timeout"}
+        assert set(info.features) == {"steps", "first_row", "is_timeout", "is_done"}
 
 
 def test_repairs_and_defects_are_told(shared, tmp_path):
@@ -67,7 +67,7 @@ def test_repairs_and_defects_are_told(shared, tmp_path):
     assert all(defect in described for defect in lineage["known_defects"])
 
 
-def collect(folder: pathlib.Path, dataset: str) -> list[Episode]:
+def collect(folder: pathlib.Path, dataset: str, protocol: str = "d4rl") -> list[Episode]:
     """A collected folder by hand, of the episodes that it gives."""
     rng = np.random.default_rng(0)
     episodes = [
@@ -100,6 +100,7 @@ def collect(folder: pathlib.Path, dataset: str) -> list[Episode]:
             policies=(),
             units=(unit,),
             versions={},
+            protocol=protocol,
         )
     )
     return episodes
@@ -116,6 +117,51 @@ def test_a_collection_is_published_under_its_own_name_alone(tmp_path):
     assert published.manifest["plan"]["lineage"]["environment"] == "Hopper-v4"
     with pytest.raises(DatasetError, match=f"publish it as d4rl/{name}, not as d4rl/hopper-med"):
         Builder(config="hopper-medium-v2", source=str(source), data_dir=tmp_path)
+
+
+def test_a_collection_of_brac_is_no_dataset_of_d4rl(tmp_path):
+    collect(tmp_path / "collected", "hopper-eps1-recollected", protocol="brac")
+    source = str(tmp_path / "collected")
+    builder = functools.partial(Builder, source=source, data_dir=tmp_path)
+    with pytest.raises(DatasetError, match=r"by the protocol 'brac'.*publish it as brac"):
+        builder(config=Builder.config_of(source))
+
+
+def test_one_bad_row_costs_one_episode_of_the_file(tmp_path):
+    rows = with_next_observations(content("hopper-medium-v2", 12, terminals=[3, 11], timeouts=[7]))
+    rows["rewards"][5] = np.nan
+    source = str(write(tmp_path / "bad.hdf5", rows))
+    builder = Builder(config="hopper-medium-v2", source=source, data_dir=tmp_path)
+    published = publish(builder, keep_going=True)
+    (reason,) = published.manifest["left_out"]["hopper-medium-v2"]
+    assert reason == "episode 1: row 5 has 'rewards' that break a rule: every number must be finite"
+    assert [e.metadata["first_row"] for e in reader.read_episodes(published.path)] == [0, 8]
+    assert published.manifest["splits"]["train"]["transitions"] == 8
+    catalog.verify(published.path)
+
+
+@pytest.mark.parametrize("name", ["infos/observation", "infos/is_terminal", "discount"])
+def test_an_info_named_as_a_core_field_is_refused(tmp_path, name):
+    rows = content("hopper-medium-v0", 12, terminals=[5, 11]) | {name: np.arange(12.0)}
+    source = str(write(tmp_path / "bad.hdf5", rows))
+    with pytest.raises(DatasetError, match=f"'{name}', which would replace"):
+        Builder(config="hopper-medium-v0", source=source, data_dir=tmp_path)
+
+
+def test_big_endian_numbers_are_published_as_any(tmp_path):
+    rows = with_next_observations(content("hopper-medium-v2", 12, terminals=[5, 11]))
+    rows["infos/qpos"], rows["infos/t"] = rows["observations"].astype("f8"), np.arange(12)
+    manifests = []
+    for order in "<>":
+        swapped = {
+            name: field.astype(field.dtype.newbyteorder(order)) for name, field in rows.items()
+        }
+        source = str(write(tmp_path / f"{ord(order)}.hdf5", swapped))
+        folder = tmp_path / str(ord(order))
+        builder = Builder(config="hopper-medium-v2", source=source, data_dir=folder)
+        manifests.append(publish(builder).manifest)
+        catalog.verify(folder / "d4rl" / "hopper-medium-v2" / "1.0.0")
+    assert manifests[0]["files"] == manifests[1]["files"]
 
 
 @pytest.mark.parametrize("file", d4rl_files.SLICES)

@@ -174,11 +174,16 @@ def test_a_long_field_of_integers_is_encoded_in_pieces():
     np.testing.assert_array_equal(decoded.observation, observation)
 
 
-def test_a_dtype_that_would_lose_its_values_is_refused():
-    spec = dataclasses.replace(
-        synthetic.SPEC, observation=dm_env.specs.Array((3,), np.float16, name="observation")
-    )
-    with pytest.raises(DatasetError, match="'observation' has dtype float16"):
+@pytest.mark.parametrize("dtype", ["f2", ">f4", ">f8", ">i4", "g", "c8"])
+@pytest.mark.parametrize("field", ["observation", "goal"])
+def test_a_dtype_that_would_lose_its_values_is_refused_by_its_fields_name(field, dtype):
+    """Whatever the spec itself is called, which is nothing as a rule."""
+    array = dm_env.specs.Array((3,), np.dtype(dtype))
+    extras = synthetic.SPEC.extras | ({field: array} if field == "goal" else {})
+    spec = dataclasses.replace(synthetic.SPEC, extras=extras)
+    if field == "observation":
+        spec = dataclasses.replace(spec, observation=array)
+    with pytest.raises(DatasetError, match=f"field '{field}' has dtype"):
         features_dict(spec)
 
 

@@ -1,14 +1,16 @@
 """D4RL's files: the real slices row by row, and by hand what no slice shows."""
 
+import json
+
 import h5py
 import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from rl_datasets.episode import check_episode
+from rl_datasets.episode import STEP_FIELDS, EpisodeError, check_episode
 from rl_datasets.errors import DatasetError
-from rl_datasets.sources import d4rl
+from rl_datasets.sources import d4rl, hdf5
 from rl_datasets.sources.d4rl_tasks import task
 from tests.rl_datasets.sources import d4rl_files
 from tests.rl_datasets.sources.d4rl_files import content, with_next_observations, write
@@ -300,13 +302,37 @@ BAD = {
     "a scalar": ({"rewards": 1.0}, "one row a step"),
     "another length of infos": ({"infos/qpos": np.zeros((9, 6))}, "'infos/qpos' of shape"),
     "text": ({"infos/name": np.array([b"a"] * 10)}, "only numbers are known"),
+    "short observations": ({"observations": np.zeros((9, 11))}, "'observations' of shape"),
+    "short rewards": ({"rewards": np.zeros(9)}, "'rewards' of shape"),
+    "named as a core field": ({"infos/reward": np.zeros(10)}, "'infos/reward'.*rename it"),
+    "one name twice": (
+        {"infos/goal": np.zeros(10), "goal": np.ones(10)},
+        "both 'goal' and 'infos/goal'.*rename one",
+    ),
+    "longdouble": ({"infos/qpos": np.zeros(10, "g")}, "'infos/qpos' of dtype float128"),
+    "complex": ({"rewards": np.zeros(10, "c8")}, "'rewards' of dtype complex64"),
+    "integer actions": ({"actions": np.ones((10, 3), "u1")}, "'actions' of dtype uint8"),
+    "integers with a fraction": (
+        {"observations": np.zeros((10, 11), int), "next_observations": np.zeros((10, 11))},
+        "'next_observations' of dtype float64 beside 'observations' of int64",
+    ),
+    "no number": ({"infos/qpos": np.full(10, np.nan)}, "row 0 has 'infos/qpos'.*finite"),
+    "too large": ({"rewards": np.full(10, 1e300)}, "row 0 has 'rewards'.*finite"),
+    "out of bounds": ({"actions": np.full((10, 3), -1.5)}, "row 0 has 'actions'.*bounds"),
+    "metadata of objects": (
+        {"metadata/refs": np.array([h5py.Reference()], h5py.ref_dtype)},
+        "metadata/refs' of dtype object",
+    ),
     "other observations": ({"observations": np.zeros((10, 17))}, "name the task"),
     "two rewards": ({"rewards": np.zeros((10, 2))}, "'rewards' of shape"),
     "other actions": ({"actions": np.zeros((10, 6))}, "name the task"),
     "other next observations": ({"next_observations": np.zeros((10, 5))}, "name the task"),
-    "both": ({"terminals": np.arange(10) == 4}, "both a terminal and a time limit in row 4"),
-    "half a flag": ({"terminals": np.full(10, 0.5)}, "'terminals' of 0.5 in row 0"),
-    "a flag that is no number": ({"terminals": np.full(10, np.nan)}, "'terminals' of nan in row 0"),
+    "both": ({"terminals": np.arange(10) == 4}, "row 4 has both a terminal and a time limit"),
+    "half a flag": ({"terminals": np.full(10, 0.5)}, "row 0 has 'terminals' of neither 0 nor 1"),
+    "a flag that is no number": (
+        {"terminals": np.full(10, np.nan)},
+        "row 0 has 'terminals' of neither 0 nor 1",
+    ),
 }
 
 
@@ -318,6 +344,247 @@ def test_a_bad_file_is_named_in_one_sentence(tmp_path, case):
         read(path, "hopper-medium-v0")
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("field", [f"infos/{name}" for name in STEP_FIELDS] + ["is_last"])
+def test_no_info_replaces_a_core_field(tmp_path, field):
+    rows = content("hopper-medium-v0", 10, timeouts=[4]) | {field: np.arange(10.0)}
+    with pytest.raises(DatasetError, match=f"'{field}', which would replace"):
+        d4rl.read_contents(write(tmp_path / "a.hdf5", rows), task("hopper-medium-v0"))
+
+
+@pytest.mark.parametrize("dtype", [">f2", ">f4", ">f8", "<f2"])
+@pytest.mark.parametrize("field", ["observations", "next_observations", "actions", "rewards"])
+def test_byte_order_is_not_meaning(tmp_path, dtype, field):
+    """What is stored big-endian reads as what is stored little-endian, and float16 as float32."""
+    rows = with_next_observations(content("hopper-medium-v2", 12, terminals=[5, 11]))
+    for name in ("observations", "next_observations", "actions", "rewards"):
+        rows[name] = rows[name].astype(np.float16).astype(np.float32)  # So that no dtype rounds.
+    rows["infos/count"] = np.arange(12, dtype=">i4")
+    rows[field] = rows[field].astype(dtype)
+    plain = rows | {field: rows[field].astype(np.promote_types(dtype, "f4").newbyteorder("="))}
+    plain["infos/count"] = np.arange(12, dtype="i4")
+    found = read(write(tmp_path / "a.hdf5", rows), "hopper-medium-v2")
+    assert [e.num_transitions for e in found] == [6, 6]
+    expected = read(write(tmp_path / "b.hdf5", plain), "hopper-medium-v2")
+    for ours, theirs in zip(found, expected, strict=True):
+        for name, steps in theirs.steps().items():
+            np.testing.assert_array_equal(ours.steps()[name], steps)
+            assert ours.steps()[name].dtype == steps.dtype
+    assert found[0].extras["count"].dtype == np.int32
+
+
+def rounded(dtype, stored):
+    return lambda rows: rows.astype(dtype).astype(stored)
+
+
+@pytest.mark.parametrize(
+    ("seen", "change"),
+    [
+        (np.float64, rounded(np.float32, np.float32)),
+        (np.float64, rounded(np.float32, np.float64)),
+        (np.float64, lambda rows: np.nextafter(rows, np.inf)),
+        (np.float32, lambda rows: np.nextafter(rows, np.float32(-np.inf))),
+        (np.float32, rounded(np.float16, np.float16)),
+        (np.float32, lambda rows: rows.astype(np.float64)),
+        (np.float64, lambda rows: rows * 1e-42),
+    ],
+)
+def test_rounding_is_no_discontinuity(tmp_path, seen, change):
+    """Three episodes of 10, two of whose ends are marked, and one is told by the states alone."""
+    rng = np.random.default_rng(0)
+    states = [rng.normal(size=(11, 11)).astype(seen) for _ in range(3)]
+    if change(states[0])[0, 0] == states[0][0, 0] * 1e-42:  # Subnormal as float32.
+        states, change = [each * 1e-42 for each in states], rounded(np.float32, np.float64)
+    rows = content("hopper-medium-v2", 30, timeouts=[9, 29])
+    rows["observations"] = np.concatenate([each[:-1] for each in states])
+    rows["next_observations"] = change(np.concatenate([each[1:] for each in states]))
+    episodes = read(write(tmp_path / "a.hdf5", rows), "hopper-medium-v2")
+    assert [e.num_transitions for e in episodes] == [10, 10, 10]
+    assert [bool(e.metadata["is_timeout"]) for e in episodes] == [True, False, True]
+    for episode, states_of in zip(episodes, states, strict=True):
+        assert episode.observation.dtype == seen
+        np.testing.assert_array_equal(episode.observation[:-1], states_of[:-1])
+        final = change(states_of)[-1].astype(seen)
+        np.testing.assert_array_equal(episode.observation[-1], final)
+    repaired = " ".join(
+        d4rl.repairs(
+            d4rl.read_contents(tmp_path / "a.hdf5", task("hopper-medium-v2")),
+            task("hopper-medium-v2"),
+        )
+    )
+    assert "rounding (2 eps of float16)" in repaired or "rounding (2 eps of float32)" in repaired
+
+
+@pytest.mark.parametrize("ulps", [1, 2, 8, 1000])
+def test_a_difference_beyond_rounding_is_a_discontinuity(tmp_path, ulps):
+    """In one number of one row, of float32; two units in the last place are rounding yet."""
+    rows = with_next_observations(content("hopper-medium-v2", 20, terminals=[19]))
+    rows["observations"][8, 4] = 1
+    rows["next_observations"][7, 4] = 1 + ulps * np.finfo(np.float32).eps
+    episodes = read(write(tmp_path / "a.hdf5", rows), "hopper-medium-v2")
+    assert [e.num_transitions for e in episodes] == ([20] if ulps <= 2 else [8, 12])
+
+
+@pytest.mark.parametrize("noise", [0, 1e-3])
+def test_a_file_that_breaks_off_nearly_everywhere_is_refused(tmp_path, noise):
+    rows = with_next_observations(content("hopper-medium-v2", 30, terminals=[9], timeouts=[29]))
+    rows["next_observations"] += np.float32(noise)
+    path = write(tmp_path / "a.hdf5", rows)
+    if not noise:
+        assert [e.num_transitions for e in read(path, "hopper-medium-v2")] == [10, 20]
+        return
+    with pytest.raises(DatasetError, match=r"after 28 of 28 rows that no flag marks.*mend that fi"):
+        read(path, "hopper-medium-v2")
+
+
+def test_an_ant_of_v0_that_jumps_at_every_step_is_no_ant(tmp_path):
+    rows = content("antmaze-medium-play-v0", 9)
+    rows["observations"][:, 0] = 5 * np.arange(9)
+    with pytest.raises(DatasetError, match=r"the position moves by more than 1\.0"):
+        read(write(tmp_path / "a.hdf5", rows), "antmaze-medium-play-v0")
+
+
+FAULTY = {
+    "not a number": ("observations", 6, np.nan, [(0, 4), (8, 4)]),
+    "a next observation": ("next_observations", 6, np.inf, [(0, 4), (8, 4)]),
+    "out of bounds": ("actions", 1, 2, [(4, 4), (8, 4)]),
+    "a flag": ("terminals", 9, 7, [(0, 4), (4, 4)]),
+    "a flag at an end": ("terminals", 3, 7, [(8, 4)]),
+    "both flags": ("timeouts", 3, 1, [(4, 4), (8, 4)]),
+}
+
+
+@pytest.mark.parametrize("rows_a_slice", [1, 3, 100])
+@pytest.mark.parametrize("case", FAULTY)
+def test_a_bad_row_costs_its_episode_alone(tmp_path, monkeypatch, case, rows_a_slice):
+    """A flag that cannot be read may have been an end or not, so both sides of it are left out."""
+    field, row, value, kept = FAULTY[case]
+    rows = with_next_observations(content("hopper-medium-v2", 12, terminals=[3, 11], timeouts=[7]))
+    if field in ("terminals", "timeouts"):
+        rows[field] = rows[field].astype(np.float32)
+    if case == "a flag at an end":  # What follows it tells of no end there.
+        rows["next_observations"][3] = rows["observations"][4]
+    rows[field][row] = value
+    path = write(tmp_path / "bad.hdf5", rows)
+    monkeypatch.setattr(d4rl, "_SLICE_BYTES", rows_a_slice * 110)
+    found = list(d4rl.read_episodes_and_faults(path, task("hopper-medium-v2")))
+    (fault,) = (each for each in found if isinstance(each, EpisodeError))
+    assert str(fault).startswith(f"row {row} has ")
+    assert field in str(fault) or case == "both flags"
+    good = [each for each in found if each is not fault]
+    assert [(e.metadata["first_row"], e.num_transitions) for e in good] == kept
+    with pytest.raises(DatasetError, match=f"bad.hdf5 has a row at fault: row {row} has "):
+        read(path, "hopper-medium-v2")
+
+
+def test_an_error_of_another_place_is_not_the_files(tmp_path):
+    """What a caller raises while it has an episode in hand is its own."""
+    rows = content("hopper-medium-v0", 10, timeouts=[4])
+    episodes = d4rl.read_episodes(write(tmp_path / "a.hdf5", rows), task("hopper-medium-v0"))
+    next(episodes)
+    with pytest.raises(ValueError, match="a caller's own"):
+        episodes.throw(ValueError("a caller's own"))
+
+
+def test_what_lies_elsewhere_is_refused(tmp_path):
+    """External links and storage, virtual datasets, and soft links: the sha256 is of one file."""
+    of = task("hopper-medium-v0")
+    rows = content(of, 10, timeouts=[4])
+    other = write(tmp_path / "other.hdf5", rows)
+    (tmp_path / "raw").write_bytes(rows["rewards"].tobytes())
+    layout = h5py.VirtualLayout((10,), "f4")
+    layout[:] = h5py.VirtualSource(str(other), "rewards", (10,))
+    elsewhere = {
+        "external": lambda file: file.create_dataset(
+            "rewards", (10,), "f4", external=[(str(tmp_path / "raw"), 0, 40)]
+        ),
+        "virtual": lambda file: file.create_virtual_dataset("rewards", layout),
+        "link": lambda file: file.__setitem__("rewards", h5py.ExternalLink(other, "rewards")),
+        "soft": lambda file: file.__setitem__("rewards", h5py.SoftLink("/actions")),
+        "folder": lambda file: file.__setitem__("infos", h5py.ExternalLink(other, "/")),
+    }
+    for case, add in elsewhere.items():
+        path = write(
+            tmp_path / f"{case}.hdf5",
+            rows | {"rewards": None} | ({"rewards": rows["rewards"]} if case == "folder" else {}),
+        )
+        with h5py.File(path, "a") as file:
+            add(file)
+        name = "infos" if case == "folder" else "rewards"
+        with pytest.raises(DatasetError, match=f"{case}.hdf5 has '{name}' by a link or in"):
+            d4rl.read_contents(path, of)
+        with pytest.raises(DatasetError, match=f"{case}.hdf5 has '{name}' by a link or in"):
+            d4rl.read_policy(path)
+
+
+def test_two_names_of_one_dataset_are_both_read(tmp_path):
+    path = write(tmp_path / "a.hdf5", content("hopper-medium-v0", 10, timeouts=[4]))
+    with h5py.File(path, "a") as file:
+        file["infos/again"] = file["rewards"]
+    (first, _) = read(path, "hopper-medium-v0")
+    np.testing.assert_array_equal(first.extras["again"][:-1], first.reward[:-1])
+
+
+@pytest.mark.parametrize("field", ["observations", "infos/qpos", "metadata/weights"])
+@pytest.mark.parametrize("options", [{"chunks": (1000, 11)}, {}, {"chunks": True, "maxshape": 1}])
+def test_a_shape_that_the_file_cannot_hold_is_refused_by_its_header(tmp_path, field, options):
+    """A million million rows, of which nothing or a chunk was written."""
+    rows = 10**12
+    path = write(tmp_path / "a.hdf5", content("hopper-medium-v0", 10, timeouts=[4]) | {field: None})
+    with h5py.File(path, "a") as file:
+        if options.pop("maxshape", 0):
+            options |= {"maxshape": (None, 11), "compression": "gzip"}
+        dataset = file.create_dataset(field, (rows, 11), "f4", **options)
+        if dataset.maxshape[0] is None:
+            dataset[:10] = 1
+    says = f"a.hdf5 says that '{field}' has shape .1000000000000, 11., and holds"
+    with pytest.raises(DatasetError, match=says):
+        d4rl.read_contents(path, task("hopper-medium-v0"))
+
+
+def test_rows_that_were_never_written_are_refused(tmp_path):
+    rows = content("hopper-medium-v0", 100, timeouts=[4]) | {"rewards": None}
+    path = write(tmp_path / "a.hdf5", rows)
+    with h5py.File(path, "a") as file:
+        file.create_dataset("rewards", (100,), "f4", chunks=(10,))[:90] = 1
+    with pytest.raises(DatasetError, match="'rewards' has 10 chunks, and holds 9 of them"):
+        d4rl.read_contents(path, task("hopper-medium-v0"))
+
+
+def test_the_best_compression_is_not_taken_for_a_lie(tmp_path):
+    """Zeros by the megabyte, a chunk each, at gzip's best."""
+    rows = content("hopper-medium-v0", 1 << 20, timeouts=[4]) | {"terminals": None}
+    path = write(tmp_path / "a.hdf5", {name: rows[name] for name in ("rewards", "timeouts")})
+    with h5py.File(path, "a") as file:
+        zeros = np.zeros(1 << 20, bool)
+        file.create_dataset("terminals", data=zeros, chunks=(1 << 20,), compression=9, shuffle=True)
+        assert file["terminals"].id.get_storage_size() < 1100
+        assert set(hdf5.datasets(file, path)) == {"rewards", "terminals", "timeouts"}
+
+
+def test_metadata_are_plain_and_repeat(tmp_path):
+    path = tmp_path / "a.hdf5"
+    values = {
+        "text": "SAC",
+        "texts": ["a", "b"],
+        "number": np.float64(np.nan),
+        "wide": np.longdouble(1),
+        "flag": np.bool_(True),
+        "nothing": h5py.Empty("f4"),
+        "array": np.arange(3),
+    }
+    write(path, content("hopper-medium-v0", 10) | {f"metadata/{n}": v for n, v in values.items()})
+    metadata = dict(d4rl.read_contents(path, task("hopper-medium-v0")).metadata)
+    assert metadata.pop("array")["shape"] == [3]
+    assert json.loads(json.dumps(metadata, allow_nan=False)) == {
+        "text": "SAC",
+        "texts": ["a", "b"],
+        "number": "nan",
+        "wide": 1.0,
+        "flag": True,
+        "nothing": None,
+    }
 
 
 def test_a_file_that_is_cut_short_or_is_none(tmp_path, shared):

@@ -1,0 +1,144 @@
+"""HDF5 files that others wrote: what they hold, read from the file itself and with bounds.
+
+A dataset is refused by its header, before a row of it is read, where
+
+    it lies elsewhere: it is a soft or an external link, or its storage is external or virtual,
+        because the sha256 of the file would not cover its values
+    a chunk of it was never written, or a contiguous one not at all: what is read would be fill
+    its values are more than 1032 times the bytes that the file stores of them, which is the most
+        that DEFLATE makes of a byte (Deutsch 1996, RFC 1951): a header that claims such a shape is
+        damaged
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+
+from rl_datasets.errors import DatasetError
+
+_MOST_OF_A_BYTE = 1032
+
+
+@contextlib.contextmanager
+def opened(path: str | pathlib.Path) -> Iterator[h5py.File]:
+    """The file, to be read.
+
+    Raises:
+      DatasetError: it is missing, cut short or no HDF5.
+    """
+    with reading(path):
+        file = h5py.File(path, "r")
+    with file:
+        yield file
+
+
+@contextlib.contextmanager
+def reading(path: str | pathlib.Path) -> Iterator[None]:
+    """Says of what h5py raises within that it is the file's fault; nothing else belongs here."""
+    try:
+        yield
+    # Where a header is damaged, h5py raises almost anything.
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, MemoryError) as error:
+        raise DatasetError(
+            f"{path} cannot be read as HDF5 ({getattr(error, 'strerror', None) or error}): it may "
+            "be cut short, so copy it anew"
+        ) from error
+
+
+def datasets(file: h5py.File, path: str | pathlib.Path) -> dict[str, h5py.Dataset]:
+    """Every dataset of a file by its path within, such as `infos/qpos`.
+
+    Raises:
+      DatasetError: one of them is not in the file, as the module says.
+    """
+    with reading(path):
+        found = dict(_walk(file, "", path))
+        for name, dataset in found.items():
+            _check_stored(dataset, name, path)
+    return found
+
+
+def plain(dataset: h5py.Dataset, path: str | pathlib.Path) -> Any:
+    """A value as data that JSON holds: a number, text, a list of texts, or None of an empty one.
+
+    Other arrays are told by their shape and sha256.
+
+    Raises:
+      DatasetError: the value cannot be read, or is neither numbers nor text.
+    """
+    with reading(path):
+        value = dataset[()]
+    if isinstance(value, h5py.Empty):
+        return None
+    if isinstance(value, bytes):
+        return _text(value)
+    if isinstance(value, (np.bool_, np.integer)):
+        return value.item()
+    if isinstance(value, np.floating):
+        return float(value) if np.isfinite(value) else str(value)
+    value = np.asarray(value)
+    if not value.dtype.hasobject:
+        return {"shape": list(value.shape), "sha256": hashlib.sha256(value.tobytes()).hexdigest()}
+    texts = value.reshape(-1).tolist()
+    if not all(isinstance(each, bytes) for each in texts):
+        raise DatasetError(
+            f"{path} has {dataset.name!r} of dtype {dataset.dtype}, and only numbers and text are "
+            "known: leave it out of the file"
+        )
+    return [_text(each) for each in texts]
+
+
+def _walk(
+    group: h5py.Group, within: str, path: str | pathlib.Path
+) -> Iterator[tuple[str, h5py.Dataset]]:
+    for key in group:
+        name = f"{within}{key}"
+        if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+            raise _elsewhere(name, path)
+        item = group[key]
+        if isinstance(item, h5py.Group):
+            yield from _walk(item, f"{name}/", path)
+        elif isinstance(item, h5py.Dataset):
+            yield name, item
+
+
+def _check_stored(dataset: h5py.Dataset, name: str, path: str | pathlib.Path) -> None:
+    if dataset.is_virtual or dataset.external:
+        raise _elsewhere(name, path)
+    if dataset.shape is None:
+        return
+    stored = dataset.id.get_storage_size()
+    if dataset.nbytes > _MOST_OF_A_BYTE * stored:
+        raise DatasetError(
+            f"{path} says that {name!r} has shape {dataset.shape}, and holds {stored} bytes of it, "
+            "from which so much cannot come: write its values, or copy the file anew"
+        )
+    if dataset.chunks is None:
+        return
+    chunks = math.prod(
+        -(-size // of_chunk) for size, of_chunk in zip(dataset.shape, dataset.chunks, strict=True)
+    )
+    if dataset.id.get_num_chunks() != chunks:
+        raise DatasetError(
+            f"{path} says that {name!r} has {chunks} chunks, and holds "
+            f"{dataset.id.get_num_chunks()} of them: write all its values, or copy the file anew"
+        )
+
+
+def _elsewhere(name: str, path: str | pathlib.Path) -> DatasetError:
+    return DatasetError(
+        f"{path} has {name!r} by a link or in external or virtual storage, and only what the file "
+        "itself holds is read: copy the values into it"
+    )
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
