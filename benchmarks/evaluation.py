@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 
@@ -41,12 +42,18 @@ def play(
       [episodes] float64.
     """
     seeds = np.random.SeedSequence(seed).generate_state(episodes)
-    environments = [make(int(s)) for s in seeds]
+    with contextlib.ExitStack() as opened:
+        environments = [opened.enter_context(contextlib.closing(make(int(s)))) for s in seeds]
+        return _returns(environments, act)
+
+
+def _returns(environments: Sequence[dm_env.Environment], act: Act) -> np.ndarray:
+    """[episodes] of one episode of each."""
     observation = np.stack([e.reset().observation for e in environments])
     if observation.ndim != 4:
         observation = observation.astype(np.float32)
-    returns = np.zeros(episodes)
-    running = list(range(episodes))
+    returns = np.zeros(len(environments))
+    running = list(range(len(environments)))
     while running:
         action = np.asarray(act(observation))
         still_running = []
@@ -90,6 +97,9 @@ class StackedGame(dm_env.Environment):
         if self._rng.random() <= self._epsilon:
             action = self._rng.integers(self._num_actions)
         return self._stacked(self._game.step(action))
+
+    def close(self) -> None:
+        self._game.close()
 
     def observation_spec(self) -> specs.Array:
         return specs.Array(self._frames.shape, np.uint8, "observation")

@@ -312,16 +312,18 @@ class _LoggedRun:
         path = self._training("agent.npz")
         if not path.exists():
             return
-        arrays = collected.read_arrays(path)
+        anew = f"delete {self.home} to log from the start"
+        arrays = collected.read_arrays(path, anew)
         plain = json.loads(str(arrays["plain"]))
         expected = [[Episode(*each) for each in episodes] for episodes in plain["iterations"]]
         for number, episodes in enumerate(expected):
-            kept = collected.read_arrays(self._training(f"actions-{number:05}.npz"))
-            self._play(_again(kept["action"]))
-            if self.iterations[-1] != episodes:
+            kept = collected.read_arrays(self._training(f"actions-{number:05}.npz"), anew)
+            with contextlib.suppress(_NoActionLeft):
+                self._play(_again(kept["action"]))
+            if self.iterations[number:] != [episodes]:
                 raise DatasetError(
                     f"{self.identity['game']} does not play iteration {number} of {self.home} again"
-                    " as it was: delete that folder to log from the start"
+                    f" as it was: {anew}"
                 )
         self.agent.steps = plain["steps"]
         self.agent.rng.bit_generator.state = plain["rng"]
@@ -381,10 +383,20 @@ class _LoggedRun:
         return self.home / TRAINING / name
 
 
+class _NoActionLeft(Exception):
+    """An iteration that is played again is longer than it was."""
+
+
 def _again(actions: np.ndarray) -> Callable[[np.ndarray], int]:
     """Chooses the actions [N] one after the other, whatever is seen."""
     left = iter(actions.tolist())
-    return lambda frame: next(left)
+
+    def choose(frame: np.ndarray) -> int:
+        for action in left:
+            return action
+        raise _NoActionLeft
+
+    return choose
 
 
 def _identity(

@@ -128,9 +128,4 @@ class CheckpointFolder:
         return self._folder / f"transitions-{step:010}.npz"
 
     def _read(self, path: pathlib.Path) -> dict[str, np.ndarray]:
-        try:
-            return collected.read_arrays(path)
-        except DatasetError as error:
-            raise DatasetError(
-                f"{path} is missing or damaged; delete {self._folder} to train from the start"
-            ) from error
+        return collected.read_arrays(path, f"delete {self._folder} to train from the start")

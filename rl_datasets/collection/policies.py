@@ -166,7 +166,9 @@ def load_policy(path: str | pathlib.Path) -> PolicySource:
         prefix = str(path).removesuffix(".index")
         layers, origin = brac.read_policy(prefix), "recollected-brac"
         return PolicySource(layers, origin, origin, _hashed(tf_checkpoint.checkpoint_files(prefix)))
-    arrays = collected.read_arrays(path)
+    arrays = collected.read_arrays(
+        path, "give the .npz that `rl-datasets train-policy` wrote, or another policy's file"
+    )
     try:
         layers = [
             (arrays[f"kernel_{i}"], arrays[f"bias_{i}"]) for i in range(max(1, len(arrays) // 2))

@@ -262,9 +262,16 @@ def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
     write_atomically(path, lambda file: file.write(content.getbuffer()))
 
 
-def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+def read_arrays(
+    path: pathlib.Path, what_to_do: str = "delete it and run the same collection again"
+) -> dict[str, np.ndarray]:
+    """Reads an archive that `write_arrays` wrote.
+
+    Raises:
+      DatasetError: there is none, or it is damaged; `what_to_do` ends the sentence.
+    """
     if not path.is_file():
-        raise errors.DatasetError(f"{path} does not exist: collect it again")
+        raise errors.DatasetError(f"{path} does not exist: {what_to_do}")
     arrays = {}
     try:
         with zipfile.ZipFile(path) as archive:
@@ -275,8 +282,7 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
                 arrays[name] = np.lib.format.read_array(content, allow_pickle=False)
     except Exception as error:  # A damaged archive can raise almost anything, and no more is told.
         raise errors.DatasetError(
-            f"{path} is truncated, damaged or not of arrays alone ({error}): delete it and run the "
-            "same collection again"
+            f"{path} is truncated, damaged or not of arrays alone ({error}): {what_to_do}"
         ) from error
     return arrays
 

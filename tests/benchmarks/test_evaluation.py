@@ -1,9 +1,12 @@
 """The evaluation, against a loop over one episode after another."""
 
+import types
+
+import dm_env
 import numpy as np
 import pytest
 
-from benchmarks.evaluation import evaluate
+from benchmarks.evaluation import StackedGame, evaluate, play
 from rl_datasets.collection.environments import make_environment
 
 
@@ -46,3 +49,46 @@ def test_the_batch_keeps_its_shape_while_episodes_end():
 def test_another_seed_starts_elsewhere():
     first, second = (evaluate("InvertedPendulum-v4", push, 4, seed) for seed in (0, 1))
     assert first.tolist() != second.tolist()
+
+
+class _Counted:
+    """An environment that ends at once, and counts those that are open."""
+
+    opened = 0
+
+    def __init__(self, seed):
+        self.environment = make_environment("Pendulum-v1", seed)
+        type(self).opened += 1
+
+    def __getattr__(self, name):
+        return getattr(self.environment, name)
+
+    def step(self, action):
+        return self.environment.step(action)._replace(step_type=dm_env.StepType.LAST)
+
+    def close(self):
+        type(self).opened -= 1
+
+
+def test_every_environment_is_closed_even_where_the_policy_fails():
+    play(_Counted, lambda observation: np.zeros((len(observation), 1)), 3, 0)
+    assert _Counted.opened == 0
+
+    def fail(observation):
+        assert _Counted.opened == 3
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        play(_Counted, fail, 3, 0)
+    assert _Counted.opened == 0
+
+
+def test_a_stack_of_frames_closes_its_game():
+    closed = []
+    game = types.SimpleNamespace(
+        action_spec=lambda: dm_env.specs.DiscreteArray(2),
+        observation_spec=lambda: dm_env.specs.Array((84, 84, 1), np.uint8),
+        close=lambda: closed.append(True),
+    )
+    StackedGame(game, 4, 0.0, 0).close()
+    assert closed == [True]

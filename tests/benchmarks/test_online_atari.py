@@ -292,6 +292,17 @@ def test_a_game_that_does_not_repeat_itself_is_told(tmp_path):
         log_run(tmp_path)
 
 
+def test_actions_that_are_missing_are_told(tmp_path):
+    log_until(250, tmp_path)
+    path = tmp_path / "Pong" / "1" / "training" / "actions-00000.npz"
+    kept = online_atari.collected.read_arrays(path)["action"]
+    online_atari.collected.write_arrays(path, {"action": kept[:-1]})
+    with pytest.raises(
+        DatasetError, match=r"Pong does not play iteration 0 of .*: delete .*Pong/1"
+    ):
+        log_run(tmp_path)
+
+
 @pytest.mark.parametrize("file", ["agent.npz", "actions-00000.npz"])
 def test_a_damaged_file_of_a_cut_run_is_named(tmp_path, file):
     log_until(250, tmp_path)

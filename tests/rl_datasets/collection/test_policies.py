@@ -133,7 +133,7 @@ def test_brac_policy_by_prefix_or_index(shared):
 def test_missing_policy(tmp_path):
     with pytest.raises(errors.DatasetError, match=r"none\.index does not exist"):
         policies.load_policy(tmp_path / "none")
-    with pytest.raises(errors.DatasetError, match=r"none\.npz does not exist"):
+    with pytest.raises(errors.DatasetError, match=r"none\.npz does not exist: give the \.npz"):
         policies.load_policy(tmp_path / "none.npz")
 
 
@@ -171,7 +171,7 @@ def test_truncated_policy_file(tmp_path):
     policies.save_policy(tmp_path / "cut.npz", linear([0, 1], [2, 3]), {})
     content = (tmp_path / "cut.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(content[: len(content) // 2])
-    with pytest.raises(errors.DatasetError, match=r"cut\.npz is truncated"):
+    with pytest.raises(errors.DatasetError, match=r"cut\.npz is truncated.*: give the \.npz"):
         policies.load_policy(tmp_path / "cut.npz")
 
 
