@@ -29,7 +29,6 @@ from benchmarks.results import (
 from benchmarks.tables import ReportedTable, Score, empty_table, load_table
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import manifest
-from rl_datasets.serving.transitions import split_names
 
 DATASETS = "datasets.json"
 SHIPPED = pathlib.Path(__file__).parent / "results"
@@ -227,7 +226,7 @@ def _row_path(folder: pathlib.Path, row: str) -> pathlib.Path:
 
 def _describe(row: Row, version_dir: pathlib.Path) -> Dataset:
     published = manifest.read(version_dir)
-    splits = [published["splits"][name] for name in split_names(published, row.split)]
+    splits = [published["splits"][name] for name in manifest.split_names(published, row.split)]
     statistics = splits[0] if len(splits) == 1 else _together(splits)
     return {"dataset": row.dataset, "fingerprint": fingerprint(version_dir), **statistics}
 

@@ -220,6 +220,7 @@ def _feed(
                 f"the feed stream does not give the {' and '.join(task.extras)} that learner "
                 f"{cell.recipe.learner} reads: use arrays or reverb"
             )
+        _check_shards(task.version_dir, task.cut["split"])
         stream = StreamFeed(task.version_dir, batch_size, int(seed), steps_a_call, **task.cut)
         yield (with_extras(batch, ()) for batch in stream)
     elif feed == "reverb":
@@ -233,6 +234,13 @@ def _feed(
         raise DatasetError(
             f"unknown feed {feed!r}, choose arrays, stream, reverb or the host:port of a server"
         )
+
+
+@functools.cache  # Once a process is enough: what other feeds read is checked as they load it.
+def _check_shards(version_dir: pathlib.Path, split: str) -> None:
+    from rl_datasets.publishing import reader
+
+    reader.check_shards(version_dir, split)
 
 
 def _reverb_feed(

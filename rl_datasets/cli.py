@@ -398,7 +398,8 @@ def list_versions(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
 
     name = rich.table.Column("version", overflow="fold")
     table = rich.table.Table(name, "episodes", "transitions", "MB")
-    for version in catalog.list_published(data_dir):
+    versions, errors = catalog.list_published(data_dir)
+    for version in versions:
         table.add_row(
             version.name,
             f"{version.episodes:,}",
@@ -406,6 +407,10 @@ def list_versions(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
             f"{version.size / 1e6:,.1f}",
         )
     terminal.show(table)
+    for error in errors:
+        typer.echo(f"error: {error}", err=True)
+    if errors:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -483,7 +488,9 @@ def export(
         ),
     ],
     data_dir: DataDir = DEFAULT_DATA_DIR,
-    split: Annotated[str, typer.Option(help="A split of the version, or all.")] = "all",
+    split: Annotated[
+        str, typer.Option(help="Of the version; several joined by +, or all.")
+    ] = "all",
 ) -> None:
     """Exports a version to NumPy arrays, a D4RL-style HDF5 file, or Dopamine's replay logs.
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from rl_datasets.errors import DatasetError
 
 PARTIAL = ".partial"
-_FOLDER_NAME = re.compile(r"\w[\w.-]*")
+NAME = re.compile(r"\w[\w.-]*")  # of a file or folder that leads nowhere else
 
 
 def local_path(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -34,7 +34,7 @@ def local_path(path: str | os.PathLike[str]) -> pathlib.Path:
 
 def check_folder_name(name: str) -> None:
     """Raises `DatasetError` where a dataset cannot bear the name, which is that of its folder."""
-    if not _FOLDER_NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise DatasetError(
             f"{name!r} cannot be the name of a dataset's configuration, which is a folder: use "
             "letters, digits, '-', '_' and '.'"

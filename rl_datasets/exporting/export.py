@@ -22,7 +22,8 @@ def export(
       version_dir: folder of a published version.
       kind: one of `KINDS`; see `to_arrays`, `to_d4rl` and `to_replay_logs`.
       target: the file or folder to make; it is there whole or not at all.
-      split: name of a split, or "all" for every split in the order of the manifest.
+      split: name of a split, several joined by `+`, or "all" for every split in the order of the
+        manifest.
 
     Raises:
       DatasetError: there is no such version, kind or split, the version does not fit the kind, or

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -34,11 +35,41 @@ import numpy as np
 from rl_datasets import __version__, files
 from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
+from rl_datasets.publishing import encoding
 from rl_datasets.transition import TransitionSpec
 
 FILE_NAME = "MANIFEST.json"
 FORMAT = 1
 _BINS = 50
+_MAX_BYTES = 1 << 31  # Of one value: no serialized Example is larger.
+_COUNT = int
+_NUMBER = (int, float)
+# The type of everything that is read of a manifest; `str` as a key stands for any name.
+_FORM = {
+    "code": str,
+    "plan": {
+        "dataset": str,
+        "config": (str, type(None)),
+        "version": str,
+        "spec": dict,
+        "sources": dict,
+        "lineage": dict,
+    },
+    "splits": {str: {"transitions": _COUNT}},
+    "files": {str: {"size": _COUNT, "sha256": str}},
+}
+_IF_ANY = {"skipped": {str: str}, "left_out": {str: list}}
+_FORM_OF_EPISODES = {
+    "episodes": _COUNT,
+    "episode_length": {"min": _COUNT, "max": _COUNT},
+    "episode_return": {
+        "mean": _NUMBER,
+        "standard_deviation": _NUMBER,
+        "min": _NUMBER,
+        "max": _NUMBER,
+        "histogram": {"counts": list, "edges": list},
+    },
+}
 
 
 def make(
@@ -82,25 +113,79 @@ def write(folder: pathlib.Path, manifest: Mapping[str, Any]) -> None:
 def read(folder: pathlib.Path) -> dict[str, Any]:
     """The manifest of the published version in this folder.
 
+    Its form is checked, and that every name in it stays within the folder.
+
     Raises:
       DatasetError: there is none, it is damaged, or its format is unknown.
     """
     path = folder / FILE_NAME
     try:
         manifest = json.loads(path.read_text())
-    except FileNotFoundError:
+        if not isinstance(manifest, dict):
+            raise ValueError("it is no object of JSON")
+        if manifest.get("format") == FORMAT:
+            _check(manifest)
+    except (FileNotFoundError, NotADirectoryError):
         raise DatasetError(
             f"{folder} has no {FILE_NAME}, so it was not published by rl-datasets; name the folder "
             "of a version, such as <data_dir>/brac/halfcheetah-eps1-recollected/1.0.0"
         ) from None
-    except ValueError as error:
-        raise DatasetError(f"{path} is damaged ({error}); publish this version anew") from error
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}; mend that") from error
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(
+            f"{path} is damaged ({error}); copy or publish this version anew"
+        ) from error
     if manifest.get("format") != FORMAT:
         raise DatasetError(
             f"{path} has format {manifest.get('format')}, and this rl-datasets reads {FORMAT}; "
             "use the version of rl-datasets that wrote it"
         )
     return manifest
+
+
+def _check(manifest: Mapping[str, Any]) -> None:
+    """Raises `ValueError` unless everything that is read of a manifest is there and can be used."""
+    _check_form(manifest, _FORM, "")
+    _check_form(manifest, {name: _IF_ANY[name] for name in _IF_ANY.keys() & manifest}, "")
+    plan = manifest["plan"]
+    spec = any_spec_from_json(plan["spec"])
+    if isinstance(spec, EpisodeSpec):
+        _check_form(manifest["splits"], {str: _FORM_OF_EPISODES}, "splits")
+    names = {
+        "plan.dataset": [plan["dataset"]],
+        "plan.config": [plan["config"]] if plan["config"] else [],
+        "plan.version": [plan["version"]],
+        "splits": manifest["splits"],
+        "files": manifest["files"],
+    }
+    for place, of_place in names.items():
+        for name in of_place:
+            if not files.NAME.fullmatch(name):
+                raise ValueError(f"{place} has {name!r:.80}, which cannot be the name of a file")
+    for split in manifest["splits"]:
+        shards = shard_names(manifest, split)
+        size = sum(manifest["files"][name]["size"] for name in shards)
+        if manifest["splits"][split]["transitions"] > size:  # each takes several bytes
+            raise ValueError(f"splits.{split} has more transitions than its files have bytes")
+
+
+def _check_form(value: Any, form: Any, place: str) -> None:
+    """Raises `ValueError` unless a value of JSON has the types that `_FORM` tells."""
+    if not isinstance(form, dict):
+        if isinstance(value, bool) or not isinstance(value, form):
+            raise ValueError(f"{place} is {json.dumps(value):.80}")
+        if form is _COUNT and value < 0:
+            raise ValueError(f"{place} is {value}")
+        return
+    if not isinstance(value, dict):
+        raise ValueError(f"{place} is {json.dumps(value):.80}")
+    for key, of_key in form.items():
+        for name in value if key is str else [key]:
+            inner = f"{place}.{name}".removeprefix(".")
+            if name not in value:
+                raise ValueError(f"it has no {inner}")
+            _check_form(value[name], of_key, inner)
 
 
 def file_entry(path: pathlib.Path) -> dict[str, Any]:
@@ -125,6 +210,32 @@ def statistics(lengths: Sequence[int], returns: Sequence[float]) -> dict[str, An
             "histogram": {"counts": counts.tolist(), "edges": edges.tolist()},
         },
     }
+
+
+def shard_names(published: Mapping[str, Any], split: str) -> list[str]:
+    """File names of the shards of a split, in order, by the manifest."""
+    prefix = f"{published['plan']['dataset']}-{split}.tfrecord-"
+    return sorted(name for name in published["files"] if name.startswith(prefix))
+
+
+def split_names(published: Mapping[str, Any], split: str) -> list[str]:
+    """The splits that a name stands for: itself, several joined by `+`, or `all`.
+
+    Args:
+      published: the manifest of a version.
+      split: the name.
+
+    Raises:
+      DatasetError: there is no such split, or it is named twice.
+    """
+    known = sorted(published["splits"])
+    names = known if split == "all" else split.split("+")
+    for name in names:
+        if name not in known:
+            raise DatasetError(f"there is no split {name!r}; this dataset has {known}")
+        if names.count(name) > 1:
+            raise DatasetError(f"{split!r} names split {name!r} twice; name it once")
+    return names
 
 
 def records(split: Mapping[str, Any]) -> int:
@@ -172,14 +283,22 @@ def spec_from_json(fields: Mapping[str, Any]) -> EpisodeSpec:
 
 
 def any_spec_from_json(fields: Mapping[str, Any]) -> EpisodeSpec | TransitionSpec:
-    """The inverse of `spec_to_json`."""
-    if "transition" not in fields:
-        return spec_from_json(fields)
-    of_transition = fields["transition"]
-    action = _array_from_json("action", of_transition["action"])
-    assert isinstance(action, dm_env.specs.BoundedArray)
-    frame = _array_from_json("frame", of_transition["frame"])
-    return TransitionSpec(frame, of_transition["stack"], action)
+    """The inverse of `spec_to_json`.
+
+    Raises:
+      ValueError: the fields are not what `spec_to_json` gives.
+    """
+    try:
+        if "transition" not in fields:
+            return spec_from_json(fields)
+        of_transition = fields["transition"]
+        action = _array_from_json("action", of_transition["action"])
+        if not isinstance(action, dm_env.specs.BoundedArray):
+            raise ValueError("its action has no bounds")
+        frame = _array_from_json("frame", of_transition["frame"])
+        return TransitionSpec(frame, operator.index(of_transition["stack"]), action)
+    except (KeyError, TypeError, AttributeError, ValueError, DatasetError) as error:
+        raise ValueError(f"plan.spec is not that of a dataset: {error!r:.80}") from error
 
 
 def _array_to_json(spec: dm_env.specs.Array) -> dict[str, Any]:
@@ -192,11 +311,15 @@ def _array_to_json(spec: dm_env.specs.Array) -> dict[str, Any]:
 
 
 def _array_from_json(name: str, fields: Mapping[str, Any]) -> dm_env.specs.Array:
-    shape, dtype = tuple(fields["shape"]), fields["dtype"]
+    shape, dtype = tuple(map(operator.index, fields["shape"])), fields["dtype"]
     if dtype == "str":
         return dm_env.specs.StringArray(shape, name=name)
+    if min(shape, default=1) < 0 or math.prod(shape) * np.dtype(dtype).itemsize > _MAX_BYTES:
+        raise ValueError(f"{name} has shape {list(shape)}")
+    spec = dm_env.specs.Array(shape, np.dtype(dtype), name=name)
     if "minimum" in fields:
-        return dm_env.specs.BoundedArray(
+        spec = dm_env.specs.BoundedArray(
             shape, np.dtype(dtype), fields["minimum"], fields["maximum"], name=name
         )
-    return dm_env.specs.Array(shape, np.dtype(dtype), name=name)
+    encoding.storage(spec)  # refuses a dtype that no dataset has
+    return spec

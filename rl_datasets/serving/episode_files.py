@@ -11,7 +11,6 @@ from rl_datasets import records
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import encoding, manifest, reader
-from rl_datasets.serving.transitions import split_names
 
 _HEADER = struct.Struct("<QI")  # of a record: its length, and the checksum of that
 _FRAMING = len(records.frame(b""))
@@ -28,19 +27,27 @@ class EpisodeFiles:
       spec: of the episodes.
 
     Raises:
-      DatasetError: there is no such version or split, or a file of it is missing or cut.
+      DatasetError: there is no such version or split, a file of it is missing or cut, or there
+        are more or fewer episodes than its manifest says.
     """
 
     def __init__(self, version_dir: str | os.PathLike[str], split: str = "train"):
         version_dir = pathlib.Path(version_dir)
         published = manifest.read(version_dir)
         self.spec = manifest.spec_from_json(published["plan"]["spec"])
+        names = manifest.split_names(published, split)
         self._places = [
             place
-            for name in split_names(published, split)
-            for shard in reader.shard_names(published, name)
-            for place in _places(version_dir / shard)
+            for name in names
+            for shard in reader.shard_paths(version_dir, published, name)
+            for place in _places(shard)
         ]
+        told = sum(published["splits"][name]["episodes"] for name in names)
+        if len(self) != told:
+            raise DatasetError(
+                f"split {split!r} of {version_dir} holds {len(self)} episodes, not {told} as its "
+                f"{manifest.FILE_NAME} says; copy or publish this version anew"
+            )
 
     def __len__(self) -> int:
         return len(self._places)
@@ -49,12 +56,15 @@ class EpisodeFiles:
         """Reads an episode.
 
         Raises:
-          DatasetError: it is damaged.
+          DatasetError: it is damaged, or its file is gone.
         """
         shard, position, size = self._places[number]
-        with open(shard, "rb") as file:
-            file.seek(position)
-            framed = file.read(size)
+        try:
+            with open(shard, "rb") as file:
+                file.seek(position)
+                framed = file.read(size)
+        except OSError as error:
+            raise reader.cannot_be_read(shard, error) from error
         record = framed[_HEADER.size : _HEADER.size - _FRAMING]
         if records.frame(record) != framed:
             raise _damaged(shard)
@@ -63,20 +73,17 @@ class EpisodeFiles:
 
 def _places(shard: pathlib.Path) -> Iterator[tuple[pathlib.Path, int, int]]:
     """Position and size of every record of a shard, its framing included; reads lengths alone."""
-    try:
-        with open(shard, "rb", buffering=0) as file:
-            end, position = os.fstat(file.fileno()).st_size, 0
-            while position < end:
-                header = file.read(_HEADER.size)
-                if len(header) < _HEADER.size:
-                    raise _damaged(shard)
-                size = _HEADER.unpack(header)[0] + _FRAMING
-                if position + size > end:
-                    raise _damaged(shard)
-                yield shard, position, size
-                position = file.seek(position + size)
-    except FileNotFoundError:
-        raise DatasetError(f"{shard} is missing; copy or publish this version anew") from None
+    with open(shard, "rb", buffering=0) as file:
+        end, position = os.fstat(file.fileno()).st_size, 0
+        while position < end:
+            header = file.read(_HEADER.size)
+            if len(header) < _HEADER.size:
+                raise _damaged(shard)
+            size = _HEADER.unpack(header)[0] + _FRAMING
+            if position + size > end:
+                raise _damaged(shard)
+            yield shard, position, size
+            position = file.seek(position + size)
 
 
 def _damaged(shard: pathlib.Path) -> DatasetError:

@@ -286,24 +286,6 @@ def load_rows(
     return rows
 
 
-def split_names(published: Mapping[str, Any], split: str) -> list[str]:
-    """The splits that a name stands for: itself, several joined by `+`, or `all`.
-
-    Args:
-      published: the manifest of a version.
-      split: the name.
-
-    Raises:
-      DatasetError: there is no such split.
-    """
-    known = sorted(published["splits"])
-    names = known if split == "all" else split.split("+")
-    for name in names:
-        if name not in known:
-            raise DatasetError(f"there is no split {name!r}; this dataset has {known}")
-    return names
-
-
 def published_counts(version_dir: str | os.PathLike[str], split: str) -> tuple[int, int]:
     """Episodes and transitions of a split, or of several, by the manifest of the version.
 
@@ -314,35 +296,23 @@ def published_counts(version_dir: str | os.PathLike[str], split: str) -> tuple[i
 
     published = manifest.read(pathlib.Path(version_dir))
     manifest.spec_from_json(published["plan"]["spec"])  # refuses a dataset without episodes
-    splits = [published["splits"][name] for name in split_names(published, split)]
+    splits = [published["splits"][name] for name in manifest.split_names(published, split)]
     return tuple(sum(split[count] for split in splits) for count in ("episodes", "transitions"))
 
 
 def counted_episodes(version_dir: str | os.PathLike[str], split: str) -> Iterator[Episode]:
-    """The episodes of a split in the published order, as many as the manifest counts.
+    """The episodes of a split in the published order, with a progress bar on a terminal.
 
     Raises:
-      DatasetError: as `published_counts`, or there are more or fewer transitions or episodes; none
-        is given that is one too many.
+      DatasetError: as `reader.read_episodes`, which counts them.
     """
-    from rl_datasets.publishing import manifest
     from rl_datasets.publishing.reader import read_episodes
 
-    expected = published_counts(version_dir, split)
-    episodes = transitions = 0
-    with progress(f"loading {os.fspath(version_dir)}", expected[1]) as advance:
-        for name in split_names(manifest.read(pathlib.Path(version_dir)), split):
-            for episode in read_episodes(version_dir, name):
-                episodes += 1
-                transitions += episode.num_transitions
-                if episodes <= expected[0] and transitions <= expected[1]:
-                    yield episode
-                advance(episode.num_transitions)
-    if (episodes, transitions) != expected:
-        raise DatasetError(
-            f"{os.fspath(version_dir)} holds {transitions} transitions in split {split!r} but its "
-            f"MANIFEST.json says {expected[1]}; run `rl-datasets verify` on it and publish it again"
-        )
+    _, num_transitions = published_counts(version_dir, split)
+    with progress(f"loading {os.fspath(version_dir)}", num_transitions) as advance:
+        for episode in read_episodes(version_dir, split):
+            yield episode
+            advance(episode.num_transitions)
 
 
 def row_dtype(transitions: Transition) -> np.dtype:

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import shutil
 
 import ale_py
 import jax
@@ -277,6 +278,14 @@ class TestFeeds:
         first, second = (run(data_dir, tmp_path / n, SHORT, feed="stream") for n in "ab")
         assert measured(first) == measured(second)
         assert first[0]["feed"] == "stream"
+
+    def test_nothing_is_streamed_from_a_shard_that_was_swapped(self, data_dir, tmp_path):
+        copy = shutil.copytree(data_dir, tmp_path / "data")
+        shard = min((copy / PONG.version_path).glob("*.tfrecord-*"))
+        shard.write_bytes(shard.read_bytes()[::-1])
+        with pytest.raises(DatasetError, match=f"{shard.name} is not what was published"):
+            run(copy, tmp_path / "runs", SHORT, feed="stream")
+        assert not any(p.read_text() for p in (tmp_path / "runs").rglob("results.jsonl"))
 
     def test_reverb(self, data_dir, tmp_path):
         (line,) = run(data_dir, tmp_path, SHORT, feed="reverb")

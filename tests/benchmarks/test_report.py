@@ -20,15 +20,30 @@ from rl_datasets.errors import DatasetError
 
 RECIPE = load_recipe("brac_bc")
 ROW = RECIPE.rows[0]
+ARRAY = {"shape": [], "dtype": "float32"}
+SHARD = "brac-train.tfrecord-00000-of-00001"
 MANIFEST = {
     "format": 1,
+    "code": "rl-datasets",
+    "plan": {
+        "dataset": "brac",
+        "config": "",
+        "version": "1.0.0",
+        "spec": {"observation": ARRAY, "action": ARRAY, "extras": {}, "metadata": {}},
+        "sources": {},
+        "lineage": {},
+    },
+    "files": {SHARD: {"size": 10**8, "sha256": ""}},
     "splits": {
         "train": {
             "episodes": 1000,
             "transitions": 1_000_000,
+            "episode_length": {"min": 1000, "max": 1000},
             "episode_return": {
                 "mean": 4309.4,
                 "standard_deviation": 87.6,
+                "min": 3000.0,
+                "max": 5000.0,
                 "histogram": {"counts": [1, 999], "edges": [3000.0, 4000.0, 5000.0]},
             },
         }

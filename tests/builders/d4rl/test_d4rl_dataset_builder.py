@@ -196,7 +196,7 @@ def test_bad_numbers_are_refused_and_nothing_is_published(tmp_path, case):
     with pytest.raises(DatasetError, match=says) as error:
         publish(Builder(config="hopper-medium-v2", source=source, data_dir=tmp_path))
     assert source in str(error.value)
-    assert catalog.list_published(tmp_path) == []
+    assert catalog.list_published(tmp_path) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_bad_files_are_refused_and_nothing_is_published(tmp_path, config, change
     source = str(write(tmp_path / "bad.hdf5", rows))
     with pytest.raises(DatasetError, match=says):
         publish(Builder(config=config, source=source, data_dir=tmp_path))
-    assert catalog.list_published(tmp_path) == []
+    assert catalog.list_published(tmp_path) == ([], [])
 
 
 def test_a_file_that_is_cut_short_is_refused(shared, tmp_path):
@@ -289,9 +289,8 @@ def test_an_address_may_mirror_d4rls(shared, tmp_path):
             builder = Builder(config="pen-human-v1", source=source, data_dir=tmp_path / "b")
             assert publish(builder).manifest == local.manifest
         assert asked == ["/hand_dapg_v1/pen-human-v1.hdf5"]
-    assert [version.name for version in catalog.list_published(tmp_path / "b")] == [
-        "d4rl/pen-human-v1:1.0.0"
-    ]
+    (version,), _ = catalog.list_published(tmp_path / "b")
+    assert version.name == "d4rl/pen-human-v1:1.0.0"
 
 
 def test_an_address_that_does_not_answer(tmp_path, monkeypatch):

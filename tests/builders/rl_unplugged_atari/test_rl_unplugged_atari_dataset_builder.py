@@ -151,7 +151,7 @@ def test_transitions_are_records_of_their_own(transitions):
     with pytest.raises(DatasetError, match="holds transitions that no episode can be made of"):
         reader.read_episodes(transitions.path)
     assert catalog.verify(transitions.path) == told
-    (line,) = catalog.list_published(transitions.path.parents[2])
+    (line,), _ = catalog.list_published(transitions.path.parents[2])
     assert (line.episodes, line.transitions) == (0, 15)
 
 
@@ -282,7 +282,7 @@ def test_a_bucket_gives_the_same_bytes_as_a_copy_of_it(storage, tmp_path, worker
     again = published_from("gs://rl_unplugged", tmp_path / "remote")
     assert not again.is_new
     assert len(downloads(storage)) == 3
-    (line,) = catalog.list_published(tmp_path / "remote")
+    (line,), _ = catalog.list_published(tmp_path / "remote")
     assert (line.episodes, line.transitions) == (6, 3 * 4 + 4 + 5 + 6)
 
 

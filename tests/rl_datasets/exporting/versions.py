@@ -90,6 +90,8 @@ def write(
         "config": "",
         "version": "1.0.0",
         "spec": manifest.spec_to_json(spec),
+        "sources": {},
+        "lineage": {},
     }
     manifest.write(folder, manifest.make(plan, statistics, entries, counted={}, skipped={}))
     return folder

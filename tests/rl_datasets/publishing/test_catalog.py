@@ -36,14 +36,14 @@ def test_a_whole_version_is_verified_and_shown(published):
 
 
 def test_the_list_counts_and_sizes_every_version(published, version):
-    (line,) = catalog.list_published(version.parents[1])
+    (line,), _ = catalog.list_published(version.parents[1])
     assert line.name == "synthetic:1.0.0"
     assert line.path == version
     assert line.episodes == 8
     assert line.transitions == sum(3 + i % 5 for i in range(8))
     on_disk = sum(path.stat().st_size for path in version.iterdir())
     assert line.size == on_disk - (version / manifest.FILE_NAME).stat().st_size
-    assert catalog.list_published(version.parents[1] / "absent") == []
+    assert catalog.list_published(version.parents[1] / "absent") == ([], [])
 
 
 @pytest.mark.parametrize("deep", [True, False])

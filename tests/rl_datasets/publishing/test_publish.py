@@ -249,7 +249,8 @@ def test_tfds_does_not_take_the_staging_folder_for_a_version(tmp_path, units):
     staging = tmp_path / "synthetic" / "9.0.0.staging"
     staging.mkdir()
     assert str(tfds.builder("synthetic", data_dir=tmp_path).version) == "1.0.0"
-    assert [version.name for version in catalog.list_published(tmp_path)] == ["synthetic:1.0.0"]
+    (version,), _ = catalog.list_published(tmp_path)
+    assert version.name == "synthetic:1.0.0"
 
 
 SCRIPT = """

@@ -86,7 +86,14 @@ def publish_units(sources, spec, folder) -> pathlib.Path:
         receipt = units.read_receipt(receipts / shard.name)
         lengths += receipt.lengths
         returns += receipt.returns
-    plan = {"dataset": "synthetic", "spec": manifest.spec_to_json(spec)}
+    plan = {
+        "dataset": "synthetic",
+        "config": "",
+        "version": "1.0.0",
+        "spec": manifest.spec_to_json(spec),
+        "sources": {},
+        "lineage": {},
+    }
     splits = {"train": manifest.statistics(lengths, returns)}
     entries = {shard.name: manifest.file_entry(shard) for shard in shards}
     manifest.write(folder, manifest.make(plan, splits, entries, counted={}, skipped={}))

@@ -6,6 +6,7 @@ import itertools
 import json
 import shutil
 
+import dm_env.specs
 import hypothesis
 import hypothesis.strategies as st
 import jax
@@ -15,6 +16,7 @@ from PIL import Image
 
 from rl_datasets.errors import DatasetError
 from rl_datasets.frames import EncodedFrames
+from rl_datasets.publishing.manifest import spec_to_json, statistics
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.serving import streaming, windows
 from rl_datasets.serving.arrays import ArrayFeed
@@ -22,6 +24,7 @@ from rl_datasets.serving.episode_files import EpisodeFiles
 from rl_datasets.serving.streaming import StreamFeed
 from rl_datasets.serving.transitions import from_episode, load_rows, load_transitions, pack
 from rl_datasets.sources import atari, rl_unplugged
+from rl_datasets.transition import TransitionSpec
 from tests.rl_datasets.publishing import synthetic
 from tests.rl_datasets.serving.conftest import LENGTHS, make_episode, publish_units
 
@@ -167,7 +170,7 @@ def test_several_splits_are_streamed_and_loaded_as_one(published_frames, tmp_pat
     splits, entries = manifest["splits"], manifest["files"]
     first, second = sorted(entries)
     for name, shard, lengths in (("a", first, LENGTHS[:5]), ("b", second, LENGTHS[5:])):
-        splits[name] = {"episodes": len(lengths), "transitions": sum(lengths)}
+        splits[name] = statistics(lengths, [0.0] * len(lengths))
         renamed = f"synthetic-{name}.tfrecord-00000-of-00001"
         (copy / shard).rename(copy / renamed)
         entries[renamed] = entries.pop(shard)
@@ -186,7 +189,9 @@ def test_several_splits_are_streamed_and_loaded_as_one(published_frames, tmp_pat
 def test_a_dataset_without_episodes_is_refused(published_frames, tmp_path):
     copy = shutil.copytree(published_frames, tmp_path / "copy")
     manifest = json.loads((copy / "MANIFEST.json").read_text())
-    manifest["plan"]["spec"] = {"transition": {}}
+    action = dm_env.specs.BoundedArray((), np.int64, 0, 17)
+    spec = TransitionSpec(dm_env.specs.Array((5, 6, 1), np.uint8), 4, action)
+    manifest["plan"]["spec"] = spec_to_json(spec)
     manifest["splits"]["train"].pop("episodes")
     (copy / "MANIFEST.json").write_text(json.dumps(manifest))
     for load in (load_rows, windows.load_windows, lambda folder: StreamFeed(folder, 8, seed=0)):
@@ -217,9 +222,9 @@ def test_every_damage_to_a_shard_is_found_and_the_shard_is_named(published, tmp_
     for position in rng.integers(len(whole), size=200):
         damaged = bytearray(whole)
         damaged[position] ^= 1 << rng.integers(8)
-        for content in (bytes(damaged), whole[:position]):
+        for content, what in ((bytes(damaged), "damaged"), (whole[:position], "not what was p")):
             shard.write_bytes(content)
-            with pytest.raises(DatasetError, match=f"{shard.name} is damaged"):
+            with pytest.raises(DatasetError, match=f"{shard.name} is {what}"):
                 list(EpisodeFiles(copy))
     shard.unlink()
     with pytest.raises(DatasetError, match=f"{shard.name} is missing"):
