@@ -5,9 +5,9 @@ transition that the file holds, each with the observation that followed. This on
 that were measured on D4RL's own (github.com/Farama-Foundation/D4RL, v1.1, the defaults):
 
     the last row of the file is left out
-    the next observation is the next row's, also behind a terminal, where that is another episode's
+    the next observation is the next row's, also after a terminal, where that is another episode's
     rows that `timeouts` marks are left out, whatever the marks mean; in a file without timeouts
-        those at which a count reaches the horizon, which starts at 1 behind a terminal
+        those at which a count reaches the horizon, which starts at 1 after a terminal
     all numbers become float32
 
 Versions of other builders are read as if they had been exported to D4RL's layout first.
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 
 class Rows(NamedTuple):
-    """Rows of D4RL's layout, each [N, ...]; an action and a reward that were left out are 0."""
+    """Rows of D4RL's layout, each [N, ...].
+
+    An action and a reward that were left out are 0, and an observation that is not known is NaN.
+    """
 
     observation: np.ndarray
     action: np.ndarray
@@ -51,22 +54,29 @@ def load_qlearning_dataset(version_dir: str | os.PathLike[str], split: str = "tr
       Transition of [N, ...] float32 arrays; `discount` is 1 - terminals, and there are no extras.
 
     Raises:
-      DatasetError: as `load_transitions`; or the version lacks a row that this reading needs.
+      DatasetError: as `load_transitions`; or the version lacks a row that this reading needs, or
+        was published before episodes had `is_done`.
     """
     from rl_datasets.publishing import manifest
 
-    lineage = manifest.read(pathlib.Path(version_dir))["plan"]["lineage"]
+    plan = manifest.read(pathlib.Path(version_dir))["plan"]
+    lineage = plan["lineage"]
     episodes = counted_episodes(version_dir, split)
     if "has_timeouts" in lineage:  # It was read from a file of D4RL.
+        if "is_done" not in plan["spec"]["metadata"]:
+            raise DatasetError(
+                f"{os.fspath(version_dir)} does not say which rows of D4RL's file were terminals: "
+                "publish the file anew with this rl-datasets"
+            )
         rows = _stacked(_rows_of_file(episodes, version_dir, lineage))
     else:
-        rows = _stacked(
-            _rows(each, each.num_transitions, not each.is_terminal[-1]) for each in episodes
-        )
+        rows = _stacked(map(_rows_of_export, episodes))
     is_left_out = rows.timeout
     if not lineage.get("has_timeouts", True):
         is_left_out = _at_horizon(rows.terminal, lineage["horizon"])
     kept = ~is_left_out[:-1]
+    if np.isnan(rows.observation[1:][kept]).any():
+        raise _lacks_a_row(version_dir, len(rows.reward) - 1)
     return Transition(
         observation=rows.observation[:-1][kept],
         action=rows.action[:-1][kept],
@@ -94,7 +104,7 @@ def _rows_of_file(
         assert episode is not None
         end = lineage["rows"] if following is None else int(following.metadata["first_row"])
         transitions, is_terminal = episode.num_transitions, bool(episode.is_terminal[-1])
-        # Alone behind a time limit, the file's last row is left out anyway.
+        # Alone after a time limit, the file's last row is left out anyway.
         count = min(end - filled, transitions + 1) if following is None else end - filled
         is_beyond = count == transitions + 1
         if (
@@ -103,26 +113,57 @@ def _rows_of_file(
             or count not in (transitions, transitions + 1)
             or (is_beyond and is_terminal and lineage["trajectories"] != "timeouts")
         ):
-            raise DatasetError(
-                f"{os.fspath(version_dir)} lacks a row near row {filled} of D4RL's file, because "
-                "nothing follows it in its own trajectory, and d4rl.qlearning_dataset joins it to "
-                "another: use the corrected reading, or D4RL's code"
-            )
-        # Behind a terminal on the way the row beyond is a trajectory's last, alone.
-        is_timeout = bool(episode.metadata["is_timeout"]) or (is_beyond and is_terminal)
-        yield _rows(episode, count, is_timeout)
+            raise _lacks_a_row(version_dir, filled)
+        # The row beyond is the one that the flags are of, or it is a trajectory's last, alone.
+        is_alone = is_beyond and (is_terminal or lineage["trajectories"] == "one")
+        rows = _rows(episode, count, marked=transitions - (is_alone or not is_beyond))
+        if is_alone:
+            rows.timeout[-1] = True
+            if _is_a_state(episode, lineage):
+                rows.observation[-1] = np.nan
+        yield rows
         filled = end
 
 
-def _rows(episode: Episode, count: int, is_timeout: bool) -> Rows:
-    """The first `count` rows of an episode; whether the last is a timeout is told."""
-    is_last = np.arange(count) == count - 1
+def _is_a_state(episode: Episode, lineage: Mapping[str, Any]) -> bool:
+    """Whether an episode of Maze2D ends in the state after a mark, and not in a row."""
+    after = int(episode.metadata["first_row"]) + episode.num_transitions
+    is_marked = episode.metadata["is_timeout"] or episode.metadata["is_done"]
+    if not lineage["has_timeouts"]:
+        is_marked = is_marked or after % lineage["horizon"] == 0
+    has_states = {"qpos", "qvel"} <= episode.extras.keys()
+    return lineage["trajectories"] == "one" and bool(is_marked) and has_states
+
+
+def _lacks_a_row(version_dir: str | os.PathLike[str], row: int) -> DatasetError:
+    return DatasetError(
+        f"{os.fspath(version_dir)} lacks a row near row {row} of D4RL's file, because nothing "
+        "follows it in its own trajectory, and d4rl.qlearning_dataset joins it to another: use the "
+        "corrected reading, or D4RL's code"
+    )
+
+
+def _rows(episode: Episode, count: int, marked: int) -> Rows:
+    """The first `count` rows of an episode of a file, whose flags are those of the row `marked`."""
+    is_marked = np.arange(count) == marked
     return Rows(
-        observation=np.asarray(episode.observation[:count], np.float32),
+        observation=np.array(episode.observation[:count], np.float32),
         action=episode.action[:count].astype(np.float32),
         reward=episode.reward[:count],
-        terminal=np.append(episode.is_terminal[1:], False)[:count],
-        timeout=is_last & is_timeout,
+        terminal=is_marked & bool(episode.metadata["is_done"]),
+        timeout=is_marked & bool(episode.metadata["is_timeout"]),
+    )
+
+
+def _rows_of_export(episode: Episode) -> Rows:
+    """The rows of an episode as `exporting.d4rl` writes them."""
+    is_terminal, is_last = episode.is_terminal[1:], episode.is_last[1:]
+    return Rows(
+        observation=np.asarray(episode.observation[:-1], np.float32),
+        action=episode.action[:-1].astype(np.float32),
+        reward=episode.reward[:-1],
+        terminal=is_terminal,
+        timeout=is_last & ~is_terminal,
     )
 
 

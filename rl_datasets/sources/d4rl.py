@@ -47,7 +47,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import h5py
 import numpy as np
@@ -105,36 +105,43 @@ def read_episodes_and_faults(
     """
     with hdf5.opened(path) as file:
         contents = contents_of(file, path, task)
-        first, pending = 0, None
-        faults: collections.deque[tuple[int, str]] = collections.deque()
-        breaks = _Breaks()
-        for read in _slices(file, path, contents, task):
-            number = first if pending is None else first + len(pending["rewards"])
-            faults += _faults(read, number, task)
-            read |= {name: read[name] == 1 for name in FLAGS}
-            rows = read if pending is None else _joined_up(pending, read)
-            length = len(rows["rewards"])
-            is_end_of_file = first + length == contents.rows
-            if is_end_of_file and task.trajectories == "one":
-                for name in FLAGS:
-                    rows[name][-1] = False
-            goes_on = _goes_on(rows, contents, task)
-            is_end = _ends(rows, goes_on, task)
-            if task.trajectories == "one" and not contents.has_timeouts:
-                is_end |= (first + np.arange(1, length + 1)) % task.horizon == 0
-            is_end[-1] = is_end_of_file  # Of the last row of a slice the row after tells.
-            start = 0
-            for end in np.flatnonzero(is_end):
-                breaks.count(rows, start, end, is_last=is_end_of_file and end == length - 1)
-                fault = _first_fault(faults, first + end)
-                if fault is not None:
-                    yield EpisodeError(fault)
-                else:
-                    yield from _episode(rows, start, end, goes_on, first, task)
-                start = end + 1
-            first += start
-            pending = {name: field[start:] for name, field in rows.items()}
-        breaks.check(path, contents, task)
+        yield from episodes_of(_slices(file, path, contents), contents, task, path)
+
+
+def episodes_of(
+    slices: Iterable[Rows], contents: Contents, task: Task, path: str | pathlib.Path
+) -> Iterator[Episode | EpisodeError]:
+    """What `read_episodes_and_faults` gives, of rows in slices [n, ...], flags as float64."""
+    first, pending = 0, None
+    faults: collections.deque[tuple[int, str]] = collections.deque()
+    breaks = _Breaks()
+    for read in slices:
+        number = first if pending is None else first + len(pending["rewards"])
+        faults += _faults(read, number, task)
+        read |= {name: read[name] == 1 for name in FLAGS}
+        rows = read if pending is None else _joined_up(pending, read)
+        length = len(rows["rewards"])
+        is_end_of_file = first + length == contents.rows
+        if is_end_of_file and task.trajectories == "one":
+            for name in FLAGS:
+                rows[name][-1] = False
+        goes_on = _goes_on(rows, contents, task)
+        is_end = _ends(rows, goes_on, task)
+        if task.trajectories == "one" and not contents.has_timeouts:
+            is_end |= (first + np.arange(1, length + 1)) % task.horizon == 0
+        is_end[-1] = is_end_of_file  # Of the last row of a slice the row after tells.
+        start = 0
+        for end in np.flatnonzero(is_end):
+            breaks.count(rows, start, end, is_last=is_end_of_file and end == length - 1)
+            fault = _first_fault(faults, first + end)
+            if fault is not None:
+                yield EpisodeError(fault)
+            else:
+                yield from _episode(rows, start, end, goes_on, first, task)
+            start = end + 1
+        first += start
+        pending = {name: field[start:] for name, field in rows.items()}
+    breaks.check(path, contents, task)
 
 
 @dataclasses.dataclass
@@ -254,9 +261,7 @@ def _layer(
     return arrays[0].T, arrays[1]
 
 
-def _slices(
-    file: h5py.File, path: str | pathlib.Path, contents: Contents, task: Task
-) -> Iterator[Rows]:
+def _slices(file: h5py.File, path: str | pathlib.Path, contents: Contents) -> Iterator[Rows]:
     """Rows as they are stored, but of the dtypes of `Contents`; flags as float64."""
     row_bytes = sum(dtype.itemsize * int(np.prod(row)) for row, dtype in contents.fields.values())
     step = max(1, _SLICE_BYTES // row_bytes)
