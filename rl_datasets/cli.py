@@ -357,7 +357,9 @@ def publish(
     `rl-datasets publish rl_unplugged_atari/Pong_run_1 gs://rl_unplugged`
     """
     from rl_datasets.publishing import publish as publishing
+    from rl_datasets.publishing import runners
 
+    runners.check(workers, beam_option or [])  # Before the source is opened or downloaded.
     name, _, config = dataset.partition("/")
     builder_class = _builder_class(name)
     builder = builder_class(

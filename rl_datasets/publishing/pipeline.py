@@ -9,28 +9,22 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
-import shlex
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
-from apache_beam.portability.api import beam_provision_api_pb2
-from apache_beam.runners.portability.fn_api_runner import fn_runner, worker_handlers
-from apache_beam.transforms import environments
 
 from rl_datasets import files
 from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
+from rl_datasets.publishing import runners
 from rl_datasets.publishing.units import SourceUnit, write_unit
 from rl_datasets.transition import TransitionSpec
 
 INTERRUPTED = "publishing was interrupted; publish again to go on from the units that are whole"
 _LOOK_SECONDS = 0.2
-_LOCAL_RUNNERS = (None, "FnApiRunner")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,21 +56,32 @@ def run(tasks: Sequence[Task], *, num_workers: int, beam_flags: Sequence[str] = 
       tasks: what to write; every worker must see the same file system.
       num_workers: processes on this machine; 1 stays in this process.
       beam_flags: Beam's own pipeline options, such as `--runner=PortableRunner` and
-        `--job_endpoint=localhost:8099`, which take the pipeline to another runner.
+        `--job_endpoint=localhost:8099`, which take the pipeline to another runner; checked by
+        `runners.check`.
 
     Raises:
-      DatasetError: an option is refused. What a unit raises is left in its task's `stop`, and so is
-        a Ctrl-C that was answered.
+      DatasetError: another runner than this process could not run it. What a unit raises is left in
+        its task's `stop`, and so is a Ctrl-C that was answered.
     """
-    runner, options = _runner(num_workers, beam_flags)
+    runner, options = runners.choose(num_workers, beam_flags)
     answering = _stopping_at_ctrl_c(tasks[0]) if num_workers > 1 else contextlib.nullcontext()
-    with answering, beam.Pipeline(runner=runner, options=options) as pipeline:
-        _ = (
-            pipeline
-            | "Units" >> beam.Create(list(tasks))
-            | "Spread" >> beam.Reshuffle()
-            | "Write" >> beam.Map(do)
-        )
+    try:
+        with answering, beam.Pipeline(runner=runner, options=options) as pipeline:
+            _ = (
+                pipeline
+                | "Units" >> beam.Create(list(tasks))
+                | "Spread" >> beam.Reshuffle()
+                | "Write" >> beam.Map(do)
+            )
+    except Exception as error:
+        if runner is not None:
+            raise
+        # What a job service tells of its workers ends in what went wrong.
+        *_, last = str(error).strip().splitlines() or [type(error).__name__]
+        raise DatasetError(
+            f"Beam could not run the pipeline with {' '.join(beam_flags)} ({last}); mend that and "
+            "publish again, the units that are whole are kept"
+        ) from error
 
 
 def do(task: Task) -> None:
@@ -158,40 +163,3 @@ def _stopping_at_ctrl_c(task: Task) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _runner(
-    num_workers: int, beam_flags: Sequence[str]
-) -> tuple[fn_runner.FnApiRunner | None, PipelineOptions]:
-    options = PipelineOptions(list(beam_flags))
-    direct, standard = options.view_as(DirectOptions), options.view_as(StandardOptions)
-    if direct.direct_running_mode == "multi_threading":
-        raise DatasetError(
-            "Beam option --direct_running_mode=multi_threading loses elements without an error; "
-            "ask for several workers instead, which are processes"
-        )
-    if standard.runner == "DirectRunner":
-        raise DatasetError(
-            "Beam option --runner=DirectRunner picks an engine by what it can download; leave it "
-            "out, or name FnApiRunner"
-        )
-    if num_workers < 1:
-        raise DatasetError(f"{num_workers} workers cannot publish; ask for at least 1")
-    if standard.runner not in _LOCAL_RUNNERS:
-        return None, options
-    # Beam's periodic flush of this buffer can throw elements away; 0 turns it off.
-    worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
-    if num_workers == 1:
-        return fn_runner.FnApiRunner(), options
-    # What --direct_running_mode=multi_processing would set up, less the chatter of its workers.
-    direct.direct_running_mode, direct.direct_num_workers = None, num_workers
-    # The workers are deaf to Ctrl-C, which this process answers.
-    workers = environments.SubprocessSDKEnvironment.from_command_string(
-        "trap '' INT; exec "
-        f"{shlex.quote(sys.executable)} -W ignore -m apache_beam.runners.worker.sdk_worker_main"
-    )
-    quiet = beam_provision_api_pb2.ProvisionInfo(retrieval_token="unused")
-    quiet.pipeline_options.update({"default_sdk_harness_log_level": "ERROR"})
-    return fn_runner.FnApiRunner(
-        workers, provision_info=fn_runner.ExtendedProvisionInfo(quiet)
-    ), options

@@ -32,7 +32,7 @@ import tensorflow_datasets as tfds
 
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import catalog, kinds, manifest, pipeline
+from rl_datasets.publishing import catalog, kinds, manifest, pipeline, runners
 from rl_datasets.publishing.units import Receipt, SourceUnit, read_receipt
 from rl_datasets.sources import buckets
 
@@ -69,17 +69,18 @@ def publish(
     Args:
       builder: gives the plan: spec, units, lineage, and the folder of the version.
       num_workers: processes on this machine; 1 stays in this process.
-      beam_flags: Beam's pipeline options, which may name another runner; see `pipeline.run`.
+      beam_flags: Beam's pipeline options, which may name another runner; see `runners.check`.
       keep_going: skips units whose source is bad or missing, and single records that are at fault,
         publishes the rest, and lists what is lacking and why in the manifest; otherwise the first
         of them stops everything.
 
     Raises:
-      DatasetError: the source is not what it says, a file cannot be read or written, another
-        process publishes this version, or the version exists with other content. What is
-        published stays as it was.
+      DatasetError: an option of Beam is refused, the source is not what it says, a file cannot be
+        read or written, another process publishes this version, or the version exists with other
+        content. What is published stays as it was.
       KeyboardInterrupt: Ctrl-C; units that are whole stay, and the same call goes on from them.
     """
+    runners.check(num_workers, beam_flags)
     target = pathlib.Path(builder.data_dir).absolute()
     units = list(builder.source_units())
     _check_units(units)

@@ -100,20 +100,6 @@ def test_the_portable_job_service_writes_the_same_bytes(tmp_path, source, expect
     assert there == expected
 
 
-@pytest.mark.parametrize(
-    ("flags", "num_workers", "message"),
-    [
-        (["--direct_running_mode=multi_threading"], 1, "multi_threading loses elements"),
-        (["--runner=DirectRunner"], 1, "DirectRunner picks an engine by what it can download"),
-        ([], 0, "0 workers cannot publish"),
-    ],
-)
-def test_what_could_lose_data_is_refused(tmp_path, source, flags, num_workers, message):
-    builder = Synthetic(units=[unit(0, source)], data_dir=tmp_path)
-    with pytest.raises(DatasetError, match=message):
-        publish(builder, num_workers=num_workers, beam_flags=flags)
-
-
 def test_a_unit_is_left_where_it_is_when_the_workers_are_stopped(tmp_path, source, monkeypatch):
     monkeypatch.setattr(pipeline, "_LOOK_SECONDS", 0)
     stop, given = tmp_path / "stop", []
