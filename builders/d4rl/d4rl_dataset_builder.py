@@ -23,7 +23,7 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.builder import PublishedDatasetBuilder
 from rl_datasets.publishing.collected_folder import CollectedFolder
 from rl_datasets.publishing.units import SourceUnit
-from rl_datasets.sources import collected, d4rl, downloads
+from rl_datasets.sources import collected, d4rl, downloads, hdf5
 from rl_datasets.sources.d4rl_tasks import RECOLLECTED, Task, task, tasks
 
 # D4RL's files hold the policy that collected the medium data alone.
@@ -164,11 +164,17 @@ def _is_collected(source: str) -> bool:
     return (pathlib.Path(source) / collected.COLLECTION_FILE).is_file()
 
 
+def _check_hdf5(path: pathlib.Path) -> None:
+    """Raises `DatasetError` where a file is no HDF5 or cut short, which its head tells."""
+    with hdf5.opened(path):
+        pass
+
+
 def _find(source: str, of: Task, scratch: pathlib.Path) -> pathlib.Path:
     """The file of a task, downloaded if the source is an address."""
     if downloads.is_url(source):
         url = source if source.endswith(".hdf5") else f"{source.rstrip('/')}/{of.file}"
-        return downloads.download(url, scratch)
+        return downloads.download(url, scratch, _check_hdf5)
     root = pathlib.Path(os.path.abspath(source))
     candidates = [root / of.file, root / pathlib.Path(of.file).name, root]
     for path in candidates:

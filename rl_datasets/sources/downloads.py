@@ -1,18 +1,26 @@
-"""Files from the web, copied to a folder whole or not at all."""
+"""Files from the web, copied to a folder whole or not at all.
+
+A server need not say how long a file is, nor that it sends something else, so what arrives is
+bounded in size and in time, and whoever asks for it says whether it is what was asked for.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
 import pathlib
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
 
 SCHEMES = ("http://", "https://")
 TIMEOUT = 30.0  # Seconds to connect, and to wait for the next bytes.
+LARGEST = 16 << 30  # Bytes of a file whose length the server does not declare.
+SLOWEST, PATIENCE = 1024, 60.0  # Bytes a second, at least, in any so many seconds.
 _PIECE = 1 << 20
 
 
@@ -21,49 +29,73 @@ def is_url(source: str) -> bool:
     return source.startswith(SCHEMES)
 
 
-def download(url: str, folder: pathlib.Path) -> pathlib.Path:
+def download(url: str, folder: pathlib.Path, check: Callable[[pathlib.Path], None]) -> pathlib.Path:
     """The file at an address, from the folder if it was downloaded before.
 
     Args:
       url: http:// or https://.
       folder: made if absent; it has a folder of its own for every address.
+      check: raises `DatasetError` if a file is not what was asked for, which is not kept then.
 
     Raises:
-      DatasetError: the address does not answer, or the file does not arrive whole.
+      DatasetError: the address does not answer, or the file does not arrive whole, in time and as
+        it should be.
       OSError: the file cannot be written.
     """
     digest = hashlib.sha256(url.encode()).hexdigest()[:16]
     target = folder / digest / url.rstrip("/").rpartition("/")[2]
-    if target.is_file():
+    if target.is_file() and _passes(target, check):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     files.remove_partial(target.parent)
     with files.replacing(target) as partial:
-        _copy(url, partial)
+        kind = _copy(url, partial)
+        if not _passes(partial, check):
+            told = f"what arrived is another file or cut short, {partial.stat().st_size:,} bytes"
+            raise _failure(url, f"{told} of {kind}")
     return target
 
 
-def _copy(url: str, target: pathlib.Path) -> None:
+def _passes(path: pathlib.Path, check: Callable[[pathlib.Path], None]) -> bool:
+    try:
+        check(path)
+    except DatasetError:
+        return False
+    return True
+
+
+def _copy(url: str, target: pathlib.Path) -> str:
+    """Writes what arrives to a file, and gives what the server calls it."""
     try:
         response = urllib.request.urlopen(url, timeout=TIMEOUT)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _failure(url, error) from error
     with response, open(target, "wb") as file:
         expected, arrived = response.length, 0
+        since, lately = time.monotonic(), 0
         while piece := _read(response, url):
             arrived += file.write(piece)
+            lately += len(piece)
+            if expected is None and arrived > LARGEST:
+                raise _failure(url, f"it has no declared length and goes on after {arrived} bytes")
+            if (seconds := time.monotonic() - since) > PATIENCE:
+                if lately < SLOWEST * seconds:
+                    raise _failure(url, f"only {lately} bytes came in {seconds:.0f} seconds")
+                since, lately = time.monotonic(), 0
     if expected is not None and arrived != expected:
-        raise _failure(url, ValueError(f"it ended after {arrived} of {expected} bytes"))
+        raise _failure(url, f"it ended after {arrived} of {expected} bytes")
+    return response.headers.get_content_type()
 
 
 def _read(response: http.client.HTTPResponse, url: str) -> bytes:
+    """The next bytes, as soon as there are some."""
     try:
-        return response.read(_PIECE)
+        return response.read1(_PIECE)
     except (OSError, http.client.HTTPException) as error:
         raise _failure(url, error) from error
 
 
-def _failure(url: str, error: Exception) -> DatasetError:
+def _failure(url: str, error: Exception | str) -> DatasetError:
     reason = f"HTTP status {error.code}" if isinstance(error, urllib.error.HTTPError) else error
     return DatasetError(
         f"{url} cannot be downloaded ({reason}): name a mirror's address, or a file or folder that "
