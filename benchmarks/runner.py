@@ -262,13 +262,12 @@ def _reverb_feed(
 def _check_served(
     address: str, schema: Any, version_dir: pathlib.Path, split: str, **cut: Any
 ) -> None:
-    """Splits are told apart by their size: a version's only one is all of it, by another name."""
+    from rl_datasets.publishing import manifest
     from rl_datasets.serving.reverb import how_cut
-    from rl_datasets.serving.transitions import published_counts
 
-    _, num_transitions = published_counts(version_dir, split)
+    splits = tuple(sorted(manifest.split_names(manifest.read(version_dir), split)))
     asked = how_cut(**cut)
-    if (schema.num_transitions, schema.cut) != (num_transitions, asked):
+    if (schema.splits, schema.cut) != (splits, asked):
         options = f"--split {split} --frame-stack {asked['frame_stack']}"
         options += f" --n-step {asked['n_step']} --gamma {asked['gamma']}"
         if asked["next_action"]:

@@ -3,9 +3,78 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import sys
+import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+
+_STANDARD_ERROR = 2
+
+
+@contextlib.contextmanager
+def holding_back(chatter: re.Pattern[bytes], at_most: float = 5.0) -> Iterator[None]:
+    """Drops lines that C++ code writes to standard error in the block, if they begin so.
+
+    All else that was written there in the meantime, by whichever thread, follows when the block
+    ends. Where it ends in an error or takes too long, so do those lines.
+
+    Args:
+      chatter: matches the beginning of a line to be dropped.
+      at_most: seconds after which nothing is held any more.
+    """
+    try:
+        held = _Held()
+    except OSError:  # Standard error is closed: nobody reads it.
+        yield
+        return
+    # It is no daemon, so that a process that ends in the meantime waits, and nothing gets lost.
+    timer = threading.Timer(at_most, held.release)
+    timer.daemon = False
+    timer.start()
+    try:
+        yield
+        held.release(chatter)
+    finally:
+        timer.cancel()
+        held.release()
+
+
+class _Held:
+    """Standard error in a temporary file, until it is released; there is one at a time."""
+
+    _one_at_a_time = threading.Lock()
+
+    def __init__(self) -> None:
+        self._one_at_a_time.acquire()
+        self._is_released = threading.Lock()
+        try:
+            self._terminal = os.dup(_STANDARD_ERROR)
+        except OSError:
+            self._one_at_a_time.release()
+            raise
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # until it is released
+        self._switch(self._file.fileno())
+
+    def release(self, chatter: re.Pattern[bytes] | None = None) -> None:
+        """Hands on what was written, but for lines that begin so; does nothing a second time."""
+        if not self._is_released.acquire(blocking=False):
+            return
+        self._switch(self._terminal)
+        self._file.seek(0)
+        for line in self._file:
+            if chatter is None or not chatter.match(line):
+                os.write(_STANDARD_ERROR, line)
+        self._file.close()
+        os.close(self._terminal)
+        self._one_at_a_time.release()
+
+    def _switch(self, descriptor: int) -> None:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        os.dup2(descriptor, _STANDARD_ERROR)
 
 
 @contextlib.contextmanager

@@ -13,22 +13,27 @@ frames that they reach (`segments`). A feed shuffles the transitions of many seg
 stacks of frames out batch by batch. It is as with blocks, but that those of a segment follow one
 another in their episode.
 
+Every item bears a number that follows from the schema, so that a feed whose server was replaced
+goes on if the new one serves the same, and stops if not.
+
 The server listens on every interface, without encryption and without asking who calls: Reverb
 offers nothing else. Serve on a trusted network, or behind a firewall.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import errno
+import hashlib
 import itertools
 import json
 import math
 import os
 import pathlib
+import re
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,13 +46,14 @@ from rl_datasets.serving import segments, windows
 from rl_datasets.serving.segments import Layout
 from rl_datasets.serving.transitions import (
     Transition,
+    check_cut,
     counted_episodes,
     load_transitions,
     pack,
     published_counts,
 )
 from rl_datasets.serving.windows import Windows
-from rl_datasets.terminal import progress
+from rl_datasets.terminal import holding_back, progress
 
 TRANSITIONS = "transitions"
 SCHEMA = "schema"
@@ -59,6 +65,13 @@ SEGMENTS_A_PULL = 256
 PULLS_AHEAD = 2
 BLOCKS_IN_FLIGHT = 16
 BLOCKS_A_FLUSH = 32
+COUNTS = 1 << 7  # An item's priority is COUNTS * tag + count: rows that are real, of BLOCK at most.
+TAGS = 1 << 46  # A float64 holds whole numbers of 53 bits.
+# What Reverb says of itself where nothing is wrong; it has no setting for that.
+CHATTER = re.compile(
+    rb"\[reverb/cc/\S+\] +(Initializing TFRecordCheckpointer|Loading latest checkpoint"
+    rb"|Started replay server|Shutting down replay server|Sampler and server are owned by the same)"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +85,7 @@ class Schema:
       fingerprint: sha256 of the MANIFEST.json of the version, empty if it is not published.
       layout: of the segments, where items are segments and not blocks.
       cut: how transitions were cut from a published version, see `how_cut`.
+      splits: of the version.
     """
 
     row: np.dtype
@@ -80,6 +94,12 @@ class Schema:
     fingerprint: str
     layout: Layout | None = None
     cut: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    splits: Sequence[str] = ()
+
+    @property
+    def tag(self) -> int:
+        """A number that tells this schema from others; every item bears it."""
+        return int.from_bytes(hashlib.sha256(self.to_json()).digest()[:8]) % TAGS
 
     @property
     def num_blocks(self) -> int:
@@ -109,7 +129,7 @@ class Schema:
         row, layout = _dtype(fields.pop("row")), fields.pop("layout")
         if layout is not None:
             layout = Layout(**layout | {"row": row, "frame": _dtype(layout["frame"])})
-        return cls(row=row, layout=layout, **fields)
+        return cls(row=row, layout=layout, splits=tuple(fields.pop("splits", ())), **fields)
 
 
 def how_cut(
@@ -137,7 +157,7 @@ class ReverbServer:
       transitions: Transition of [N, ...] arrays.
       port: to listen on, on every interface; None picks a free one.
       seed: seeds the permutation that brings transitions together in blocks.
-      fingerprint, cut: go into the schema.
+      fingerprint, cut, splits: go into the schema.
 
     Attributes:
       schema: what is served.
@@ -158,11 +178,12 @@ class ReverbServer:
         seed: int = 0,
         fingerprint: str = "",
         cut: Mapping[str, Any] | None = None,
+        splits: Sequence[str] = (),
     ):
         rows = pack(transitions)
         if not len(rows):
             raise DatasetError("there are no transitions to serve; name a dataset that has some")
-        schema = Schema(rows.dtype, len(rows), BLOCK, fingerprint, cut=cut or {})
+        schema = Schema(rows.dtype, len(rows), BLOCK, fingerprint, None, cut or {}, splits)
         self._open(schema, port, lambda address: _fill(address, schema, rows, seed))
 
     @classmethod
@@ -174,6 +195,7 @@ class ReverbServer:
         port: int | None = None,
         fingerprint: str = "",
         cut: Mapping[str, Any] | None = None,
+        splits: Sequence[str] = (),
     ) -> ReverbServer:
         """Serves windows over frames, of which one piece at a time need be in memory.
 
@@ -181,10 +203,10 @@ class ReverbServer:
           pieces: such as one an episode, or all transitions of a dataset in one.
           layout: what they hold, see `segments.layout_of`.
           num_transitions: in all pieces.
-          port, fingerprint, cut: as of the class.
+          port, fingerprint, cut, splits: as of the class.
         """
         schema = Schema(
-            layout.row, num_transitions, segments.SEGMENT, fingerprint, layout, cut or {}
+            layout.row, num_transitions, segments.SEGMENT, fingerprint, layout, cut or {}, splits
         )
         server = cls.__new__(cls)
         server._open(schema, port, lambda address: _fill_segments(address, schema, pieces))
@@ -206,16 +228,22 @@ class ReverbServer:
 
         Args:
           n_step, gamma, frame_stack, next_action: see `transitions.step_windows`.
+
+        Raises:
+          DatasetError: as of the class, or as `transitions.load_transitions`.
+          ValueError: n_step, gamma or frame_stack is out of its range.
         """
         from rl_datasets import files
         from rl_datasets.publishing import manifest
 
+        check_cut(n_step, gamma, frame_stack)
         published = manifest.read(pathlib.Path(version_dir))
+        splits = sorted(manifest.split_names(published, split))
         fingerprint = files.sha256_of(pathlib.Path(version_dir) / manifest.FILE_NAME)
         cut = how_cut(n_step, gamma, frame_stack, next_action)
         if not windows.has_images(manifest.spec_from_json(published["plan"]["spec"])):
             transitions = load_transitions(version_dir, split, **cut)
-            return cls(transitions, port, seed, fingerprint, cut)
+            return cls(transitions, port, seed, fingerprint, cut, splits)
         num_episodes, num_transitions = published_counts(version_dir, split)
         pieces = (
             windows.of_episode(episode, **cut) for episode in counted_episodes(version_dir, split)
@@ -228,6 +256,7 @@ class ReverbServer:
             port,
             fingerprint,
             cut,
+            splits,
         )
 
     def _open(self, schema: Schema, port: int | None, fill: Callable[[str], None]) -> None:
@@ -248,7 +277,8 @@ class ReverbServer:
     def stop(self) -> None:
         """Stops serving and frees the memory and the port."""
         if self._server is not None:
-            self._server.stop()
+            with holding_back(CHATTER):
+                self._server.stop()
             self._server = None
 
     def __enter__(self) -> ReverbServer:
@@ -271,8 +301,13 @@ def serve(
     """Serves a published version until Ctrl-C; what `rl-datasets serve` does.
 
     Raises:
-      DatasetError: as `ReverbServer.from_published`.
+      DatasetError: as `ReverbServer.from_published`, or an option is out of its range.
+      KeyboardInterrupt: Ctrl-C.
     """
+    try:
+        check_cut(n_step, gamma, frame_stack)
+    except ValueError as error:
+        raise DatasetError(f"{error}: mend that option") from error
     with ReverbServer.from_published(
         version_dir, split, port, seed, n_step, gamma, frame_stack, next_action
     ) as server:
@@ -281,8 +316,7 @@ def serve(
             "(every interface, no encryption); Ctrl-C stops",
             flush=True,
         )
-        with contextlib.suppress(KeyboardInterrupt):
-            server.wait()
+        server.wait()
 
 
 class ReverbFeed(Iterator[Transition]):
@@ -295,8 +329,11 @@ class ReverbFeed(Iterator[Transition]):
       seed: seeds the shuffling here; the server's sampling cannot be seeded.
       timeout: seconds to wait for the server to answer, to be full, and for each batch.
 
+    A server that dies may be replaced by one that serves the same; from any other, `next` raises.
+
     Raises:
       DatasetError: the server cannot be reached, is not one of ours, or is still not full.
+      ValueError: batch_size, steps or timeout is not positive.
     """
 
     def __init__(
@@ -307,8 +344,10 @@ class ReverbFeed(Iterator[Transition]):
         seed: int = 0,
         timeout: float = 60.0,
     ):
-        if batch_size < 1 or (steps is not None and steps < 1):
-            raise ValueError(f"batch_size={batch_size} and steps={steps} must be positive")
+        if batch_size < 1 or (steps is not None and steps < 1) or not timeout > 0:
+            raise ValueError(
+                f"batch_size={batch_size}, steps={steps} and timeout={timeout} must be positive"
+            )
         self.schema = wait_until_full(address, timeout)
         self._address = address
         self._timeout = timeout
@@ -371,7 +410,8 @@ def _server_info(client: reverb.Client, address: str, deadline: float) -> dict[s
 
 
 def _read_schema(client: reverb.Client) -> Schema:
-    sample = next(client.sample(SCHEMA, emit_timesteps=False))
+    with holding_back(CHATTER):
+        sample = next(client.sample(SCHEMA, emit_timesteps=False))
     return Schema.from_json(sample.data[0].tobytes())
 
 
@@ -388,8 +428,9 @@ def _fill(address: str, schema: Schema, rows: np.ndarray, seed: int) -> None:
             block = np.zeros(schema.block, schema.row)
             block[: len(chosen)] = rows[chosen]
             writer.append({ROWS: block.view(np.uint8)})
-            # A Uniform sampler ignores the priority: it tells the feed how many rows are real.
-            writer.create_item(TRANSITIONS, len(chosen), {ROWS: writer.history[ROWS][-1]})
+            # A Uniform sampler ignores the priority.
+            priority = COUNTS * schema.tag + len(chosen)
+            writer.create_item(TRANSITIONS, priority, {ROWS: writer.history[ROWS][-1]})
             if number % BLOCKS_A_FLUSH == 0:
                 writer.flush(BLOCKS_A_FLUSH // 4)  # holds the writer's memory down
             advance(len(chosen))
@@ -415,7 +456,7 @@ def _fill_segments(address: str, schema: Schema, pieces: Iterable[Windows]) -> N
                 ROWS: writer.history[ROWS][-held:][: segments.SEGMENT_BLOCKS],
                 FRAMES: writer.history[FRAMES][-held:],
             }
-            writer.create_item(TRANSITIONS, 1.0, columns)
+            writer.create_item(TRANSITIONS, COUNTS * schema.tag, columns)
             items += 1
             if items % BLOCKS_A_FLUSH == 0:
                 writer.flush(BLOCKS_A_FLUSH // 4)
@@ -430,20 +471,31 @@ def _start(schema: Schema, port: int | None) -> reverb.Server:
     signature = {name: tf.TensorSpec(shape, tf.uint8) for name, shape in schema.columns.items()}
     if port is not None:
         _check_port(port)
-    return reverb.Server(
-        [_table(TRANSITIONS, schema.num_blocks, signature), _table(SCHEMA, 1, None)], port
-    )
+    tables = [_table(TRANSITIONS, schema.num_blocks, signature), _table(SCHEMA, 1, None)]
+    with holding_back(CHATTER):
+        return reverb.Server(tables, port)
 
 
 def _check_port(port: int) -> None:
     """Reverb would share a port with another server, and each would get half of the calls."""
     try:
-        with socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True):
+        with _listen(port):
             pass
     except (OSError, OverflowError) as error:
         raise DatasetError(
             f"cannot listen on port {port} ({error}); choose another with --port"
         ) from error
+
+
+def _listen(port: int) -> socket.socket:
+    """On every interface, of IPv4 alone where this machine has no IPv6."""
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+    return socket.create_server(("", port))
 
 
 def _table(name: str, size: int, signature: Any) -> reverb.Table:
@@ -480,7 +532,11 @@ def _pools(
 def _samples(
     address: str, schema: Schema, items: int, timeout: float
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """So many items at a time: their priorities [items], and their columns [items, ...] uint8."""
+    """So many items at a time: their counts [items], and their columns [items, ...] uint8.
+
+    Raises:
+      DatasetError: items are of another schema, because the server was replaced.
+    """
     samples = reverb.TrajectoryDataset(
         address,
         TRANSITIONS,
@@ -490,4 +546,15 @@ def _samples(
         rate_limiter_timeout_ms=round(1000 * timeout),
     )
     columns = samples.map(lambda sample: (sample.info.priority, sample.data))
-    return columns.batch(items, drop_remainder=True).prefetch(PULLS_AHEAD).as_numpy_iterator()
+    pulls = columns.batch(items, drop_remainder=True).prefetch(PULLS_AHEAD).as_numpy_iterator()
+    with holding_back(CHATTER):
+        first = list(itertools.islice(pulls, 1))
+    for priorities, pull in itertools.chain(first, pulls):
+        tags, counts = np.divmod(priorities.astype(np.int64), COUNTS)
+        if np.any(tags != schema.tag):
+            raise DatasetError(
+                f"the Reverb server at {address} was replaced by one that serves another dataset, "
+                "or cuts it otherwise, than when this feed began; serve the first again, and go on "
+                "from what is whole"
+            )
+        yield counts, pull

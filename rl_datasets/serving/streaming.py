@@ -60,8 +60,9 @@ class StreamFeed(Iterator[Transition]):
         and decoded pools take 150 MB beside it.
 
     Raises:
-      ValueError: batch_size, steps or shuffle is below 1.
-      DatasetError: there is no such version or split, or a file of it is missing or damaged.
+      ValueError: batch_size, steps or shuffle is below 1, or as `transitions.step_windows`.
+      DatasetError: there is no such version or split, or a file of it is missing or damaged; here
+        or, of an episode or of a file that goes away, from `next`.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class StreamFeed(Iterator[Transition]):
         shuffle: int = 100_000,
     ):
         shape = (batch_size,) if steps is None else (steps, batch_size)
+        tr.check_cut(n_step, gamma, frame_stack)
         if min(*shape, shuffle) < 1:
             raise ValueError(
                 f"batch_size={batch_size}, steps={steps} and shuffle={shuffle} must be positive"

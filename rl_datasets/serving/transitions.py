@@ -48,6 +48,14 @@ class Transition(NamedTuple):
     extras: Mapping[str, Any]
 
 
+def check_cut(n_step: int = 1, gamma: float = 1.0, frame_stack: int = 1) -> None:
+    """Raises `ValueError` where transitions cannot be cut so; see `step_windows`."""
+    if n_step < 1 or frame_stack < 1:
+        raise ValueError(f"n_step and frame_stack must be at least 1, got {n_step}, {frame_stack}")
+    if not 0 <= gamma <= 1:  # nor nan
+        raise ValueError(f"gamma must be from 0 to 1, got {gamma}")
+
+
 def step_windows(
     episode: Episode,
     n_step: int = 1,
@@ -91,10 +99,9 @@ def step_windows(
       [T, frame_stack] int32: 1 + t is the observation of step t, and 0 a frame of zeros.
 
     Raises:
-      ValueError: n_step or frame_stack is below 1.
+      ValueError: n_step or frame_stack is below 1, or gamma not from 0 to 1.
     """
-    if n_step < 1 or frame_stack < 1:
-        raise ValueError(f"n_step and frame_stack must be at least 1, got {n_step}, {frame_stack}")
+    check_cut(n_step, gamma, frame_stack)
     length = episode.num_transitions
     reward = np.zeros(length, np.float64)
     survival = np.ones(length, np.float64)  # d_{t+1} ... d_{t+k}
@@ -134,7 +141,7 @@ def from_episode(
       Transition of [T, ...] arrays.
 
     Raises:
-      ValueError: n_step or frame_stack is below 1.
+      ValueError: n_step or frame_stack is below 1, or gamma not from 0 to 1.
     """
     windows = step_windows(episode, n_step, gamma, frame_stack, next_action)
     return with_frames(windows, numbered(episode.observation))
@@ -215,10 +222,9 @@ def across_time_limits(transitions: Transition, n_step: int, gamma: float) -> Tr
       Transition of [N, ...] arrays, as `step_windows` defines them but for the windows' ends.
 
     Raises:
-      ValueError: n_step is below 1.
+      ValueError: n_step is below 1, or gamma not from 0 to 1.
     """
-    if n_step < 1:
-        raise ValueError(f"n_step must be at least 1, got {n_step}")
+    check_cut(n_step, gamma)
     length = len(transitions.reward)
     is_terminal = np.asarray(transitions.discount) == 0
     row = np.arange(length)
@@ -272,6 +278,7 @@ def load_rows(
     next_action: bool = False,
 ) -> np.ndarray:
     """As `load_transitions`, as the packed rows [N] that `unpack` takes apart."""
+    check_cut(n_step, gamma, frame_stack)
     rows: np.ndarray | None = None
     filled = 0
     _, num_transitions = published_counts(version_dir, split)

@@ -101,6 +101,7 @@ def load_windows(
       DatasetError: the folder holds no published version, no such split, or not as many
         transitions as its manifest says.
     """
+    tr.check_cut(n_step, gamma, frame_stack)
     num_episodes, num_transitions = tr.published_counts(version_dir, split)
     windows: Windows | None = None
     num_frames, num_rows = 1, 0

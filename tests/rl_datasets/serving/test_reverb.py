@@ -1,5 +1,9 @@
 """The Reverb feed: the same transitions as from memory, whole or not at all, and never a hang."""
 
+import contextlib
+import dataclasses
+import errno
+import functools
 import itertools
 import os
 import signal
@@ -21,8 +25,15 @@ from rl_datasets.serving import reverb as serving
 from rl_datasets.serving import segments, windows
 from rl_datasets.serving.arrays import ArrayFeed
 from rl_datasets.serving.reverb import ReverbFeed, ReverbServer, Schema
+from rl_datasets.serving.streaming import StreamFeed
 from rl_datasets.serving.transitions import load_rows, pack
-from tests.rl_datasets.serving.conftest import LENGTHS, make_episode, make_transitions
+from tests.rl_datasets.publishing import synthetic
+from tests.rl_datasets.serving.conftest import (
+    LENGTHS,
+    make_episode,
+    make_transitions,
+    publish_units,
+)
 
 SIZE = 1003  # 15 blocks of 64 and one of 43
 TIMEOUT = 20.0
@@ -58,8 +69,8 @@ def _rows_of_the_table(server):
     """The rows of every item of a table of blocks."""
     return np.concatenate(
         [
-            columns[serving.ROWS].view(server.schema.row)[: int(count)]
-            for columns, count in _items(server)
+            columns[serving.ROWS].view(server.schema.row)[: int(priority % serving.COUNTS)]
+            for columns, priority in _items(server)
         ]
     )
 
@@ -285,7 +296,7 @@ def test_serve_feeds_learners_in_other_processes_until_ctrl_c(published):
             fingerprint = files.sha256_of(published / "MANIFEST.json")
             assert (learner.returncode, output) == (0, f"{num_transitions} {fingerprint}\n")
         processes[0].send_signal(signal.SIGINT)
-        assert processes[0].wait(30) == 0
+        assert processes[0].wait(30) == -signal.SIGINT  # as Python ends by a KeyboardInterrupt
         with pytest.raises(DatasetError, match=f"server at {address} gave nothing for 3 s"):
             list(feed)
     finally:
@@ -293,6 +304,136 @@ def test_serve_feeds_learners_in_other_processes_until_ctrl_c(published):
             process.kill()
             process.wait()
             process.stdout.close()
+
+
+_SERVER = """
+import sys
+from rl_datasets.serving import reverb
+version, port, n_step, gamma = sys.argv[1:]
+reverb.serve(version, port=int(port), n_step=int(n_step), gamma=float(gamma))
+"""
+
+
+@contextlib.contextmanager
+def _serving(version, port, n_step=1, gamma=1.0):
+    """A server in a process of its own, which is killed in the end."""
+    arguments = [str(version), str(port), str(n_step), str(gamma)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SERVER, *arguments], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline().startswith("serving ")
+        yield
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def _free_port() -> int:
+    with socket.create_server(("", 0)) as free:
+        return free.getsockname()[1]
+
+
+def _with_other_rewards(source, index, count):
+    for episode in synthetic.read(index, count):
+        episode.reward[:-1] += 1000
+        yield episode
+
+
+@pytest.fixture(scope="module")
+def other_version(tmp_path_factory):
+    """As large as `published` in every way, with other rewards."""
+    first = synthetic.unit(0, "", count=12)
+    read = functools.partial(_with_other_rewards, "", 0, 12)
+    unit = dataclasses.replace(first, read=read)
+    return publish_units([unit], synthetic.SPEC, tmp_path_factory.mktemp("other"))
+
+
+@pytest.mark.parametrize("replaced_by", ["another version", "another cut", "the same"])
+def test_a_server_that_is_replaced(published, other_version, replaced_by):
+    port = _free_port()
+    with _serving(published, port, 2, 0.5):
+        feed = ReverbFeed(f"localhost:{port}", 32, timeout=60)
+        known = set(load_rows(published, n_step=2, gamma=0.5)["reward"].tolist())
+        assert set(next(feed).reward.tolist()) <= known
+    version = other_version if replaced_by == "another version" else published
+    gamma = 0.25 if replaced_by == "another cut" else 0.5
+    with _serving(version, port, 2, gamma):
+        # More than was drawn ahead: a pull is of 4 MB.
+        batches = itertools.islice(feed, 20 * serving.PULL_BYTES // feed.schema.row.itemsize // 32)
+
+        def draw():
+            for batch in batches:
+                assert set(batch.reward.tolist()) <= known
+
+        if replaced_by == "the same":
+            draw()
+            return
+        message = f"server at localhost:{port} was replaced by one that serves another dataset"
+        with pytest.raises(DatasetError, match=message):
+            draw()
+
+
+@pytest.mark.parametrize("field", ["fingerprint", "cut", "splits", "num_transitions", "row"])
+def test_whatever_a_schema_says_is_in_the_tag_of_its_items(server, field):
+    other = {
+        "fingerprint": "abd",
+        "cut": serving.how_cut(n_step=2),
+        "splits": ("test",),
+        "num_transitions": SIZE + 1,
+        "row": np.dtype([("reward", np.float32)]),
+    }
+    schema = dataclasses.replace(server.schema, **{field: other[field]})
+    assert schema.tag != server.schema.tag
+    assert serving.COUNTS * (serving.TAGS - 1) + serving.BLOCK < 2**53
+
+
+def test_the_same_schema_has_the_same_tag_in_every_process(server):
+    assert Schema.from_json(server.schema.to_json()).tag == server.schema.tag
+
+
+def test_reverb_says_nothing_where_nothing_is_wrong(published, capfd):
+    with ReverbServer.from_published(published) as server:
+        next(_feed(server))
+    assert "reverb/cc" not in capfd.readouterr().err
+
+
+def test_a_machine_without_ipv6_serves(monkeypatch):
+    """Where the kernel has none; and where it has, but no address of its kind."""
+    create = socket.create_server
+
+    def refuse(address, family=socket.AF_INET, **options):
+        if family == socket.AF_INET6:
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+        return create(address, family=family, **options)
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    serving._check_port(_free_port())
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    port = _free_port()
+    serving._check_port(port)
+    with create(("", port)), pytest.raises(DatasetError, match=f"cannot listen on port {port}"):
+        serving._check_port(port)
+
+
+CUTS = [{"gamma": 2.0}, {"gamma": float("nan")}, {"gamma": -0.1}, {"n_step": 0}, {"frame_stack": 0}]
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_cut_out_of_range_is_refused_before_anything_is_read(tmp_path, cut):
+    """By everything that takes one; the folder holds nothing that could be read."""
+    message = r"must be (at least 1|from 0 to 1), got"
+    for load in (
+        ReverbServer.from_published,
+        load_rows,
+        windows.load_windows,
+        functools.partial(StreamFeed, batch_size=8, seed=0),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load(tmp_path, **cut)
+    with pytest.raises(DatasetError, match=message):
+        serving.serve(tmp_path, **cut)
 
 
 def test_a_server_that_is_not_there_is_named():
@@ -322,7 +463,15 @@ def test_nothing_to_serve_is_refused():
         ReverbServer(make_transitions(0))
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 0}, {"batch_size": 1, "steps": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 0},
+        {"batch_size": 1, "steps": 0},
+        {"batch_size": 1, "timeout": 0.0},
+        {"batch_size": 1, "timeout": float("nan")},
+    ],
+)
 def test_an_empty_request_is_refused(server, options):
     with pytest.raises(ValueError, match="must be positive"):
         ReverbFeed(server.address, **options)
