@@ -61,6 +61,19 @@ def read_records(
             raise DatasetError(f"{path} is damaged: {error}; copy it anew") from error
 
 
+def is_uncompressed(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins with a record as it is, and not compressed.
+
+    Raises:
+      OSError: it cannot be opened or read.
+    """
+    with open(path, "rb") as file:
+        header = file.read(_LENGTH.size + _CHECKSUM.size)
+    return len(header) > _LENGTH.size and header[_LENGTH.size :] == _masked_crc(
+        header[: _LENGTH.size]
+    )
+
+
 class _Digested(io.FileIO):
     """A file that updates a digest with what is read of it."""
 

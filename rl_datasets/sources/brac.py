@@ -12,6 +12,7 @@ possibly the place where the collection stopped.
 
 from __future__ import annotations
 
+import collections
 import itertools
 import pathlib
 from collections.abc import Iterator
@@ -88,10 +89,19 @@ def read_episodes(prefix: str | pathlib.Path) -> Iterator[episode.Episode]:
 
     Raises:
       DatasetError: a file is missing, truncated or damaged, or an array has a wrong shape or
-        dtype, or a number that is not finite, or a discount other than 0 and 1.
+        dtype, or a number that is not finite, or a discount other than 0 and 1, or most rows do
+        not go on in the next.
     """
     s1, a1, reward, discount, s2 = _read_transitions(prefix)
-    ends = np.any(s2[:-1] != s1[1:], axis=1) | (discount[:-1] == 0)
+    is_broken = np.any(s2[:-1] != s1[1:], axis=1) & (discount[:-1] == 1)
+    unmarked = np.count_nonzero(discount[:-1] == 1)
+    if np.count_nonzero(is_broken) > unmarked / 2:
+        raise errors.DatasetError(
+            f"{prefix}: after {np.count_nonzero(is_broken)} of {unmarked} rows whose discount is 1 "
+            "the next s1 is not the row's s2, so its rows are not in the order of their steps: use "
+            "a file as BRAC saved it"
+        )
+    ends = is_broken | (discount[:-1] == 0)
     bounds = [0, *(np.flatnonzero(ends) + 1), len(s1)]
     for episode_id, (start, end) in enumerate(itertools.pairwise(bounds)):
         yield episode.Episode.from_transitions(
@@ -117,7 +127,7 @@ def episode_spec(observation_size: int, action_size: int) -> episode.EpisodeSpec
 def _read_transitions(prefix: str | pathlib.Path) -> list[np.ndarray]:
     variables = tf_checkpoint.read_variables(prefix)
     try:
-        size = int(variables["data/_current_size"])
+        current_size = variables["data/_current_size"]
         fields = {
             name: variables[f"data/_{name}"] for name in ("s1", "a1", "reward", "discount", "s2")
         }
@@ -125,20 +135,27 @@ def _read_transitions(prefix: str | pathlib.Path) -> list[np.ndarray]:
         raise errors.DatasetError(
             f"{prefix} has no variable {error}: give the prefix of data that BRAC saved"
         ) from error
-    if not 1 <= size <= len(fields["s1"]):
-        raise errors.DatasetError(
-            f"{prefix} says that it holds {size} transitions and has room for "
-            f"{len(fields['s1'])}: use another file"
-        )
+    # As most have, so that the field which has other rows is the one to blame.
+    ((room, _),) = collections.Counter(np.shape(each)[:1] for each in fields.values()).most_common(
+        1
+    )
     for name, field in fields.items():
-        expected = {"s2": fields["s1"].shape}.get(name, (len(fields["s1"]), *field.shape[1:]))
         rank = 1 if name in ("reward", "discount") else 2
-        if field.shape != expected or field.ndim != rank or field.dtype != np.float32:
+        is_as_wide = name != "s2" or field.shape[1:] == fields["s1"].shape[1:]
+        fits = field.shape[:1] == room and field.ndim == rank and is_as_wide
+        if not fits or field.dtype != np.float32:
             raise errors.DatasetError(
                 f"{prefix}: data/_{name} must be float32 with {rank} axes and "
-                f"{len(fields['s1'])} rows, as wide as its kind, got {field.dtype} of shape "
-                f"{field.shape}: use another file"
+                f"{', '.join(map(str, room))} rows, as wide as its kind, got {field.dtype} of "
+                f"shape {field.shape}: use another file"
             )
+    if np.ndim(current_size) or not 1 <= current_size <= room[0]:
+        raise errors.DatasetError(
+            f"{prefix} says that it holds {current_size} transitions and has room for {room[0]}: "
+            "use another file"
+        )
+    size = int(current_size)
+    for name, field in fields.items():
         bad = np.flatnonzero(~np.isfinite(field[:size].reshape(size, -1)).all(axis=1))
         if len(bad):
             raise errors.DatasetError(

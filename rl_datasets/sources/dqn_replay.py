@@ -29,8 +29,9 @@ never opened here. What the layout means, with a row's number counted from the b
 
 An episode belongs to the checkpoint in which its first row lies, and may run on into the next.
 What comes before the first terminal row after a gap is left out, because its episode's beginning,
-and so its first stacks of frames, cannot be known. The last episode before a gap, and of the log,
-is cut: not terminal. `atari.episode_from_rows` says what that means for its last row.
+and so its first stacks of frames, cannot be known: a number that jumped proves that an episode's
+first row is among the three after the gap, and not which. The last episode before a gap, and of
+the log, is cut: not terminal. `atari.episode_from_rows` says what that means for its last row.
 """
 
 from __future__ import annotations
@@ -69,6 +70,11 @@ _STORE: Mapping[str, np.dtype] = {
 _MEMBERS = (*(f"$store$_{name}" for name in _STORE), "add_count", "invalid_range")
 _FILE_NAME = re.compile(r"(?P<member>.+)_ckpt\.(?P<number>0|[1-9]\d{0,8})\.gz")
 _COPY_AGAIN = "copy it again, or leave its checkpoint out"
+# Where the log skipped a checkpoint, rows of padding straddle the place of the one before.
+_WHERE_NOT_KNOWN = (
+    "; the log skipped a checkpoint there, so an episode begins at one of the first three of them, "
+    "but a row of padding may look like the episode's own first row"
+)
 _FRAME_BYTES = math.prod(_FRAME_SHAPE)
 _BATCH = 64  # Frames in memory at once: they fit in a processor's cache.
 
@@ -459,6 +465,12 @@ class _Chain:
         path = checkpoint.path("$store$_terminal")
         if np.any(terminal > 1):
             raise errors.DatasetError(f"{path} holds more than 0 and 1: {_COPY_AGAIN}")
+        if not np.all(np.abs(reward) <= 1):
+            odd = reward[~(np.abs(reward) <= 1)][0]
+            raise errors.DatasetError(
+                f"{checkpoint.path('$store$_reward')} holds a reward of {odd}, and a log of "
+                f"Dopamine's is clipped to [-1, 1]: log clipped rewards, or {_COPY_AGAIN}"
+            )
         ends = rows[terminal == 1].tolist()
         behind = np.add.outer(self._ends[-1:] + ends, np.arange(1, STACK_SIZE)).astype(np.int64)
         within = (behind >= checkpoint.first) & (behind < checkpoint.stop)
@@ -521,13 +533,15 @@ def _repaired(chains: Sequence[_Chain], spans: Sequence[Span], time_limit: int) 
     """What was left out or mended, one sentence each."""
     at_limit = sum(not each.is_terminal and each.stop - each.start == time_limit for each in spans)
     cut = sum(not each.is_terminal for each in spans) - at_limit
+    read = {-1, *(each.number for chain in chains for each in chain.checkpoints)}
     told = []
     for chain in chains:
         if chain.first:
+            number = chain.checkpoints[0].number
             told.append(
-                f"the rows before checkpoint {chain.checkpoints[0].number} are not in the log, so "
-                f"its first {chain.rows_without_beginning} rows, whose episode's beginning is "
-                "missing, are left out"
+                f"the rows before checkpoint {number} are not in the log, so its first "
+                f"{chain.rows_without_beginning} rows, whose episode's beginning is missing, are "
+                f"left out{_WHERE_NOT_KNOWN if number - 1 in read else ''}"
             )
     if stale := sum(chain.stale_rows for chain in chains):
         told.append(f"{stale} stale rows of the final checkpoint are left out")

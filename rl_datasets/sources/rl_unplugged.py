@@ -170,6 +170,11 @@ def _place(folder: str, name: str) -> Shard:
 
 def _read(path: str | os.PathLike[str]) -> Iterator[bytes]:
     try:
+        if records.is_uncompressed(path):
+            raise DatasetError(
+                f"{path} is a shard that was uncompressed, and RL Unplugged's are gzip files: "
+                "compress it with gzip under this name, or copy the bucket's own"
+            )
         yield from records.read_records(path, is_gzip=True)
     except OSError as error:
         raise DatasetError(
@@ -192,8 +197,7 @@ def _episode(features: dict[str, wire.Feature], checkpoint: int) -> Episode:
         raise ValueError("it has no rows")
     if np.any(discount[:-1] != 1) or discount[-1] not in (0, 1):
         raise ValueError("a discount is not 1, or the last one neither 0 nor 1")
-    if not np.all(np.isfinite(reward)):
-        raise ValueError("a reward is not finite")
+    _check_rewards(reward)
     frames.check()
     if "checkpoint_idx" in features:
         checkpoint = wire.int64_value(features["checkpoint_idx"])
@@ -210,11 +214,22 @@ def _episode(features: dict[str, wire.Feature], checkpoint: int) -> Episode:
     )
 
 
+def _check_rewards(reward: np.ndarray) -> None:
+    within = np.abs(reward) <= 1
+    if not np.all(within):
+        raise ValueError(
+            f"it has a reward of {reward[np.argmin(within)]}, and rewards of RL Unplugged are "
+            "clipped to [-1, 1]"
+        )
+
+
 def _transition(features: dict[str, wire.Feature]) -> StackedTransition:
+    reward = wire.float_value(features["r_t"])
+    _check_rewards(np.array([reward]))
     return StackedTransition(
         observation=_stack(features, "o_t"),
         action=wire.int64_value(features["a_t"]),
-        reward=wire.float_value(features["r_t"]),
+        reward=reward,
         discount=wire.float_value(features["d_t"]),
         next_observation=_stack(features, "o_tp1"),
         next_action=wire.int64_value(features["a_tp1"]),

@@ -111,6 +111,10 @@ def with_value(array, row, value):
     [
         ({"s2": np.zeros((8, 3), np.float32)}, "data/_s2 must be float32 with 2 axes"),
         ({"s2": np.zeros((7, 2), np.float32)}, "data/_s2 must be float32 with 2 axes"),
+        ({"s1": np.zeros((7, 2), np.float32)}, "data/_s1 must be float32 with 2 axes and 8 rows"),
+        ({"s1": np.float32(0)}, "data/_s1 must be float32 with 2 axes and 8 rows"),
+        ({"current_size": np.array([8, 8], np.int32)}, "holds .8 8. transitions"),
+        ({"s2": np.ones((8, 2), np.float32)}, "after 5 of 5 rows whose discount is 1"),
         ({"a1": np.zeros(8, np.float32)}, "data/_a1 must be float32 with 2 axes"),
         ({"reward": np.zeros((8, 1), np.float32)}, "data/_reward must be float32 with 1 axes"),
         ({"reward": np.zeros(8)}, "got float64"),

@@ -269,6 +269,7 @@ class TestBoundaries:
         run = dqn_replay.read_run(tmp_path)
         assert read_rows(run) == [(list(range(70, 85)), True)]
         assert "its first 36 rows" in run.repaired[0]
+        assert "an episode begins at one of the first three of them" in run.repaired[0]
 
     def test_a_run_that_jumped_over_its_only_full_checkpoint_does_not_begin_there(self, tmp_path):
         # Steps 1-33 in rows 3-35, step 34 in row 39, which is the last place.
@@ -286,6 +287,7 @@ class TestBoundaries:
         assert read_rows(run) == [(steps[0], True), (steps[3], True)]
         assert "the rows before checkpoint 1 are not in the log" in run.repaired[0]
         assert "its first 7 rows" in run.repaired[0]
+        assert "an episode begins at one of the first three of them" in run.repaired[0]
 
     def test_a_missing_checkpoint_cuts_the_episode_before_and_hides_the_one_behind(self, tmp_path):
         lengths = [30, 30, 30, 30, 30, 30]
@@ -305,6 +307,7 @@ class TestBoundaries:
         ]
         assert "before checkpoint 3" in run.repaired[0]
         assert "its first 13 rows" in run.repaired[0]
+        assert "an episode begins" not in run.repaired[0]  # Files are missing; nothing was skipped.
 
     def test_an_episode_longer_than_a_checkpoint_belongs_where_it_begins(self, tmp_path):
         write_log(tmp_path, [20, 110, 7])
@@ -460,6 +463,14 @@ class TestBadInput:
         path = folder / "$store$_action_ckpt.1.gz"
         rewrite(path, lambda array: array.astype(dtype))
         assert self.fault(folder, 1).startswith(f"{path} holds {np.dtype(dtype)} of shape (40,)")
+
+    @pytest.mark.parametrize("reward", [5, -1.5, np.nan, np.inf])
+    def test_a_reward_that_is_not_clipped(self, folder, reward):
+        path = folder / "$store$_reward_ckpt.1.gz"
+        rewrite(path, lambda array: np.where(np.arange(CAPACITY) == 20, reward, array))
+        rewrite(path, lambda array: array.astype(np.float32))
+        says = f"{path} holds a reward of {reward:.1f}, and a log of Dopamine's is clipped"
+        assert self.fault(folder, 1).startswith(says)
 
     def test_pickled_objects_are_not_opened(self, folder):
         path = folder / "$store$_action_ckpt.1.gz"

@@ -178,7 +178,11 @@ def test_a_truncated_episode_ends_in_a_frame_that_was_seen(tmp_path):
         ({"actions": wire.float_list(np.ones(5))}, "a list of float values where one of int64"),
         ({"discounts": wire.float_list(np.zeros(5))}, "a discount is not 1"),
         ({"discounts": wire.float_list(np.full(5, 0.99))}, "a discount is not 1"),
-        ({"unclipped_rewards": wire.float_list(np.full(5, np.nan))}, "a reward is not finite"),
+        ({"unclipped_rewards": wire.float_list(np.full(5, np.nan))}, "it has a reward of nan"),
+        (
+            {"unclipped_rewards": wire.float_list(np.full(5, 7.0))},
+            "it has a reward of 7.0, and rew",
+        ),
         ({"observations": wire.bytes_list([BROKEN_PNG] * 5)}, "frame 0 is cut"),
         ({"observations": wire.bytes_list([OTHER_PNG] * 5)}, "frame 0 is not an 8-bit 84x84x1 PNG"),
         ({"observations": wire.bytes_list([b"GIF89a"] * 5)}, "frame 0 is no PNG file"),
@@ -204,7 +208,8 @@ def test_an_episode_of_one_truncated_row_has_no_transition(tmp_path):
     [
         (lambda content: content[: len(content) // 2], "ended before the end-of-stream"),
         (lambda content: content[:-4], "ended before the end-of-stream"),
-        (lambda content: gzip.decompress(content), "is damaged"),
+        (lambda content: gzip.decompress(content), "is a shard that was uncompressed"),
+        (lambda content: b"<html>no such object</html>", "is damaged"),
         (lambda content: gzip.compress(gzip.decompress(content)[:-5]), "a record is cut"),
         (lambda content: gzip.compress(b"\xff" * 100), "checksum does not agree"),
     ],
@@ -243,6 +248,7 @@ def test_transitions_are_read_as_they_stand(tmp_path):
         ({"o_t": wire.bytes_list(encode_png(frames(0, 3)))}, "o_t has 3 frames, not 4"),
         ({"a_t": wire.int64_list(np.arange(2))}, "another number of values"),
         ({"r_t": wire.float_list(np.ones(2))}, "another number of values"),
+        ({"r_t": wire.float_scalar(-3)}, "it has a reward of -3.0, and rewards of RL Unplugged"),
         ({"r_t": wire.int64_scalar(1)}, "a list of int64 values where one of float"),
     ],
 )
