@@ -36,7 +36,7 @@ bootstrap that draws seeds anew within every row ({statistics.RESAMPLES:,} resam
 five seeds a side, that of the difference covers the truth nine times in ten (simulated normal
 scores, of the spreads of BRAC's behaviour cloning)."""
 
-ONE_OF_A_RUN = ("seed", "step", "returns", "metrics", "code_version", "seconds")
+ONE_OF_A_RUN = ("seed", "step", "returns", "returns_of", "metrics", "code_version", "seconds")
 
 
 APART_RULE = f"""\
@@ -85,7 +85,8 @@ class Comparison:
       why: what stands behind the status.
       difference: measured less reported, where it was tested.
       margin: within which the row agrees, in the table's values; None where it is not known.
-      others: scores that are shown and not compared, by statistic, as reported and as measured.
+      others: scores that are shown and not compared, as reported and as measured, by statistic or
+        by the other policies that were scored.
     """
 
     row: Row
@@ -118,16 +119,22 @@ class Aggregate:
     improvement: tuple[float, tuple[float, float]]
 
 
-def curves(results: Sequence[Mapping[str, Any]]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Steps and mean returns of every seed of one row, by seed."""
-    seeds = sorted({result["seed"] for result in results})
-    points = {
-        seed: sorted(
-            (r["step"], float(np.mean(r["returns"]))) for r in results if r["seed"] == seed
-        )
-        for seed in seeds
-    }
-    return {seed: (np.array(p)[:, 0], np.array(p)[:, 1]) for seed, p in points.items()}
+def curves(
+    results: Sequence[Mapping[str, Any]], policy: str = ""
+) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Steps and mean returns of every seed of one row, by seed.
+
+    Args:
+      results: lines of the row.
+      policy: another than the one that is compared; without the lines that do not have it.
+    """
+    runs: dict[int, list[tuple[int, float]]] = {}
+    for result in results:
+        returns = result.get("returns_of", {}).get(policy) if policy else result["returns"]
+        if returns is not None:
+            runs.setdefault(result["seed"], []).append((result["step"], float(np.mean(returns))))
+    points = {seed: np.array(sorted(runs[seed])).T for seed in sorted(runs)}
+    return {seed: (steps.astype(int), returns) for seed, (steps, returns) in points.items()}
 
 
 def compare(
@@ -155,7 +162,11 @@ def compare(
 def check_one_measurement(
     results: Sequence[Mapping[str, Any]], recipe: Recipe, row: Row, budget: float
 ) -> None:
-    """Raises `DatasetError` unless the lines differ only in what one run differs from another."""
+    """Holds the lines of a row to being whole runs so far, in nothing different but their seeds.
+
+    Raises:
+      DatasetError: they are of two measurements, or lack or repeat an evaluation.
+    """
     for result in results:
         if result["dataset"] != row.dataset or result["budget"] != budget:
             raise DatasetError(
@@ -163,12 +174,20 @@ def check_one_measurement(
                 f"{result['budget']:g}, and {row.dataset} at budget {budget:g} was asked for: "
                 "keep them apart"
             )
-        for field in result.keys() - set(ONE_OF_A_RUN):
-            if result[field] != results[0][field]:
+        for field in sorted((result.keys() | results[0].keys()) - set(ONE_OF_A_RUN)):
+            values = [of.get(field) for of in (results[0], result)]
+            if values[0] != values[1]:
                 raise DatasetError(
                     f"results of {row.name!r} mix two values of {field}, "
-                    f"{results[0][field]!r} and {result[field]!r}: keep one and move the other away"
+                    f"{values[0]!r} and {values[1]!r}: keep one and move the other away"
                 )
+    for seed in sorted({result["seed"] for result in results}):
+        steps = sorted(result["step"] for result in results if result["seed"] == seed)
+        if steps != [*range(recipe.evaluate_every, steps[-1] + 1, recipe.evaluate_every)]:
+            raise DatasetError(
+                f"results of {row.name!r}, seed {seed}, lack an evaluation or have one twice: "
+                f"there must be one every {recipe.evaluate_every} steps, restore them"
+            )
 
 
 def _compare_row(
@@ -180,14 +199,14 @@ def _compare_row(
 ) -> Comparison:
     scores = table.rows[row.reported].scores
     reported = scores.get(table.statistic)
-    finished = [
-        returns
-        for steps, returns in curves(results).values()
-        if steps[-1] == recipe.steps_at(budget)
-    ]
+    unit = _unit(table, row)
 
-    def measure(statistic: str) -> Score | None:
-        values = [_unit(table, row)(STATISTICS[statistic](returns)) for returns in finished]
+    def measure(statistic: str, policy: str = "") -> Score | None:
+        values = [
+            unit(STATISTICS[statistic](returns))
+            for steps, returns in curves(results, policy).values()
+            if steps[-1] == recipe.steps_at(budget)
+        ]
         return Score.over_seeds(values) if values else None
 
     others = [of for of in STATISTICS if of in scores and of != table.statistic]
@@ -195,6 +214,8 @@ def _compare_row(
         others.append("best")
     measured = measure(table.statistic)
     shown = {of: (scores.get(of), measure(of)) for of in others}
+    for policy in row.policies[1:]:
+        shown[policy] = None, measure(table.statistic, policy)
     margin = table.margin_of(table.rows[row.reported]) if reported else None
     status, why = _part(table, recipe, row, reported, measured, len(results), budget)
     difference = None

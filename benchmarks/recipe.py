@@ -70,7 +70,7 @@ class Options:
         their deviation.
       reward_scale, reward_bias: the learner meets scale * reward + bias; a scale of
         `RETURN_RANGE` depends on the data. Scores are of the environment's own rewards.
-      policy: which one is scored: `act`, or `max_q` where the learner has it.
+      policies: that are scored: `act`, and `max_q` where the learner has it; the first is compared.
       behavior: the algorithm whose run in full, on the same data and seed, gives the behaviour
         policy that the learner starts from; "" where it needs none.
       blocked: why it cannot be run; "" where it can.
@@ -88,7 +88,7 @@ class Options:
     normalize_observations: bool = False
     reward_scale: Annotated[float, "(0, inf)"] | Literal["1000 / return range"] = 1.0
     reward_bias: float = 0.0
-    policy: Literal["act", "max_q"] = "act"
+    policies: Annotated[tuple[Literal["act", "max_q"], ...], "[1, inf)"] = ("act",)
     behavior: str = ""
     blocked: str = ""
 
@@ -115,6 +115,10 @@ class Row(Options):
             raise DatasetError(
                 f"row {self.reported!r} names its dataset {self.dataset!r}, "
                 "write it as builder/config:version"
+            )
+        if len({*self.policies}) < len(self.policies):
+            raise DatasetError(
+                f"row {self.reported!r} names a policy twice in {[*self.policies]}: leave out one"
             )
         if self.n_step > 1 and (self.reward_scale, self.reward_bias) != (1.0, 0.0):
             raise DatasetError(

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import comparison, figures, statistics
+from benchmarks import comparison, figures, protocol, statistics
 from benchmarks.cells import Cell
 from benchmarks.comparison import Comparison
 from benchmarks.page import table, write_page
@@ -68,15 +68,21 @@ def adopt(cells: Sequence[Cell], folder: pathlib.Path, runs_dir: pathlib.Path) -
     """Takes the seeds that a results folder has whole as done, so that they are not run again.
 
     Raises:
-      DatasetError: its results are of another budget.
+      DatasetError: its results are of another budget, or of fewer policies.
     """
     for cell in cells:
-        results = read_results(_row_path(folder, cell.row.name))
+        results = _read_row(folder, cell.row)
         for result in results:
             if result["budget"] != cell.budget:
                 raise DatasetError(
                     f"{folder} holds results at {result['budget']:.2%} of the budget, and "
                     f"{cell.budget:.2%} is asked for: name another results folder"
+                )
+            if result.get("policies", ["act"]) != [*cell.row.policies]:
+                raise DatasetError(
+                    f"{folder} holds results of {cell.row.name!r} without the returns of every "
+                    f"policy that is scored, {' and '.join(cell.row.policies)}: name another "
+                    "results folder"
                 )
         whole = [result for result in results if result["seed"] == cell.seed]
         if whole and whole[-1]["step"] == cell.steps and not cell.step_reached(runs_dir):
@@ -153,7 +159,7 @@ def show_folder(name: str, folder: pathlib.Path | None = None) -> None:
     """
     recipe = load_recipe(name)
     folder = folder or SHIPPED / name
-    results = [r for row in recipe.rows for r in read_results(_row_path(folder, row.name))]
+    results = [r for row in recipe.rows for r in _read_row(folder, row)]
     if not results:
         raise DatasetError(
             f"{folder} holds no results of {name}: name a results folder that `rl-datasets "
@@ -202,7 +208,7 @@ def write_report(recipe: Recipe | str, folder: pathlib.Path) -> pathlib.Path:
         raise DatasetError(f"{folder} holds no results, name a folder that has {DATASETS}")
     reported = reported_of(recipe)
     datasets = json.loads((folder / DATASETS).read_text())
-    results = {row.name: read_results(_row_path(folder, row.name)) for row in recipe.rows}
+    results = {row.name: _read_row(folder, row) for row in recipe.rows}
     every = [result for of_row in results.values() for result in of_row]
     budget = _budget(folder, every)
     comparisons = comparison.compare(reported, recipe, every, budget)
@@ -218,6 +224,11 @@ def _budget(folder: pathlib.Path, results: Sequence[Mapping[str, Any]]) -> float
         told = " and ".join(f"{budget:.2%}" for budget in sorted(budgets))
         raise DatasetError(f"{folder} holds results at {told} of the budget: keep those of one")
     return budgets.pop()
+
+
+def _read_row(folder: pathlib.Path, row: Row) -> list[dict[str, Any]]:
+    """A row's lines in a results folder, which was written whole."""
+    return read_results(_row_path(folder, row.name), may_grow=False)
 
 
 def _row_path(folder: pathlib.Path, row: str) -> pathlib.Path:
@@ -302,7 +313,7 @@ def _text(
     if recipe.is_reported:
         parts.append("## What was reported\n\n" + _reported(reported))
     if results:
-        parts.append("## How it was measured here\n\n" + _measured(recipe, results))
+        parts.append("## How it was measured here\n\n" + protocol.measured(recipe, results))
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -403,9 +414,13 @@ def kinds(comparisons: Sequence[Comparison]) -> list[str]:
 def _others(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
     """The scores that rows have beside the one that is compared; "" where there are none."""
     rows = [
-        [c.row.name, NAMES[statistic], *(formatted(table_, score) for score in scores)]
+        [
+            c.row.name,
+            NAMES.get(of, f"{NAMES[table_.statistic]}, policy {of}"),
+            *(formatted(table_, score) for score in scores),
+        ]
         for c in comparisons
-        for statistic, scores in c.others.items()
+        for of, scores in c.others.items()
         if any(scores)
     ]
     return table(["row", "", "reported", "measured"], rows) if rows else ""
@@ -463,42 +478,6 @@ def _reported(reported: ReportedTable) -> str:
     return "\n".join(lines).replace("<", "&lt;")
 
 
-def _measured(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> str:
-    environments = ", ".join(sorted({result["environment"] for result in results}))
-    versions = ", ".join(sorted({result["code_version"] for result in results}))
-    hours = sum(sum(result["seconds"].values()) for result in results) / 3600
-    learners = dict.fromkeys(
-        f"- Learner: `{result['learner']}` "
-        f"({', '.join(f'{name} {value}' for name, value in result['config'].items())})"
-        for result in results
-    )
-    lines = [
-        *learners,
-        f"- Environments: {environments}",
-        f"- Protocol: policy mode, episodes {recipe.episodes}, evaluate every "
-        f"{recipe.evaluate_every:,}, steps {recipe.steps:,}, batch size {recipe.batch_size}",
-        *_games(results),
-        f"- Feed: {', '.join(sorted({result['feed'] for result in results}))}",
-        f"- Code: {versions}",
-        f"- Time: {hours:.1f} hours of training and evaluation",
-    ]
-    return "\n".join(lines)
-
-
-def _games(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How games were played, a line for each way."""
-    return list(
-        dict.fromkeys(
-            f"- Games: {result['environment']} on the ROM of {result['rom_set']}, sticky actions "
-            f"{result['sticky_probability']:g}, random actions {result['evaluation_epsilon']:g}, "
-            f"at most {result['max_episode_steps']:,} steps an episode, rewards not clipped; "
-            f"trained on {result['split']}, n-step {result['n_step']}"
-            for result in results
-            if "rom_set" in result
-        )
-    )
-
-
 def _figures(
     reported: ReportedTable,
     recipe: Recipe,
@@ -513,6 +492,10 @@ def _figures(
                     (reported.steps, run) for run in reported.curves.get(row.reported, ())
                 ],
                 KINDS[row.data][0]: list(comparison.curves(results[row.name]).values()),
+                **{
+                    f"policy {policy}": list(comparison.curves(results[row.name], policy).values())
+                    for policy in row.policies[1:]
+                },
             },
         )
         for row in recipe.rows

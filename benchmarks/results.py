@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import os
 import pathlib
 import platform
@@ -17,6 +18,26 @@ from rl_datasets import files
 from rl_datasets.errors import DatasetError
 
 RESULTS = "results.jsonl"
+
+FIELDS: dict[str, Any] = {  # that every line has, and of which type
+    "row": str,
+    "dataset": str,
+    "fingerprint": str,
+    "environment": str,
+    "learner": str,
+    "config": dict,
+    "batch_size": int,
+    "feed": str,
+    "seed": int,
+    "budget": int | float,
+    "steps": int,
+    "evaluate_every": int,
+    "episodes": int,
+    "step": int,
+    "returns": list,
+    "code_version": str,
+    "seconds": dict,
+}
 
 
 def fingerprint(version_dir: pathlib.Path) -> str:
@@ -47,15 +68,59 @@ def machine() -> str:
     return f"{name}, {len(os.sched_getaffinity(0))} cores"
 
 
-def read_results(path: pathlib.Path) -> list[dict[str, Any]]:
-    """The lines of a results file in order; a last line that was cut while written is left out."""
+def read_results(path: pathlib.Path, may_grow: bool = True) -> list[dict[str, Any]]:
+    """The lines of a results file in order.
+
+    Args:
+      path: of the file; none is no lines.
+      may_grow: whether a last line that was cut while it was written is left out.
+
+    Raises:
+      DatasetError: a line is not a result.
+    """
     if not path.exists():
         return []
-    *whole, _cut = path.read_text().split("\n")
-    try:
-        return [json.loads(line) for line in whole]
-    except json.JSONDecodeError as error:
-        raise DatasetError(f"{path} has a line that is not JSON, remove it: {error}") from error
+    results = []
+    *whole, last = path.read_text().split("\n")
+    for number, line in enumerate([*whole, *([last] if last else [])], start=1):
+        try:
+            result = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            if may_grow and number > len(whole):
+                break
+            raise DatasetError(
+                f"line {number} of {path} is not JSON, restore or remove it: {error}"
+            ) from error
+        if fault := _fault(result):
+            raise DatasetError(f"line {number} of {path} {fault}: restore or remove it")
+        results.append(result)
+    return results
+
+
+def _fault(result: Any) -> str:
+    """What is wrong with a line; "" where nothing is."""
+    if not isinstance(result, dict):
+        return "is not an object"
+    for field, kind in FIELDS.items():
+        if field not in result:
+            return f"lacks the field {field!r}"
+        if not isinstance(result[field], kind) or isinstance(result[field], bool):
+            return f"has a {field} {result[field]!r} of another type than it should be"
+    of_policies = result.get("returns_of", {})
+    if not isinstance(of_policies, dict):
+        return "has returns_of that are not an object"
+    if result["step"] < 1 or result["seed"] < 0:
+        return f"has the step {result['step']} and the seed {result['seed']}"
+    for returns in (result["returns"], *of_policies.values()):
+        if not isinstance(returns, list) or not returns or not all(map(_is_finite, returns)):
+            return "has returns that are not a list of finite numbers"
+    if not all(map(_is_finite, result["seconds"].values())):
+        return "has seconds that are not finite numbers"
+    return ""
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and not isinstance(value, bool)
 
 
 def append_result(path: pathlib.Path, result: dict[str, Any]) -> None:

@@ -80,11 +80,20 @@ class RunFolder:
 
         Args:
           initial: the state at step 0, which also gives the structure of the others.
+
+        Raises:
+          DatasetError: results up to it are missing.
         """
         import orbax.checkpoint as ocp
 
         step, path = self.checkpoint_step, self._folder / RESULTS
         results = [result for result in read_results(path) if result["step"] <= step]
+        every = self._identity["evaluate_every"]
+        if [result["step"] for result in results] != [*range(every, step + 1, every)]:
+            raise DatasetError(
+                f"{path} has not the results of every evaluation up to step {step}, which the "
+                f"checkpoint beside it is of: remove {self._folder} to run it again"
+            )
         write_results(path, results)
         self._open_events(results)
         if not step:
@@ -95,7 +104,7 @@ class RunFolder:
         self,
         step: int,
         state: TrainingState,
-        returns: np.ndarray,
+        returns: Mapping[str, np.ndarray],
         metrics: Mapping[str, float],
         seconds: Mapping[str, float],
     ) -> None:
@@ -104,16 +113,27 @@ class RunFolder:
         Args:
           step: gradient steps taken.
           state: after them.
-          returns: [episodes], kept to a thousandth.
+          returns: of every policy that is scored, [episodes], kept to a thousandth; the line's
+            `returns` are the first one's, and `returns_of` has the others'.
           metrics: of training.
           seconds: that training and evaluation took since the last evaluation.
+
+        Raises:
+          DatasetError: a return is not finite.
         """
         import orbax.checkpoint as ocp
 
+        if not all(np.isfinite(of_policy).all() for of_policy in returns.values()):
+            raise DatasetError(
+                f"{self._folder} has returns that are not finite numbers at step {step}: the "
+                "learner diverged, change its config"
+            )
+        main, *others = ([round(float(r), 3) for r in of_policy] for of_policy in returns.values())
         result = {
             **self._identity,
             "step": step,
-            "returns": [round(float(r), 3) for r in returns],
+            "returns": main,
+            **({"returns_of": dict(zip([*returns][1:], others, strict=True))} if others else {}),
             "metrics": metrics,
             "code_version": code_version(),
             "seconds": seconds,
@@ -137,6 +157,8 @@ class RunFolder:
 
         with self._events.as_default(step=result["step"]):
             tf.summary.scalar("evaluation/return", np.mean(result["returns"]))
+            for policy, returns in result.get("returns_of", {}).items():
+                tf.summary.scalar(f"evaluation/return of {policy}", np.mean(returns))
             for name, value in result["metrics"].items():
                 tf.summary.scalar(f"train/{name}", value)
         self._events.flush()

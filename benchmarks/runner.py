@@ -130,9 +130,10 @@ def _run_group(
     learner = recipe.learner_module().make(cells[0].learner_config(), spec)
     if cells[0].row.normalize_observations:
         learner = training.on_normalized_observations(learner, spec)
-    policy = getattr(learner, cells[0].row.policy)
-    if policy is None:
-        raise DatasetError(f"learner {recipe.learner} has no policy {cells[0].row.policy}: use act")
+    policies: dict[str, Any] = {name: getattr(learner, name) for name in cells[0].row.policies}
+    for name, policy in policies.items():
+        if policy is None:
+            raise DatasetError(f"learner {recipe.learner} has no policy {name}: use act")
     if learner.extras:
         task = dataclasses.replace(task, extras=learner.extras)
     update = (training.over_seeds(learner) if len(cells) > 1 else learner).update
@@ -159,8 +160,15 @@ def _run_group(
             states, metrics_of = _split(state, len(cells)), _split(metrics, len(cells))
             for cell, state_of_seed, metrics_of_seed in zip(cells, states, metrics_of, strict=True):
                 start = time.perf_counter()
-                act = functools.partial(policy, state_of_seed)
-                returns = play(task.environment, act, recipe.episodes, (cell.seed, step))
+                returns = {
+                    name: play(
+                        task.environment,
+                        functools.partial(policy, state_of_seed),
+                        recipe.episodes,
+                        (cell.seed, step),
+                    )
+                    for name, policy in policies.items()
+                }
                 evaluate_seconds = time.perf_counter() - start
                 folders[cell].write(
                     step,

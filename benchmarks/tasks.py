@@ -70,7 +70,7 @@ class ContinuousControl:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        plain = {"split": "all", "n_step": 1, "policy": "act", "behavior": "", **AS_SERVED}
+        plain = {"split": "all", "n_step": 1, "policies": ("act",), "behavior": "", **AS_SERVED}
         said = {name: getattr(self.row, name) for name in plain}
         return {name: value for name, value in said.items() if value != plain[name]}
 

@@ -118,7 +118,7 @@ class DatasetContract(abc.ABC):
             assert np.flatnonzero(step["is_first"]).tolist() == [0]
             assert np.flatnonzero(step["is_last"]).tolist() == [last]
             assert np.flatnonzero(step["is_terminal"]).tolist() in ([], [last])
-            assert step["discount"][last - 1] == 0 if step["is_terminal"][last] else 1
+            assert step["discount"][last - 1] == (0 if step["is_terminal"][last] else 1)
             assert np.all(step["discount"][: last - 1] > 0)
             assert not np.any(step["action"][last])
             assert step["reward"][last] == step["discount"][last] == 0

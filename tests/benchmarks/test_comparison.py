@@ -10,6 +10,7 @@ from benchmarks.comparison import compare
 from benchmarks.recipe import AGAIN, Recipe, Row
 from benchmarks.tables import ReportedRow, ReportedTable, Score
 from rl_datasets.errors import DatasetError
+from tests.benchmarks.made_up import line
 
 ROW = Row("row", "brac/row-recollected:1.0.0", "Pendulum-v1", data=AGAIN)
 RECIPE = Recipe(
@@ -50,16 +51,13 @@ TABLE = table(Score.over_seeds(REPORTED))
 def lines(scores, budget=1.0, steps=1000, **changes):
     """Runs that return their score from step to step, after 100 less at the first ones."""
     return [
-        {
-            "row": "row",
-            "dataset": ROW.dataset,
-            "budget": budget,
-            "fingerprint": "f",
-            "seed": seed,
-            "step": step,
-            "returns": [score + noise - 100 * (step <= steps - 500) for noise in (-1, 1)],
+        line(
+            budget=budget,
+            seed=seed,
+            step=step,
+            returns=[score + noise - 100 * (step <= steps - 500) for noise in (-1, 1)],
             **changes,
-        }
+        )
         for seed, score in enumerate(scores)
         for step in range(50, steps + 1, 50)
     ]
@@ -148,8 +146,8 @@ def test_seeds_too_few_for_any_test_are_not_tested(seeds, reported, least, known
 def test_the_score_is_the_statistic_that_was_reported(statistic):
     # By hand: ten evaluations at 4, one at 9, eight at 4, and the last at 1.
     results = lines([104.0])
-    for line, value in zip(results, [4.0] * 10 + [9.0] + [4.0] * 8 + [1.0], strict=True):
-        line["returns"] = [value - 1, value + 1]
+    for result, value in zip(results, [4.0] * 10 + [9.0] + [4.0] * 8 + [1.0], strict=True):
+        result["returns"] = [value - 1, value + 1]
     (row,) = compare(table(Score(1.0), statistic), RECIPE, results)
     expected = {"last_10": 4.2, "last": 1.0, "best": 9.0, "unstated": 1.0}
     assert row.measured.mean == pytest.approx(expected[statistic])
@@ -191,9 +189,9 @@ def test_rows_whose_seeds_are_known_are_aggregated():
         RECIPE, rows=tuple(dataclasses.replace(ROW, reported=n) for n in names)
     )
     results = [
-        {**line, "row": name}
+        {**result, "row": name}
         for name, values in zip(names, seeds, strict=True)
-        for line in lines([value + 32.54572305 for value in values])  # 1 of 100
+        for result in lines([value + 32.54572305 for value in values])  # 1 of 100
     ]
     compared = compare(of, recipe, results)
     (aggregate,) = comparison.aggregates(of, compared)
@@ -207,7 +205,7 @@ def test_rows_whose_seeds_are_known_are_aggregated():
     # 32.5 more is above every seed in one row, and in the other above 4 + 5 + 5 + 5 + 5 of 25.
     assert aggregate.improvement[0] == pytest.approx((1 + 24 / 25) / 2)
     assert comparison.aggregates(of, compared[1:]) == []  # one row is no aggregate
-    part = compare(of, recipe, [line for line in results if line["seed"] or line["row"] == "row 2"])
+    part = compare(of, recipe, [x for x in results if x["seed"] or x["row"] == "row 2"])
     assert comparison.aggregates(of, part) == []
 
 
@@ -239,7 +237,7 @@ def test_too_few_seeds_are_shown_and_not_compared():
 
 
 def test_a_seed_that_has_not_reached_its_end_does_not_count():
-    cut = [line for line in lines([100.0] * 5) if line["step"] < 1000]
+    cut = [result for result in lines([100.0] * 5) if result["step"] < 1000]
     (row,) = compare(TABLE, RECIPE, cut)
     assert (row.status, row.measured, row.why) == ("not run", None, "no seed has finished")
 
@@ -249,9 +247,37 @@ def test_a_fraction_of_the_budget_is_shown_and_not_compared():
     assert (row.status, row.why) == ("run in part", "measured at 50% of the budget only")
 
 
+def test_every_policy_that_is_scored_has_a_score():
+    recipe = dataclasses.replace(
+        RECIPE, rows=(dataclasses.replace(ROW, policies=("act", "max_q")),)
+    )
+    both = [{**x, "returns_of": {"max_q": [7.0, 9.0]}} for x in lines(MEASURED)]
+    (row,) = compare(TABLE, recipe, both)
+    assert row.measured.per_seed == MEASURED
+    assert row.others["max_q"] == (None, Score.over_seeds([8.0] * 5))
+    # Lines from before a row had another policy are of the first.
+    (row,) = compare(TABLE, recipe, lines(MEASURED))
+    assert (row.measured.per_seed, row.others["max_q"]) == (MEASURED, (None, None))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda results: results[:7] + results[8:],
+        lambda results: [*results, results[7]],
+        lambda results: results[1:],
+        lambda results: [*results, {**results[7], "step": 525}],
+    ],
+)
+def test_a_run_lacks_no_evaluation_and_has_none_twice(spoil):
+    with pytest.raises(DatasetError, match=r"'row', seed 0, lack an evaluation or have one twice"):
+        compare(TABLE, RECIPE, spoil(lines([1.0])))
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
+        ({"scored_in": "Hopper-v5"}, "two values of scored_in, None and 'Hopper-v5'"),
         ({"budget": 0.5}, "budget 0.5"),
         ({"dataset": "brac/row:1.0.0"}, "brac/row:1.0.0"),
         ({"fingerprint": "g"}, "two values of fingerprint"),

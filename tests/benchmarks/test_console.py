@@ -1,7 +1,6 @@
 """What the terminal shows of tables before anything was run."""
 
 import dataclasses
-import json
 import re
 
 import pytest
@@ -14,6 +13,7 @@ from benchmarks.results import RESULTS, write_results
 from benchmarks.tables import table_names
 from rl_datasets import cli
 from rl_datasets.errors import DatasetError
+from tests.benchmarks.made_up import line
 
 
 def test_without_a_table_every_table_is_listed():
@@ -110,8 +110,8 @@ def test_the_time_left_is_told_of_the_learners_that_were_measured(tmp_path, caps
     cells = plan(recipe)
     folder = cells[0].folder(tmp_path)
     folder.mkdir(parents=True)
-    line = {"step": 3600, "evaluate_every": 3600, "seconds": {"train": 7000.0, "evaluate": 200.0}}
-    write_results(folder / RESULTS, [json.loads(json.dumps(line))])
+    measured = line(step=3600, evaluate_every=3600, seconds={"train": 7000.0, "evaluate": 200.0})
+    write_results(folder / RESULTS, [measured])
     console.show_plan(cells, tmp_path)
     # By hand: half of one run is left, of 3,600 steps at two seconds each.
     assert (

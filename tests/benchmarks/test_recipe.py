@@ -258,7 +258,11 @@ def load_plain(tmp_path):
         ),
         ("name", 'name = "a"\nreward_bias = inf', "reward_bias must be a number, got inf"),
         ("name", 'name = "a"\nn_step = 0', "n_step must be a whole number of at least 1, got 0"),
-        ("name", 'name = "a"\npolicy = "sample"', "policy must be 'act' or 'max_q', got 'sample'"),
+        (
+            "name",
+            'name = "a"\npolicies = ["sample"]',
+            "policies must be a list, each 'act' or 'max_q'",
+        ),
         ("name", 'name = "a"\nreading = "d4rl"', "reading must be 'corrected' or 'qlearning_dat"),
         (
             "name",

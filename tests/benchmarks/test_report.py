@@ -1,5 +1,6 @@
 """The report: its numbers are there, its page needs nothing, its bytes repeat."""
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -17,6 +18,7 @@ from benchmarks.cells import plan
 from benchmarks.recipe import load_recipe
 from benchmarks.results import RESULTS, read_results, write_results
 from rl_datasets.errors import DatasetError
+from tests.benchmarks.made_up import line
 
 RECIPE = load_recipe("brac_bc")
 ROW = RECIPE.rows[0]
@@ -63,21 +65,22 @@ def measure(folder, scores, budget=1.0, fingerprint=None):
         write_results(
             run / RESULTS,
             [
-                {
-                    "row": ROW.reported,
-                    "dataset": ROW.dataset,
-                    "fingerprint": fingerprint or hashlib.sha256(text.encode()).hexdigest(),
-                    "environment": ROW.environment,
-                    "learner": "brac_bc",
-                    "config": {"alpha": 1.0},
-                    "feed": "arrays",
-                    "seed": cell.seed,
-                    "budget": budget,
-                    "step": step,
-                    "returns": [scores[cell.seed]] * 20,
-                    "code_version": "0.1.0+abc",
-                    "seconds": {"train": 2.0, "evaluate": 1.0},
-                }
+                line(
+                    row=ROW.reported,
+                    dataset=ROW.dataset,
+                    fingerprint=fingerprint or hashlib.sha256(text.encode()).hexdigest(),
+                    environment=ROW.environment,
+                    learner="brac_bc",
+                    config={"alpha": 1.0},
+                    batch_size=256,
+                    seed=cell.seed,
+                    budget=budget,
+                    steps=cell.steps,
+                    evaluate_every=5000,
+                    episodes=20,
+                    step=step,
+                    returns=[scores[cell.seed]] * 20,
+                )
                 for step in range(5000, cell.steps + 1, 5000)
             ],
         )
@@ -91,7 +94,7 @@ def export(folder, budget=1.0):
 def test_the_table_stands_as_golden_text(tmp_path):
     measure(tmp_path, [4440.0, 4450.0, 4460.0, 4470.0, 4480.0])
     _, text = export(tmp_path)
-    row = next(line for line in text.splitlines() if line.startswith("| HalfCheetah-v2/pure |"))
+    row = next(x for x in text.splitlines() if x.startswith("| HalfCheetah-v2/pure |"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     # Reported 4464.88 from the authors' files; measured mean 4460, spread sqrt(200) by hand.
     assert cells[1:3] == ["4465 ± 33", "4460 ± 14"]
@@ -107,7 +110,8 @@ def test_the_table_stands_as_golden_text(tmp_path):
     assert "Welch's t-test" in text
     assert "seeds nothing" in text  # a known defect of what was reported
     assert "| HalfCheetah-v2/pure | last | 4486 ± 20 | 4460 ± 14 |" in text
-    assert "- Learner: `brac_bc` (alpha 1.0)" in text
+    assert "- Learner: `brac_bc` (alpha 1.0), batch size 256, scored by the mode" in text
+    assert "- Protocol: 500,000 steps, evaluated every 5,000 on 20 episodes" in text
     assert "Time: 0.4 hours" in text  # 5 seeds of 100 evaluations of 3 seconds
 
 
@@ -122,8 +126,8 @@ def test_what_is_shipped_of_behaviour_cloning_says_what_scipy_says():
     middle = {"reported": [], "measured": []}
     for row in RECIPE.rows:
         random, expert = REFERENCES[row.reported.partition("/")[0]]
-        lines = read_results(shipped / f"{row.name.replace('/', '-')}.jsonl")
-        by_seed = [[np.mean(x["returns"]) for x in lines if x["seed"] == s] for s in range(5)]
+        results = read_results(shipped / f"{row.name.replace('/', '-')}.jsonl")
+        by_seed = [[np.mean(x["returns"]) for x in results if x["seed"] == s] for s in range(5)]
         measured = np.mean([each[-10:] for each in by_seed], axis=1)
         reported = np.array(
             tables.load_table("brac_bc").rows[row.reported].scores["last_10"].per_seed
@@ -259,6 +263,48 @@ def test_results_of_another_budget_are_not_written_over(tmp_path):
     assert [path.name for path in results_dir.glob("*.jsonl")] == ["HalfCheetah-v2-pure.jsonl"]
 
 
+def test_results_of_fewer_policies_than_are_scored_are_not_adopted(tmp_path):
+    measure(tmp_path, [4440.0])
+    results_dir = tmp_path / "results"
+    report.export(plan(RECIPE), tmp_path / "data", tmp_path / "runs", results_dir)
+    rows = tuple(dataclasses.replace(row, policies=("act", "max_q")) for row in RECIPE.rows)
+    both = dataclasses.replace(RECIPE, rows=rows)
+    with pytest.raises(DatasetError, match=r"without the returns of every policy .* act and max_q"):
+        report.adopt(plan(both), results_dir, tmp_path / "elsewhere")
+
+
+def test_a_report_shows_the_other_policy(tmp_path, monkeypatch):
+    measure(tmp_path, [4440.0, 4450.0])
+    page, _ = export(tmp_path)
+    path = page.parent / "HalfCheetah-v2-pure.jsonl"
+    policies = ("act", "max_q")
+    both = [
+        {
+            **x,
+            "config": {"max_q_samples": 10},
+            "policies": policies,
+            "returns_of": {"max_q": [y + 7 for y in x["returns"]]},
+        }
+        for x in read_results(path)
+    ]
+    write_results(path, both)
+    rows = tuple(dataclasses.replace(row, policies=policies) for row in RECIPE.rows)
+    report.write_report(dataclasses.replace(RECIPE, rows=rows), page.parent)
+    text = page.with_suffix(".md").read_text()
+    assert "| HalfCheetah-v2/pure | mean of the last 10, policy max_q |  | 4452 ± 5 |" in text
+    assert "| HalfCheetah-v2/pure | 4465 ± 33 | 4445 ± 5 |" in text
+    assert "policy max_q" in (page.parent / "report-curves.svg").read_text()
+
+
+def test_a_results_folder_whose_last_line_was_cut_makes_no_report(tmp_path):
+    measure(tmp_path, [4440.0])
+    page, _ = export(tmp_path)
+    path = page.parent / "HalfCheetah-v2-pure.jsonl"
+    path.write_text(path.read_text()[:-9])
+    with pytest.raises(DatasetError, match=r"line 100 of .*HalfCheetah-v2-pure\.jsonl is not JSON"):
+        report.write_report("brac_bc", page.parent)
+
+
 def test_results_of_two_budgets_make_no_report(tmp_path):
     for budget in (0.1, 0.2):
         measure(tmp_path, [4440.0], budget=budget)
@@ -373,28 +419,22 @@ def test_each_kind_of_data_has_a_column_and_own_data_are_not_compared(tmp_path, 
         write_results(
             folder / RESULTS,
             [
-                {
-                    "row": cell.row.name,
-                    "dataset": cell.row.dataset,
-                    "fingerprint": "f",
-                    "environment": "Hopper-v4",
-                    "learner": cell.recipe.learner,
-                    "config": {},
-                    "feed": "arrays",
-                    "seed": cell.seed,
-                    "budget": 1.0,
-                    "step": step,
-                    "returns": [of_step],
-                    "code_version": "0",
-                    "seconds": {"train": 1.0},
-                }
+                line(
+                    row=cell.row.name,
+                    dataset=cell.row.dataset,
+                    environment="Hopper-v4",
+                    learner=cell.recipe.learner,
+                    seed=cell.seed,
+                    step=step,
+                    returns=[of_step],
+                )
                 for step, of_step in ((5, 3234.3), (10, returns))
             ],
         )
     page = report.export(cells, tmp_path / "data", tmp_path / "runs")
     text = page.with_suffix(".md").read_text()
     scores = text.partition("## How a row")[0].splitlines()
-    split = [[cell.strip() for cell in line.strip("|").split("|")] for line in scores]
+    split = [[cell.strip() for cell in row.strip("|").split("|")] for row in scores]
     rows = {name: values for name, *values in split}
     measured = "50.0 ± 1.0"
     assert rows["row"][1:4] == [

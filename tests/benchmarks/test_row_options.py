@@ -106,10 +106,10 @@ def test_what_is_started_from_must_be_done(cuts, places):
 
 
 def test_two_policies_of_a_learner_that_starts_from_the_one_that_another_cloned(cuts, places):
-    rows = (CLONING, KL, dataclasses.replace(KL, variant="max_q", policy="max_q"))
+    rows = (CLONING, KL, dataclasses.replace(KL, variant="both", policies=("act", "max_q")))
     cells = plan(dataclasses.replace(RECIPE, rows=rows), seeds=[0])
     run(cells, places)
-    cloning, mode, best = cells
+    cloning, mode, both = cells
 
     spec = tasks.task_of(mode.recipe, mode.row, places.data_dir).spec()
     behavior = brac_bc.make(brac_bc.Config(hidden_sizes=(8,)), spec)
@@ -120,16 +120,20 @@ def test_two_policies_of_a_learner_that_starts_from_the_one_that_another_cloned(
     learned = last_state(mode.folder(places.runs_dir), initial)
     jax.tree.map(np.testing.assert_array_equal, learned.params.divergence, cloned.params.policy)
 
-    mode, best = (read_results(cell.folder(places.runs_dir) / RESULTS) for cell in (mode, best))
-    assert mode[0]["behavior"] == best[0]["behavior"] == "BC"
-    assert "policy" not in mode[0]
-    assert best[0]["policy"] == "max_q"
-    assert mode[-1]["metrics"] == best[-1]["metrics"]  # they learn the same, bit for bit
-    assert mode[-1]["returns"] != best[-1]["returns"]
+    mode, both = (read_results(cell.folder(places.runs_dir) / RESULTS) for cell in (mode, both))
+    assert mode[0]["behavior"] == both[0]["behavior"] == "BC"
+    assert not {"policies", "returns_of"} & mode[0].keys()
+    assert both[0]["policies"] == ["act", "max_q"]
+    for one, two in zip(mode, both, strict=True):
+        assert one["metrics"] == two["metrics"]  # they learn the same, bit for bit
+        assert one["returns"] == two["returns"]
+        assert two["returns_of"].keys() == {"max_q"}
+        assert len(two["returns_of"]["max_q"]) == len(two["returns"])
+    assert both[-1]["returns"] != both[-1]["returns_of"]["max_q"]
 
 
 def test_a_policy_that_the_learner_has_not_is_refused(cuts, places):
-    refused = dataclasses.replace(CLONING, policy="max_q")
+    refused = dataclasses.replace(CLONING, policies=("act", "max_q"))
     with pytest.raises(DatasetError, match="brac_bc has no policy max_q"):
         run(plan(dataclasses.replace(RECIPE, rows=(refused,)), seeds=[0]), places)
 
@@ -273,3 +277,8 @@ def test_the_data_s_next_action_is_served_to_a_learner_that_reads_it(cuts, place
     stream = runner.Places(places.data_dir, places.runs_dir / "stream", feed="stream")
     with pytest.raises(DatasetError, match="stream does not give the next_action"):
         run([cell], stream)
+
+
+def test_a_row_that_names_a_policy_twice_is_refused():
+    with pytest.raises(DatasetError, match="'BC/data' names a policy twice"):
+        dataclasses.replace(CLONING, policies=("act", "act"))

@@ -204,6 +204,32 @@ def test_a_line_without_its_checkpoint_is_made_again_and_not_doubled(uncut, tmp_
     assert measured(tmp_path) == measured(uncut)
 
 
+def test_a_last_line_without_its_end_of_line_is_no_reason_to_run_again(uncut, tmp_path):
+    run(tmp_path)
+    path = CELLS[0].folder(tmp_path / "runs") / RESULTS
+    path.write_text(path.read_text().rstrip("\n"))
+    run(tmp_path, progress=lambda cell, step: pytest.fail("it ran again"))
+    assert measured(tmp_path) == measured(uncut)
+
+
+@pytest.mark.parametrize("left", [0, 1, -20])
+def test_results_that_were_lost_beside_their_checkpoint_are_told(tmp_path, left):
+    run(tmp_path)
+    path = CELLS[0].folder(tmp_path / "runs") / RESULTS
+    text = path.read_text()
+    path.write_text(text[:left] if left != 1 else text.splitlines(keepends=True)[-2])
+    lost = r"results\.jsonl has not the results of every evaluation up to step 80, .*: remove "
+    with pytest.raises(DatasetError, match=lost):
+        run(tmp_path)
+
+
+def test_returns_that_are_not_numbers_are_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "play", lambda *_: np.array([1.0, np.nan]))
+    with pytest.raises(DatasetError, match=r"not finite numbers at step 20: the learner diverged"):
+        run(tmp_path)
+    assert not results(tmp_path)
+
+
 def test_seeds_trained_together_learn_what_each_learns_alone(uncut, tmp_path):
     with pytest.raises(_Cut):
         run(tmp_path, CELLS[:1], cut_at(40))

@@ -20,6 +20,12 @@ class TestSynthetic(DatasetContract):
     def episodes(self):
         return list(synthetic.read(0, 8))
 
+    def test_the_contract_is_held_to_both_ends_of_an_episode(self, strangers):
+        """A terminal one, and one that was cut off by a time limit."""
+        _, arrays = strangers
+        ends = {bool(arrays[f"{i}/steps/is_terminal"][-1]) for i in range(8)}
+        assert ends == {True, False}
+
 
 @pytest.fixture
 def units(tmp_path):

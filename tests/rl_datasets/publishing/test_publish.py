@@ -289,6 +289,7 @@ def test_a_killed_publish_goes_on_from_the_units_that_are_whole(tmp_path, units,
     assert killed.returncode == -signal.SIGKILL
     staging = tmp_path / "data" / "synthetic" / "1.0.0.staging" / "version"
     whole = {path: path.stat().st_ino for path in staging.glob("synthetic-*")}
+    assert whole, "no unit was whole when it was killed; this test then shows nothing"
     assert not (tmp_path / "data" / "synthetic" / "1.0.0").exists()
 
     published = publish(Synthetic(units=units, data_dir=tmp_path / "data"))

@@ -422,7 +422,9 @@ class TestBadInput:
         run = dqn_replay.read_run(folder)
         assert list(run.faults) == [number]
         whole = steps_of(self.LENGTHS)
-        for numbers, is_terminal in read_rows(run):
+        read = read_rows(run)
+        assert read
+        for numbers, is_terminal in read:
             of = next(steps for steps in whole if steps[0] == numbers[0])
             assert numbers == of if is_terminal else numbers == of[: len(numbers)]
         return run.faults[number]

@@ -324,8 +324,13 @@ def test_a_mutated_record_is_refused_by_name_or_is_an_episode(path, data):
     spoilt = [mutated(data.draw, each) if i == at else each for i, each in enumerate(SERIALIZED)]
     path.write_bytes(compress(spoilt))
     try:
-        for each in read(path):
+        found = read(path)
+        for each in found:
             check_episode(each, SPEC)
+        assert len(found) == 3
+        path.write_bytes(WHOLE)
+        kept = [i for i in range(3) if i != at]
+        assert contents(found[i] for i in kept) == contents(read(path)[i] for i in kept)
     except DatasetError as error:
         assert f"record {at} of {path}" in str(error)  # noqa: PT017
     except EpisodeError as error:
@@ -339,7 +344,9 @@ def test_a_mutated_transition_is_refused_by_name_or_is_a_transition(path, data):
     whole = wire.encode_example(transition(1))
     path.write_bytes(compress([whole, mutated(data.draw, whole)]))
     try:
-        for each in rl_unplugged.read_transitions(path):
+        found = list(rl_unplugged.read_transitions(path))
+        assert len(found) == 2
+        for each in found:
             check_transition(each, spec)
     except DatasetError as error:
         assert f"record 1 of {path}" in str(error)  # noqa: PT017

@@ -1,0 +1,105 @@
+"""How the runs of a report were made, in words, from their lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from benchmarks.recipe import Recipe
+from benchmarks.results import FIELDS
+
+# How a learner acts where it is scored; {names} are of its config.
+ACT = {
+    "bc": "the deterministic action",
+    "bcq": "the best of {act_samples} proposals",
+    "bear": "the mode",
+    "brac_bc": "the mode",
+    "brac_dual": "the mode",
+    "brac_primal": "the mode",
+    "cql": "the mode",
+    "dqn": "the best action",
+    "iql": "the mean",
+    "qr_dqn": "the best action",
+    "rebrac": "the deterministic action",
+    "sac": "the mode",
+    "td3_bc": "the deterministic action",
+}
+MAX_Q = "the best of {max_q_samples} samples by the first critic"
+
+# Fields of a line that are told elsewhere, or are of single runs. All others set its row apart.
+TOLD = (
+    *FIELDS,
+    *("table", "metrics", "policies", "returns_of"),
+    *("rom_set", "rom_md5", "sticky_probability", "evaluation_epsilon", "max_episode_steps"),
+)
+
+
+def policy(name: str, learner: str, config: Mapping[str, Any]) -> str:
+    """What a policy that is scored does.
+
+    Args:
+      name: `act` or `max_q`.
+      learner: whose it is.
+      config: the learner's, as lines have it.
+    """
+    words = MAX_Q if name == "max_q" else ACT[learner]
+    return words.format(**config)
+
+
+def measured(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> str:
+    """How the results were measured, as a list in Markdown."""
+    versions = ", ".join(sorted({result["code_version"] for result in results}))
+    hours = sum(sum(result["seconds"].values()) for result in results) / 3600
+    lines = [
+        *_learners(recipe, results),
+        f"- Environments: {', '.join(sorted({result['environment'] for result in results}))}",
+        *_distinct(
+            f"- Protocol: {result['steps']:,} steps, evaluated every {result['evaluate_every']:,} "
+            f"on {result['episodes']:,} episodes"
+            for result in results
+        ),
+        *_games(results),
+        f"- Feed: {', '.join(sorted({result['feed'] for result in results}))}",
+        f"- Code: {versions}",
+        f"- Time: {hours:.1f} hours of training and evaluation",
+    ]
+    return "\n".join(lines)
+
+
+def _learners(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each way in which rows were learned and scored, with the algorithms it is of."""
+    algorithms = {row.name: row.algorithm for row in recipe.rows}
+    ways: dict[str, dict[str, None]] = {}
+    for result in results:
+        ways.setdefault(_way(result), {})[algorithms[result["row"]]] = None
+    return [
+        f"- Learner: {way}" + f" (of {', '.join(filter(None, of))})" * any(of)
+        for way, of in ways.items()
+    ]
+
+
+def _way(result: Mapping[str, Any]) -> str:
+    learner, config = result["learner"], result["config"]
+    scored = [policy(name, learner, config) for name in result.get("policies", ["act"])]
+    own = [f"{name.replace('_', ' ')} {result[name]}" for name in result if name not in TOLD]
+    of_config = ", ".join(f"{name} {value}" for name, value in config.items())
+    return (
+        f"`{learner}` ({of_config}), batch size {result['batch_size']:,}, "
+        + "".join(f"{each}, " for each in own)
+        + f"scored by {', and by '.join(scored)}"
+    )
+
+
+def _games(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How games were played, a line for each way."""
+    return _distinct(
+        f"- Games: {result['environment']} on the ROM of {result['rom_set']}, sticky actions "
+        f"{result['sticky_probability']:g}, random actions {result['evaluation_epsilon']:g}, "
+        f"at most {result['max_episode_steps']:,} steps an episode, rewards not clipped"
+        for result in results
+        if "rom_set" in result
+    )
+
+
+def _distinct(lines: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(lines))
