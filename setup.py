@@ -40,7 +40,7 @@ DATA_PLANE = [
     "matplotlib",
     "scipy",
     "markdown",
-    "filelock",
+    "filelock>=4.2",  # Sees that a lock file was removed before it was locked.
     "threadpoolctl",
     "google-crc32c",
 ]

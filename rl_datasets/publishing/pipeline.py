@@ -12,7 +12,7 @@ import pathlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import apache_beam as beam
 
@@ -20,7 +20,7 @@ from rl_datasets import files
 from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import runners
-from rl_datasets.publishing.units import SourceUnit, write_unit
+from rl_datasets.publishing.units import SourceChanged, SourceUnit, write_unit
 from rl_datasets.transition import TransitionSpec
 
 INTERRUPTED = "publishing was interrupted; publish again to go on from the units that are whole"
@@ -39,6 +39,7 @@ class Task:
       stop: the file whose presence says why the workers should go no further.
       skipped: the file to leave the reason in if the source of the unit is bad; None to stop, at a
         bad record too.
+      sources: sha256 of the unit's files by the plan.
     """
 
     unit: SourceUnit
@@ -47,6 +48,7 @@ class Task:
     receipt: pathlib.Path
     stop: pathlib.Path
     skipped: pathlib.Path | None = None
+    sources: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
 
 
 def run(tasks: Sequence[Task], *, num_workers: int, beam_flags: Sequence[str] = ()) -> None:
@@ -100,7 +102,10 @@ def do(task: Task) -> None:
             task.receipt,
             _stop_check(task),
             keep_going=task.skipped is not None,
+            sources=task.sources,
         )
+    except SourceChanged as error:  # which is no reason to do without the unit for ever
+        stop(task, str(error))
     except DatasetError as error:
         if task.skipped is None or task.stop.exists():
             stop(task, str(error))

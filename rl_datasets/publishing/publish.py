@@ -89,6 +89,8 @@ def publish(
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target):
             if target.exists():
+                # Which a publish leaves behind that was killed after it had committed.
+                shutil.rmtree(_beside(target, "staging"), ignore_errors=True)
                 return _reuse(target, plan, keep_going)
             return _publish(builder, units, plan, target, num_workers, beam_flags, keep_going)
     except OSError as error:
@@ -109,7 +111,7 @@ def _publish(
     keep_going: bool,
 ) -> Publication:
     staging = _stage(target, plan)
-    tasks = _tasks(builder, units, staging, keep_going)
+    tasks = _tasks(builder, units, plan, staging, keep_going)
     with _progress(tasks, builder.info.full_name), _stopping(tasks[0]):
         pipeline.run(tasks, num_workers=num_workers, beam_flags=beam_flags)
     skipped = _skipped(plan, tasks)
@@ -250,6 +252,7 @@ def _stage(target: pathlib.Path, plan: Mapping[str, Any]) -> pathlib.Path:
 def _tasks(
     builder: PublishedDatasetBuilder,
     units: Sequence[SourceUnit],
+    plan: Mapping[str, Any],
     staging: pathlib.Path,
     keep_going: bool,
 ) -> list[pipeline.Task]:
@@ -266,8 +269,15 @@ def _tasks(
             receipt=staging / "receipts" / f"{shard}.json",
             stop=stop,
             skipped=staging / "skipped" / shard if keep_going else None,
+            sources={
+                file: plan["sources"][name]
+                for file, name in zip(unit.files, planned["files"], strict=True)
+                if isinstance(file, str)  # The copy of an object was compared as it was made.
+            },
         )
-        for unit, shard in zip(units, _shard_names(builder, units), strict=True)
+        for unit, planned, shard in zip(
+            units, plan["units"], _shard_names(builder, units), strict=True
+        )
     ]
 
 

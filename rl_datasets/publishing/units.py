@@ -13,7 +13,8 @@ import hashlib
 import json
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from rl_datasets import files, records
@@ -81,6 +82,10 @@ class Receipt:
         return kinds.Tally(self.records, self.lengths, self.returns, self.truncated)
 
 
+class SourceChanged(DatasetError):
+    """A file of the source is not what it was when the publish was planned."""
+
+
 def write_unit(
     unit: SourceUnit,
     spec: EpisodeSpec | TransitionSpec,
@@ -88,6 +93,7 @@ def write_unit(
     receipt: pathlib.Path,
     check: Callable[[], None] = lambda: None,
     keep_going: bool = False,
+    sources: Mapping[str, str | None] = MappingProxyType({}),
 ) -> None:
     """Writes the unit's shard and then its receipt, each whole or not at all.
 
@@ -101,8 +107,11 @@ def write_unit(
       receipt: the file that says what the shard holds.
       check: called again and again; may raise, to go no further.
       keep_going: leaves out the records that are at fault, and says so in the receipt.
+      sources: sha256 of the unit's files by the plan, compared once they were read; None for one
+        that could not be read.
 
     Raises:
+      SourceChanged: a file differs from its sha256.
       DatasetError: the source cannot be read, an episode breaks the alignment rule, or the shard
         does not hold what the source says.
       OSError: a file cannot be written.
@@ -113,12 +122,26 @@ def write_unit(
     with files.replacing(shard) as partial:
         with _copies(unit, shard.parent, check) as (copies, copied):
             read = _write_shard(unit, kind, partial, copies, check, keep_going)
+        _check_sources(sources)
         holds = dataclasses.replace(
             _read_back(unit, kind, partial), copied=copied, left_out=tuple(read.left_out)
         )
         _check_counts(unit, read, holds)
     with files.replacing(receipt) as partial:
         partial.write_text(json.dumps(dataclasses.asdict(holds)))
+
+
+def _check_sources(sources: Mapping[str, str | None]) -> None:
+    for path, planned in sources.items():
+        try:
+            now = files.sha256_of(path)
+        except OSError:
+            now = None
+        if now != planned:
+            raise SourceChanged(
+                f"source file {path} changed while it was published; publish again once nothing "
+                "writes to it"
+            )
 
 
 def read_receipt(path: pathlib.Path) -> Receipt | None:

@@ -24,10 +24,11 @@ from typing import Any, BinaryIO
 import dm_env.specs
 import numpy as np
 
-from rl_datasets import episode, errors, files
+from rl_datasets import episode, errors, fields, files
 
 FORMAT_VERSION = 1
 COLLECTION_FILE = "collection.json"
+_OF_ANOTHER_FORM = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 # Every step bears its policy, every episode its number, the seed with which its environment was
 # reset, and whether the unit's budget cut it.
@@ -216,10 +217,11 @@ def read_collection(folder: str | pathlib.Path, check_units: bool = True) -> Col
         content = json.loads(path.read_text(encoding="utf-8"))
         version = content.pop("format_version")
         if version == FORMAT_VERSION:
-            content["policies"] = tuple(_policy_record(each) for each in content["policies"])
-            content["units"] = tuple(UnitRecord(**each) for each in content["units"])
+            for name, kind in (("policies", PolicyRecord), ("units", UnitRecord)):
+                content[name] = tuple(fields.build(kind, each, name) for each in content[name])
             collection = Collection(folder=folder, **content)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+            collection.episode_spec()
+    except (*_OF_ANOTHER_FORM, errors.DatasetError) as error:
         raise errors.DatasetError(
             f"{path} is damaged ({error!r}): delete {folder} and collect again"
         ) from error
@@ -228,6 +230,12 @@ def read_collection(folder: str | pathlib.Path, check_units: bool = True) -> Col
             f"{path} has format version {version}, and this code reads {FORMAT_VERSION}: "
             "collect again, or use the version of this package that wrote it"
         )
+    for unit in collection.units:
+        if not isinstance(unit.file, str) or not files.NAME.fullmatch(unit.file):
+            raise errors.DatasetError(
+                f"{path} names a unit {unit.file!r:.80}, which is no file of {folder}: delete "
+                f"{folder} and collect again"
+            )
     for unit in collection.units if check_units else ():
         file = folder / unit.file
         if not file.is_file() or files.sha256_of(file) != unit.sha256:
@@ -314,8 +322,3 @@ def _check_unit(
 
 def _metadata_value(value: Any) -> Any:
     return str(value) if isinstance(value, np.str_) else value
-
-
-def _policy_record(content: dict[str, Any]) -> PolicyRecord:
-    source = tuple((name, sha256) for name, sha256 in content.pop("source"))
-    return PolicyRecord(**content, source=source)

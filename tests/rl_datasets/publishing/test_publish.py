@@ -1,12 +1,14 @@
 """Publishing: whole or not at all, never changed, and every failure leaves what was published."""
 
 import dataclasses
+import fcntl
 import functools
 import hashlib
 import json
 import os
 import pathlib
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +21,9 @@ import tensorflow_datasets as tfds
 
 from rl_datasets.episode import EpisodeError
 from rl_datasets.errors import DatasetError
+from rl_datasets.exporting import staging
 from rl_datasets.publishing import catalog, manifest, pipeline, reader
+from rl_datasets.publishing import publish as publishing
 from rl_datasets.publishing.publish import publish
 from tests.rl_datasets.publishing import synthetic
 from tests.rl_datasets.publishing.synthetic import Synthetic, unit
@@ -525,3 +529,69 @@ def test_a_frame_that_is_no_such_png_is_refused_by_unit(tmp_path, units):
 def test_a_configuration_cannot_climb_out_of_its_folder(tmp_path, units, config):
     with pytest.raises(DatasetError, match="cannot be the name of a dataset"):
         Synthetic(units=units, config=config, data_dir=tmp_path)
+
+
+def read_while_it_changes(first, count, source):
+    """Another process replaces the file before, or right after, it is read."""
+    yield from synthetic.read(first, count)
+    pathlib.Path(source).write_bytes(b"new logs")
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+def test_a_source_that_changes_while_it_is_published(tmp_path, units, source, keep_going):
+    """None of it is certified by a sha256 that it has no more, nor left out for ever."""
+    last = dataclasses.replace(
+        units[2], read=functools.partial(read_while_it_changes, 8, 4, source)
+    )
+    says = "source.bin changed while it was published; publish again"
+    fails_with(says, [*units[:2], last], tmp_path, keep_going=keep_going)
+    assert not (tmp_path / "synthetic" / "1.0.0").exists()
+    published = publish(Synthetic(units=units, data_dir=tmp_path))
+    new = hashlib.sha256(b"new logs").hexdigest()
+    assert published.manifest["plan"]["sources"] == {"source.bin": new}
+
+
+def read_then_unlink(first, count, source):
+    yield from synthetic.read(first, count)
+    os.unlink(source)
+
+
+def test_a_source_that_goes_away_while_it_is_published(tmp_path, units, source):
+    gone = dataclasses.replace(units[0], read=functools.partial(read_then_unlink, 0, 4, source))
+    fails_with("source.bin changed while it was published", [gone], tmp_path)
+
+
+@pytest.mark.parametrize("locked", [publishing._locked, staging._locked])
+def test_a_lock_file_that_its_holder_removes_as_another_takes_it(tmp_path, monkeypatch, locked):
+    """The other has the removed file open, and a third may lock a new one beside it."""
+    target, flock, removed = tmp_path / "1.0.0", fcntl.flock, []
+
+    def late(descriptor, operation):
+        if not removed:
+            (path,) = tmp_path.iterdir()
+            path.unlink()
+            removed.append(path)
+        return flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(DatasetError, match="another process is"), locked(target):
+        pass
+    with locked(target), pytest.raises(DatasetError, match="another process is"), locked(target):
+        pass
+
+
+def test_a_kill_after_the_commit_leaves_nothing_for_ever(tmp_path, units, monkeypatch):
+    folder, remove = tmp_path / "synthetic", shutil.rmtree
+
+    def killed(path, **options):
+        if (folder / "1.0.0").exists():
+            raise KeyboardInterrupt
+        remove(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            publish(Synthetic(units=units, data_dir=tmp_path))
+    assert {"1.0.0", "1.0.0.staging"} <= {path.name for path in folder.iterdir()}
+    assert not publish(Synthetic(units=units, data_dir=tmp_path)).is_new
+    assert {path.name for path in folder.iterdir()} == {"1.0.0"}

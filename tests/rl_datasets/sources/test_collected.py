@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pathlib
+import re
 import tempfile
 
 import numpy as np
@@ -259,6 +260,13 @@ def test_damaged_units_are_named(tmp_path):
         (lambda text: text.replace('"seed"', '"sead"'), "is damaged"),
         (lambda text: text.replace('"sha256"', '"sha512"'), "is damaged"),
         (lambda text: text.replace('"sigma"', '"omega"'), "is damaged"),
+        (lambda text: re.sub('"episodes": [0-9]+', '"episodes": "3"', text), "is damaged"),
+        (lambda text: text.replace('"dtype"', '"type"'), "is damaged"),
+        (lambda text: "[" * 100_000, "is damaged"),
+        *(
+            (lambda text, name=name: text.replace("unit-00001.npz", name), "which is no file of")
+            for name in ("../unit-00001.npz", "/etc/hostname", "..", "a/b.npz", "")
+        ),
         (lambda text: text.replace('"format_version": 1', '"format_version": 2'), "version 2"),
     ],
 )
