@@ -84,10 +84,10 @@ class Builder(PublishedDatasetBuilder):
         read: Callable[..., Iterator[Any]]
         if self._run.has_episodes:
             name = split = f"checkpoint_{index:02d}"
-            read = functools.partial(rl_unplugged.read_episodes, checkpoint=index)
+            read = functools.partial(rl_unplugged.read_episodes_and_faults, checkpoint=index)
         else:
             name, split = f"shard_{index:02d}", "train"
-            read = rl_unplugged.read_transitions
+            read = rl_unplugged.read_transitions_and_faults
         return SourceUnit(
             name=name,
             split=split,

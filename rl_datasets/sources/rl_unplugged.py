@@ -32,10 +32,12 @@ row i + 1; it shows in row i + 2. Actions do agree with the movement from their 
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 
@@ -53,6 +55,7 @@ GAMES = tuple(name for name, game in atari.ATARI_GAMES.items() if game.in_rl_unp
 RUNS = (1, 2, 3, 4, 5)
 STACK = 4  # Frames of an observation of a transition.
 Shard = pathlib.Path | buckets.Object
+Record = TypeVar("Record")
 
 _SHARD = re.compile(r"run_(\d)-(\d{5})-of-(\d{5})")
 
@@ -104,19 +107,15 @@ def read_episodes(path: str | os.PathLike[str], checkpoint: int) -> Iterator[Epi
     Raises:
       DatasetError: the file cannot be read, is damaged, or is no such shard.
     """
-    for index, record in enumerate(_read(path)):
-        try:
-            yield _episode(wire.decode_example(record), checkpoint)
-        except KeyError as error:
-            raise DatasetError(
-                f"record {index} of {path} has no feature {error}, so it is not an episode of "
-                f"RL Unplugged's; name a folder of {EPISODES}"
-            ) from error
-        except (ValueError, EpisodeError) as error:
-            raise DatasetError(
-                f"record {index} of {path} is not an episode of RL Unplugged's: {error}; "
-                "copy the file anew"
-            ) from error
+    return _faultless(path, read_episodes_and_faults(path, checkpoint))
+
+
+def read_episodes_and_faults(
+    path: str | os.PathLike[str], checkpoint: int
+) -> Iterator[Episode | EpisodeError]:
+    """As `read_episodes`, but in the place of an episode at fault what is wrong with it."""
+    parse = functools.partial(_episode, checkpoint=checkpoint)
+    return _parsed(path, parse, "an episode", EPISODES)
 
 
 def read_transitions(path: str | os.PathLike[str]) -> Iterator[StackedTransition]:
@@ -128,19 +127,43 @@ def read_transitions(path: str | os.PathLike[str]) -> Iterator[StackedTransition
     Raises:
       DatasetError: the file cannot be read, is damaged, or is no such shard.
     """
+    return _faultless(path, read_transitions_and_faults(path))
+
+
+def read_transitions_and_faults(
+    path: str | os.PathLike[str],
+) -> Iterator[StackedTransition | EpisodeError]:
+    """As `read_transitions`, but in the place of one at fault what is wrong with it."""
+    return _parsed(path, _transition, "a transition", TRANSITIONS)
+
+
+def _parsed(
+    path: str | os.PathLike[str],
+    parse: Callable[[dict[str, wire.Feature]], Record],
+    noun: str,
+    family: str,
+) -> Iterator[Record | EpisodeError]:
     for index, record in enumerate(_read(path)):
         try:
-            yield _transition(wire.decode_example(record))
+            yield parse(wire.decode_example(record))
         except KeyError as error:
             raise DatasetError(
-                f"record {index} of {path} has no feature {error}, so it is not a transition of "
-                f"RL Unplugged's; name a folder of {TRANSITIONS}"
+                f"record {index} of {path} has no feature {error}, so it is not {noun} of "
+                f"RL Unplugged's; name a folder of {family}"
             ) from error
         except ValueError as error:
-            raise DatasetError(
-                f"record {index} of {path} is not a transition of RL Unplugged's: {error}; "
-                "copy the file anew"
-            ) from error
+            yield EpisodeError(
+                f"record {index} of the shard is not {noun} of RL Unplugged's: {error}"
+            )
+
+
+def _faultless(
+    path: str | os.PathLike[str], found: Iterator[Record | EpisodeError]
+) -> Iterator[Record]:
+    for each in found:
+        if isinstance(each, EpisodeError):
+            raise DatasetError(f"{path}: {each}; copy the file anew") from each
+        yield each
 
 
 def _root(source: str) -> str:

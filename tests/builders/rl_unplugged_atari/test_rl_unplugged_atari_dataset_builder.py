@@ -121,6 +121,22 @@ def test_a_damaged_shard_is_named_and_nothing_is_published(tmp_path):
     assert not (tmp_path / "rl_unplugged_atari" / "Asterix_run_1" / "1.0.0").exists()
 
 
+def test_a_bad_record_costs_itself_alone(tmp_path):
+    source = copy_of_bucket(tmp_path / "bucket", shards=1)
+    (shard,) = rl_unplugged.find_shards(source, "Asterix", 1)
+    unclipped = wire.float_list(np.full(5, 40.0))
+    write(shard, [episode(0, 4), episode(1, 5, unclipped_rewards=unclipped), episode(2, 6)])
+    builder = Builder(config="Asterix_run_1", source=source, data_dir=tmp_path)
+    with pytest.raises(DatasetError, match=r"episode 1 of unit.*record 1 .*reward of 40\.0"):
+        publish(builder)
+    published = publish(builder, keep_going=True)
+    (reason,) = published.manifest["left_out"]["checkpoint_00"]
+    assert reason.startswith("episode 1: record 1 of the shard is not an episode")
+    lengths = [e.num_transitions for e in reader.read_episodes(published.path, "checkpoint_00")]
+    assert lengths == [4, 6]
+    catalog.verify(published.path)
+
+
 def test_an_action_that_the_game_does_not_have_is_refused(tmp_path):
     source = copy_of_bucket(tmp_path / "bucket", game="Freeway", shards=1)
     with pytest.raises(DatasetError, match="every action must lie within the bounds"):

@@ -1,6 +1,7 @@
 """D4RL's files: the real slices row by row, and by hand what no slice shows."""
 
 import json
+import warnings
 
 import h5py
 import hypothesis
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 from rl_datasets.episode import STEP_FIELDS, EpisodeError, check_episode
 from rl_datasets.errors import DatasetError
+from rl_datasets.publishing import encoding
+from rl_datasets.publishing.features import features_dict
 from rl_datasets.sources import d4rl, hdf5
 from rl_datasets.sources.d4rl_tasks import task
 from tests.rl_datasets.sources import d4rl_files
@@ -626,3 +629,77 @@ def test_a_damaged_byte_is_no_crash(tmp_path, shared):
         except DatasetError:
             refused += 1
     assert refused > 20
+
+
+DTYPES = ["<f4", ">f4", "<f8", ">f8", "<f2", "<i4", ">i8", "u1", "<u8", "?", "c8", "g", "S3", "V4"]
+NAMES = ["infos/qpos", "infos/qvel", "infos/a/b", "infos/reward", "goal", "infos/goal", "infos"]
+TASKS = ["hopper-medium-v2", "kitchen-mixed-v0", "antmaze-umaze-v2", "antmaze-umaze-v0"]
+TASKS += ["maze2d-umaze-v1", "pen-human-v1"]
+VALUES = st.sampled_from([0, 1, -1, 0.5, 2, 300, 1e300, np.nan, np.inf])
+
+
+@st.composite
+def any_content(draw):
+    """A file of some task, with some of its fields as no file should have them."""
+    of = task(draw(st.sampled_from(TASKS)))
+    rows = draw(st.integers(1, 8))
+    flags = st.lists(st.integers(0, rows - 1), max_size=3)
+    found = content(of, rows, draw(flags), draw(flags))
+    if draw(st.booleans()):
+        found = with_next_observations(found)
+    for name in draw(st.lists(st.sampled_from(NAMES), max_size=2, unique=True)):
+        if name != "infos" and "infos" not in found:
+            found[name] = np.arange(rows * 2.0).reshape(rows, 2)
+        elif not any(each.startswith("infos") for each in found):
+            found[name] = np.arange(rows)
+    for name in draw(st.lists(st.sampled_from(sorted(found)), max_size=2, unique=True)):
+        field, how = found[name], draw(st.sampled_from(["dtype", "value", "shape", "none"]))
+        if how == "dtype":
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                dtype = np.dtype(draw(st.sampled_from(DTYPES)))
+                field = np.zeros(field.shape, dtype) if dtype.kind == "V" else field.astype(dtype)
+        elif how == "value":
+            field = field.astype(np.float64)
+            field.reshape(-1)[draw(st.integers(0, field.size - 1))] = draw(VALUES)
+        elif how == "shape":
+            shapes = [field[:-1], field[:0], field[..., None], field.reshape(-1), np.float32(1)]
+            field = draw(st.sampled_from([*shapes, h5py.Empty("f4")]))
+        found[name] = None if how == "none" else field
+    return of, {name: field for name, field in found.items() if field is not None}
+
+
+@hypothesis.settings(max_examples=100)
+@hypothesis.given(case=any_content(), rows_a_slice=st.integers(1, 9))
+def test_any_file_gives_right_episodes_or_one_sentence(tmp_path_factory, case, rows_a_slice):
+    of, rows = case
+    path = write(tmp_path_factory.mktemp("d4rl") / "a.hdf5", rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(d4rl, "_SLICE_BYTES", rows_a_slice * 200)
+        try:
+            spec = d4rl.read_contents(path, of).episode_spec()
+            found = list(d4rl.read_episodes_and_faults(path, of))
+        except DatasetError as error:
+            message = str(error)
+        else:
+            message = None
+    if message is not None:
+        assert str(path) in message
+        assert "\n" not in message
+        return
+    features_dict(spec)
+    good = [each for each in found if not isinstance(each, EpisodeError)]
+    for episode in good:
+        check_episode(episode, spec)
+        again = encoding.decode_episode(encoding.encode_episode(episode, spec), spec)
+        for name, steps in episode.steps().items():
+            np.testing.assert_array_equal(again.steps()[name], steps)
+    order = [row for row, *_ in transitions(good)]
+    assert order == sorted(set(order))
+    for row, observation, action, reward, _, _, extras in transitions(good):
+        np.testing.assert_array_equal(observation, rows["observations"][row])
+        np.testing.assert_array_equal(action, rows["actions"][row])
+        assert reward == np.float32(rows["rewards"].reshape(-1)[row])
+        for name, extra in extras.items():
+            stored = rows.get(f"infos/{name}", rows.get(name))
+            np.testing.assert_array_equal(extra, stored[row])

@@ -2,6 +2,7 @@
 
 import gzip
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -191,8 +192,9 @@ def test_a_truncated_episode_ends_in_a_frame_that_was_seen(tmp_path):
 )
 def test_a_record_that_is_no_episode_is_named(tmp_path, changed, fault):
     path = write(tmp_path / "shard", [episode(0, 4), episode(1, 5, **changed)])
-    with pytest.raises(DatasetError, match=f"record 1 of {path} .*{fault}") as caught:
+    with pytest.raises(DatasetError, match=f"{path}.*{fault}") as caught:
         read(path)
+    assert "record 1 of " in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -254,8 +256,9 @@ def test_transitions_are_read_as_they_stand(tmp_path):
 )
 def test_a_record_that_is_no_transition_is_named(tmp_path, changed, fault):
     path = write(tmp_path / "shard", [transition(0), transition(1, **changed)])
-    with pytest.raises(DatasetError, match=f"record 1 of {path} .*{fault}"):
+    with pytest.raises(DatasetError, match=f"{path}.*{fault}") as caught:
         list(rl_unplugged.read_transitions(path))
+    assert "record 1 of " in str(caught.value)
 
 
 def test_one_kind_of_shard_is_not_taken_for_the_other(tmp_path):
@@ -332,7 +335,7 @@ def test_a_mutated_record_is_refused_by_name_or_is_an_episode(path, data):
         kept = [i for i in range(3) if i != at]
         assert contents(found[i] for i in kept) == contents(read(path)[i] for i in kept)
     except DatasetError as error:
-        assert f"record {at} of {path}" in str(error)  # noqa: PT017
+        assert re.search(f"{path}: record {at} of |record {at} of {path}", str(error))  # noqa: PT017
     except EpisodeError as error:
         assert "every action must lie within the bounds" in str(error)  # noqa: PT017
 
@@ -349,7 +352,7 @@ def test_a_mutated_transition_is_refused_by_name_or_is_a_transition(path, data):
         for each in found:
             check_transition(each, spec)
     except DatasetError as error:
-        assert f"record 1 of {path}" in str(error)  # noqa: PT017
+        assert re.search(f"{path}: record 1 of |record 1 of {path}", str(error))  # noqa: PT017
     except EpisodeError as error:
         assert "must" in str(error)  # noqa: PT017
 
