@@ -12,7 +12,7 @@ import rich.progress
 import rich.table
 
 from benchmarks.cells import seeds_of_rows
-from benchmarks.results import RESULTS, read_results
+from benchmarks.estimate import duration
 from rl_datasets.terminal import show
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _valued(table: ReportedTable) -> str:
 def show_plan(
     cells: Sequence[Cell], runs_dir: pathlib.Path, left_out: Mapping[Row, str] | None = None
 ) -> None:
-    """Prints what is done, what is left and, once cells were measured, how long that takes.
+    """Prints what is done, what is left and, where results at hand tell, how long that takes.
 
     Args:
       cells: that are to be run.
@@ -66,41 +66,7 @@ def show_plan(
         names = ", ".join(row.name for row, of_row in (left_out or {}).items() if of_row == why)
         show(f"left out, because {rich.markup.escape(f'{why}: {names}')}")
     left = {cell: cell.steps - cell.step_reached(runs_dir) for cell in cells}
-    show(f"{sum(left.values()):,} gradient steps left{_duration(left, runs_dir)}")
-
-
-def _duration(left: Mapping[Cell, int], runs_dir: pathlib.Path) -> str:
-    """How long the steps left take, by the rate of each learner that was measured."""
-    learners = {cell.recipe.learner for cell, steps in left.items() if steps}
-    if not learners:
-        return ""
-    rates = {learner: _seconds_a_step(left, learner, runs_dir) for learner in learners}
-    known = sum(
-        rate * steps for cell, steps in left.items() if (rate := rates.get(cell.recipe.learner))
-    )
-    unknown = sorted(learner for learner, rate in rates.items() if rate is None)
-    if not known:
-        return "; how long they take is known after the first evaluation"
-    hours, minutes = divmod(round(known / 60), 60)
-    besides = f", and as yet unknown time of {', '.join(unknown)}" if unknown else ""
-    return (
-        f", about {hours} h {minutes:02d} min of one process at the rate measured so far{besides}"
-    )
-
-
-def _seconds_a_step(
-    cells: Mapping[Cell, int], learner: str, runs_dir: pathlib.Path
-) -> float | None:
-    results = [
-        result
-        for cell in cells
-        if cell.recipe.learner == learner
-        for result in read_results(cell.folder(runs_dir) / RESULTS)
-    ]
-    if not results:
-        return None
-    seconds = sum(sum(result["seconds"].values()) for result in results)
-    return seconds / sum(result["evaluate_every"] for result in results)
+    show(f"{sum(left.values()):,} gradient steps left{duration(left, runs_dir)}")
 
 
 def show_scores(table: ReportedTable, comparisons: Sequence[Comparison], left_out: int) -> None:

@@ -35,6 +35,8 @@ from benchmarks.results import (
 from learners.types import TrainingState
 from rl_datasets.errors import DatasetError
 
+RUN = "run.json"
+
 
 class RunFolder:
     """The folder of one cell, in the hands of this process (see `lock`).
@@ -56,19 +58,10 @@ class RunFolder:
         self._checkpoints = ocp.CheckpointManager(
             (folder / "checkpoint").resolve(), options=options
         )
-        self._check_identity()
-
-    def _check_identity(self) -> None:
-        path = self._folder / "run.json"
+        path = folder / RUN
         if not path.exists():
             write_atomically(path, json.dumps(self._identity, indent=2) + "\n")
-        before, now = json.loads(path.read_text()), self._identity
-        differing = sorted(k for k in before.keys() | now if before.get(k) != now.get(k))
-        if differing:
-            raise DatasetError(
-                f"{self._folder} holds a run whose {' and '.join(differing)} differ from this "
-                "one's: move that folder away, or run what it holds"
-            )
+        check_same(folder, identity)
 
     @property
     def checkpoint_step(self) -> int:
@@ -164,6 +157,28 @@ class RunFolder:
         self._events.flush()
 
 
+def check_same(folder: pathlib.Path, identity: Mapping[str, Any]) -> None:
+    """Refuses a folder that holds another run.
+
+    Args:
+      folder: of a cell, which need not be there.
+      identity: what the cell's run is.
+
+    Raises:
+      DatasetError: it does.
+    """
+    path = folder / RUN
+    if not path.exists():
+        return
+    before, now = json.loads(path.read_text()), json.loads(json.dumps(identity))
+    differing = sorted(k for k in before.keys() | now if before.get(k) != now.get(k))
+    if differing:
+        raise DatasetError(
+            f"{folder} holds a run whose {' and '.join(differing)} differ from this one's: move "
+            "that folder away, or run what it holds"
+        )
+
+
 def begin_with_shorter_run(
     folder: pathlib.Path, identity: Mapping[str, Any], others: Iterable[pathlib.Path]
 ) -> None:
@@ -176,7 +191,7 @@ def begin_with_shorter_run(
       identity: what the run is.
       others: folders that may hold runs of the same cell.
     """
-    if (folder / "run.json").exists():
+    if (folder / RUN).exists():
         return
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # cut while it was copied
     shorter = [other for other in others if _is_shorter(other, identity)]
@@ -190,7 +205,7 @@ def begin_with_shorter_run(
 
 def _is_shorter(folder: pathlib.Path, identity: Mapping[str, Any]) -> bool:
     """Whether a folder holds the beginning of a run."""
-    path, apart = folder / "run.json", {"budget": None, "steps": None}
+    path, apart = folder / RUN, {"budget": None, "steps": None}
     if not path.exists() or not _last_step(folder):
         return False
     run = json.loads(path.read_text())

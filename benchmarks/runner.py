@@ -7,16 +7,14 @@ the same runs: a cell's lock gives it to one of them.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
-import math
 import multiprocessing
 import os
 import pathlib
 import queue
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -25,32 +23,24 @@ import numpy as np
 
 from benchmarks.cells import Cell, Progress, plan, seeds_of_rows, with_behaviors
 from benchmarks.evaluation import play
+from benchmarks.preparation import (
+    Places,
+    check,
+    check_feed,
+    identity,
+    initial,
+    learner_of,
+    tasks_of,
+)
 from benchmarks.recipe import Row, load_recipe, recipe_names
 from benchmarks.results import fingerprint
 from benchmarks.run_folder import RunFolder, begin_with_shorter_run, last_state, lock
 from benchmarks.tables import load_table, table_names
-from benchmarks.tasks import Atari, Task, task_of, with_extras
+from benchmarks.tasks import Task, with_extras
 from learners import training, types
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.rewards import rescaled
 from rl_datasets.serving.transitions import Transition
-
-
-@dataclasses.dataclass(frozen=True)
-class Places:
-    """Where the runner reads and writes, and by which feed.
-
-    Attributes:
-      data_dir: holds `builder/config/version/` folders.
-      runs_dir: holds the runs' folders.
-      feed: `arrays`, whose runs repeat bit for bit; `stream`, from files that may be larger than
-        memory; `reverb`, a server of its own for every run; or the `host:port` of a Reverb server
-        that serves the row's dataset.
-    """
-
-    data_dir: pathlib.Path
-    runs_dir: pathlib.Path
-    feed: str = "arrays"
 
 
 def run_cells(
@@ -68,18 +58,7 @@ def run_cells(
       DatasetError: before anything is trained, if a dataset is missing or its policy could not be
         scored; or a run's folder holds another run.
     """
-    tasks = {
-        cell: task_of(cell.recipe, cell.row, places.data_dir)
-        for cell in cells
-        if not cell.is_done(places.runs_dir)
-    }
-    if seeds_at_once > 1 and jax.default_backend() == "cpu":
-        for cell, task in tasks.items():
-            if isinstance(task, Atari):
-                raise DatasetError(
-                    f"seeds of {cell.row.environment} are trained in one call on an accelerator "
-                    "alone, where it pays: leave out --seeds-at-once"
-                )
+    tasks = tasks_of(cells, places, seeds_at_once)
     for of_row in seeds_of_rows(cells):
         for first in range(0, len(of_row), seeds_at_once):
             with contextlib.ExitStack() as locks:
@@ -97,27 +76,10 @@ def run_cells(
 
 
 def _open(cell: Cell, task: Task, places: Places) -> RunFolder:
-    recipe, row = cell.recipe, cell.row
-    identity = {
-        "table": recipe.table,
-        "row": row.name,
-        "dataset": row.dataset,
-        "fingerprint": fingerprint(places.data_dir / row.version_path),
-        "environment": row.environment,
-        "learner": recipe.learner,
-        "config": dataclasses.asdict(cell.learner_config()),
-        "batch_size": recipe.batch_size,
-        "feed": places.feed if places.feed in ("arrays", "stream") else "reverb",
-        "seed": cell.seed,
-        "budget": cell.budget,
-        "steps": cell.steps,
-        "evaluate_every": recipe.evaluate_every,
-        "episodes": recipe.episodes,
-        **task.identity,
-    }
+    of_run = identity(cell, task, places)
     folder = cell.folder(places.runs_dir)
-    begin_with_shorter_run(folder, identity, cell.at_other_budgets(places.runs_dir))
-    return RunFolder(folder, identity)
+    begin_with_shorter_run(folder, of_run, cell.at_other_budgets(places.runs_dir))
+    return RunFolder(folder, of_run)
 
 
 def _run_group(
@@ -127,17 +89,12 @@ def _run_group(
     cells = list(folders)
     recipe = cells[0].recipe
     spec: Any = task.spec()
-    learner = recipe.learner_module().make(cells[0].learner_config(), spec)
-    if cells[0].row.normalize_observations:
-        learner = training.on_normalized_observations(learner, spec)
+    learner = learner_of(cells[0], spec)
     policies: dict[str, Any] = {name: getattr(learner, name) for name in cells[0].row.policies}
-    for name, policy in policies.items():
-        if policy is None:
-            raise DatasetError(f"learner {recipe.learner} has no policy {name}: use act")
-    if learner.extras:
-        task = dataclasses.replace(task, extras=learner.extras)
+    task = task.read_by(learner, recipe.learner)
+    check_feed(cells[0], task, places.feed)
     update = (training.over_seeds(learner) if len(cells) > 1 else learner).update
-    steps_a_call = math.gcd(recipe.evaluate_every, task.steps_a_call)
+    steps_a_call = task.steps_in_a_call(recipe.evaluate_every)
     step = folders[cells[0]].checkpoint_step
     state = _join([folders[c].restore(_initial(c, learner, spec, places)) for c in cells])
     with contextlib.ExitStack() as stack:
@@ -159,6 +116,7 @@ def _run_group(
             train_seconds = (time.perf_counter() - start) / len(cells)
             states, metrics_of = _split(state, len(cells)), _split(metrics, len(cells))
             for cell, state_of_seed, metrics_of_seed in zip(cells, states, metrics_of, strict=True):
+                _check_finite(cell, step, metrics_of_seed)
                 start = time.perf_counter()
                 returns = {
                     name: play(
@@ -181,18 +139,25 @@ def _run_group(
 
 def _initial(cell: Cell, learner: types.Learner, spec: Any, places: Places) -> types.TrainingState:
     """The state at step 0, with the policy that another run cloned where the row has one."""
-    state = learner.init(jax.random.PRNGKey(cell.seed))
+    key = jax.random.PRNGKey(cell.seed)
     cloning = cell.behavior
     if cloning is None:
-        return state
+        return initial(cell, learner, key, None)
     if not cloning.is_done(places.runs_dir):
         raise DatasetError(
             f"{cell.name} starts from the policy of {cloning.name}, which is not done: run it first"
         )
-    cloner = cloning.recipe.learner_module().make(cloning.learner_config(), spec)
-    initial = cloner.init(jax.random.PRNGKey(cell.seed))
-    cloned = last_state(cloning.folder(places.runs_dir), initial)
-    return cell.recipe.learner_module().with_behavior(state, cloned.params.policy)
+    structure = learner_of(cloning, spec).init(key)
+    return initial(cell, learner, key, last_state(cloning.folder(places.runs_dir), structure))
+
+
+def _check_finite(cell: Cell, step: int, metrics: Mapping[str, Any]) -> None:
+    """What is not finite once never is again: nothing that such a run returns means anything."""
+    if wrong := [name for name, value in metrics.items() if not np.isfinite(value)]:
+        raise DatasetError(
+            f"{cell.name} diverged: {' and '.join(wrong)} is not a finite number at step {step:,}; "
+            "change its config, such as to a lower learning rate, and run it anew"
+        )
 
 
 def _join(trees: Sequence[Any]) -> Any:
@@ -223,11 +188,6 @@ def _feed(
         from rl_datasets.serving.streaming import StreamFeed
 
         (seed,) = np.random.SeedSequence([cell.seed, step]).generate_state(1)
-        if task.extras:
-            raise DatasetError(
-                f"the feed stream does not give the {' and '.join(task.extras)} that learner "
-                f"{cell.recipe.learner} reads: use arrays or reverb"
-            )
         _check_shards(task.version_dir, task.cut["split"])
         stream = StreamFeed(task.version_dir, batch_size, int(seed), steps_a_call, **task.cut)
         yield (with_extras(batch, ()) for batch in stream)
@@ -236,12 +196,8 @@ def _feed(
 
         with ReverbServer.from_published(task.version_dir, seed=cell.seed, **task.cut) as server:
             yield _reverb_feed(server.address, task, batch_size, steps_a_call, cell.seed)
-    elif ":" in feed:
-        yield _reverb_feed(feed, task, batch_size, steps_a_call, cell.seed)
     else:
-        raise DatasetError(
-            f"unknown feed {feed!r}, choose arrays, stream, reverb or the host:port of a server"
-        )
+        yield _reverb_feed(feed, task, batch_size, steps_a_call, cell.seed)
 
 
 @functools.cache  # Once a process is enough: what other feeds read is checked as they load it.
@@ -364,7 +320,7 @@ def reproduce(
       feed: see `Places`.
       results_dir: results folder that the report is written to; seeds that it has whole are not
         run again. By default beside the runs.
-      dry_run: say what would run, and run nothing.
+      dry_run: say what would run, refuse what could not, and run nothing.
 
     Returns:
       The path of the report's page; None after a dry run, and of a table that nothing measures.
@@ -393,6 +349,8 @@ def reproduce(
     every_cell, asked_for = plan(recipe, budget=budget), {cell.row.name for cell in cells}
     if dry_run:
         report.show(recipe, every_cell, places.runs_dir, budget, asked_for)
+    check(runs, places, seeds_at_once)
+    if dry_run:
         return None
     with console.progress(runs, places.runs_dir) as progress:
         for starts_from_another in (False, True):  # what others start from is run to its end first

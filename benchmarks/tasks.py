@@ -7,9 +7,11 @@ dataset's lineage names. Any other row is continuous control in gymnasium.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
+import math
 import os
 import pathlib
 import typing
@@ -29,8 +31,9 @@ from rl_datasets import roms
 from rl_datasets.collection.atari import AtariEnvironment
 from rl_datasets.collection.environments import is_ant_v2, make_environment
 from rl_datasets.errors import DatasetError
+from rl_datasets.publishing import manifest
 from rl_datasets.serving.rewards import return_range
-from rl_datasets.serving.transitions import NEXT_ACTION, published_counts
+from rl_datasets.serving.transitions import NEXT_ACTION, Transition, published_counts
 from rl_datasets.sources.atari import ATARI_GAMES, FRAME_SHAPE
 from rl_datasets.sources.dqn_replay import STACK_SIZE
 
@@ -66,7 +69,6 @@ class ContinuousControl:
     discount: float = 1.0
     extras: tuple[str, ...] = ()
     spec_type: ClassVar = types.Spec
-    steps_a_call: ClassVar = 100  # of one jitted update; bounds the memory that batches take
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -105,39 +107,91 @@ class ContinuousControl:
         names = ("reading", "across_time_limits")
         return {name: self.identity[name] for name in names if name in self.identity}
 
-    def transitions(self) -> Any:
-        """All of the data in memory."""
-        if self._reading and NEXT_ACTION in self.extras:
+    def read_by(self, learner: types.Learner, name: str) -> ContinuousControl:
+        """The task as a learner of this name reads its data.
+
+        Raises:
+          DatasetError: it reads what they do not have.
+        """
+        if others := set(learner.extras) - {NEXT_ACTION}:
+            raise DatasetError(
+                f"learner {name} reads {min(others)} of a transition, which no feed gives: name "
+                f"another for row {self.row.name!r}"
+            )
+        if self._reading and learner.extras:
             raise DatasetError(
                 f"row {self.row.name!r} sets {' and '.join(self._reading)}, and its learner reads "
                 "the next action, which is not given so: leave one of them out"
             )
+        return dataclasses.replace(self, extras=tuple(learner.extras))
+
+    def transitions(self) -> Any:
+        """All of the data in memory."""
         return _transitions(self.version_dir, **self._cut, **self._reading)
 
+    def shapes(self) -> types.Spec:
+        """The spec but for its statistics, by the version's manifest: no data are read.
+
+        Raises:
+          DatasetError: there is no such split, or as `spec`.
+        """
+        published_counts(self.version_dir, self.row.split)
+        published = manifest.spec_from_json(manifest.read(self.version_dir)["plan"]["spec"])
+        return self._spec(published.observation.shape, published.action.shape)
+
     def spec(self) -> types.Spec:
-        """Bounds from the environment, statistics from the data."""
-        environment = self.environment(0)
-        action = environment.action_spec()
-        if isinstance(action, specs.DiscreteArray):
+        """Bounds from the environment, statistics from the data.
+
+        Raises:
+          DatasetError: the data are not of the environment, or it is none of continuous control.
+        """
+        data = self.transitions()
+        return dataclasses.replace(
+            self._spec(data.observation.shape[1:], data.action.shape[1:]),
+            observation_mean=data.observation.mean(axis=0, dtype=np.float64).astype(np.float32),
+            observation_std=data.observation.std(axis=0, dtype=np.float64).astype(np.float32),
+        )
+
+    def _spec(self, observation: tuple[int, ...], action: tuple[int, ...]) -> types.Spec:
+        """Of data of these shapes."""
+        with contextlib.closing(self.environment(0)) as environment:
+            of_environment = environment.observation_spec(), environment.action_spec()
+        if isinstance(of_environment[1], specs.DiscreteArray):
             raise DatasetError(
                 f"{self.row.environment} has numbered actions, and of such environments only DQN "
                 "Replay's games are known: name one as it spells them, such as Pong"
             )
-        observations = self.transitions().observation
-        if observations.shape[1:] != environment.observation_spec().shape:
+        names = ("observations", "actions")
+        for name, of_data, spec in zip(names, (observation, action), of_environment, strict=True):
+            if of_data != spec.shape:
+                raise DatasetError(
+                    f"{self.row.dataset} has {name} of shape {of_data}, and {self.row.environment} "
+                    f"of {spec.shape}: name the environment that the data are from"
+                )
+            if len(of_data) != 1:
+                raise DatasetError(
+                    f"{self.row.environment} has {name} of shape {of_data}, and a learner of "
+                    "vectors takes those of one axis: choose another environment"
+                )
+        bounds = of_environment[1]
+        if not isinstance(bounds, specs.BoundedArray):
             raise DatasetError(
-                f"{self.row.dataset} has observations of shape {observations.shape[1:]}, and "
-                f"{self.row.environment} of {environment.observation_spec().shape}: name the "
-                "environment that the data are from"
+                f"{self.row.environment} does not bound its actions, and the learners need bounds: "
+                "choose another environment"
             )
-        return types.Spec(
-            observation_size=observations.shape[1],
-            action_size=action.shape[0],
-            action_minimum=action.minimum,
-            action_maximum=action.maximum,
-            observation_mean=observations.mean(axis=0, dtype=np.float64).astype(np.float32),
-            observation_std=observations.std(axis=0, dtype=np.float64).astype(np.float32),
-        )
+        return types.Spec(observation[0], action[0], bounds.minimum, bounds.maximum)
+
+    def batches(self, spec: types.Spec, leading: tuple[int, ...]) -> Transition:
+        """The shapes of batches [*leading, ...]."""
+        observation = jax.ShapeDtypeStruct((*leading, spec.observation_size), np.float32)
+        action = jax.ShapeDtypeStruct((*leading, spec.action_size), np.float32)
+        scalar = jax.ShapeDtypeStruct(leading, np.float32)
+        extras = dict.fromkeys(self.extras, action)
+        return Transition(observation, action, scalar, scalar, observation, extras)
+
+    def steps_in_a_call(self, evaluate_every: int) -> int:
+        """Gradient steps of one jitted update; they bound the memory that batches take."""
+        return math.gcd(evaluate_every, 100)
 
     def environment(self, seed: int) -> dm_env.Environment:
         """Where the policy is scored, for one episode."""
@@ -145,6 +199,8 @@ class ContinuousControl:
 
     @functools.cached_property
     def _padded_size(self) -> int | None:
+        if not self.row.environment.startswith("Ant-"):
+            return None
         size = self.transitions().observation.shape[1]
         return size if is_ant_v2(self.row.environment, size) else None
 
@@ -166,7 +222,6 @@ class Atari:
     extras: ClassVar[tuple[str, ...]] = ()
     reward_scale: ClassVar = 1.0
     spec_type: ClassVar = types.DiscreteSpec
-    steps_a_call: ClassVar = 20  # 32 transitions with their stacks are 2 MB
 
     @classmethod
     def of(cls, recipe: Recipe, row: Row, version_dir: pathlib.Path) -> Atari:
@@ -176,8 +231,6 @@ class Atari:
           DatasetError: the dataset is of another game, holds no episodes or no such split, or its
             lineage names no ROMs or sticky actions, or ROMs that are not installed.
         """
-        from rl_datasets.publishing import manifest
-
         lineage = manifest.read(version_dir)["plan"]["lineage"]
         try:
             published_counts(version_dir, row.split)  # refuses one without episodes or split
@@ -202,10 +255,23 @@ class Atari:
         cut = {
             "split": row.split,
             "n_step": row.n_step,
-            "gamma": recipe.learner_config().discount,
+            "gamma": _discount(recipe, row),
             "frame_stack": STACK_SIZE,
         }
         return cls(row, version_dir, identity, cut, rom)
+
+    def read_by(self, learner: types.Learner, name: str) -> Atari:
+        """The task as a learner of this name reads its data.
+
+        Raises:
+          DatasetError: it reads more than they have.
+        """
+        if learner.extras:
+            raise DatasetError(
+                f"learner {name} reads the {' and '.join(learner.extras)} of a transition, which "
+                f"data of games are not given with: name another for row {self.row.name!r}"
+            )
+        return self
 
     def transitions(self) -> Any:
         """All of the data in memory, each frame once."""
@@ -215,6 +281,21 @@ class Atari:
         """The game's, which its data share."""
         num_actions = ATARI_GAMES[self.row.environment].num_actions
         return types.DiscreteSpec(num_actions, (*FRAME_SHAPE[:2], STACK_SIZE))
+
+    def shapes(self) -> types.DiscreteSpec:
+        """The same: it has no statistics."""
+        return self.spec()
+
+    def batches(self, spec: types.DiscreteSpec, leading: tuple[int, ...]) -> Transition:
+        """The shapes of batches [*leading, ...]."""
+        observation = jax.ShapeDtypeStruct((*leading, *spec.observation_shape), np.uint8)
+        action = jax.ShapeDtypeStruct(leading, np.int32)
+        scalar = jax.ShapeDtypeStruct(leading, np.float32)
+        return Transition(observation, action, scalar, scalar, observation, {})
+
+    def steps_in_a_call(self, evaluate_every: int) -> int:
+        """Gradient steps of one jitted update: 32 transitions with their stacks are 2 MB."""
+        return math.gcd(evaluate_every, 20)
 
     def environment(self, seed: int) -> dm_env.Environment:
         """The game as it is scored, for one episode: rewards are not clipped."""
@@ -255,13 +336,18 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
         return Atari.of(recipe, row, version_dir)
     if row.n_step == 1:
         return ContinuousControl(row, version_dir)
-    config = recipe.learner_config()
-    if not hasattr(config, "discount"):
+    return ContinuousControl(row, version_dir, _discount(recipe, row))
+
+
+def _discount(recipe: Recipe, row: Row) -> float:
+    """The learner's, by which a transition's rewards are summed; 1 where it has none."""
+    discount = getattr(recipe.learner_config(), "discount", None)
+    if discount is None and row.n_step > 1:
         raise DatasetError(
             f"row {row.name!r} has an n_step, and learner {recipe.learner} does not discount "
             "rewards: leave it out"
         )
-    return ContinuousControl(row, version_dir, config.discount)
+    return 1.0 if discount is None else float(discount)
 
 
 @functools.lru_cache(maxsize=2)  # The cells of a row follow one another; with and without extras.

@@ -24,6 +24,7 @@ ROOMS = {
     "rl_datasets.transition": {"rl_datasets.episode", "rl_datasets.frames"},
     "rl_datasets.sources": {
         "rl_datasets.errors",
+        "rl_datasets.fields",
         "rl_datasets.files",
         "rl_datasets.frames",
         "rl_datasets.records",

@@ -12,15 +12,16 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import online_atari, report, runner, tasks
+from benchmarks import online_atari, preparation, report, runner, tasks
 from benchmarks.cells import plan
 from benchmarks.evaluation import StackedGame, play
+from benchmarks.preparation import Places
 from benchmarks.recipe import AtariProtocol, Recipe, Row
 from benchmarks.results import RESULTS, read_results
-from benchmarks.runner import Places
 from builders.dqn_replay.dqn_replay_dataset_builder import Builder
 from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder as RlUnplugged
 from learners import dqn
+from learners.types import DiscreteSpec, Learner
 from rl_datasets import roms
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import manifest
@@ -396,10 +397,49 @@ class TestRoms:
         recipe = dataclasses.replace(RECIPE, learner="td3_bc")
         self.refused(data_dir, tmp_path, "td3_bc is made for a Spec, and Pong", recipe)
 
+    def test_a_learner_that_does_not_discount_is_trained_on_single_rewards(
+        self, data_dir, monkeypatch
+    ):
+        """Cloning of games, say, has a config without a discount."""
+        monkeypatch.setattr(Recipe, "learner_module", lambda self: _Cloning)
+        task = tasks.task_of(RECIPE, PONG, data_dir)
+        assert (task.cut["n_step"], task.cut["gamma"]) == (1, 1.0)
+        with pytest.raises(DatasetError, match="learner dqn does not discount rewards: leave it"):
+            tasks.task_of(RECIPE, dataclasses.replace(PONG, n_step=3), data_dir)
+
+    def test_a_learner_that_reads_more_than_games_have_is_refused(
+        self, data_dir, tmp_path, monkeypatch
+    ):
+        make = dqn.make
+
+        def make_reader(config: dqn.Config, spec: DiscreteSpec) -> Learner:
+            return make(config, spec)._replace(extras=("next_action",))
+
+        monkeypatch.setattr(dqn, "make", make_reader)
+        with pytest.raises(DatasetError, match="dqn reads the next_action of a transition, which"):
+            run(data_dir, tmp_path)
+        with pytest.raises(DatasetError, match="dqn reads the next_action of a transition, which"):
+            preparation.check(plan(RECIPE, seeds=(0,)), Places(data_dir, tmp_path))
+
+    def test_what_can_be_run_passes_the_check(self, data_dir, tmp_path):
+        preparation.check(plan(RECIPE, seeds=(0,)), Places(data_dir, tmp_path))
+
     def test_gymnasiums_own_game_is_refused(self, data_dir, tmp_path):
         row = dataclasses.replace(PONG, environment="CartPole-v1")
         with pytest.raises(DatasetError, match=r"numbered actions, .* such as Pong"):
             run(data_dir, tmp_path, dataclasses.replace(RECIPE, rows=(row,), learner="bc"))
+
+
+class _Cloning:
+    """A learner of games without a discount, as far as a task looks at it."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        learning_rate: float = 1e-3
+
+    @staticmethod
+    def make(config: Config, spec: DiscreteSpec) -> Learner:
+        raise NotImplementedError
 
 
 class PlainAgent:

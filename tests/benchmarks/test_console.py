@@ -34,11 +34,11 @@ def test_a_table_that_nothing_measures_says_so(capsys):
 
 
 def test_a_dry_run_shows_what_was_reported_and_that_nothing_was_run(tmp_path, capsys):
-    runner.reproduce(
-        "tianshou_continuous", data_dir=tmp_path, runs_dir=tmp_path / "runs", dry_run=True
-    )
+    with pytest.raises(DatasetError, match=f"no published dataset at {tmp_path}"):
+        runner.reproduce(
+            "tianshou_continuous", data_dir=tmp_path, runs_dir=tmp_path / "runs", dry_run=True
+        )
     shown = capsys.readouterr().out
-    assert "how long they take is known after the first evaluation" in shown
     scores = shown.partition("gradient steps left")[2].splitlines()
     (row,) = [line for line in scores if line.startswith("│ IL/halfcheetah-medium-v2 ")]
     assert [cell.strip() for cell in row.split("│")[2:7]] == ["5098", "", "", "", "not run"]
@@ -69,7 +69,8 @@ blocked = "no learner here can"
 def test_a_row_that_cannot_be_run_says_why(tmp_path, capsys):
     recipe = tmp_path / "own.toml"
     recipe.write_text(BLOCKED)
-    runner.reproduce(str(recipe), data_dir=tmp_path, runs_dir=tmp_path / "runs", dry_run=True)
+    with pytest.raises(DatasetError, match=r"no published dataset at .*brac/one/1\.0\.0"):
+        runner.reproduce(str(recipe), data_dir=tmp_path, runs_dir=tmp_path / "runs", dry_run=True)
     shown = capsys.readouterr().out
     assert "left out, because no learner here can: another" in shown
     assert "rows that were not run: 1" in shown
@@ -79,9 +80,10 @@ def test_rows_whose_datasets_are_not_published_are_left_out_if_others_are(tmp_pa
     version = tmp_path / "data/d4rl/halfcheetah-medium-v2-recollected/1.0.0"
     version.mkdir(parents=True)
     (version / "MANIFEST.json").write_text("{}")
-    runner.reproduce(
-        "tianshou_continuous", data_dir=tmp_path / "data", runs_dir=tmp_path, dry_run=True
-    )
+    with pytest.raises(DatasetError, match="halfcheetah-medium-v2-recollected"):
+        runner.reproduce(
+            "tianshou_continuous", data_dir=tmp_path / "data", runs_dir=tmp_path, dry_run=True
+        )
     plan_shown = capsys.readouterr().out.partition("gradient steps left")[0]
     assert "│ IL/halfcheetah-medium-v2/recollected " in plan_shown
     assert "│ IL/halfcheetah-medium-v2 " not in plan_shown
@@ -110,7 +112,8 @@ def test_the_time_left_is_told_of_the_learners_that_were_measured(tmp_path, caps
     cells = plan(recipe)
     folder = cells[0].folder(tmp_path)
     folder.mkdir(parents=True)
-    measured = line(step=3600, evaluate_every=3600, seconds={"train": 7000.0, "evaluate": 200.0})
+    seconds = {"train": 7000.0, "evaluate": 200.0}
+    measured = line(step=3600, evaluate_every=3600, episodes=1, seconds=seconds)
     write_results(folder / RESULTS, [measured])
     console.show_plan(cells, tmp_path)
     # By hand: half of one run is left, of 3,600 steps at two seconds each.
@@ -121,3 +124,33 @@ def test_the_time_left_is_told_of_the_learners_that_were_measured(tmp_path, caps
     assert "unknown time of iql" in shown
     console.show_plan([dataclasses.replace(cells[1])], tmp_path)
     assert "known after the first evaluation" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("differs", "told"),
+    [
+        ({}, ", about 2 h 30 min of one process at the rate of the results shipped"),
+        ({"learner": "iql"}, "known after the first evaluation"),
+        ({"batch_size": 5}, "known after the first evaluation"),
+        ({"config": {"hidden_sizes": [9]}}, "known after the first evaluation"),
+        ({"config": {"hidden_sizes": [8], "learning_rate": 1.0}}, "about 2 h 30 min"),
+    ],
+)
+def test_before_the_first_evaluation_the_shipped_results_tell(
+    tmp_path, monkeypatch, capsys, differs, told
+):
+    """By hand: 3,600 steps at two seconds each, and 6 evaluations of 3 episodes, 100 s each."""
+    from benchmarks import console, estimate
+
+    shipped = {
+        "learner": "bc", "config": {"hidden_sizes": [8]}, "batch_size": 4, "evaluate_every": 100,
+        "episodes": 2, "step": 100, "seconds": {"train": 200.0, "evaluate": 200.0},
+    }  # fmt: skip
+    folder = tmp_path / "shipped" / "table"
+    folder.mkdir(parents=True)
+    (folder / "datasets.json").write_text("[]")
+    write_results(folder / "row.jsonl", [line(**{**shipped, **differs})])
+    monkeypatch.setattr(estimate, "SHIPPED", tmp_path / "shipped")
+    row = Row("A", "b/x:1.0.0", "Pendulum-v1", learner="bc", config={"hidden_sizes": [8]})
+    console.show_plan(plan(Recipe("T", "t", "", (0,), 3600, 4, 600, 3, (row,))), tmp_path / "runs")
+    assert told in " ".join(capsys.readouterr().out.split())

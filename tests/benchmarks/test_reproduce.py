@@ -4,18 +4,9 @@ import pytest
 
 from benchmarks import recipe, runner, tables, tasks
 from benchmarks.results import read_results
-from builders.brac.brac_dataset_builder import Builder
-from rl_datasets.collection.collector import collect
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing.publish import publish
 from rl_datasets.serving.reverb import ReverbServer
 
-MIXTURE = """
-[[policies]]
-name = "random"
-kind = "uniform"
-weight = 1
-"""
 RECIPE = """
 title = "Pendulum"
 table = "pendulum"
@@ -50,17 +41,9 @@ pendulum = [-1200.0, -1300.0]
 """
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pendulum")
-    (folder / "uniform.toml").write_text(MIXTURE)
-    source = str(folder / "collected")
-    collect(
-        "Pendulum-v1", folder / "uniform.toml", 400, source, processes=1, name="pendulum",
-        show_progress=False,
-    )  # fmt: skip
-    publish(Builder(source=source, config="pendulum", data_dir=str(folder / "data")))
-    return folder / "data"
+@pytest.fixture
+def data_dir(pendulum):
+    return pendulum
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,8 @@ from benchmarks import run_folder, runner, tasks
 from benchmarks.cells import Cell, plan
 from benchmarks.recipe import Recipe, Row
 from benchmarks.results import RESULTS, read_results
+from learners import brac_bc
+from learners.types import Learner, Spec
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.transitions import Transition
 
@@ -270,11 +272,24 @@ def test_a_dataset_that_is_not_there_is_named(tmp_path):
         runner.run_cells(CELLS[:1], places, lambda cell, step: None)
 
 
-def test_an_unknown_feed_is_refused(tmp_path):
-    publish(tmp_path / "data")
-    places = runner.Places(tmp_path / "data", tmp_path / "runs", feed="queue")
-    with pytest.raises(DatasetError, match="queue"):
-        runner.run_cells(CELLS[:1], places, lambda cell, step: None)
+def test_a_run_that_diverges_is_stopped_before_it_is_scored(tmp_path, monkeypatch):
+    make_plain = brac_bc.make
+
+    def make(config: brac_bc.Config, spec: Spec) -> Learner:
+        plain = make_plain(config, spec)
+
+        def update(state, batches):
+            state, metrics = plain.update(state, batches)
+            return state, {**metrics, "policy_loss": np.where(state.steps > 20, np.nan, 1.0)}
+
+        return plain._replace(update=update)
+
+    monkeypatch.setattr(brac_bc, "make", make)
+    with pytest.raises(
+        DatasetError, match="first brac_bc seed 0 diverged: policy_loss is not a fin"
+    ):
+        run(tmp_path)
+    assert [line["step"] for line in results(tmp_path)] == [20]
 
 
 def test_a_smaller_budget_lies_apart_and_says_so(tmp_path):

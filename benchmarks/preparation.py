@@ -1,0 +1,187 @@
+"""What the runner makes before it trains, so that what cannot be run is refused first.
+
+`check` goes as far as a run can without data: a dry run ends with it, and a run begins with it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks import run_folder
+from benchmarks.cells import Cell, seeds_of_rows
+from benchmarks.results import fingerprint
+from benchmarks.tasks import Atari, Task, task_of
+from learners import training, types
+from rl_datasets.errors import DatasetError
+
+_ADDRESS = re.compile(r"[^\s:]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where the runner reads and writes, and by which feed.
+
+    Attributes:
+      data_dir: holds `builder/config/version/` folders.
+      runs_dir: holds the runs' folders.
+      feed: `arrays`, whose runs repeat bit for bit; `stream`, from files that may be larger than
+        memory; `reverb`, a server of its own for every run; or the `host:port` of a Reverb server
+        that serves the row's dataset.
+
+    Raises:
+      DatasetError: there is no such feed.
+    """
+
+    data_dir: pathlib.Path
+    runs_dir: pathlib.Path
+    feed: str = "arrays"
+
+    def __post_init__(self) -> None:
+        if self.feed not in ("arrays", "stream", "reverb") and not _ADDRESS.fullmatch(self.feed):
+            raise DatasetError(
+                f"unknown feed {self.feed!r}, choose arrays, stream, reverb or the host:port of a "
+                "server"
+            )
+
+
+def check(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> None:
+    """Refuses what could not be run of the cells that are not done.
+
+    Raises:
+      DatasetError: a dataset is missing, its policy could not be scored, its learner could not
+        learn from it, or a run's folder holds another run.
+    """
+    tasks = tasks_of(cells, places, seeds_at_once)
+    traced = set()
+    for of_row in seeds_of_rows(tasks):
+        cell, task = of_row[0], tasks[of_row[0]]
+        spec = task.shapes()
+        learner = learner_of(cell, spec)
+        task = task.read_by(learner, cell.recipe.learner)
+        check_feed(cell, task, places.feed)
+        if (kind := _kind(cell, spec)) not in traced:
+            _trace(cell, learner, task, spec)
+            traced.add(kind)
+        for cell in of_row:
+            run_folder.check_same(cell.folder(places.runs_dir), identity(cell, task, places))
+
+
+def tasks_of(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> dict[Cell, Task]:
+    """What each cell that is not done asks for.
+
+    Raises:
+      DatasetError: as `task_of`; or seeds of a game are to be trained at once on a CPU.
+    """
+    left = [cell for cell in cells if not cell.is_done(places.runs_dir)]
+    tasks = {cell: task_of(cell.recipe, cell.row, places.data_dir) for cell in left}
+    if seeds_at_once > 1 and jax.default_backend() == "cpu":
+        for cell, task in tasks.items():
+            if isinstance(task, Atari):
+                raise DatasetError(
+                    f"seeds of {cell.row.environment} are trained in one call on an accelerator "
+                    "alone, where it pays: leave out --seeds-at-once"
+                )
+    return tasks
+
+
+def learner_of(cell: Cell, spec: Any) -> types.Learner:
+    """The learner as the cell's row has it.
+
+    Raises:
+      DatasetError: it has no such policy as the row asks for.
+    """
+    learner = cell.recipe.learner_module().make(cell.learner_config(), spec)
+    if cell.row.normalize_observations:
+        learner = training.on_normalized_observations(learner, spec)
+    for name in cell.row.policies:
+        if getattr(learner, name) is None:
+            raise DatasetError(
+                f"learner {cell.recipe.learner} has no policy {name}, which row {cell.row.name!r} "
+                "asks for: use act"
+            )
+    return learner
+
+
+def check_feed(cell: Cell, task: Task, feed: str) -> None:
+    """Refuses a feed that does not give what the cell reads."""
+    if feed != "arrays":
+        _ = task.cut  # refuses a reading that is the arrays' alone
+    if feed == "stream" and task.extras:
+        raise DatasetError(
+            f"the feed stream does not give the {' and '.join(task.extras)} that learner "
+            f"{cell.recipe.learner} reads: use arrays or reverb"
+        )
+
+
+def identity(cell: Cell, task: Task, places: Places) -> dict[str, Any]:
+    """What a run is; no folder's is gone on with as another's."""
+    recipe, row = cell.recipe, cell.row
+    return {
+        "table": recipe.table,
+        "row": row.name,
+        "dataset": row.dataset,
+        "fingerprint": fingerprint(places.data_dir / row.version_path),
+        "environment": row.environment,
+        "learner": recipe.learner,
+        "config": dataclasses.asdict(cell.learner_config()),
+        "batch_size": recipe.batch_size,
+        "feed": places.feed if places.feed in ("arrays", "stream") else "reverb",
+        "seed": cell.seed,
+        "budget": cell.budget,
+        "steps": cell.steps,
+        "evaluate_every": recipe.evaluate_every,
+        "episodes": recipe.episodes,
+        **task.identity,
+    }
+
+
+def initial(
+    cell: Cell, learner: types.Learner, key: jax.Array, cloned: types.TrainingState | None
+) -> types.TrainingState:
+    """The state at step 0, with the policy that another run cloned where the row has one."""
+    state = learner.init(key)
+    if cloned is None:
+        return state
+    module = cell.recipe.learner_module()
+    if not hasattr(module, "with_behavior") or not hasattr(cloned.params, "policy"):
+        raise DatasetError(
+            f"row {cell.row.name!r} starts from the policy of {cell.row.behavior!r}, and "
+            f"{cell.recipe.learner} takes none, or there is none: leave out its behavior"
+        )
+    return module.with_behavior(state, cloned.params.policy)
+
+
+def _kind(cell: Cell, spec: Any) -> str:
+    """All that one update's shapes follow from; cells that share it are sound or not together."""
+    sizes = [getattr(spec, name, None) for name in ("observation_size", "action_size")]
+    cloner = cell.behavior and (cell.behavior.recipe.learner, cell.behavior.learner_config())
+    shared = (cell.recipe.learner, cell.recipe.batch_size, cell.row.policies)
+    return repr((shared, cell.learner_config(), cell.recipe.evaluate_every, sizes, cloner))
+
+
+def _trace(cell: Cell, learner: types.Learner, task: Task, spec: Any) -> None:
+    """One call of the learner, and of its policy, in shapes alone."""
+    steps = task.steps_in_a_call(cell.recipe.evaluate_every)
+
+    def call(key: jax.Array, batches: Any) -> Any:
+        cloned = None
+        if cell.behavior is not None:
+            cloned = learner_of(cell.behavior, spec).init(key)
+        state, metrics = learner.update(initial(cell, learner, key, cloned), batches)
+        policies: list[Any] = [getattr(learner, name) for name in cell.row.policies]
+        return [policy(state, batches.observation[0]) for policy in policies], metrics
+
+    try:
+        batches = task.batches(spec, (steps, cell.recipe.batch_size))
+        jax.eval_shape(call, jnp.zeros(2, jnp.uint32), batches)
+    except ValueError as error:
+        raise DatasetError(
+            f"row {cell.row.name!r} cannot be trained by {cell.recipe.learner}, correct it: {error}"
+        ) from error

@@ -1,0 +1,30 @@
+"""What several tests of the runner train on."""
+
+import pathlib
+
+import pytest
+
+from builders.brac.brac_dataset_builder import Builder
+from rl_datasets.collection.collector import collect
+from rl_datasets.publishing.publish import publish
+
+MIXTURE = """
+[[policies]]
+name = "random"
+kind = "uniform"
+weight = 1
+"""
+
+
+@pytest.fixture(scope="session")
+def pendulum(tmp_path_factory) -> pathlib.Path:
+    """A data directory that holds `brac/pendulum:1.0.0`, really collected and published."""
+    folder = tmp_path_factory.mktemp("pendulum")
+    (folder / "uniform.toml").write_text(MIXTURE)
+    source = str(folder / "collected")
+    collect(
+        "Pendulum-v1", folder / "uniform.toml", 400, source, processes=1, name="pendulum",
+        show_progress=False,
+    )  # fmt: skip
+    publish(Builder(source=source, config="pendulum", data_dir=str(folder / "data")))
+    return folder / "data"

@@ -1,0 +1,141 @@
+"""A dry run refuses what the run would refuse, by the same sentence, before anything is trained."""
+
+import pytest
+
+from benchmarks import runner
+from rl_datasets.errors import DatasetError
+
+RECIPE = """
+title = "Pendulum"
+learner = "bc"
+seeds = [0]
+steps = 20
+batch_size = 8
+evaluate_every = 10
+episodes = 1
+
+[config]
+
+[[rows]]
+name = "row"
+dataset = "brac/pendulum:1.0.0"
+environment = "Pendulum-v1"
+"""
+SMALL = "hidden_sizes = [8]"
+
+
+@pytest.fixture
+def reproduce(pendulum, tmp_path):
+    """Writes a recipe with edits, each a line's key and what stands in its place, and runs it."""
+
+    def reproduce(*edits, **options):
+        text = RECIPE
+        for key, by in edits:
+            (line,) = [each for each in text.splitlines() if each.split(" = ")[0] == key]
+            text = text.replace(line, by)
+        (tmp_path / "mine.toml").write_text(text)
+        options = {"data_dir": pendulum, "runs_dir": tmp_path / "runs", **options}
+        return runner.reproduce(str(tmp_path / "mine.toml"), **options)
+
+    return reproduce
+
+
+WRONG = [
+    ([("learner", 'learner = "bcc"')], "mine.toml: learner is 'bcc', .*choose from bc,"),
+    ([("learner", 'learner = "types"')], "mine.toml: learner is 'types'"),
+    ([("learner", 'learner = "dqn"')], "dqn is made for a DiscreteSpec, and Pendulum-v1 is a Spec"),
+    ([("environment", 'environment = "Pendulum-v9"')], "'Pendulum-v9' cannot be made"),
+    ([("[config]", "[config]\nwidth = 3")], "config of bc has no field 'width'"),
+    ([("name", 'name = "row"\nsplit = "tset"')], "there is no split 'tset'"),
+    (
+        [("name", 'name = "row"\npolicies = ["max_q"]')],
+        "bc has no policy max_q, which row 'row' asks",
+    ),
+    ([("name", 'name = "row"\nn_step = 3')], "learner bc does not discount rewards"),
+    ([("dataset", 'dataset = "brac/pendulum:9.9.9"')], "no published dataset at .*9.9.9"),
+    ([("name", 'name = "row"\nbehavior = "BC"')], "has no such row: add it"),
+    # What only the learner knows.
+    (
+        [("learner", 'learner = "td3_bc"'), ("evaluate_every", "evaluate_every = 5")],
+        "row 'row' cannot be trained by td3_bc, correct it: .*policy_delay",
+    ),
+    ([("learner", 'learner = "brac_primal"')], "cannot be trained by brac_primal.*no behaviour"),
+    ([("learner", 'learner = "brac_dual"')], "discriminator_steps=3 minibatches, got 8"),
+]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(("edits", "said"), WRONG)
+def test_what_cannot_be_run_is_refused_by_both(reproduce, tmp_path, edits, said, dry_run):
+    with pytest.raises(DatasetError, match=said):
+        reproduce(*edits, dry_run=dry_run)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("feed", ["xyz", "localhost", "localhost:port", ":8000", ""])
+def test_an_unknown_feed_is_refused_by_a_dry_run(reproduce, feed):
+    with pytest.raises(DatasetError, match=f"unknown feed '{feed}', choose arrays, stream"):
+        reproduce(feed=feed, dry_run=True)
+
+
+@pytest.mark.parametrize("feed", ["arrays", "stream", "reverb", "localhost:8000", "[::1]:8000"])
+def test_a_dry_run_of_what_can_be_run_runs_nothing(reproduce, tmp_path, feed):
+    assert reproduce(feed=feed, dry_run=True) is None
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_feed_that_does_not_give_what_the_learner_reads_is_refused(reproduce):
+    rebrac = ("learner", 'learner = "rebrac"')
+    with pytest.raises(DatasetError, match=r"stream does not give the next_action that .*rebrac"):
+        reproduce(rebrac, feed="stream", dry_run=True)
+    reproduce(rebrac, feed="reverb", dry_run=True)
+
+
+def test_data_of_another_environment_are_refused_without_being_read(reproduce, monkeypatch):
+    monkeypatch.setattr("benchmarks.tasks._transitions", lambda *_, **__: pytest.fail("read"))
+    reproduce(dry_run=True)
+    with pytest.raises(DatasetError, match=r"brac/pendulum:1\.0\.0"):
+        reproduce(("environment", 'environment = "InvertedPendulum-v4"'), dry_run=True)
+
+
+def test_a_folder_that_holds_another_run_is_refused(reproduce):
+    small = ("[config]", f"[config]\n{SMALL}")
+    reproduce(small)
+    reproduce(small, ("batch_size", "batch_size = 9"), dry_run=True)  # It is done.
+    longer = [small, ("steps", "steps = 30"), ("batch_size", "batch_size = 9")]
+    with pytest.raises(DatasetError, match=r"mine/.* holds a run whose batch_size and steps"):
+        reproduce(*longer, dry_run=True)
+
+
+ALGORITHMS = """
+[[algorithms]]
+name = "BC"
+learner = "{cloner}"
+{config}
+[[algorithms]]
+name = "KL"
+learner = "{learner}"
+behavior = "BC"
+"""
+
+
+@pytest.mark.parametrize(
+    ("cloner", "config", "learner", "said"),
+    [
+        ("bc", "", "brac_primal", "starts from the policy of 'BC', and brac_primal takes none"),
+        ("brac_bc", "", "td3_bc", "starts from the policy of 'BC', and td3_bc takes none"),
+        ("brac_bc", f"config = {{ {SMALL} }}", "brac_primal", "a behaviour policy has params of"),
+    ],
+)
+def test_a_behaviour_policy_that_does_not_fit_is_refused_before_it_is_cloned(
+    reproduce, tmp_path, cloner, config, learner, said
+):
+    algorithms = ALGORITHMS.format(cloner=cloner, config=config, learner=learner)
+    with pytest.raises(DatasetError, match=f"KL/row.*{said}"):
+        reproduce(("[config]", algorithms))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_behaviour_policy_that_fits_is_not_refused(reproduce):
+    algorithms = ALGORITHMS.format(cloner="brac_bc", config="", learner="brac_primal")
+    assert reproduce(("[config]", algorithms), dry_run=True) is None
