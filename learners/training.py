@@ -36,6 +36,7 @@ def steps_with_convolutions(step: Step) -> Step:
     one_step = jax.jit(step, donate_argnums=0)
 
     def update(state: TrainingState, batches: Transition) -> tuple[TrainingState, Metrics]:
+        _check_axes(batches)
         history = []
         for k in range(batches.action.shape[0]):
             state, metrics = one_step(state, jax.tree.map(lambda x, k=k: x[k], batches))
@@ -130,7 +131,12 @@ def jit_update(update: Step) -> Step:
     side. The older one can be chosen for one function alone only where that is compiled ahead of
     its call.
     """
-    jitted = jax.jit(update, donate_argnums=0)
+
+    def checked(state: TrainingState, batches: Transition) -> tuple[TrainingState, Metrics]:
+        _check_axes(batches)
+        return update(state, batches)
+
+    jitted = jax.jit(checked, donate_argnums=0)
     if jax.__version_info__ >= (0, 5) or jax.default_backend() != "cpu" or num_cores() > 1:
         return jitted
     executables: dict[Any, Step] = {}
@@ -146,6 +152,16 @@ def jit_update(update: Step) -> Step:
         return executables[key](state, batches)
 
     return call
+
+
+def _check_axes(batches: Transition) -> None:
+    """Raises `ValueError` where one batch was given in the place of K."""
+    if batches.reward.ndim < 2:
+        raise ValueError(
+            "an update takes K batches at once, [K, B, ...], and the rewards of these have shape "
+            f"{list(batches.reward.shape)}: ask the feed for them with steps=K, or for one batch "
+            "with steps=1"
+        )
 
 
 def num_cores() -> int:

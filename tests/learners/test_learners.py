@@ -72,6 +72,22 @@ def test_state_is_a_pytree_of_arrays(algorithm):
 
 
 @every_algorithm
+@pytest.mark.parametrize("wrapped", ["as it is", "over seeds", "on normalized observations"])
+def test_one_batch_in_the_place_of_several_is_refused(algorithm, wrapped):
+    """Of axes [B], or over seeds [S, B]: what an `ArrayFeed` without `steps` gives."""
+    learner = make(algorithm)
+    batch = plain.at(plain.random_batches(2, 16, 3, 2), 0)
+    state = learner.init(jax.random.PRNGKey(0))
+    if wrapped == "over seeds":
+        learner = training.over_seeds(learner)
+        state, batch = jax.tree.map(lambda x: jnp.stack([x, x]), (state, batch))
+    elif wrapped == "on normalized observations":
+        learner = training.on_normalized_observations(learner, SPEC)
+    with pytest.raises(ValueError, match=r"takes K batches at once, \[K, B, ...\].*shape \[16\]"):
+        learner.update(state, batch)
+
+
+@every_algorithm
 def test_restored_run_goes_on_bit_for_bit(algorithm):
     batches = plain.random_batches(8, 16, 3, 2)
     first, second = plain.at(batches, slice(4)), plain.at(batches, slice(4, 8))
