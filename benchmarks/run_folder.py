@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import json
 import pathlib
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -36,6 +37,8 @@ from learners.types import TrainingState
 from rl_datasets.errors import DatasetError
 
 RUN = "run.json"
+# As orbax's TensorStore tells that the system refused to write.
+_SYSTEM_ERROR = re.compile(r"\[OS error \d+: \w+ ([^]]+)\]")
 
 
 class RunFolder:
@@ -112,7 +115,7 @@ class RunFolder:
           seconds: that training and evaluation took since the last evaluation.
 
         Raises:
-          DatasetError: a return is not finite.
+          DatasetError: a return is not finite, or the disk is full.
         """
         import orbax.checkpoint as ocp
 
@@ -132,7 +135,15 @@ class RunFolder:
             "seconds": seconds,
         }
         append_result(self._folder / RESULTS, result)
-        self._checkpoints.save(step, args=ocp.args.StandardSave(state))
+        try:
+            self._checkpoints.save(step, args=ocp.args.StandardSave(state))
+        except ValueError as error:
+            if (reason := _SYSTEM_ERROR.search(str(error))) is None:
+                raise
+            raise DatasetError(
+                f"the state at step {step} could not be written to {self._folder}: {reason[1]}; "
+                "mend that and run the same command again, which goes on from the evaluation before"
+            ) from error
         self._write_event(result)
 
     def _open_events(self, results: Sequence[Mapping[str, Any]]) -> None:

@@ -546,8 +546,9 @@ def _samples(
         rate_limiter_timeout_ms=round(1000 * timeout),
     )
     columns = samples.map(lambda sample: (sample.info.priority, sample.data))
-    pulls = columns.batch(items, drop_remainder=True).prefetch(PULLS_AHEAD).as_numpy_iterator()
+    batches = columns.batch(items, drop_remainder=True).prefetch(PULLS_AHEAD)
     with holding_back(CHATTER):
+        pulls = batches.as_numpy_iterator()
         first = list(itertools.islice(pulls, 1))
     for priorities, pull in itertools.chain(first, pulls):
         tags, counts = np.divmod(priorities.astype(np.int64), COUNTS)

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import sys
@@ -365,3 +366,25 @@ def test_the_plan_goes_row_by_row():
 if __name__ == "__main__":
     tasks._transitions = transitions
     run(pathlib.Path(sys.argv[1]))
+
+
+def test_a_state_that_the_system_refuses_to_write(tmp_path, monkeypatch):
+    """A real failure of a write, by the limit on the size of a file; no traceback of orbax's."""
+    monkeypatch.setattr("benchmarks.results.FIELDS", {"step": int})
+    identity = {"evaluate_every": 1, "seed": 0}
+    state = {"params": np.random.default_rng(0).normal(size=100_000)}
+    returns, nothing = {"act": np.ones(2)}, {"train": 1.0}
+    folder = run_folder.RunFolder(tmp_path, identity)
+    folder.restore(state)
+    folder.write(1, state, returns, nothing, nothing)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(DatasetError, match=r"step 2 could not .*: File too large; mend"):
+            folder.write(2, state, returns, nothing, nothing)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    again = run_folder.RunFolder(tmp_path, identity)
+    assert again.checkpoint_step == 1
+    np.testing.assert_array_equal(again.restore(state)["params"], state["params"])
+    assert [line["step"] for line in read_results(tmp_path / RESULTS)] == [1]
