@@ -18,7 +18,7 @@ from benchmarks import comparison, figures, protocol, statistics
 from benchmarks.cells import Cell
 from benchmarks.comparison import Comparison
 from benchmarks.page import table, write_page
-from benchmarks.recipe import AGAIN, OWN, PUBLISHED, Recipe, Row, load_recipe
+from benchmarks.recipe import AGAIN, OWN, PUBLISHED, Recipe, Row, load_recipe, recipe_names
 from benchmarks.results import (
     RESULTS,
     fingerprint,
@@ -26,7 +26,7 @@ from benchmarks.results import (
     write_atomically,
     write_results,
 )
-from benchmarks.tables import ReportedTable, Score, empty_table, load_table
+from benchmarks.tables import ReportedTable, Score, empty_table, load_table, table_names
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import manifest
 
@@ -157,6 +157,11 @@ def show_folder(name: str, folder: pathlib.Path | None = None) -> None:
     Raises:
       DatasetError: there is no such recipe, or the folder holds no results of it.
     """
+    if name in table_names() and name not in recipe_names():
+        raise DatasetError(
+            f"{name} has no recipe, so none of it was measured: `rl-datasets reproduce {name}` "
+            "shows what was reported"
+        )
     recipe = load_recipe(name)
     folder = folder or SHIPPED / name
     results = [r for row in recipe.rows for r in _read_row(folder, row)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 import pathlib
 import sys
@@ -29,6 +30,11 @@ DataDir = Annotated[
     typer.Option("--data-dir", help="Where published datasets lie; TFDS calls it so too.", **PATH),
 ]
 DEFAULT_DATA_DIR = pathlib.Path(".data")
+OPTIONS = {
+    "rom_set": "roms",
+    "seeds": "seed",
+    "num_seeds": "seeds",
+}  # Of parameters, otherwise named.
 INTERRUPTED = 130  # What a shell gives a command that Ctrl-C ended.
 Version = Annotated[
     str,
@@ -170,11 +176,9 @@ def collect(
     from rl_datasets.sources.atari import ATARI_GAMES
 
     is_game = environment in ATARI_GAMES
-    for parameter in ONLY_FOR[OF_MIXTURES if is_game else OF_ATARI]:
-        source = context.get_parameter_source(parameter)
-        if source is not None and source.name != "DEFAULT":
-            option = "roms" if parameter == "rom_set" else parameter.replace("_", "-")
-            raise DatasetError(f"--{option} does not go with {environment}: leave it out")
+    _refuse(
+        context, f"does not go with {environment}", *ONLY_FOR[OF_MIXTURES if is_game else OF_ATARI]
+    )
     if is_game:
         from benchmarks import online_atari
         from rl_datasets.roms import RomSet
@@ -243,6 +247,7 @@ def _collect_mixture(
 
 @app.command()
 def roms(
+    context: typer.Context,
     install: Annotated[
         bool, typer.Option("--install", help="Install DQN Replay's set, of atari-py 0.2.5.")
     ] = False,
@@ -271,6 +276,7 @@ def roms(
     if install:
         typer.echo(f"{rom_sets.install(accept, folder, archive)}: installed, every md5 checked")
         return
+    _refuse(context, "goes with --install", "accept", "archive")
     table = rich.table.Table("game", *rom_sets.RomSet, "")
     for rom in rom_sets.show(folder):
         cells = [
@@ -318,6 +324,10 @@ def train_policy(
     """
     from benchmarks import online
 
+    if file.suffix != ".npz":
+        raise DatasetError(f"{file} cannot be the policy's file: its name must end in .npz")
+    if target is not None and not math.isfinite(target):
+        raise DatasetError(f"--target {target} can never be reached: give a number")
     online.train_and_save(environment, file, kind, target, seed, max_steps, replay=replay)
 
 
@@ -398,9 +408,11 @@ def list_versions(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     from rl_datasets import terminal
     from rl_datasets.publishing import catalog
 
+    versions, errors = catalog.list_published(data_dir)
+    if not versions:
+        typer.echo(f"nothing is published in {data_dir}")
     name = rich.table.Column("version", overflow="fold")
     table = rich.table.Table(name, "episodes", "transitions", "MB")
-    versions, errors = catalog.list_published(data_dir)
     for version in versions:
         table.add_row(
             version.name,
@@ -408,7 +420,8 @@ def list_versions(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
             f"{version.transitions:,}",
             f"{version.size / 1e6:,.1f}",
         )
-    terminal.show(table)
+    if versions:
+        terminal.show(table)
     for error in errors:
         typer.echo(f"error: {error}", err=True)
     if errors:
@@ -555,6 +568,7 @@ def serve(
 
 @app.command()
 def reproduce(
+    context: typer.Context,
     table: Annotated[
         str | None,
         typer.Argument(
@@ -619,10 +633,16 @@ def reproduce(
     `rl-datasets reproduce brac_bc --rows 'Hopper*' --seeds 2 --budget 0.1 --processes 2`
     """
     from benchmarks import console, runner
+    from benchmarks.recipe import recipe_names
+    from benchmarks.tables import table_names
 
     if table is None:
+        _refuse(context, "needs a TABLE", *context.params.keys() - {"dry_run"})
         console.show_tables()
         return
+    if table in table_names() and table not in recipe_names():
+        why = f"is of no use with {table}, which has no recipe to run"
+        _refuse(context, why, *context.params.keys() - {"table", "dry_run"})
     if num_seeds is not None:
         if seeds:
             raise DatasetError("--seeds counts seeds and --seed names them: give one of the two")
@@ -677,6 +697,15 @@ def report(
     from benchmarks import report as report_lib
 
     typer.echo(report_lib.write_report(table, folder))
+
+
+def _refuse(context: typer.Context, why: str, *parameters: str) -> None:
+    """Raises `DatasetError` where one of the options was given, which would change nothing."""
+    for parameter in sorted(parameters):
+        source = context.get_parameter_source(parameter)
+        if source is not None and source.name != "DEFAULT":
+            option = OPTIONS.get(parameter, parameter.replace("_", "-"))
+            raise DatasetError(f"--{option} {why}: leave it out")
 
 
 def _builder_class(name: str) -> Any:

@@ -22,8 +22,10 @@ def local_path(path: str | os.PathLike[str]) -> pathlib.Path:
     Give it what the user wrote: a `pathlib.Path` of `gs://bucket` has lost a slash.
 
     Raises:
-      DatasetError: it is an address, such as `gs://bucket/folder`.
+      DatasetError: it is an address, such as `gs://bucket/folder`, or empty.
     """
+    if not os.fspath(path):
+        raise DatasetError("'' names no folder or file: the folder where you are is '.'")
     if "://" in os.fspath(path):
         raise DatasetError(
             f"{os.fspath(path)} cannot be used: only local folders and files can; name one, and "
@@ -50,6 +52,10 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         yield partial
         sync(partial)
         os.replace(partial, path)
+    except OSError as error:
+        if error.filename is not None and os.fspath(error.filename) == os.fspath(partial):
+            error.filename = os.fspath(path)  # What the user named.
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

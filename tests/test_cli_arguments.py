@@ -2,11 +2,13 @@
 
 import json
 import pathlib
+import shlex
 import shutil
 
 import pytest
 
-from rl_datasets.publishing import manifest
+from rl_datasets import files, terminal
+from rl_datasets.publishing import manifest, summary
 from rl_datasets.publishing.publish import publish
 from tests.command_line import COMMAND, end, start
 from tests.rl_datasets.publishing.synthetic import Synthetic, unit
@@ -112,12 +114,13 @@ def test_a_version_that_is_not_published(run, folder, command, name, told):
     rest = ["arrays", "out"] if command == "export" else []
     outcome = run(command, name, *rest, "--data-dir", "data")
     assert outcome.status == 1
-    assert outcome.sentence.startswith(f"{name} {told}")
+    assert outcome.sentence.startswith(f"{name!r} {told}")
 
 
 def test_where_nothing_is_published(run, folder):
     outcome = run("verify", "synthetic/mine")
-    assert outcome.sentence.startswith("synthetic/mine is not published in .data: nothing is")
+    assert outcome.sentence.startswith("'synthetic/mine' is not published in .data: nothing is")
+    assert run("list").stdout == "nothing is published in .data\n"
 
 
 def test_the_version_of_the_package(run):
@@ -141,13 +144,13 @@ def test_a_summary_fits_a_screen(run, folder):
     assert f"{told['episode_return']['mean']:,.1f}" in row
 
 
-def test_of_many_splits_the_first_are_shown_and_all_together(run, folder):
-    path = folder / "data/synthetic/mine/1.0.0"
+def test_of_many_splits_the_first_are_shown_and_all_together(made, capsys):
+    path = made / "data/synthetic/mine/1.0.0"
     content = manifest.read(path)
     split = content["splits"]["train"]
-    content["splits"] = {f"part_{i:02}": split for i in range(50)}
-    manifest.write(path, content)
-    lines = run("show", path).stdout.splitlines()
+    splits = {f"part_{i:02}": split for i in range(50)}
+    terminal.show(summary.of(path, {**content, "splits": splits}))
+    lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 40
     assert "... 42 more" in [line.strip() for line in lines]
     (row,) = [line.split() for line in lines if line.startswith("all ")]
@@ -182,6 +185,7 @@ def test_shipped_scores_need_no_data(run, tmp_path, monkeypatch):
     ("arguments", "told"),
     [
         (["brac_bcc"], "brac_bcc"),
+        (["corl"], "corl has no recipe"),
         (["brac_bc", "data"], "data holds no results of brac_bc: name a results folder"),
     ],
 )
@@ -215,3 +219,33 @@ def test_collect_refuses_at_once(run, tmp_path, monkeypatch, mixture, head, opti
     assert outcome.status == 1
     assert outcome.sentence.startswith(told)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("reproduce --rows Hopper*", "--rows needs a TABLE: leave it out"),
+        ("reproduce --seeds 3", "--seeds needs a TABLE"),
+        ("reproduce corl --rows nosuch", "--rows is of no use with corl, which has no recipe"),
+        ("reproduce corl --seed 3 --dry-run", "--seed is of no use with corl"),
+        ("roms --accept", "--accept goes with --install"),
+        ("roms --archive x.tar.gz", "--archive goes with --install"),
+        ("train-policy Hopper-v4 x.txt", "x.txt cannot be the policy's file: its name must end in"),
+        ("train-policy Hopper-v4 x.npz --target nan", "--target nan can never be reached"),
+        ("verify ''", "'' is not published in .data"),
+    ],
+)
+def test_nothing_is_passed_over_in_silence(run, folder, command, told):
+    before = sorted(folder.rglob("*"))
+    outcome = run(*shlex.split(command))
+    assert outcome.status == 1
+    assert outcome.sentence.startswith(told)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_file_that_cannot_be_written_is_told_by_its_own_name(tmp_path):
+    with (
+        pytest.raises(OSError, match=r"absent/x\.gif'$"),
+        files.replacing(tmp_path / "absent/x.gif") as partial,
+    ):
+        partial.write_bytes(b"")

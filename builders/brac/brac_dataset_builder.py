@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from rl_datasets import files
 from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.builder import PublishedDatasetBuilder
@@ -58,7 +59,7 @@ class Builder(PublishedDatasetBuilder):
     @classmethod
     def config_of(cls, source: str) -> str:
         """The configuration that a collected folder says it is."""
-        if pathlib.Path(f"{source}.index").is_file():
+        if files.local_path(f"{source}.index").is_file():
             raise DatasetError(
                 f"{source} is no collected folder, so it does not say which configuration it is: "
                 "name the one that it holds, such as brac/halfcheetah-eps3"
@@ -79,7 +80,7 @@ class Builder(PublishedDatasetBuilder):
         config = self.builder_config.name
         if self.source is None:
             raise DatasetError(f"brac/{config} needs a source to be published: name it")
-        if not pathlib.Path(self.source).is_dir():
+        if not files.local_path(self.source).is_dir():
             return _SavedData(self.source, config)
         return CollectedFolder.open(self.source, self.name, config)
 

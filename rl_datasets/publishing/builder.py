@@ -40,8 +40,8 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
           DatasetError: the configuration's name is no folder's, the source would be published to
             an object store, or there is nothing published and no source.
         """
-        if source is not None:
-            files.local_path(kwargs.get("data_dir") or "")
+        if source is not None and kwargs.get("data_dir") is not None:
+            files.local_path(kwargs["data_dir"])
         self.source = source
         if isinstance(config, str):
             files.check_folder_name(config)

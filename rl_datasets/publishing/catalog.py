@@ -76,16 +76,16 @@ def find(version: str, data_dir: str | os.PathLike[str]) -> pathlib.Path:
     number = number or max(numbers, key=_order, default="")
     if number in numbers:
         return numbers[number]
-    if folder.is_dir():
+    if version and folder.is_dir():
         raise DatasetError(
-            f"{version} is a folder, but not of a published version, which holds a "
+            f"{version!r} is a folder, but not of a published version, which holds a "
             f"{manifest.FILE_NAME}: name one, such as brac/halfcheetah-eps1-recollected:1.0.0"
         )
     every = [f"{name}:{number}" for name, numbers in published.items() for number in numbers]
     nearest = difflib.get_close_matches(version, every, n=1, cutoff=0)
     told = f"the nearest there is {nearest[0]}" if nearest else "nothing is published there"
     raise DatasetError(
-        f"{version} is not published in {os.fspath(data_dir)}: {told}; publish it, or name the "
+        f"{version!r} is not published in {os.fspath(data_dir)}: {told}; publish it, or name the "
         "--data-dir where it is"
     )
 
