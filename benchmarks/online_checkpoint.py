@@ -71,7 +71,7 @@ def opened(folder: pathlib.Path, identity: Mapping[str, Any]) -> Iterator[Checkp
         text = json.dumps(identity, indent=2) + "\n"
         if not path.exists():
             write_atomically(path, text)
-        before, now = json.loads(path.read_text()), json.loads(text)
+        before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(text)
         differing = [name for name in now if before.get(name) != now[name]]
         if differing:
             raise DatasetError(

@@ -113,7 +113,7 @@ def export(
     folder = folder or cells[0].table_folder(runs_dir) / "results"
     folder.mkdir(parents=True, exist_ok=True)
     known = folder / DATASETS
-    datasets = json.loads(known.read_text()) if known.is_file() else {}
+    datasets = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
     for row in dict.fromkeys(cell.row for cell in cells):
         results = [
             result
@@ -212,7 +212,7 @@ def write_report(recipe: Recipe | str, folder: pathlib.Path) -> pathlib.Path:
     if not (folder / DATASETS).is_file():
         raise DatasetError(f"{folder} holds no results, name a folder that has {DATASETS}")
     reported = reported_of(recipe)
-    datasets = json.loads((folder / DATASETS).read_text())
+    datasets = json.loads((folder / DATASETS).read_text(encoding="utf-8"))
     results = {row.name: _read_row(folder, row) for row in recipe.rows}
     every = [result for of_row in results.values() for result in of_row]
     budget = _budget(folder, every)

@@ -62,7 +62,7 @@ def code_version() -> str:
 
 def machine() -> str:
     """The processor's name and the number of cores this process may use."""
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     name = names[0] if names else platform.machine()
     return f"{name}, {len(os.sched_getaffinity(0))} cores"
@@ -81,7 +81,7 @@ def read_results(path: pathlib.Path, may_grow: bool = True) -> list[dict[str, An
     if not path.exists():
         return []
     results = []
-    *whole, last = path.read_text().split("\n")
+    *whole, last = path.read_text(encoding="utf-8").split("\n")
     for number, line in enumerate([*whole, *([last] if last else [])], start=1):
         try:
             result = json.loads(line)
@@ -125,7 +125,7 @@ def _is_finite(value: Any) -> bool:
 
 def append_result(path: pathlib.Path, result: dict[str, Any]) -> None:
     """Appends one line and waits until the disk has it."""
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(result) + "\n")
         file.flush()
         os.fsync(file.fileno())
@@ -139,4 +139,4 @@ def write_results(path: pathlib.Path, results: Iterable[dict[str, Any]]) -> None
 def write_atomically(path: pathlib.Path, text: str) -> None:
     """Writes a file whole or not at all, so that nobody reads half of it."""
     with files.replacing(path) as partial:
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8")

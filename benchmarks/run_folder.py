@@ -181,7 +181,7 @@ def check_same(folder: pathlib.Path, identity: Mapping[str, Any]) -> None:
     path = folder / RUN
     if not path.exists():
         return
-    before, now = json.loads(path.read_text()), json.loads(json.dumps(identity))
+    before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(identity))
     differing = sorted(k for k in before.keys() | now if before.get(k) != now.get(k))
     if differing:
         raise DatasetError(
@@ -219,7 +219,7 @@ def _is_shorter(folder: pathlib.Path, identity: Mapping[str, Any]) -> bool:
     path, apart = folder / RUN, {"budget": None, "steps": None}
     if not path.exists() or not _last_step(folder):
         return False
-    run = json.loads(path.read_text())
+    run = json.loads(path.read_text(encoding="utf-8"))
     is_same = {**run, **apart} == json.loads(json.dumps({**identity, **apart}))
     return is_same and run["steps"] < identity["steps"]
 

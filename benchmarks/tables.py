@@ -184,7 +184,7 @@ def load_table(name: str, folder: pathlib.Path | None = None) -> ReportedTable:
     if not path.is_file():
         raise DatasetError(f"unknown table {name!r}, choose one of: {', '.join(table_names())}")
     try:
-        fields = tomllib.loads(path.read_text())
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
         curves = fields.pop("curves", None)
         steps, curves = _read_curves(folder / curves) if curves else (np.zeros(0), {})
         algorithms = fields.pop("algorithms")
@@ -257,7 +257,7 @@ def _check(table: ReportedTable) -> None:
 
 def _read_curves(path: pathlib.Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """A CSV file whose columns are the step, and then `<row>/<seed>` each."""
-    with path.open() as file:
+    with path.open(encoding="utf-8") as file:
         (_, *names), *lines = csv.reader(file)
     steps, *columns = np.array(lines, np.float64).T
     curves: dict[str, list[np.ndarray]] = {}

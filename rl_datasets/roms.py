@@ -193,7 +193,7 @@ def _download(folder: pathlib.Path) -> pathlib.Path:
     The hash is checked before pip asks the package for its metadata.
     """
     requirement = folder / "requirements.txt"
-    requirement.write_text(f"{_PACKAGE} --hash=sha256:{_PACKAGE_SHA256}\n")
+    requirement.write_text(f"{_PACKAGE} --hash=sha256:{_PACKAGE_SHA256}\n", encoding="utf-8")
     options = "--quiet --no-deps --no-binary=:all: --no-build-isolation --disable-pip-version-check"
     command = [sys.executable, "-m", "pip", "download", *options.split()]
     alternative = "download atari-py-0.2.5.tar.gz yourself and name it with --archive"

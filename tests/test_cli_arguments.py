@@ -79,6 +79,18 @@ def test_an_object_store_is_refused_wherever_a_path_is_taken(run, folder, comman
     assert sorted(folder.rglob("*")) == before
 
 
+@pytest.mark.parametrize("command", ["list --data-dir", "collect Hopper-v4 eps1"])
+def test_an_empty_path_is_not_where_one_is(run, folder, command):
+    assert run(*command.split(), "").sentence.startswith("'' names no folder or file")
+
+
+@pytest.mark.parametrize("dataset", ["brac", "brac/halfcheetah-eps3"])
+def test_a_source_that_must_be_local(run, folder, dataset):
+    outcome = run("publish", dataset, "gs://bucket/x")
+    assert outcome.sentence.startswith("gs://bucket/x")
+    assert "cannot be used: only local" in outcome.sentence
+
+
 # Names.
 
 
@@ -232,7 +244,7 @@ def test_collect_refuses_at_once(run, tmp_path, monkeypatch, mixture, head, opti
         ("roms --archive x.tar.gz", "--archive goes with --install"),
         ("train-policy Hopper-v4 x.txt", "x.txt cannot be the policy's file: its name must end in"),
         ("train-policy Hopper-v4 x.npz --target nan", "--target nan can never be reached"),
-        ("verify ''", "'' is not published in .data"),
+        ("verify ''", "'' names no folder or file"),
     ],
 )
 def test_nothing_is_passed_over_in_silence(run, folder, command, told):

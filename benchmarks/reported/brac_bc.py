@@ -121,7 +121,7 @@ def read_curve(path: pathlib.Path) -> tuple[list[int], list[float]]:
       DatasetError: the file is missing, or does not hold 100 rows of a step and a return.
     """
     try:
-        with path.open() as file:
+        with path.open(encoding="utf-8") as file:
             rows = [(int(float(step)), float(value)) for step, value in csv.reader(file)]
     except FileNotFoundError as error:
         raise DatasetError(f"no {path}, name the folder that holds HalfCheetah-v2") from error
@@ -146,13 +146,13 @@ def write(source: pathlib.Path, folder: pathlib.Path) -> None:
             last_10.append(f'"{row}" = {[round(sum(run[-10:]) / 10, 3) for run in runs]}\n')
             last.append(f'"{row}" = {[run[-1] for run in runs]}\n')
     columns = ["\n[algorithms.BC.last_10]\n", *last_10, "\n[algorithms.BC.last]\n", *last]
-    (folder / "brac_bc.toml").write_text(HEAD + "".join(columns))
+    (folder / "brac_bc.toml").write_text(HEAD + "".join(columns), encoding="utf-8")
     datasets = [f'  "{e}/{dataset}",\n' for e in GRID_ENVIRONMENTS for dataset in DATASETS]
     grid = [GRID_HEAD.replace("{datasets}", "".join(datasets))]
     for algorithm in GRID_ALGORITHMS:
         grid += columns if algorithm == "BC" else [f"\n[algorithms.{algorithm}]\n"]
-    (folder / "brac.toml").write_text("".join(grid))
-    with (folder / "brac_bc_curves.csv").open("w", newline="") as file:
+    (folder / "brac.toml").write_text("".join(grid), encoding="utf-8")
+    with (folder / "brac_bc_curves.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["step", *curves])
         lines = zip(*curves.values(), strict=True)

@@ -192,7 +192,7 @@ def publish_here(root: str, checkpoints: str, workers: str, data_dir: str) -> No
     clock, work = time.perf_counter(), time.process_time()
     version = publish(_builder(root, checkpoints, f"{data_dir}/timed"), num_workers=int(workers))
     took = {"clock": time.perf_counter() - clock, "work": time.process_time() - work}
-    status = pathlib.Path("/proc/self/status").read_text()
+    status = pathlib.Path("/proc/self/status").read_text(encoding="utf-8")
     splits = version.manifest["splits"].values()
     took["peak"] = 1024 * int(status.split("VmHWM:")[1].split()[0])
     took["transitions"] = sum(split["transitions"] for split in splits)
@@ -234,8 +234,10 @@ def cost_of_all(measured: dict[str, Any]) -> str:
 
 def main() -> None:
     """Writes the table into its page."""
-    kept, mark, _ = PAGE.read_text().partition(MARK)
-    results.write_atomically(PAGE, kept + mark + "\n" + cost_of_all(json.loads(SAVED.read_text())))
+    kept, mark, _ = PAGE.read_text(encoding="utf-8").partition(MARK)
+    results.write_atomically(
+        PAGE, kept + mark + "\n" + cost_of_all(json.loads(SAVED.read_text(encoding="utf-8")))
+    )
 
 
 if __name__ == "__main__":

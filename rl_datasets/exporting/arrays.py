@@ -61,7 +61,9 @@ def to_arrays(
         fields = _write(source, path)
         columns.compare(folder, fields, {name: _read_back(path, name) for name in fields})
         export = summary(KIND, pathlib.Path(folder), source, fields)
-        (path / SUMMARY_FILE).write_text(json.dumps(export.to_json(), indent=1) + "\n")
+        (path / SUMMARY_FILE).write_text(
+            json.dumps(export.to_json(), indent=1) + "\n", encoding="utf-8"
+        )
     return export
 
 

@@ -81,7 +81,9 @@ def to_replay_logs(
         written = _describe(_write(source, logs, ring, differences))
         columns.compare(folder, written, _describe(_read_back(source, logs)))
         export = summary(KIND, pathlib.Path(folder), source, written, _told(source, differences))
-        (path / SUMMARY_FILE).write_text(json.dumps(export.to_json(), indent=1) + "\n")
+        (path / SUMMARY_FILE).write_text(
+            json.dumps(export.to_json(), indent=1) + "\n", encoding="utf-8"
+        )
     return export
 
 

@@ -62,7 +62,10 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
         """Where the data come from and what was `repaired`, as plain data for the manifest."""
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(features=features_dict(self._spec()))
+        info = self.dataset_info_from_configs(features=features_dict(self._spec()))
+        # It would look in a bucket of TFDS's own, and leave an empty folder in /tmp each time.
+        info.initialize_from_bucket = lambda: None
+        return info
 
     def _spec(self) -> EpisodeSpec | TransitionSpec:
         folder = pathlib.Path(self.data_dir)

@@ -76,7 +76,7 @@ def find(version: str, data_dir: str | os.PathLike[str]) -> pathlib.Path:
     number = number or max(numbers, key=_order, default="")
     if number in numbers:
         return numbers[number]
-    if version and folder.is_dir():
+    if folder.is_dir():
         raise DatasetError(
             f"{version!r} is a folder, but not of a published version, which holds a "
             f"{manifest.FILE_NAME}: name one, such as brac/halfcheetah-eps1-recollected:1.0.0"
@@ -182,7 +182,7 @@ def _verify_tfds_counts(folder: pathlib.Path, splits: dict[str, dict[str, Any]])
     path = folder / "dataset_info.json"
     counted = {
         split["name"]: sum(int(length) for length in split["shardLengths"])
-        for split in json.loads(path.read_text())["splits"]
+        for split in json.loads(path.read_text(encoding="utf-8"))["splits"]
     }
     if counted != {name: manifest.records(split) for name, split in splits.items()}:
         raise DatasetError(

@@ -107,7 +107,7 @@ def lacking(manifest: Mapping[str, Any]) -> list[str]:
 def write(folder: pathlib.Path, manifest: Mapping[str, Any]) -> None:
     """Writes the manifest of the version in this folder."""
     with files.replacing(folder / FILE_NAME) as partial:
-        partial.write_text(json.dumps(manifest, indent=1) + "\n")
+        partial.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
 def read(folder: pathlib.Path) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
     """
     path = folder / FILE_NAME
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(manifest, dict):
             raise ValueError("it is no object of JSON")
         if manifest.get("format") == FORMAT:

@@ -130,7 +130,7 @@ def stop(task: Task, reason: str) -> None:
 
 def _leave(path: pathlib.Path, reason: str) -> None:
     with files.replacing(path) as partial:
-        partial.write_text(reason)
+        partial.write_text(reason, encoding="utf-8")
 
 
 def _stop_check(task: Task) -> Callable[[], None]:
@@ -141,7 +141,7 @@ def _stop_check(task: Task) -> Callable[[], None]:
         nonlocal looked
         if time.monotonic() - looked > _LOOK_SECONDS:  # A look costs more than a small record.
             if task.stop.exists():
-                raise DatasetError(task.stop.read_text())
+                raise DatasetError(task.stop.read_text(encoding="utf-8"))
             looked = time.monotonic()
 
     return check

@@ -240,12 +240,12 @@ def _stage(target: pathlib.Path, plan: Mapping[str, Any]) -> pathlib.Path:
     staging = _beside(target, "staging")
     path = staging / "plan.json"
     staged = json.dumps({"format": manifest.FORMAT, "plan": plan})
-    if not path.exists() or path.read_text() != staged:
+    if not path.exists() or path.read_text(encoding="utf-8") != staged:
         shutil.rmtree(staging, ignore_errors=True)
     (staging / "receipts").mkdir(parents=True, exist_ok=True)
     (staging / "version").mkdir(exist_ok=True)
     with files.replacing(path) as partial:
-        partial.write_text(staged)
+        partial.write_text(staged, encoding="utf-8")
     return staging
 
 
@@ -320,7 +320,7 @@ def _stopping(task: pipeline.Task) -> Iterator[None]:
 
 def _reason(task: pipeline.Task) -> BaseException:
     """Why the workers stopped."""
-    reason = task.stop.read_text()
+    reason = task.stop.read_text(encoding="utf-8")
     return KeyboardInterrupt(reason) if reason == pipeline.INTERRUPTED else DatasetError(reason)
 
 
@@ -368,7 +368,7 @@ def _skipped(plan: Mapping[str, Any], tasks: Sequence[pipeline.Task]) -> dict[st
     skipped = {}
     for task, planned in zip(tasks, plan["units"], strict=True):
         if task.skipped is not None and task.skipped.exists():
-            reason = task.skipped.read_text()
+            reason = task.skipped.read_text(encoding="utf-8")
             # Relative names, so that the same source gives the same bytes wherever it lies.
             for path, name in zip(task.unit.files, planned["files"], strict=True):
                 reason = reason.replace(str(path), name)

@@ -128,7 +128,7 @@ def write_unit(
         )
         _check_counts(unit, read, holds)
     with files.replacing(receipt) as partial:
-        partial.write_text(json.dumps(dataclasses.asdict(holds)))
+        partial.write_text(json.dumps(dataclasses.asdict(holds)), encoding="utf-8")
 
 
 def _check_sources(sources: Mapping[str, str | None]) -> None:
@@ -147,7 +147,7 @@ def _check_sources(sources: Mapping[str, str | None]) -> None:
 def read_receipt(path: pathlib.Path) -> Receipt | None:
     """The receipt at this path, or None where there is none."""
     try:
-        fields = json.loads(path.read_text())
+        fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     for name in ("lengths", "returns", "left_out"):

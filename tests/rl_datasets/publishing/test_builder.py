@@ -1,5 +1,7 @@
 """The builder that others inherit, held to the contract with every kind of field."""
 
+import tempfile
+
 import pytest
 import tensorflow_datasets as tfds
 
@@ -52,6 +54,13 @@ def test_download_and_prepare_publishes(tmp_path, units):
     builder.download_and_prepare()
     assert (tmp_path / "synthetic" / "1.0.0" / "MANIFEST.json").is_file()
     assert len(builder.as_dataset(split="train")) == 4
+
+
+def test_nothing_is_left_in_the_systems_temporary_folder(tmp_path, units, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    publish(Synthetic(units=units, data_dir=tmp_path / "data"))
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_a_users_own_configuration_gets_a_folder_of_its_own(tmp_path, units):
