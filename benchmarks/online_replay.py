@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from rl_datasets import files
-from rl_datasets.collection import collector, environments, mixtures
+from rl_datasets.collection import collector, environments, mixtures, naming, policies
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources import collected
@@ -77,7 +77,7 @@ def write(
     _, observation_size = transitions["observation"].shape
     collection = collected.Collection(
         folder=folder,
-        dataset=f"{environment.split('-v')[0].lower()}-{MIXTURE}-recollected-sac",
+        dataset=_dataset_name(environment, policy),
         environment=environment,
         mixture=MIXTURE,
         seed=seed,
@@ -108,6 +108,12 @@ def write(
         protocol=mixtures.D4RL,
     )
     collected.write_collection(collection)
+
+
+def _dataset_name(environment: str, policy: pathlib.Path) -> str:
+    """The training made both the policy and the data, so that one tells the other."""
+    whose = naming.policy_name(policies.load_policy(policy))
+    return f"{naming.environment_name(environment)}-{MIXTURE}{collected.RECOLLECTED}-{whose}"
 
 
 def _episodes(

@@ -74,6 +74,8 @@ class Options:
       behavior: the algorithm whose run in full, on the same data and seed, gives the behaviour
         policy that the learner starts from; "" where it needs none.
       blocked: why it cannot be run; "" where it can.
+      in_another_environment: whether it is meant to be scored elsewhere than where its data were
+        collected, which is else refused.
     """
 
     split: Text = "all"
@@ -91,6 +93,7 @@ class Options:
     policies: Annotated[tuple[Literal["act", "max_q"], ...], "[1, inf)"] = ("act",)
     behavior: str = ""
     blocked: str = ""
+    in_another_environment: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,7 +29,7 @@ from benchmarks.results import fingerprint
 from learners import types
 from rl_datasets import roms
 from rl_datasets.collection.atari import AtariEnvironment
-from rl_datasets.collection.environments import is_ant_v2, make_environment
+from rl_datasets.collection.environments import make_environment
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import manifest
 from rl_datasets.serving.rewards import return_range
@@ -72,7 +72,14 @@ class ContinuousControl:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        plain = {"split": "all", "n_step": 1, "policies": ("act",), "behavior": "", **AS_SERVED}
+        plain = {
+            "split": "all",
+            "n_step": 1,
+            "policies": ("act",),
+            "behavior": "",
+            "in_another_environment": False,
+            **AS_SERVED,
+        }
         said = {name: getattr(self.row, name) for name in plain}
         return {name: value for name, value in said.items() if value != plain[name]}
 
@@ -195,14 +202,7 @@ class ContinuousControl:
 
     def environment(self, seed: int) -> dm_env.Environment:
         """Where the policy is scored, for one episode."""
-        return make_environment(self.row.environment, seed, self._padded_size)
-
-    @functools.cached_property
-    def _padded_size(self) -> int | None:
-        if not self.row.environment.startswith("Ant-"):
-            return None
-        size = self.transitions().observation.shape[1]
-        return size if is_ant_v2(self.row.environment, size) else None
+        return make_environment(self.row.environment, seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -315,7 +315,8 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
     """What a row asks; nothing is loaded yet.
 
     Raises:
-      DatasetError: the learner is not for such a row, or cannot have its n_step, or as `Atari.of`.
+      DatasetError: the learner is not for such a row, or cannot have its n_step; the data are of
+        another environment and the row does not say that it means it; or as `Atari.of`.
     """
     version_dir = data_dir / row.version_path
     kind: type[Task] = Atari if row.environment in ATARI_GAMES else ContinuousControl
@@ -334,6 +335,7 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
                 f"leave out {', '.join(AS_SERVED)}"
             )
         return Atari.of(recipe, row, version_dir)
+    _check_environment(row, version_dir)
     if row.n_step == 1:
         return ContinuousControl(row, version_dir)
     return ContinuousControl(row, version_dir, _discount(recipe, row))
@@ -348,6 +350,18 @@ def _discount(recipe: Recipe, row: Row) -> float:
             "rewards: leave it out"
         )
     return 1.0 if discount is None else float(discount)
+
+
+def _check_environment(row: Row, version_dir: pathlib.Path) -> None:
+    """The name decides: bodies of other versions have observations of the same shape."""
+    collected_in = manifest.read(version_dir)["plan"]["lineage"].get("environment")
+    if collected_in == row.environment or row.in_another_environment:
+        return
+    of = f"of {collected_in}" if collected_in else "of no environment that its manifest names"
+    raise DatasetError(
+        f"{row.dataset} is {of}, and row {row.name!r} is scored in {row.environment}: name the "
+        "environment of the data, or set in_another_environment = true in the row if you mean it"
+    )
 
 
 @functools.lru_cache(maxsize=2)  # The cells of a row follow one another; with and without extras.

@@ -336,8 +336,8 @@ def publish(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="Builder and config, brac/halfcheetah-eps1-recollected; or the builder alone, "
-            "brac, for the config that the source says it is."
+            help="The builder, brac, for the name that the source says it has; or with a name, "
+            "d4rl/halfcheetah-medium-v2, which for a collection may be one of your own, brac/mine."
         ),
     ],
     source: Annotated[
@@ -345,6 +345,10 @@ def publish(
         typer.Argument(help="What to publish, such as a collected folder, or gs://rl_unplugged."),
     ],
     data_dir: DataDir = DEFAULT_DATA_DIR,
+    version: Annotated[
+        str | None,
+        typer.Option(help="Of what is published, such as 2.0.1; the builder's own by default."),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
     beam_option: Annotated[
         list[str] | None,
@@ -373,7 +377,10 @@ def publish(
     name, _, config = dataset.partition("/")
     builder_class = _builder_class(name)
     builder = builder_class(
-        source=source, config=config or builder_class.config_of(source), data_dir=str(data_dir)
+        source=source,
+        config=config or builder_class.config_of(source),
+        data_dir=str(data_dir),
+        version=version,
     )
     publication = publishing.publish(
         builder, num_workers=workers, beam_flags=beam_option or [], keep_going=keep_going

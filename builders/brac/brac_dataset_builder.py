@@ -5,8 +5,10 @@ A configuration is named <environment>-<mixture>, as the paper's tables are:
     brac/halfcheetah-eps1                    the paper's own data, from a file that BRAC saved
     brac/halfcheetah-eps1-recollected        collected again, with this project's policies
     brac/halfcheetah-eps1-recollected-brac   collected again, with BRAC's own policies
+    brac/halfcheetah-v4-eps1-recollected-n20000-seed1   in another body than the paper's, 20,000
+                                                        transitions, with the seed 1
 
-Any other name is a user's own collection.
+`rl_datasets.collection.naming` has the rule. Any other name is a user's own collection.
 """
 
 from __future__ import annotations
@@ -28,7 +30,12 @@ from rl_datasets.publishing.collected_folder import CollectedFolder
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.sources import brac, collected, tf_checkpoint
 
-ENVIRONMENTS = ("halfcheetah", "hopper", "walker2d", "ant")
+ENVIRONMENTS = {
+    "halfcheetah": "HalfCheetah-v2",
+    "hopper": "Hopper-v2",
+    "walker2d": "Walker2d-v2",
+    "ant": "Ant-v2",
+}
 MIXTURES = ("pure", "eps1", "eps3", "gaussian1", "gaussian3")
 ORIGINS = {
     "": "as BRAC's authors collected and saved it",
@@ -44,8 +51,13 @@ class Builder(PublishedDatasetBuilder):
     is its path without `.index`.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES: ClassVar = {
+        "2.0.0": "Collected in the v2 bodies, those of the paper, or in what the name says; the "
+        "manifest names the environment.",
+        "1.0.0": "First release. What was collected again is of gymnasium's v4 bodies, whose "
+        "masses and contacts are not the paper's.",
+    }
     BUILDER_CONFIGS: ClassVar = [
         tfds.core.BuilderConfig(
             name=f"{environment}-{mixture}{origin}",
@@ -82,7 +94,7 @@ class Builder(PublishedDatasetBuilder):
             raise DatasetError(f"brac/{config} needs a source to be published: name it")
         if not files.local_path(self.source).is_dir():
             return _SavedData(self.source, config)
-        return CollectedFolder.open(self.source, self.name, config)
+        return CollectedFolder.open(self.source, self.name, config, self.builder_configs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +133,7 @@ class _SavedData:
     def lineage(self) -> dict[str, Any]:
         return {
             "source": "a data file saved by google-research's behavior_regularized_offline_rl",
+            "environment": ENVIRONMENTS.get(self.config.partition("-")[0]),
             "repaired": [
                 "the file does not say where episodes end: they end where s2 of a row is not s1 of "
                 "the next, or the discount is 0",

@@ -4,7 +4,12 @@ A configuration bears D4RL's own id:
 
     d4rl/halfcheetah-medium-v2                    D4RL's data, from its HDF5 file
     d4rl/halfcheetah-medium-v2-recollected        collected again by D4RL's rules and policy
-    d4rl/halfcheetah-expert-v2-recollected-sac    by D4RL's rules, and this project's SAC
+    d4rl/halfcheetah-expert-v2-recollected-sac-1a2b3c4d
+                                                  by D4RL's rules, and a SAC of this project's whose
+                                                  weights' sha256 begins so
+
+`rl_datasets.collection.naming` has the rule; D4RL's files hold the policies of its medium data
+alone.
 """
 
 from __future__ import annotations
@@ -24,22 +29,12 @@ from rl_datasets.publishing.builder import PublishedDatasetBuilder
 from rl_datasets.publishing.collected_folder import CollectedFolder
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.sources import collected, d4rl, downloads, hdf5
-from rl_datasets.sources.d4rl_tasks import RECOLLECTED, Task, task, tasks
+from rl_datasets.sources.collected import RECOLLECTED
+from rl_datasets.sources.d4rl_tasks import Task, task, tasks
 
-# D4RL's files hold the policy that collected the medium data alone.
 COLLECTED = {
-    "random": (RECOLLECTED, "collected again by D4RL's rules"),
-    "medium": (RECOLLECTED, "collected again by D4RL's rules with D4RL's own policy"),
-    "medium-replay": (
-        f"{RECOLLECTED}-sac",
-        "as the replay buffer of this project's SAC, trained by D4RL's recipe up to the return of "
-        "D4RL's medium policy",
-    ),
-    "expert": (
-        f"{RECOLLECTED}-sac",
-        "collected by D4RL's rules with this project's SAC, trained by D4RL's recipe until it "
-        "hardly improved; not with the policy of D4RL's expert, which was not published",
-    ),
+    "random": "collected again by D4RL's rules",
+    "medium": "collected again by D4RL's rules with D4RL's own policy",
 }
 
 
@@ -57,8 +52,13 @@ class Builder(PublishedDatasetBuilder):
     data_dir.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES: ClassVar = {
+        "2.0.0": "Collected again in the v2 bodies, those of D4RL, or in what the name says; the "
+        "manifest names the environment.",
+        "1.0.0": "First release. What was collected again is of gymnasium's v4 bodies, whose "
+        "masses and contacts are not D4RL's.",
+    }
     BUILDER_CONFIGS: ClassVar = [
         *(
             tfds.core.BuilderConfig(name=name, description=_description(of))
@@ -66,11 +66,11 @@ class Builder(PublishedDatasetBuilder):
         ),
         *(
             tfds.core.BuilderConfig(
-                name=f"{environment}-{data}-v2{ending}",
+                name=f"{environment}-{data}-v2{RECOLLECTED}",
                 description=f"The task {environment}-{data}-v2 of D4RL, {origin}.",
             )
-            for environment in ("halfcheetah", "hopper", "walker2d")
-            for data, (ending, origin) in COLLECTED.items()
+            for environment in ("halfcheetah", "hopper", "walker2d", "ant")
+            for data, origin in COLLECTED.items()
         ),
     ]
 
@@ -103,7 +103,7 @@ class Builder(PublishedDatasetBuilder):
         if source is None:
             raise DatasetError(f"d4rl/{config} needs a source to be published: name it")
         if _is_collected(source):
-            folder = CollectedFolder.open(source, self.name, config)
+            folder = CollectedFolder.open(source, self.name, config, self.builder_configs)
             if folder.collection.protocol != self.name:
                 raise DatasetError(
                     f"{source} was collected by the protocol {folder.collection.protocol!r}, so it "
@@ -148,6 +148,7 @@ class _File:
         return {
             "source": f"D4RL, {of.url}",
             "task": of.id,
+            "environment": of.environment,
             "rows": contents.rows,
             "horizon": of.horizon,
             "reference_returns": of.reference,

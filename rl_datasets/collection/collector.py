@@ -42,7 +42,7 @@ import threadpoolctl
 
 import rl_datasets
 from rl_datasets import episode, errors, files
-from rl_datasets.collection import environments, mixtures, policies
+from rl_datasets.collection import environments, mixtures, naming, policies
 from rl_datasets.sources import collected
 
 UNIT_TRANSITIONS = 50_000
@@ -80,7 +80,6 @@ class Job:
 
     unit: Unit
     environment: str
-    observation_size: int
     policy: policies.Policy
     seed: int
     path: pathlib.Path
@@ -150,7 +149,7 @@ def collect(
     Units that are whole are kept; a collection that is complete is read and returned.
 
     Args:
-      environment: gymnasium's name, such as `HalfCheetah-v4`.
+      environment: such as `HalfCheetah-v2`; without a version it is gymnasium's newest.
       mixture: a shipped data configuration's name, or the path of your own `.toml`.
       transitions: how many in all.
       folder: where to write; made if absent.
@@ -158,7 +157,7 @@ def collect(
         D4RL's; by default the project's own partially trained policy for this environment.
       seed: of everything that is random.
       processes: how many share the work; it changes nothing but the time.
-      name: of the dataset; by default such as `halfcheetah-eps1-recollected`.
+      name: of the dataset; by default what `naming` makes of the others.
       show_progress: draw a progress bar on standard error.
 
     Raises:
@@ -183,7 +182,6 @@ def collect(
             Job(
                 unit=unit,
                 environment=environment,
-                observation_size=planned.observation["shape"][0],
                 policy=behaviours[unit.policy_id],
                 seed=seed,
                 path=folder / unit.file,
@@ -254,10 +252,7 @@ def _lock_step_episodes(job: Job, report: Callable[[int], None]) -> list[episode
         copies = max(1, min(LOCK_STEP_COPIES, budget // job.time_limit))
     seeds = np.random.SeedSequence(job.seed, spawn_key=(job.unit.index,)).spawn(1 + copies)
     rng = np.random.default_rng(seeds[0])
-    live = [
-        environments.make_environment(job.environment, seed, job.observation_size)
-        for seed in seeds[1:]
-    ]
+    live = [environments.make_environment(job.environment, seed) for seed in seeds[1:]]
     # Row t holds, for every copy, what it saw at lock step t, the action it took then, and the
     # reward of the action before. A copy whose episode has ended resets instead of acting.
     observations: list[np.ndarray] = []
@@ -268,7 +263,7 @@ def _lock_step_episodes(job: Job, report: Callable[[int], None]) -> list[episode
     reported = 0
     while (begun.whole if job.unit.is_whole else begun.filled) < budget:
         row = len(observations)
-        observation = np.empty((copies, job.observation_size), np.float32)
+        observation = np.empty((copies, *live[0].observation_spec().shape), np.float32)
         reward = np.zeros(copies, np.float32)
         for copy, env in enumerate(live):
             timestep = env.step(action[copy])
@@ -390,15 +385,17 @@ def _plan_collection(
     name: str | None,
 ) -> tuple[collected.Collection, list[policies.Policy]]:
     """The collection to come, as yet without units, and its policies by id."""
+    environment = environments.resolve(environment)
     observation, action = _specs(environment)
-    source = None
+    loaded = source = None
     if any(entry.kind == mixtures.TANH_GAUSSIAN for entry in mixture.entries):
-        source = policies.load_policy(policy_path or _shipped_policy(environment, mixture))
+        loaded = policies.load_policy(policy_path or _shipped_policy(environment, mixture))
+        source = loaded.for_observations(environment, *observation.shape)
+        _check_fits(environment, observation, action, source)
     elif policy_path is not None:
         raise errors.DatasetError(
             f"the mixture {mixture.name!r} has no policy that --policy could give: leave it out"
         )
-    observation_size = _observation_size(environment, observation, action, source)
     minimum = np.broadcast_to(action.minimum, action.shape).astype(np.float32)
     maximum = np.broadcast_to(action.maximum, action.shape).astype(np.float32)
     behaviours, records = [], []
@@ -423,10 +420,7 @@ def _plan_collection(
                 transitions=mixture.counts(transitions)[policy_id],
             )
         )
-    origin = "recollected"
-    if source is not None:
-        origin = source.d4rl_origin if mixture.protocol == mixtures.D4RL else source.origin
-    usual = f"{environment.split('-v')[0].lower()}-{mixture.name}-{origin}"
+    usual = naming.dataset_name(environment, mixture, loaded, transitions, seed)
     dataset = usual if name is None else name
     files.check_folder_name(dataset)
     collection = collected.Collection(
@@ -435,7 +429,7 @@ def _plan_collection(
         environment=environment,
         mixture=mixture.name,
         seed=seed,
-        observation={"shape": [observation_size], "dtype": "float32"},
+        observation={"shape": list(observation.shape), "dtype": "float32"},
         action={
             "shape": list(action.shape),
             "dtype": "float32",
@@ -489,25 +483,20 @@ def _shipped_policy(environment: str, mixture: mixtures.Mixture) -> pathlib.Path
     return path
 
 
-def _observation_size(
+def _check_fits(
     environment: str,
     observation: dm_env.specs.Array,
     action: dm_env.specs.Array,
-    source: policies.PolicySource | None,
-) -> int:
-    """How many numbers an observation has: the environment's, or more where BRAC's Ant needs it."""
+    source: policies.PolicySource,
+) -> None:
     (size,), (action_size,) = observation.shape, action.shape
-    if source is None:
-        return size
     inputs, outputs = source.layers[0][0].shape[0], source.layers[-1][0].shape[1]
-    fits = inputs == size or environments.is_ant_v2(environment, inputs)
-    if not fits or outputs != 2 * action_size:
+    if (inputs, outputs) != (size, 2 * action_size):
         raise errors.DatasetError(
             f"the policy {source.files[0][0]} takes {inputs} observations and gives {outputs // 2} "
             f"actions, and {environment!r} has {size} and {action_size}: give the policy of this "
             "environment"
         )
-    return inputs
 
 
 @contextlib.contextmanager

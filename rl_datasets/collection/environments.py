@@ -14,10 +14,7 @@ import numpy as np
 from dm_env import specs
 
 from rl_datasets import errors
-
-# Ant-v2 gave 111 numbers: the 27 of Ant-v4 and 84 contact forces, which the MuJoCo of its time
-# always gave as zero.
-ANT_V2_OBSERVATIONS = 111
+from rl_datasets.collection import bodies
 
 
 class GymnasiumEnvironment(dm_env.Environment):
@@ -29,27 +26,18 @@ class GymnasiumEnvironment(dm_env.Environment):
     `env.reset(seed=environment.episode_seed)`.
     """
 
-    def __init__(
-        self, environment: gymnasium.Env, seed: Any = None, observation_size: int | None = None
-    ):
+    def __init__(self, environment: gymnasium.Env, seed: Any = None):
         """Wraps a gymnasium environment.
 
         Args:
           environment: what to wrap; it has its own time limit.
           seed: of the seeds of the resets; anything that `np.random.default_rng` takes.
-          observation_size: pads observations with zeros up to this many numbers.
         """
         self._environment = environment
         self._seeds = np.random.default_rng(seed)
         self._needs_reset = True
         self._observation_spec = _spec(environment, environment.observation_space, "observation")
         self._action_spec = _spec(environment, environment.action_space, "action")
-        self._padding = 0
-        if observation_size is not None:
-            self._padding = observation_size - self._observation_spec.shape[0]
-            self._observation_spec = specs.Array(
-                (observation_size,), self._observation_spec.dtype, "observation"
-            )
         self.episode_seed = -1
 
     def reset(self) -> dm_env.TimeStep:
@@ -80,26 +68,20 @@ class GymnasiumEnvironment(dm_env.Environment):
         self._environment.close()
 
     def _observe(self, observation: np.ndarray) -> np.ndarray:
-        observation = observation.astype(self._observation_spec.dtype)
-        if self._padding:
-            observation = np.pad(observation, (0, self._padding))
-        return observation
+        return observation.astype(self._observation_spec.dtype)
 
 
-def make_environment(
-    name: str, seed: Any = None, observation_size: int | None = None
-) -> GymnasiumEnvironment:
-    """Makes a gymnasium environment, with the time limit that gymnasium registers for it.
+def make_environment(name: str, seed: Any = None) -> GymnasiumEnvironment:
+    """Makes an environment, with the time limit that gymnasium registers for it.
 
     Args:
-      name: gymnasium's name, such as `HalfCheetah-v4`.
+      name: gymnasium's, such as `HalfCheetah-v4`, or one of `bodies`, such as `HalfCheetah-v2`.
       seed: of all its episodes; None for a fresh one.
-      observation_size: pads observations with zeros up to this many numbers; see `is_ant_v2`.
 
     Raises:
-      DatasetError: gymnasium has no such environment, or its spaces are not of one array each.
+      DatasetError: there is no such environment, or its spaces are not of one array each.
     """
-    return GymnasiumEnvironment(make_gymnasium(name), seed, observation_size)
+    return GymnasiumEnvironment(make_gymnasium(name), seed)
 
 
 def time_limit(name: str) -> int | None:
@@ -113,29 +95,51 @@ def time_limit(name: str) -> int | None:
     return environment.spec.max_episode_steps if environment.spec else None
 
 
-def is_ant_v2(name: str, observation_size: int) -> bool:
-    """Whether these are Ant-v2's observations, as of BRAC's policies and D4RL's data."""
-    return name.startswith("Ant-") and observation_size == ANT_V2_OBSERVATIONS
+def resolve(name: str) -> str:
+    """The name with its version: gymnasium takes one without a version as the newest.
+
+    Raises:
+      DatasetError: there is no such environment.
+    """
+    environment = make_gymnasium(name)
+    assert environment.spec is not None
+    environment.close()
+    return environment.spec.id
 
 
 def make_gymnasium(name: str) -> gymnasium.Env:
     """`gymnasium.make`, without its warnings about v4 and without its checks of every step.
 
     Raises:
-      DatasetError: gymnasium has no such environment.
+      DatasetError: there is no such environment.
     """
+    _refuse_what_mujoco_py_ran(name)
     try:
         with _quiet_about_versions():
             return gymnasium.make(name, disable_env_checker=True)
-    except (gymnasium.error.Error, ModuleNotFoundError) as error:
+    except (gymnasium.error.Error, ImportError) as error:
         raise errors.DatasetError(
             f"environment {name!r} cannot be made ({error}): give a name that gymnasium knows"
         ) from error
 
 
+def _refuse_what_mujoco_py_ran(name: str) -> None:
+    """Names of tasks that need mujoco-py, of which `bodies` has four by the name of v2."""
+    task, _, version = name.rpartition("-")
+    v2 = f"{task}-v2"
+    if name in bodies.ENVIRONMENTS or v2 not in gymnasium.registry:
+        return
+    if version in ("v1", "v2", "v3"):
+        has_body = v2 in bodies.ENVIRONMENTS
+        instead = f"{v2}, which has its body as mujoco-py made it" if has_body else f"{task}-v4"
+        raise errors.DatasetError(
+            f"environment {name!r} is of mujoco-py, which no longer runs: name {instead}"
+        )
+
+
 @contextlib.contextmanager
 def _quiet_about_versions() -> Iterator[None]:
-    """Silences what gymnasium and MuJoCo say about v4, which is chosen on purpose.
+    """Silences what gymnasium and MuJoCo say about v2 and v4, which are chosen on purpose.
 
     Walker2d and Ant differ in v5; and MuJoCo calls an attribute of HalfCheetah's model deprecated.
     """
@@ -149,6 +153,7 @@ def _quiet_about_versions() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*is out of date", DeprecationWarning)
+            warnings.filterwarnings("ignore", r".*latest versioned environment", UserWarning)
             yield
     finally:
         mujoco.set_mju_user_warning(handler)

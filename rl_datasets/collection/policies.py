@@ -9,6 +9,8 @@ picklable value, so that worker processes need no TensorFlow to act.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import itertools
 import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -133,20 +135,33 @@ class PolicySource:
 
     Attributes:
       layers: (kernel [in, out], bias [out]) of each layer, float32.
-      origin: how the dataset's name ends: `recollected-brac` for BRAC's checkpoints,
-        `recollected-d4rl` for D4RL's files, `recollected` for the policies shipped here,
-        `recollected-<file name>` for any other.
-      d4rl_origin: how it ends where D4RL's rules collected it: `recollected` for D4RL's files,
-        `recollected-sac` for a `.npz`.
+      kind: `sac` for a `.npz` that `train-policy` wrote, `by` for any other file.
       files: (file name, sha256) of every file read.
       log_std: of the raw output of the last layer.
     """
 
     layers: Layers
-    origin: str
-    d4rl_origin: str
+    kind: str
     files: tuple[tuple[str, str], ...]
     log_std: Callable[[np.ndarray], np.ndarray] = log_std_of_brac
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of its layers' shapes and bytes: the same from whatever file they were read."""
+        digest = hashlib.sha256()
+        for array in itertools.chain.from_iterable(self.layers):
+            digest.update(f"{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def for_observations(self, environment: str, size: int) -> PolicySource:
+        """The same policy for Ant's observations, which have 84 zeros more in v2 than in v4."""
+        (kernel, bias), *rest = self.layers
+        known = len(kernel)
+        if not environment.startswith("Ant-") or {known, size} != {27, 111}:
+            return self
+        fitted = np.zeros((size, kernel.shape[1]), kernel.dtype)
+        fitted[: min(known, size)] = kernel[: min(known, size)]
+        return dataclasses.replace(self, layers=[(fitted, bias), *rest])
 
 
 def load_policy(path: str | pathlib.Path) -> PolicySource:
@@ -159,13 +174,11 @@ def load_policy(path: str | pathlib.Path) -> PolicySource:
     path = pathlib.Path(path)
     if path.suffix == ".hdf5":
         layers = d4rl.read_policy(path)
-        return PolicySource(
-            layers, "recollected-d4rl", "recollected", _hashed([path]), log_std_of_rlkit
-        )
+        return PolicySource(layers, "by", _hashed([path]), log_std_of_rlkit)
     if path.suffix != ".npz":
         prefix = str(path).removesuffix(".index")
-        layers, origin = brac.read_policy(prefix), "recollected-brac"
-        return PolicySource(layers, origin, origin, _hashed(tf_checkpoint.checkpoint_files(prefix)))
+        layers = brac.read_policy(prefix)
+        return PolicySource(layers, "by", _hashed(tf_checkpoint.checkpoint_files(prefix)))
     arrays = collected.read_arrays(
         path, "give the .npz that `rl-datasets train-policy` wrote, or another policy's file"
     )
@@ -178,10 +191,7 @@ def load_policy(path: str | pathlib.Path) -> PolicySource:
             f"{path} has no array {error}: a policy holds kernel_0, bias_0, kernel_1, ..."
         ) from error
     brac.check_layers(layers, str(path))
-    shipped = path.parent.resolve() == partial_policy_path("").parent.resolve()
-    origin = "recollected" if shipped else f"recollected-{path.stem.lower()}"
-    hashed = _hashed([path, path.with_suffix(".json")])
-    return PolicySource(layers, origin, "recollected-sac", hashed)
+    return PolicySource(layers, "sac", _hashed([path, path.with_suffix(".json")]))
 
 
 def save_policy(path: str | pathlib.Path, layers: Layers, lineage: Mapping[str, Any]) -> None:

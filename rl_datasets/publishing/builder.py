@@ -16,7 +16,14 @@ from rl_datasets.publishing import manifest
 from rl_datasets.publishing.features import features_dict
 from rl_datasets.publishing.publish import publish
 from rl_datasets.publishing.units import SourceUnit
+from rl_datasets.sources.collected import RECOLLECTED
 from rl_datasets.transition import TransitionSpec
+
+
+def _of_unlisted(config: str) -> str:
+    if RECOLLECTED in config:
+        return "Collected again; the manifest says in which environment and by which policies."
+    return "A user's own dataset."
 
 
 class PublishedDatasetBuilder(  # type: ignore[call-arg]
@@ -34,7 +41,7 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
         Args:
           source: what to publish, such as the folder of a collection.
           config: a configuration's name, listed or the user's own.
-          **kwargs: TFDS's own: `data_dir`, `version`.
+          **kwargs: TFDS's own: `data_dir`; `version`, any of the form 2.0.1.
 
         Raises:
           DatasetError: the configuration's name is no folder's, the source would be published to
@@ -46,8 +53,19 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
         if isinstance(config, str):
             files.check_folder_name(config)
         if isinstance(config, str) and config not in self.builder_configs:
-            config = tfds.core.BuilderConfig(name=config, description="A user's own dataset.")
+            config = tfds.core.BuilderConfig(name=config, description=_of_unlisted(config))
         super().__init__(config=config, **kwargs)
+
+    def _pick_version(self, requested_version: Any) -> tfds.core.Version:
+        """Any that is asked for: TFDS knows those of the code alone."""
+        if requested_version is None or str(requested_version) == "experimental_latest":
+            return super()._pick_version(requested_version)
+        try:
+            return tfds.core.Version(str(requested_version))
+        except ValueError as error:
+            raise DatasetError(
+                f"{requested_version} is not a version of a dataset: write it as 2.0.1"
+            ) from error
 
     @abc.abstractmethod
     def episode_spec(self) -> EpisodeSpec | TransitionSpec:

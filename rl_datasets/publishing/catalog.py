@@ -200,7 +200,7 @@ def _verify_records(folder: pathlib.Path, published: dict[str, Any], split: str)
         except ValueError as error:
             raise DatasetError(
                 f"{kind.noun} {place} of split {split!r} of {folder} breaks a rule: {error}; "
-                "mend its source and publish a new version"
+                "mend its source and publish it by --version"
             ) from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Container
 from typing import Any
 
 from rl_datasets.episode import EpisodeSpec
@@ -19,17 +20,27 @@ class CollectedFolder:
     collection: collected.Collection
 
     @classmethod
-    def open(cls, folder: str, builder: str, config: str) -> CollectedFolder:
-        """The collection in a folder, which must be the one that the configuration names.
+    def open(
+        cls, folder: str, builder: str, config: str, listed: Container[str]
+    ) -> CollectedFolder:
+        """The collection in a folder, under its own name or one that the user makes up.
+
+        Args:
+          folder: that `rl-datasets collect` wrote.
+          builder: whose configurations are asked of.
+          config: the name to publish it by.
+          listed: the builder's own configurations.
 
         Raises:
-          DatasetError: the folder holds no complete collection, or another one.
+          DatasetError: the folder holds no complete collection, or the name is another dataset's.
         """
         collection = collected.read_collection(folder)
-        if collection.dataset != config:
+        is_others = config in listed or collected.RECOLLECTED in config
+        if config != collection.dataset and is_others:
             raise DatasetError(
-                f"{folder} was collected as {collection.dataset!r}; publish it as "
-                f"{builder}/{collection.dataset}, not as {builder}/{config}"
+                f"{folder} was collected as {collection.dataset!r}: publish it as "
+                f"{builder}/{collection.dataset}, or by a name of your own, and not as "
+                f"{builder}/{config}, which is another dataset"
             )
         return cls(collection)
 

@@ -135,14 +135,14 @@ def _reuse(target: pathlib.Path, plan: Mapping[str, Any], keep_going: bool) -> P
     if differing:
         raise DatasetError(
             f"{target} is published already and its {', '.join(differing)} would differ; a "
-            "published version never changes: give the builder a new version, or another data_dir"
+            "published version never changes: publish another by --version, or to another data_dir"
         )
     lacking = manifest.lacking(published)
     if lacking and not keep_going:
         raise DatasetError(
             f"{target} is published without {', '.join(lacking)} of this source, whose reasons "
             f"{manifest.FILE_NAME} tells; accept that with --keep-going, or mend the source and "
-            "give the builder a new version"
+            "publish another version by --version"
         )
     catalog.verify(target, deep=False)
     return Publication(target, published, is_new=False)

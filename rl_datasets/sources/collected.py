@@ -28,6 +28,7 @@ from rl_datasets import episode, errors, fields, files
 
 FORMAT_VERSION = 1
 COLLECTION_FILE = "collection.json"
+RECOLLECTED = "-recollected"  # In the name of a published dataset that was collected again.
 _OF_ANOTHER_FORM = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 # Every step bears its policy, every episode its number, the seed with which its environment was

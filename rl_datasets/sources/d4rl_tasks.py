@@ -11,13 +11,13 @@ import difflib
 import fnmatch
 import functools
 import pathlib
+import re
 import tomllib
 from collections.abc import Mapping
 from typing import Any
 
 from rl_datasets.errors import DatasetError
-
-RECOLLECTED = "-recollected"
+from rl_datasets.sources.collected import RECOLLECTED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Task:
       file: path of its file below D4RL's root, such as
         `gym_mujoco_v2/halfcheetah_medium-v2.hdf5`.
       url: where D4RL serves it.
+      environment: whose it is, such as `HalfCheetah-v2`; the id where D4RL registers it by that.
       observation_size: numbers in an observation.
       action_size: numbers in an action, each in [-1, 1].
       horizon: steps of an episode after which the environment cuts it.
@@ -40,6 +41,7 @@ class Task:
     id: str
     file: str
     url: str
+    environment: str
     observation_size: int
     action_size: int
     horizon: int
@@ -59,13 +61,16 @@ def task(name: str) -> Task:
     """The task with this id, or the one that a dataset was recollected for.
 
     Args:
-      name: such as `halfcheetah-medium-v2` or `halfcheetah-medium-v2-recollected`.
+      name: such as `halfcheetah-medium-v2`, or `halfcheetah-v4-medium-v2-recollected`.
 
     Raises:
       DatasetError: there is none; the message names the nearest.
     """
     known = tasks()
-    found = known.get(name.partition(RECOLLECTED)[0])
+    of_what = name.partition(RECOLLECTED)[0]
+    if of_what != name:  # The body that it was collected in, where it is not D4RL's.
+        of_what = re.sub(r"^(\w+)-v\d+-", r"\1-", of_what)
+    found = known.get(of_what)
     if found is None:
         nearest = difflib.get_close_matches(name, known, 1, 0) or ["halfcheetah-medium-v2"]
         raise DatasetError(f"D4RL has no task {name!r}: the nearest is {nearest[0]}")
@@ -99,6 +104,7 @@ def _task(name: str, content: Mapping[str, Any]) -> Task:
         id=name,
         file=content["files"][name],
         url=f"{content['root']}/{content['files'][name]}",
+        environment=environment.get("environment", name),
         observation_size=environment["observation"],
         action_size=environment["action"],
         horizon=environment["horizon"],
