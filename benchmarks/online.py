@@ -40,14 +40,16 @@ PARTIAL, MEDIUM, EXPERT = "partial", "medium", "expert"
 
 # Mean return that a policy must reach twice in a row. Of the partially trained, HalfCheetah's is in
 # BRAC's README, and the others are the default of its `eval_target` flag. Of the medium ones, it is
-# what the policies in D4RL's `-medium-v2` files returned over 1,000,000 transitions
+# what the policies in D4RL's `-medium-v2` files returned over 1,000,000 transitions in each body
 # (benchmarks/results/d4rl_comparison). An expert trains on.
 TARGETS = {
     PARTIAL: {
-        "HalfCheetah-v4": 4000.0,
-        "Hopper-v4": 1000.0,
-        "Walker2d-v4": 1000.0,
-        "Ant-v4": 1000.0,
+        **{f"HalfCheetah-{version}": 4000.0 for version in ("v2", "v4")},
+        **{
+            f"{task}-{version}": 1000.0
+            for task in ("Hopper", "Walker2d", "Ant")
+            for version in ("v2", "v4")
+        },
     },
     MEDIUM: {"HalfCheetah-v4": 4750.0, "Hopper-v4": 1259.0, "Walker2d-v4": 2868.0},
     EXPERT: {},
@@ -406,6 +408,7 @@ def recipe_of(
         raise DatasetError(f"there is no kind of policy {kind!r}: give one of {', '.join(TARGETS)}")
     if kind == EXPERT and target is not None:
         raise DatasetError("an expert trains until it hardly improves: give no --target")
+    environment = environments.resolve(environment)
     if kind != EXPERT and target is None:
         target = TARGETS[kind].get(environment)
         if target is None:

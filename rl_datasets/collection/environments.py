@@ -154,6 +154,7 @@ def _quiet_about_versions() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*is out of date", DeprecationWarning)
             warnings.filterwarnings("ignore", r".*latest versioned environment", UserWarning)
+            warnings.filterwarnings("ignore", r".*settotalmass", UserWarning)
             yield
     finally:
         mujoco.set_mju_user_warning(handler)

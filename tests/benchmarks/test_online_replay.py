@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 
 import gymnasium
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from benchmarks import online, online_replay
 from builders.d4rl.d4rl_dataset_builder import Builder
 from learners import sac
-from rl_datasets.collection import collector, environments
+from rl_datasets.collection import collector, environments, policies
 from rl_datasets.episode import check_episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import publish, reader
@@ -106,7 +107,7 @@ def test_an_episode_can_be_played_again_from_its_seed(trained):
 def test_it_is_published_by_its_own_name_with_its_lineage(trained, tmp_path):
     folder, _ = trained
     name = Builder.config_of(str(folder / "replay"))
-    assert name == "hopper-medium-replay-v2-recollected-sac"
+    assert re.fullmatch("hopper-v4-medium-replay-v2-recollected-sac-[0-9a-f]{8}", name)
     builder = Builder(config=name, source=str(folder / "replay"), data_dir=str(tmp_path))
     path = publish.publish(builder).path
     manifest = json.loads((path / "MANIFEST.json").read_text())
@@ -133,8 +134,8 @@ def test_a_terminal_at_the_time_limit_is_cut_by_it(monkeypatch, tmp_path):
         "discount": np.array([1, 1, 0, 1, 1, 1, 0], np.float32),
         "is_last": np.array([0, 0, 1, 0, 0, 0, 1], np.float32),
     }
-    for name in ("policy.npz", "policy.json"):
-        (tmp_path / name).write_bytes(b"")
+    layers = [(np.zeros((11, 6), np.float32), np.zeros(6, np.float32))]
+    policies.save_policy(tmp_path / "policy.npz", layers, {})
     online_replay.write(tmp_path / "r", "Hopper-v4", 7, transitions, tmp_path / "policy.npz")
     episodes = list(collected.read_unit(tmp_path / "r" / "unit-00000.npz"))
     assert [bool(e.is_terminal[-1]) for e in episodes] == [True, False]

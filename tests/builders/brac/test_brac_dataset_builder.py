@@ -154,10 +154,21 @@ def test_configurations_bear_the_fields_names():
 
 def test_a_collection_keeps_its_name(tmp_path):
     source = collect(tmp_path / "collected", "halfcheetah-mine")
-    with pytest.raises(DatasetError, match="publish it as brac/halfcheetah-mine, not as brac/hop"):
-        publish(Builder(config="hopper-eps1", source=source, data_dir=tmp_path))
-    published = publish(Builder(config="halfcheetah-mine", source=source, data_dir=tmp_path))
-    assert published.path == tmp_path / "brac" / "halfcheetah-mine" / "1.0.0"
+    for taken in ("hopper-eps1", "hopper-eps2-recollected"):
+        with pytest.raises(DatasetError, match="publish it as brac/halfcheetah-mine, or by a name"):
+            publish(Builder(config=taken, source=source, data_dir=tmp_path))
+    for name in ("halfcheetah-mine", "another"):
+        published = publish(Builder(config=name, source=source, data_dir=tmp_path))
+        assert published.path == tmp_path / "brac" / name / "2.0.0"
+
+
+def test_a_version_of_ones_own(tmp_path):
+    source = collect(tmp_path / "collected", "halfcheetah-mine")
+    builder = Builder(config="halfcheetah-mine", source=source, data_dir=tmp_path, version="2.3.1")
+    assert publish(builder).path == tmp_path / "brac" / "halfcheetah-mine" / "2.3.1"
+    assert Builder(config="halfcheetah-mine", data_dir=tmp_path, version="2.3.1").as_data_source
+    with pytest.raises(DatasetError, match="two is not a version of a dataset: write it as 2.0.1"):
+        Builder(config="halfcheetah-mine", source=source, data_dir=tmp_path, version="two")
 
 
 def test_a_damaged_collection_is_refused_by_file(tmp_path):

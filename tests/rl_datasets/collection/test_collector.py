@@ -122,7 +122,7 @@ def test_collection_holds_what_was_asked_for(hopper):
         transitions_of[policy_id] += each.num_transitions
     assert transitions_of == [1200, 2400, 2400] == [p.transitions for p in hopper.policies]
     assert hopper.num_episodes == len(episodes)
-    assert hopper.dataset == "hopper-eps1-recollected-hopper"
+    assert hopper.dataset == "hopper-v4-eps1-recollected-sac-0a1de72a-n6000-seed4"
     assert collected.read_collection(hopper.folder) == hopper
 
 
@@ -454,7 +454,7 @@ def test_the_folder_must_be_one(policy_path, tmp_path):
 
 
 def test_bracs_half_cheetah_policy_runs_as_it_did(shared, tmp_path):
-    """Its sampled return in gymnasium's v4 was measured as 4292 (deviation 92 an episode)."""
+    """Its sampled return was measured as 4292 (deviation 92 an episode), in v4."""
     prefix = shared / "brac/HalfCheetah-v2/agent_partial_target"
     collection = collect(
         tmp_path, prefix, environment="HalfCheetah-v4", mixture="pure", transitions=5_000
@@ -462,16 +462,19 @@ def test_bracs_half_cheetah_policy_runs_as_it_did(shared, tmp_path):
     returns = [each.episode_return for each in read_all(collection)]
     assert len(returns) == 5
     assert np.mean(returns) == pytest.approx(4292, abs=200)
-    assert collection.dataset == "halfcheetah-pure-recollected-brac"
+    assert collection.dataset == "halfcheetah-v4-pure-recollected-brac-n5000-seed4"
 
 
-def test_bracs_ant_policy_has_its_111_observations(shared, tmp_path):
+@pytest.mark.parametrize(("environment", "size"), [("Ant-v2", 111), ("Ant-v4", 27)])
+def test_ants_policies_act_in_either_body(shared, tmp_path, environment, size):
+    """BRAC's takes 111 observations, of which the last 84 are zero, and the shipped one 27."""
     prefix = shared / "brac/Ant-v2/agent_partial_target"
-    collection = collect(tmp_path, prefix, environment="Ant-v4", transitions=1_000)
-    for each in read_all(collection):
-        episode.check_episode(each, collection.episode_spec())
-        assert each.observation.shape[1] == 111
-        assert not each.observation[:, 27:].any()
+    for folder, path in ((tmp_path / "brac", prefix), (tmp_path / "own", None)):
+        collection = collect(folder, path, environment=environment, transitions=1_000)
+        for each in read_all(collection):
+            episode.check_episode(each, collection.episode_spec())
+            assert each.observation.shape[1] == size
+            assert not each.observation[:, 27:].any()
 
 
 def test_d4rls_plan_leaves_room_for_whole_episodes():
@@ -578,7 +581,7 @@ def test_by_d4rls_rules_the_time_limit_comes_first():
     span = collector._Span(0, 0, 7, transitions=50, is_open=False, is_terminal=True)
     for protocol, is_terminal in (("brac", True), ("d4rl", False)):
         unit = collector.Unit(0, 0, 50)
-        job = collector.Job(unit, "Any-v0", 3, None, 0, pathlib.Path("unit.npz"), 50, protocol)
+        job = collector.Job(unit, "Any-v0", None, 0, pathlib.Path("unit.npz"), 50, protocol)
         (each,) = collector._cut_out(job, [span], observations, actions, rewards)
         assert each.is_terminal[-1] == is_terminal
         assert not each.metadata["is_cut"]
@@ -588,9 +591,9 @@ def test_d4rls_mixtures_need_d4rls_policy(tmp_path, policy_path):
     with pytest.raises(errors.DatasetError, match="give D4RL's own file"):
         collect(tmp_path / "a", None, mixture="medium-v2")
     planned = collect(tmp_path / "b", policy_path, mixture="medium-v2", transitions=200)
-    assert planned.dataset == "hopper-medium-v2-recollected-sac"
+    assert planned.dataset.startswith("hopper-v4-medium-v2-recollected-sac-")
     planned = collect(tmp_path / "c", None, mixture="random-v2", transitions=200)
-    assert planned.dataset == "hopper-random-v2-recollected"
+    assert planned.dataset == "hopper-v4-random-v2-recollected-n200-seed4"
 
 
 def test_d4rls_policy_must_be_of_the_environment(tmp_path, shared):

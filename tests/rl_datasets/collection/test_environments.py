@@ -42,7 +42,7 @@ class HopperContractTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
 
 class AntContractTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
     def make_object_under_test(self):
-        return environments.make_environment("Ant-v4", seed=0, observation_size=111)
+        return environments.make_environment("Ant-v2", seed=0)
 
 
 class TimeLimitContractTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
@@ -67,7 +67,13 @@ def test_time_limits(name, steps):
 
 @pytest.mark.parametrize(
     ("name", "observations", "actions"),
-    [("HalfCheetah-v4", 17, 6), ("Hopper-v4", 11, 3), ("Walker2d-v4", 17, 6), ("Ant-v4", 27, 8)],
+    [
+        ("HalfCheetah-v2", 17, 6),
+        ("Hopper-v2", 11, 3),
+        ("Walker2d-v2", 17, 6),
+        ("Ant-v2", 111, 8),
+        ("Ant-v4", 27, 8),
+    ],
 )
 def test_specs_of_bracs_environments(name, observations, actions):
     env = environments.make_environment(name, seed=0)
@@ -108,10 +114,10 @@ def test_termination_wins_over_the_time_limit(length, limit, steps, discount):
     assert timesteps[-1].discount == discount
 
 
-def test_ant_observations_are_padded_with_zeros():
+def test_ant_v2_observes_no_contact_forces():
     plain = environments.make_environment("Ant-v4", seed=3).reset().observation
-    padded = environments.make_environment("Ant-v4", seed=3, observation_size=111).reset()
-    np.testing.assert_array_equal(padded.observation, np.append(plain, np.zeros(84, np.float32)))
+    padded = environments.make_environment("Ant-v2", seed=3).reset().observation
+    np.testing.assert_array_equal(padded, np.append(plain, np.zeros(84, np.float32)))
 
 
 def test_same_seed_same_episodes_and_each_its_own():
@@ -137,9 +143,27 @@ def test_other_gymnasium_environments_work():
     assert env.step(np.int32(1)).mid()
 
 
-def test_unknown_environment():
-    with pytest.raises(errors.DatasetError, match="'HalfCheeta-v4' cannot be made"):
-        environments.make_environment("HalfCheeta-v4")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("HalfCheeta-v4", "'HalfCheeta-v4' cannot be made"),
+        ("Hopper-v3", "no longer runs: name Hopper-v2, which has its body"),
+        ("Hopper-v1", "no longer runs: name Hopper-v2, which has its body"),
+        ("Swimmer-v2", "no longer runs: name Swimmer-v4"),
+        ("Hopper-v9", "'Hopper-v9' cannot be made"),
+    ],
+)
+def test_unknown_environments(name, message):
+    with pytest.raises(errors.DatasetError, match=message):
+        environments.make_environment(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "resolved"), [("HalfCheetah", "HalfCheetah-v5"), ("Hopper-v2", "Hopper-v2")]
+)
+def test_an_environment_without_a_version_is_the_newest(name, resolved, recwarn):
+    assert environments.resolve(name) == resolved
+    assert not recwarn.list
 
 
 def test_unknown_spaces():
@@ -147,9 +171,10 @@ def test_unknown_spaces():
         environments.make_environment("Blackjack-v1")
 
 
-def test_making_v4_is_quiet(recwarn, capfd, tmp_path, monkeypatch):
+@pytest.mark.parametrize("version", ["v2", "v4"])
+def test_making_old_versions_is_quiet(version, recwarn, capfd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # MuJoCo logs its warnings into the working folder.
-    environments.make_environment("HalfCheetah-v4")
+    environments.make_environment(f"HalfCheetah-{version}")
     assert not recwarn.list
     assert capfd.readouterr() == ("", "")
     assert not list(tmp_path.iterdir())

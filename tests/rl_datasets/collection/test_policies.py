@@ -116,7 +116,7 @@ def test_saved_policy_is_loaded(tmp_path):
     for (kernel, bias), (loaded_kernel, loaded_bias) in zip(layers, source.layers, strict=True):
         np.testing.assert_array_equal(kernel, loaded_kernel)
         np.testing.assert_array_equal(bias, loaded_bias)
-    assert source.origin == "recollected-mine"
+    assert source.kind == "sac"
     assert [name for name, _ in source.files] == ["Mine.npz", "Mine.json"]
     assert json.loads((tmp_path / "Mine.json").read_text()) == {"seed": 7}
 
@@ -124,7 +124,7 @@ def test_saved_policy_is_loaded(tmp_path):
 def test_brac_policy_by_prefix_or_index(shared):
     prefix = shared / "brac/HalfCheetah-v2/agent_partial_target"
     source = policies.load_policy(prefix)
-    assert source.origin == "recollected-brac"
+    assert source.kind == "by"
     sums = dict(source.files)
     assert sums["agent_partial_target.data-00000-of-00001"].startswith("5b62b2701d2b1678")
     assert policies.load_policy(f"{prefix}.index").files == source.files
@@ -179,7 +179,7 @@ def test_a_policy_of_d4rls_own_file(shared, tmp_path):
     """The mean of the stored actions' Gaussian is tanh's of the mode; spread by rlkit's bounds."""
     path = shared / "d4rl" / "hopper_medium-v2.hdf5"
     source = policies.load_policy(path)
-    assert source.origin == "recollected-d4rl"
+    assert source.kind == "by"
     assert source.files == (("hopper_medium-v2.hdf5", files.sha256_of(path)),)
     assert [kernel.shape for kernel, _ in source.layers] == [(11, 256), (256, 256), (256, 6)]
     with h5py.File(path) as file:
