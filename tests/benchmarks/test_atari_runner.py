@@ -425,7 +425,7 @@ class TestRoms:
         preparation.check(plan(RECIPE, seeds=(0,)), Places(data_dir, tmp_path))
 
     def test_gymnasiums_own_game_is_refused(self, data_dir, tmp_path):
-        row = dataclasses.replace(PONG, environment="CartPole-v1")
+        row = dataclasses.replace(PONG, environment="CartPole-v1", in_another_environment=True)
         with pytest.raises(DatasetError, match=r"numbered actions, .* such as Pong"):
             run(data_dir, tmp_path, dataclasses.replace(RECIPE, rows=(row,), learner="bc"))
 

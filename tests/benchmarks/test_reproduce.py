@@ -20,7 +20,7 @@ episodes = 2
 hidden_sizes = [8]
 [[rows]]
 reported = "pendulum"
-dataset = "brac/pendulum:1.0.0"
+dataset = "brac/pendulum:2.0.0"
 environment = "Pendulum-v1"
 """
 TABLE = """
@@ -80,7 +80,7 @@ def test_a_dry_run_runs_nothing(data_dir, tmp_path, capsys):
 
 
 def test_a_reverb_server_of_another_dataset_is_refused(data_dir, tmp_path):
-    transitions = tasks._transitions(data_dir / "brac/pendulum/1.0.0", "train")
+    transitions = tasks._transitions(data_dir / "brac/pendulum/2.0.0", "train")
     other = ReverbServer(transitions, fingerprint="other")
     with other, pytest.raises(DatasetError, match="serves another dataset"):
         runner.reproduce("pendulum", data_dir=data_dir, runs_dir=tmp_path, feed=other.address)
@@ -88,7 +88,7 @@ def test_a_reverb_server_of_another_dataset_is_refused(data_dir, tmp_path):
 
 @pytest.mark.parametrize("cut", [{"n_step": 3, "gamma": 0.9}, {"next_action": True}])
 def test_a_reverb_server_that_cuts_otherwise_is_refused(data_dir, tmp_path, cut):
-    version = data_dir / "brac/pendulum/1.0.0"
+    version = data_dir / "brac/pendulum/2.0.0"
     with (
         ReverbServer.from_published(version, **cut) as server,
         pytest.raises(DatasetError, match=r"--n-step 1 --gamma 1\.0$"),
@@ -97,7 +97,7 @@ def test_a_reverb_server_that_cuts_otherwise_is_refused(data_dir, tmp_path, cut)
 
 
 def test_a_server_that_several_share_trains_as_well(data_dir, tmp_path):
-    with ReverbServer.from_published(data_dir / "brac/pendulum/1.0.0") as server:
+    with ReverbServer.from_published(data_dir / "brac/pendulum/2.0.0") as server:
         page = runner.reproduce(
             "pendulum", seeds=[0], data_dir=data_dir, runs_dir=tmp_path, feed=server.address
         )

@@ -15,6 +15,7 @@ from learners import bc, training
 from learners.types import Spec
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.transitions import Transition
+from tests.benchmarks import version_folders
 
 ROW = Row("BC/data", "tiny/data:1.0.0", "Pendulum-v1", learner="bc", config={"hidden_sizes": [8]})
 RECIPE = Recipe("Tiny", "tiny", "", (0,), 20, 4, 20, 1, (ROW,))
@@ -51,9 +52,7 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setattr(
         runner, "play", lambda env, act, *_: [float(act(OBSERVATION[:1] + 1)[0, 0])]
     )
-    version_dir = tmp_path / "data" / ROW.version_path
-    version_dir.mkdir(parents=True)
-    (version_dir / "MANIFEST.json").write_text("{}")
+    version_folders.write(tmp_path / "data" / ROW.version_path)
     return runner.Places(tmp_path / "data", tmp_path / "runs")
 
 
@@ -106,7 +105,7 @@ def test_what_cannot_be_rescaled_is_refused(options, named):
 def test_games_are_as_they_are_served(tmp_path, options):
     row = Row("DQN/Pong", "tiny/data:1.0.0", "Pong", learner="dqn", **options)
     (tmp_path / row.version_path).mkdir(parents=True)
-    (tmp_path / row.version_path / "MANIFEST.json").write_text("{}")
+    version_folders.write(tmp_path / row.version_path)
     with pytest.raises(DatasetError, match=r"'DQN/Pong' is of a game, .*leave out normalize_obs"):
         tasks.task_of(dataclasses.replace(RECIPE, learner="dqn"), row, tmp_path)
 

@@ -19,6 +19,7 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.publish import publish
 from rl_datasets.serving.d4rl import load_qlearning_dataset
 from rl_datasets.serving.transitions import Transition, load_transitions
+from tests.benchmarks import version_folders
 
 DATASET = "tiny/data:1.0.0"
 CLONING = Row(
@@ -61,9 +62,7 @@ def cuts(monkeypatch):
 
 @pytest.fixture
 def places(tmp_path):
-    version_dir = tmp_path / "data" / CLONING.version_path
-    version_dir.mkdir(parents=True)
-    (version_dir / "MANIFEST.json").write_text("{}")
+    version_folders.write(tmp_path / "data" / CLONING.version_path)
     return runner.Places(tmp_path / "data", tmp_path / "runs")
 
 
@@ -152,18 +151,27 @@ def test_several_rewards_reach_the_feed_with_the_learners_discount(cuts, places)
     assert read_results(cells[0].folder(places.runs_dir) / RESULTS)[0]["n_step"] == 3
 
 
-def test_a_policy_is_scored_on_as_many_observations_as_ant_v2_gave(places, monkeypatch):
-    observation = np.pad(np.ones((5, 27), np.float32), ((0, 0), (0, 84)))
-    ant = Transition(observation, np.zeros((5, 8)), np.zeros(5), np.ones(5), observation, {})
-    monkeypatch.setattr(tasks, "_transitions", lambda *_, **cut: ant)
-    row = Row("BC", DATASET, "Ant-v4", learner="bc")
-    (cell,) = plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0])
-    task = tasks.task_of(cell.recipe, cell.row, places.data_dir)
-    assert task.spec().observation_size == 111
-    first = task.environment(0).reset().observation
-    assert first.shape == (111,)
-    assert np.any(first[:27])
-    assert not np.any(first[27:])
+@pytest.mark.parametrize(
+    ("collected_in", "scored_in"),
+    [
+        ("HalfCheetah-v4", "Walker2d-v4"),  # as many observations and actions
+        ("Hopper-v4", "Hopper-v5"),
+        ("Hopper-v2", "Hopper-v4"),
+        (None, "Hopper-v2"),
+    ],
+)
+def test_the_environment_of_the_data_decides_where_a_row_is_scored(
+    tmp_path, collected_in, scored_in
+):
+    row = Row("BC", DATASET, scored_in, learner="bc")
+    recipe = dataclasses.replace(RECIPE, rows=(row,)).of(row)
+    version_folders.write(tmp_path / row.version_path, collected_in)
+    of = f"of {collected_in}" if collected_in else "of no environment"
+    with pytest.raises(DatasetError, match=f"{of}.* is scored in {scored_in}: name the env"):
+        tasks.task_of(recipe, row, tmp_path)
+    meant = dataclasses.replace(row, in_another_environment=True)
+    task = tasks.task_of(recipe, meant, tmp_path)
+    assert task.identity["in_another_environment"]
 
 
 LETTER = {"reading": "qlearning_dataset", "n_step": 3, "across_time_limits": True}
@@ -226,7 +234,7 @@ def test_what_a_row_reads_of_a_real_file(shared, tmp_path):
     """Two episodes of 1000 that a time limit cut, of which D4RL loses the last rows."""
     source = str(shared / "d4rl" / "halfcheetah_medium-v2.hdf5")
     publish(Builder(config="halfcheetah-medium-v2", source=source, data_dir=tmp_path))
-    row = Row("BC", "d4rl/halfcheetah-medium-v2:1.0.0", "HalfCheetah-v4")
+    row = Row("BC", "d4rl/halfcheetah-medium-v2:2.0.0", "HalfCheetah-v2")
 
     def read(**options):
         task = tasks.ContinuousControl(dataclasses.replace(row, **options), version_dir, 0.5)

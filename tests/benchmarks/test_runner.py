@@ -26,6 +26,7 @@ from learners import brac_bc
 from learners.types import Learner, Spec
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.transitions import Transition
+from tests.benchmarks import version_folders
 
 ROWS = (
     Row("first", "tiny/first:1.0.0", "Pendulum-v1"),
@@ -64,9 +65,7 @@ def transitions(_version_dir: pathlib.Path, split: str) -> Transition:
 def publish(data_dir: pathlib.Path) -> None:
     """Folders that pass for published versions as far as the runner looks at them."""
     for row in ROWS:
-        version_dir = data_dir / row.version_path
-        version_dir.mkdir(parents=True, exist_ok=True)
-        (version_dir / "MANIFEST.json").write_text(f'{{"name": "{row.dataset}"}}\n')
+        version_folders.write(data_dir / row.version_path)
 
 
 def run(folder: pathlib.Path, cells=None, progress=lambda cell, step: None, **options) -> None:
@@ -114,7 +113,7 @@ def test_one_line_an_evaluation_with_what_is_needed_to_place_it(uncut):
     assert all(-2000 < r < 0 for r in line["returns"])  # 200 steps of Pendulum, each in [-16.3, 0]
     assert np.isfinite(line["metrics"]["policy_loss"])
     # By coreutils' sha256sum, of the manifest that `publish` writes for this row.
-    assert line["fingerprint"].startswith("940b7664317b9d11")
+    assert line["fingerprint"].startswith("5e90be8d492935b3")
 
 
 def test_events_hold_the_same_numbers(uncut):
@@ -262,7 +261,7 @@ def test_a_dataset_that_changed_is_refused(tmp_path):
     with pytest.raises(_Cut):
         run(tmp_path, progress=cut_at(40))
     places = runner.Places(tmp_path / "data", tmp_path / "runs")
-    (tmp_path / "data" / ROWS[0].version_path / "MANIFEST.json").write_text("{}")
+    version_folders.write(tmp_path / "data" / ROWS[0].version_path, seed=1)
     with pytest.raises(DatasetError, match=r"fingerprint differ"):
         runner.run_cells(CELLS[:1], places, lambda cell, step: None)
 
