@@ -32,9 +32,9 @@ COMMANDS = sorted(
     command.name or command.callback.__name__ for command in cli.app.registered_commands
 )
 COMMANDS = [name.replace("_", "-") for name in COMMANDS]
-DATASET = "hopper-eps1-recollected"
+DATASET = "hopper-v4-eps1-recollected-n300-seed4"
 COLLECT = ["Hopper-v4", "eps1", "collected", "--transitions", "300", "--seed", "4"]
-PUBLISHED = f"published/brac/{DATASET}/1.0.0"
+PUBLISHED = f"published/brac/{DATASET}/2.0.0"
 HEAVY = ("tensorflow", "apache_beam", "reverb", "gymnasium", "jax")
 
 
@@ -79,7 +79,7 @@ def folder(made, tmp_path, monkeypatch):
 def published(folder):
     """What was published, which must be there unchanged in the end."""
     before = contents(folder / "published")
-    assert f"brac/{DATASET}/1.0.0/MANIFEST.json" in before
+    assert f"brac/{DATASET}/2.0.0/MANIFEST.json" in before
     yield folder
     assert contents(folder / "published") == before
 
@@ -204,7 +204,7 @@ def test_list_has_a_line_a_version_whatever_the_length_of_its_name(run, folder):
     assert run("publish", "brac", "collected", *data_dir()).status == 0
     told = run("list", *data_dir()).stdout
     for name in (DATASET, long):
-        (line,) = (line for line in told.splitlines() if f"brac/{name}:1.0.0 " in line)
+        (line,) = (line for line in told.splitlines() if f"brac/{name}:2.0.0 " in line)
         assert re.search(r"│ +[1-9]\d* +│ +300 +│ +0\.\d +│", line)
 
 
@@ -213,7 +213,7 @@ def test_an_empty_list(run, tmp_path):
     assert (outcome.status, outcome.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("version", [[f"brac/{DATASET}:1.0.0", *data_dir()], [PUBLISHED]])
+@pytest.mark.parametrize("version", [[f"brac/{DATASET}:2.0.0", *data_dir()], [PUBLISHED]])
 def test_show_and_verify_take_a_name_or_a_folder(run, published, version):
     shown = run("show", *version, "--json")
     manifest = json.loads((published / PUBLISHED / "MANIFEST.json").read_text())
@@ -292,7 +292,7 @@ def test_an_unknown_mixture(run, published, arguments):
         (
             "brac/hopper-eps3-recollected",
             "collected",
-            f"collected was collected as '{DATASET}'; publish it as brac/{DATASET}",
+            f"collected was collected as '{DATASET}': publish it as brac/{DATASET}, or by a name",
         ),
         ("brac", "absent", r"absent.* does not exist.*: collect it"),
         (
@@ -345,7 +345,7 @@ def test_a_unit_of_a_wrong_shape_or_with_nan(run, published, changes, told):
     assert outcome.status == 1
     assert str(path) in outcome.sentence
     assert re.search(told, outcome.sentence), outcome.sentence
-    assert not list(pathlib.Path("new").rglob("1.0.0"))
+    assert not list(pathlib.Path("new").rglob("2.0.0"))
 
 
 @pytest.mark.parametrize(
@@ -388,7 +388,7 @@ def test_a_full_disk_when_publishing(run, published, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    target = pathlib.Path("new", "brac", DATASET, "1.0.0").absolute()
+    target = pathlib.Path("new", "brac", DATASET, "2.0.0").absolute()
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         outcome = run("publish", "brac", "collected", "--data-dir", "new")
@@ -445,12 +445,12 @@ def test_what_is_no_users_fault_keeps_its_traceback(monkeypatch):
 
 
 def test_a_second_publisher(run, published):
-    lock = published / "new" / "brac" / DATASET / "1.0.0.lock"
+    lock = published / "new" / "brac" / DATASET / "2.0.0.lock"
     lock.parent.mkdir(parents=True)
     with filelock.FileLock(lock):
         outcome = run("publish", "brac", "collected", "--data-dir", "new")
     assert outcome.status == 1
-    target = lock.with_name("1.0.0")
+    target = lock.with_name("2.0.0")
     assert outcome.sentence == (
         f"another process is publishing {target}; wait until it has finished"
     )
@@ -458,13 +458,34 @@ def test_a_second_publisher(run, published):
 
 
 def test_publishing_again_with_other_data(run, published):
+    name = "brac/mine"
+    assert run("publish", name, "collected", "--data-dir", "new").status == 0
     shutil.rmtree("collected")
     other = [*COLLECT, "--seed", "5", "--processes", "1"]
     assert run("collect", *other).status == 0
-    outcome = run("publish", "brac", "collected", *data_dir())
+    outcome = run("publish", name, "collected", "--data-dir", "new")
     assert outcome.status == 1
-    assert outcome.sentence.startswith(f"{published / PUBLISHED} is published already and its ")
-    assert "a published version never changes: give the builder a new version" in outcome.sentence
+    there = published / "new" / name / "2.0.0"
+    assert outcome.sentence.startswith(f"{there} is published already and its ")
+    assert "a published version never changes: publish another by --version" in outcome.sentence
+    outcome = run("publish", name, "collected", "--version", "2.0.1", "--data-dir", "new")
+    assert outcome.stdout == f"{there.with_name('2.0.1')}: published\n"
+
+
+def test_collections_that_differ_never_share_a_name(run, published):
+    """In environment, transitions, seed, mixture or policy."""
+    others = [
+        ["Hopper-v2", "eps1", "a", "--transitions", "300", "--seed", "4"],
+        ["Hopper-v4", "eps3", "a", "--transitions", "300", "--seed", "4"],
+        ["Hopper-v4", "eps1", "a", "--transitions", "301", "--seed", "4"],
+        ["Hopper-v4", "eps1", "a", "--transitions", "300", "--seed", "5"],
+    ]
+    names = {DATASET}
+    for collect in others:
+        assert run("collect", *collect, "--processes", "1").status == 0
+        names.add(collected.read_collection("a").dataset)
+        shutil.rmtree("a")
+    assert len(names) == 1 + len(others)
 
 
 def test_a_damaged_version(run, folder):
@@ -473,7 +494,7 @@ def test_a_damaged_version(run, folder):
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
     before = contents(folder / "published")
-    outcome = run("verify", f"brac/{DATASET}:1.0.0", *data_dir())
+    outcome = run("verify", f"brac/{DATASET}:2.0.0", *data_dir())
     assert outcome.status == 1
     assert outcome.sentence.startswith(f"{shard.relative_to(folder)} is not what was published")
     assert outcome.sentence.endswith("copy or publish this version anew")
@@ -524,7 +545,7 @@ def test_ctrl_c_while_publishing(published, run):
     assert second.sentence.startswith("another process is publishing")
     assert outcome.status == cli.INTERRUPTED
     assert outcome.sentence == "interrupted; run the same command again to go on"
-    assert not (published / "new" / "brac" / DATASET / "1.0.0").exists()
+    assert not (published / "new" / "brac" / DATASET / "2.0.0").exists()
     assert run(*publish).status == 0
     assert contents(published / "new") == contents(published / "published")
 
@@ -533,13 +554,13 @@ def test_ctrl_c_while_the_workers_of_a_publish_start(published):
     """When Beam would wait for ever for them, and each would show its own traceback."""
     publish = ["publish", "brac", "collected", "--data-dir", "new", "--workers", "2"]
     process = start([COMMAND, *publish], published)
-    wait_for(published / "new" / "brac" / DATASET / "1.0.0.staging" / "version", process)
+    wait_for(published / "new" / "brac" / DATASET / "2.0.0.staging" / "version", process)
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)
     outcome = end(process)
     assert outcome.status == cli.INTERRUPTED
     assert outcome.sentence == "interrupted; run the same command again to go on"
-    assert not (published / "new" / "brac" / DATASET / "1.0.0").exists()
+    assert not (published / "new" / "brac" / DATASET / "2.0.0").exists()
 
 
 def test_ctrl_c_under_another_name(run, published, monkeypatch):

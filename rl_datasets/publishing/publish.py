@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 import rich.console
 import rich.progress
+import rich.table
 import tensorflow_datasets as tfds
 
 from rl_datasets import files
@@ -329,25 +330,30 @@ def _progress(tasks: Sequence[pipeline.Task], title: str) -> Iterator[None]:
     """Shows what is safe on the disk, as the receipts appear."""
     done = threading.Event()
     is_counted = all(task.unit.num_transitions is not None for task in tasks)
-    bar = rich.progress.Progress(
-        rich.progress.TextColumn("{task.description}"),
-        rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.TextColumn("transitions" if is_counted else "source units"),
-        rich.progress.TimeRemainingColumn(),
-        console=rich.console.Console(stderr=True),
-    )
 
     def amount(some: Sequence[pipeline.Task]) -> int:
         return sum(task.unit.num_transitions or 0 for task in some) if is_counted else len(some)
 
+    total = amount(tasks)
+    # Where the terminal is narrow, the name is cut and not the counts.
+    counts = rich.table.Column(no_wrap=True, min_width=len(f"{total}/{total}"))
+    unit = "transitions" if is_counted else "source units"
+    bar = rich.progress.Progress(
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(table_column=counts),
+        rich.progress.TextColumn(unit, table_column=rich.table.Column(min_width=len(unit))),
+        rich.progress.TimeRemainingColumn(),
+        console=rich.console.Console(stderr=True),
+    )
+
     def watch() -> None:
-        row = bar.add_task(title, total=amount(tasks))
+        row = bar.add_task(title, total=total)
         waiting, is_last_look = tasks, False
         while not is_last_look:
             is_last_look = done.wait(_POLL_SECONDS)
             waiting = [task for task in waiting if not _is_settled(task)]
-            bar.update(row, completed=amount(tasks) - amount(waiting))
+            bar.update(row, completed=total - amount(waiting))
 
     with bar:
         watcher = threading.Thread(target=watch)

@@ -115,7 +115,7 @@ def test_it_is_published_by_its_own_name_with_its_lineage(trained, tmp_path):
     assert policy["kind"] == online_replay.KIND
     assert [file for file, _ in policy["source"]] == ["medium.npz", "medium.json"]
     assert sum(e.num_transitions for e in reader.read_episodes(path)) == STEPS
-    assert "this project's SAC" in builder.builder_config.description
+    assert "Collected again" in builder.builder_config.description
 
 
 def test_a_terminal_at_the_time_limit_is_cut_by_it(monkeypatch, tmp_path):

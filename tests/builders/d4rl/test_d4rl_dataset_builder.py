@@ -160,7 +160,7 @@ def test_big_endian_numbers_are_published_as_any(tmp_path):
         folder = tmp_path / str(ord(order))
         builder = Builder(config="hopper-medium-v2", source=source, data_dir=folder)
         manifests.append(publish(builder).manifest)
-        catalog.verify(folder / "d4rl" / "hopper-medium-v2" / "1.0.0")
+        catalog.verify(folder / "d4rl" / "hopper-medium-v2" / "2.0.0")
     assert manifests[0]["files"] == manifests[1]["files"]
 
 
@@ -290,7 +290,7 @@ def test_an_address_may_mirror_d4rls(shared, tmp_path):
             assert publish(builder).manifest == local.manifest
         assert asked == ["/hand_dapg_v1/pen-human-v1.hdf5"]
     (version,), _ = catalog.list_published(tmp_path / "b")
-    assert version.name == "d4rl/pen-human-v1:1.0.0"
+    assert version.name == "d4rl/pen-human-v1:2.0.0"
 
 
 def test_an_address_that_does_not_answer(tmp_path, monkeypatch):
