@@ -12,6 +12,7 @@ from benchmarks.recipe import Recipe, Row
 from benchmarks.results import RESULTS, read_results
 from learners import iql
 from rl_datasets.serving.transitions import Transition
+from tests.benchmarks import version_folders
 
 ROW = Row("data", "tiny/data:1.0.0", "Pendulum-v1")
 
@@ -54,10 +55,7 @@ def test_the_runner_trains_by_it(tmp_path, monkeypatch):
     zeros = np.zeros((50, 3), np.float32)
     data = Transition(zeros, zeros[:, :1], zeros[:, 0], zeros[:, 0] + 1, zeros, {})
     monkeypatch.setattr(tasks, "_transitions", lambda *args, **cut: data)
-    version_dir = tmp_path / "data" / ROW.version_path
-    version_dir.mkdir(parents=True)
-    (version_dir / "MANIFEST.json").write_text("{}")
-
+    version_folders.write(tmp_path / "data" / ROW.version_path)
     half = cell(0.5, hidden_sizes=[8])
     places = runner.Places(tmp_path / "data", tmp_path / "runs")
     runner.run_cells([half], places, lambda cell, step: None)
