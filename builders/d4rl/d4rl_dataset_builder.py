@@ -55,7 +55,7 @@ class Builder(PublishedDatasetBuilder):
     VERSION = tfds.core.Version("2.0.0")
     RELEASE_NOTES: ClassVar = {
         "2.0.0": "Collected again in the v2 bodies, those of D4RL, or in what the name says; the "
-        "manifest names the environment.",
+        "manifest names the environment. Episodes of files have `is_done`.",
         "1.0.0": "First release. What was collected again is of gymnasium's v4 bodies, whose "
         "masses and contacts are not D4RL's.",
     }

@@ -18,7 +18,7 @@ weight = 1
 
 @pytest.fixture(scope="session")
 def pendulum(tmp_path_factory) -> pathlib.Path:
-    """A data directory that holds `brac/pendulum:1.0.0`, really collected and published."""
+    """A data directory that holds `brac/pendulum:2.0.0`, really collected and published."""
     folder = tmp_path_factory.mktemp("pendulum")
     (folder / "uniform.toml").write_text(MIXTURE)
     source = str(folder / "collected")

@@ -18,7 +18,7 @@ episodes = 1
 
 [[rows]]
 name = "row"
-dataset = "brac/pendulum:1.0.0"
+dataset = "brac/pendulum:2.0.0"
 environment = "Pendulum-v1"
 """
 SMALL = "hidden_sizes = [8]"
@@ -44,7 +44,11 @@ WRONG = [
     ([("learner", 'learner = "bcc"')], "mine.toml: learner is 'bcc', .*choose from bc,"),
     ([("learner", 'learner = "types"')], "mine.toml: learner is 'types'"),
     ([("learner", 'learner = "dqn"')], "dqn is made for a DiscreteSpec, and Pendulum-v1 is a Spec"),
-    ([("environment", 'environment = "Pendulum-v9"')], "'Pendulum-v9' cannot be made"),
+    ([("environment", 'environment = "Pendulum-v9"')], "row 'row' is scored in Pendulum-v9: name"),
+    (
+        [("environment", 'environment = "Pendulum-v9"\nin_another_environment = true')],
+        "'Pendulum-v9' cannot be made",
+    ),
     ([("[config]", "[config]\nwidth = 3")], "config of bc has no field 'width'"),
     ([("name", 'name = "row"\nsplit = "tset"')], "there is no split 'tset'"),
     (
@@ -94,7 +98,7 @@ def test_a_feed_that_does_not_give_what_the_learner_reads_is_refused(reproduce):
 def test_data_of_another_environment_are_refused_without_being_read(reproduce, monkeypatch):
     monkeypatch.setattr("benchmarks.tasks._transitions", lambda *_, **__: pytest.fail("read"))
     reproduce(dry_run=True)
-    with pytest.raises(DatasetError, match=r"brac/pendulum:1\.0\.0"):
+    with pytest.raises(DatasetError, match="is of Pendulum-v1, and row .* in Inv"):
         reproduce(("environment", 'environment = "InvertedPendulum-v4"'), dry_run=True)
 
 
