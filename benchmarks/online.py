@@ -32,7 +32,7 @@ import rich.progress
 
 from benchmarks import evaluation, online_checkpoint, online_replay, results
 from learners import sac, types
-from rl_datasets.collection import environments, policies
+from rl_datasets.collection import collector, environments, policies
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.transitions import Transition
 
@@ -275,11 +275,8 @@ class Training:
         self.recipe, self._seed = recipe, seed
         self._rng = np.random.default_rng(seed)
         self._environment = environments.make_environment(recipe.environment, seed=seed)
-        self._bounds = self._environment.action_spec()
-        observation_size, action_size = (
-            self._environment.observation_spec().shape[0],
-            self._bounds.shape[0],
-        )
+        observation, self._bounds = collector.specs(recipe.environment)
+        (observation_size,), (action_size,) = observation.shape, self._bounds.shape
         spec = types.Spec(observation_size, action_size, self._bounds.minimum, self._bounds.maximum)
         self._learner = sac.make(config, spec)
         key, self._action_key = jax.random.split(jax.random.PRNGKey(seed))
@@ -450,7 +447,11 @@ def train_and_save(
     Raises:
       DatasetError: there is no target, the policy does not reach it, or a file cannot be written.
     """
+    if path.suffix != ".npz":
+        raise DatasetError(f"a policy is written to a .npz file, and {path} is none: name one")
     recipe, config = recipe_of(kind, environment, target, max_steps)
+    if recipe.target is not None and not np.isfinite(recipe.target):
+        raise DatasetError(f"--target must be a finite number, got {recipe.target}")
     if replay is not None:
         if kind != MEDIUM:
             raise DatasetError(f"only a {MEDIUM} policy's replay buffer is a data set of D4RL")

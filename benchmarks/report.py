@@ -6,6 +6,7 @@ manifests say of the data. `report.md` and `report.html` follow from these alone
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import json
 import pathlib
@@ -188,9 +189,21 @@ def _show(
 
 
 def reported_of(recipe: Recipe) -> ReportedTable:
-    """The table that a recipe stands beside, empty where there is none."""
+    """The table that a recipe stands beside, empty where there is none.
+
+    Raises:
+      DatasetError: there is no such table, or it has not a row that the recipe stands beside.
+    """
     if recipe.is_reported:
-        return load_table(recipe.table)
+        table = load_table(recipe.table)
+        for row in recipe.rows:
+            if row.reported not in table.rows:
+                nearest = difflib.get_close_matches(row.reported, table.rows, 1, 0)[0]
+                raise DatasetError(
+                    f"{recipe.file}: the table {recipe.table!r} has no row {row.reported!r}, did "
+                    f"you mean {nearest!r}?"
+                )
+        return table
     return empty_table(recipe.title, [row.reported for row in recipe.rows])
 
 

@@ -80,7 +80,6 @@ class RunFolder:
         Raises:
           DatasetError: results up to it are missing.
         """
-        import orbax.checkpoint as ocp
 
         step, path = self.checkpoint_step, self._folder / RESULTS
         results = [result for result in read_results(path) if result["step"] <= step]
@@ -94,7 +93,7 @@ class RunFolder:
         self._open_events(results)
         if not step:
             return initial
-        return self._checkpoints.restore(step, args=ocp.args.StandardRestore(initial))
+        return _restored(self._checkpoints, step, initial, self._folder)
 
     def write(
         self,
@@ -181,13 +180,25 @@ def check_same(folder: pathlib.Path, identity: Mapping[str, Any]) -> None:
     path = folder / RUN
     if not path.exists():
         return
-    before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(identity))
+    before, now = _read_run(path), json.loads(json.dumps(identity))
     differing = sorted(k for k in before.keys() | now if before.get(k) != now.get(k))
     if differing:
         raise DatasetError(
             f"{folder} holds a run whose {' and '.join(differing)} differ from this one's: move "
             "that folder away, or run what it holds"
         )
+
+
+def _read_run(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DatasetError(
+            f"{path} is damaged ({error}): remove {path.parent} to run it again"
+        ) from error
+    if not isinstance(run, dict):
+        raise DatasetError(f"{path} does not say what its run is: remove {path.parent}")
+    return run
 
 
 def begin_with_shorter_run(
@@ -219,7 +230,7 @@ def _is_shorter(folder: pathlib.Path, identity: Mapping[str, Any]) -> bool:
     path, apart = folder / RUN, {"budget": None, "steps": None}
     if not path.exists() or not _last_step(folder):
         return False
-    run = json.loads(path.read_text(encoding="utf-8"))
+    run = _read_run(path)
     is_same = {**run, **apart} == json.loads(json.dumps({**identity, **apart}))
     return is_same and run["steps"] < identity["steps"]
 
@@ -249,7 +260,21 @@ def last_state(folder: pathlib.Path, initial: TrainingState) -> TrainingState:
                 f"{folder} holds results, and no state of a run to go on from: remove it, and "
                 "run once without a results folder"
             )
+        return _restored(checkpoints, step, initial, folder)
+
+
+def _restored(
+    checkpoints: Any, step: int, initial: TrainingState, folder: pathlib.Path
+) -> TrainingState:
+    import orbax.checkpoint as ocp
+
+    try:
         return checkpoints.restore(step, args=ocp.args.StandardRestore(initial))
+    except Exception as error:  # Orbax lets through whatever its storage and its formats raise.
+        raise DatasetError(
+            f"the state at step {step} cannot be read from {folder / 'checkpoint'}, which is "
+            f"damaged or another learner's ({error}): remove {folder} to run it again"
+        ) from error
 
 
 @contextlib.contextmanager

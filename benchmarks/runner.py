@@ -335,6 +335,7 @@ def reproduce(
         return None
     places = Places(pathlib.Path(data_dir), pathlib.Path(runs_dir), feed)
     recipe = load_recipe(table)
+    report.reported_of(recipe)  # refuses a row that the table does not have
     cells = plan(recipe, rows, seeds, budget)
     left_out = {row: row.blocked for row in recipe.rows if row.blocked}
     if not rows:

@@ -386,7 +386,7 @@ def _plan_collection(
 ) -> tuple[collected.Collection, list[policies.Policy]]:
     """The collection to come, as yet without units, and its policies by id."""
     environment = environments.resolve(environment)
-    observation, action = _specs(environment)
+    observation, action = specs(environment)
     loaded = source = None
     if any(entry.kind == mixtures.TANH_GAUSSIAN for entry in mixture.entries):
         loaded = policies.load_policy(policy_path or _shipped_policy(environment, mixture))
@@ -453,8 +453,12 @@ def versions() -> dict[str, str]:
     }
 
 
-def _specs(environment: str) -> tuple[dm_env.specs.Array, dm_env.specs.BoundedArray]:
-    """Of an observation and an action, if the policies here can act in the environment."""
+def specs(environment: str) -> tuple[dm_env.specs.Array, dm_env.specs.BoundedArray]:
+    """Of an observation and an action.
+
+    Raises:
+      DatasetError: there is no such environment, or the policies here cannot act in it.
+    """
     env = environments.make_environment(environment)
     observation, action = env.observation_spec(), env.action_spec()
     env.close()

@@ -172,6 +172,8 @@ def load_policy(path: str | pathlib.Path) -> PolicySource:
       DatasetError: there is no such file, or it is damaged or holds no policy.
     """
     path = pathlib.Path(path)
+    if path.suffix in (".hdf5", ".npz") and not path.is_file():
+        raise errors.DatasetError(f"there is no policy {path}: give the path of one")
     if path.suffix == ".hdf5":
         layers = d4rl.read_policy(path)
         return PolicySource(layers, "by", _hashed([path]), log_std_of_rlkit)

@@ -330,3 +330,16 @@ def test_a_killed_process_goes_on_to_the_same_policy(tmp_path, monkeypatch, caps
     for lineage in lineages:
         del lineage["code_version"]  # A commit may come in between.
     assert lineages[0] == lineages[1]
+
+
+@pytest.mark.parametrize(
+    ("environment", "file", "target", "said"),
+    [
+        ("CartPole-v1", "p.npz", 1.0, "'CartPole-v1' must have .* actions of bounded real numbers"),
+        ("Hopper-v4", "p.txt", 1.0, r"written to a \.npz file, and .*p\.txt is none"),
+        ("Hopper-v4", "p.npz", float("nan"), "--target must be a finite number, got nan"),
+    ],
+)
+def test_what_no_policy_can_come_of_is_refused_first(tmp_path, environment, file, target, said):
+    with pytest.raises(DatasetError, match=said):
+        online.train_and_save(environment, tmp_path / file, "partial", target, 0, 10)

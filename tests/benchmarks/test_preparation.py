@@ -58,6 +58,10 @@ WRONG = [
     ([("name", 'name = "row"\nn_step = 3')], "learner bc does not discount rewards"),
     ([("dataset", 'dataset = "brac/pendulum:9.9.9"')], "no published dataset at .*9.9.9"),
     ([("name", 'name = "row"\nbehavior = "BC"')], "has no such row: add it"),
+    (
+        [("title", 'table = "brac_bc"'), ("name", 'reported = "Hopper-v2/pur"')],
+        "mine.toml: the table 'brac_bc' has no row 'Hopper-v2/pur', did you mean 'Hopper-v2/pure'",
+    ),
     # What only the learner knows.
     (
         [("learner", 'learner = "td3_bc"'), ("evaluate_every", "evaluate_every = 5")],
@@ -109,6 +113,23 @@ def test_a_folder_that_holds_another_run_is_refused(reproduce):
     longer = [small, ("steps", "steps = 30"), ("batch_size", "batch_size = 9")]
     with pytest.raises(DatasetError, match=r"mine/.* holds a run whose batch_size and steps"):
         reproduce(*longer, dry_run=True)
+
+
+def test_a_damaged_run_is_told(reproduce, tmp_path):
+    """A run that goes on from what a smaller budget left, as it does from what a cut left."""
+    small = ("[config]", f"[config]\n{SMALL}")
+    reproduce(small, budget=0.5)
+    (folder,) = (tmp_path / "runs" / "mine-budget-0.5").rglob("seed-0")
+    for file in (folder / "checkpoint").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"damaged")
+    with pytest.raises(DatasetError, match=r"step 10 cannot be read from .*remove .* to run it ag"):
+        reproduce(small)
+    for content in ("", "[]"):
+        (run,) = (tmp_path / "runs" / "mine").rglob("run.json")
+        run.write_text(content)
+        with pytest.raises(DatasetError, match=r"run\.json .*: remove .*seed-0"):
+            reproduce(small, dry_run=True)
 
 
 ALGORITHMS = """

@@ -133,8 +133,9 @@ def test_brac_policy_by_prefix_or_index(shared):
 def test_missing_policy(tmp_path):
     with pytest.raises(errors.DatasetError, match=r"none\.index does not exist"):
         policies.load_policy(tmp_path / "none")
-    with pytest.raises(errors.DatasetError, match=r"none\.npz does not exist: give the \.npz"):
-        policies.load_policy(tmp_path / "none.npz")
+    for name in ("none.npz", "none.hdf5"):
+        with pytest.raises(errors.DatasetError, match=rf"there is no policy .*{name}: give the"):
+            policies.load_policy(tmp_path / name)
 
 
 def save(path, **arrays):
