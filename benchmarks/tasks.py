@@ -29,7 +29,7 @@ from benchmarks.results import fingerprint
 from learners import types
 from rl_datasets import roms
 from rl_datasets.collection.atari import AtariEnvironment
-from rl_datasets.collection.environments import make_environment
+from rl_datasets.collection.environments import make_environment, resolve
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import manifest
 from rl_datasets.serving.rewards import return_range
@@ -54,6 +54,7 @@ class ContinuousControl:
     Attributes:
       row: of the recipe.
       version_dir: of the published dataset.
+      collected_in: the environment of its data, by its manifest.
       discount: of the learner, where the row's transitions have several rewards.
       extras: of transitions that the learner reads.
       identity: what it adds to what a run is.
@@ -66,6 +67,7 @@ class ContinuousControl:
 
     row: Row
     version_dir: pathlib.Path
+    collected_in: str
     discount: float = 1.0
     extras: tuple[str, ...] = ()
     spec_type: ClassVar = types.Spec
@@ -77,11 +79,13 @@ class ContinuousControl:
             "n_step": 1,
             "policies": ("act",),
             "behavior": "",
-            "in_another_environment": False,
             **AS_SERVED,
         }
         said = {name: getattr(self.row, name) for name in plain}
-        return {name: value for name, value in said.items() if value != plain[name]}
+        differs = {name: value for name, value in said.items() if value != plain[name]}
+        if self.collected_in != self.row.environment:
+            differs["collected_in"] = self.collected_in
+        return differs
 
     @functools.cached_property
     def reward_scale(self) -> float:
@@ -335,10 +339,10 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
                 f"leave out {', '.join(AS_SERVED)}"
             )
         return Atari.of(recipe, row, version_dir)
-    _check_environment(row, version_dir)
+    collected_in = _check_environment(row, version_dir)
     if row.n_step == 1:
-        return ContinuousControl(row, version_dir)
-    return ContinuousControl(row, version_dir, _discount(recipe, row))
+        return ContinuousControl(row, version_dir, collected_in)
+    return ContinuousControl(row, version_dir, collected_in, _discount(recipe, row))
 
 
 def _discount(recipe: Recipe, row: Row) -> float:
@@ -352,15 +356,26 @@ def _discount(recipe: Recipe, row: Row) -> float:
     return 1.0 if discount is None else float(discount)
 
 
-def _check_environment(row: Row, version_dir: pathlib.Path) -> None:
-    """The name decides: bodies of other versions have observations of the same shape."""
-    collected_in = manifest.read(version_dir)["plan"]["lineage"].get("environment")
-    if collected_in == row.environment or row.in_another_environment:
-        return
-    of = f"of {collected_in}" if collected_in else "of no environment that its manifest names"
+def _check_environment(row: Row, version_dir: pathlib.Path) -> str:
+    """The environment that the data were collected in, which must be the row's unless it means it.
+
+    The name decides: bodies of other versions have observations of the same shape.
+    """
+    named = manifest.read(version_dir)["plan"]["lineage"].get("environment")
+    collected_in = named or "an environment that its manifest does not name"
+    if collected_in == row.environment:
+        return collected_in
+    if row.in_another_environment:
+        resolved = resolve(row.environment)
+        if resolved != row.environment:
+            raise DatasetError(
+                f"row {row.name!r} names its environment {row.environment!r} without a version: "
+                f"name one, such as {resolved}"
+            )
+        return collected_in
     raise DatasetError(
-        f"{row.dataset} is {of}, and row {row.name!r} is scored in {row.environment}: name the "
-        "environment of the data, or set in_another_environment = true in the row if you mean it"
+        f"{row.dataset} is of {collected_in}, and row {row.name!r} is scored in "
+        f"{row.environment}: name the environment of the data, or set in_another_environment = true in the row if you mean it"
     )
 
 

@@ -100,7 +100,10 @@ def collect(
     context: typer.Context,
     environment: Annotated[
         str,
-        typer.Argument(help="Gymnasium's name, such as HalfCheetah-v4; or a game, such as Pong."),
+        typer.Argument(
+            help="Such as HalfCheetah-v2, in the body of the tables, or -v4 and -v5, as gymnasium "
+            "has them; or a game, such as Pong."
+        ),
     ],
     mixture: Annotated[
         str,
@@ -169,8 +172,8 @@ def collect(
 
     Interrupt it at any time: the same command goes on from what is whole.
 
-    Examples: `rl-datasets collect HalfCheetah-v4 eps1 collected --transitions 200000`,
-    `rl-datasets collect Hopper-v4 medium-v2 hopper --policy hopper_medium-v2.hdf5`,
+    Examples: `rl-datasets collect HalfCheetah-v2 eps1 collected --transitions 200000`,
+    `rl-datasets collect Hopper-v2 medium-v2 hopper --policy hopper_medium-v2.hdf5`,
     `rl-datasets collect Pong dqn logs --iterations 1`
     """
     from rl_datasets.sources.atari import ATARI_GAMES
@@ -289,7 +292,9 @@ def roms(
 
 @app.command()
 def train_policy(
-    environment: Annotated[str, typer.Argument(help="Gymnasium's name, such as HalfCheetah-v4.")],
+    environment: Annotated[
+        str, typer.Argument(help="Such as HalfCheetah-v2, in the body of the tables.")
+    ],
     file: Annotated[
         pathlib.Path, typer.Argument(help="The .npz to write; lineage beside it.", **PATH)
     ],

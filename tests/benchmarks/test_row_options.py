@@ -166,12 +166,12 @@ def test_the_environment_of_the_data_decides_where_a_row_is_scored(
     row = Row("BC", DATASET, scored_in, learner="bc")
     recipe = dataclasses.replace(RECIPE, rows=(row,)).of(row)
     version_folders.write(tmp_path / row.version_path, collected_in)
-    of = f"of {collected_in}" if collected_in else "of no environment"
-    with pytest.raises(DatasetError, match=f"{of}.* is scored in {scored_in}: name the env"):
+    of = collected_in or "an environment that its manifest does not name"
+    with pytest.raises(DatasetError, match=f"is of {of}, and .* is scored in {scored_in}: name"):
         tasks.task_of(recipe, row, tmp_path)
     meant = dataclasses.replace(row, in_another_environment=True)
     task = tasks.task_of(recipe, meant, tmp_path)
-    assert task.identity["in_another_environment"]
+    assert task.identity["collected_in"] == of
 
 
 LETTER = {"reading": "qlearning_dataset", "n_step": 3, "across_time_limits": True}
@@ -237,7 +237,9 @@ def test_what_a_row_reads_of_a_real_file(shared, tmp_path):
     row = Row("BC", "d4rl/halfcheetah-medium-v2:2.0.0", "HalfCheetah-v2")
 
     def read(**options):
-        task = tasks.ContinuousControl(dataclasses.replace(row, **options), version_dir, 0.5)
+        task = tasks.ContinuousControl(
+            dataclasses.replace(row, **options), version_dir, row.environment, 0.5
+        )
         return task.transitions()
 
     version_dir = tmp_path / row.version_path
