@@ -375,7 +375,8 @@ def _check_environment(row: Row, version_dir: pathlib.Path) -> str:
         return collected_in
     raise DatasetError(
         f"{row.dataset} is of {collected_in}, and row {row.name!r} is scored in "
-        f"{row.environment}: name the environment of the data, or set in_another_environment = true in the row if you mean it"
+        f"{row.environment}: name the environment of the data, or set "
+        "in_another_environment = true in the row if you mean it"
     )
 
 
