@@ -630,7 +630,11 @@ def reproduce(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option(help="Say what would run and for how long, show the table, and stop.")
+        bool,
+        typer.Option(
+            help="Say what would run and for how long, show the table, refuse what could not run, "
+            "and stop."
+        ),
     ] = False,
 ) -> None:
     """Reproduces a reported table: trains, evaluates, reports it beside what was measured.

@@ -58,6 +58,10 @@ class TimeLimitContractTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
         ("Hopper-v4", 1000),
         ("Walker2d-v4", 1000),
         ("Ant-v4", 1000),
+        ("HalfCheetah-v2", 1000),
+        ("Hopper-v2", 1000),
+        ("Walker2d-v2", 1000),
+        ("Ant-v2", 1000),
         ("Pendulum-v1", 200),
     ],
 )
