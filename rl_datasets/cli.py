@@ -412,6 +412,59 @@ def verify(
     typer.echo(f"{folder}: whole, {len(manifest['files'])} files")
 
 
+@app.command()
+def which_body(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A file of D4RL's layout (.hdf5), a published version, a collected folder, or the "
+            "prefix of BRAC's saved data."
+        ),
+    ],
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="Ant, HalfCheetah, Hopper or Walker2d; by default all whose shapes the rows have."
+        ),
+    ] = None,
+    rows: Annotated[
+        int, typer.Option(min=1, help="States to step from at most, evenly spread.")
+    ] = 5_000,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Says which body made the rows of a file: gym's v2, or gymnasium's v4 or v5.
+
+    Takes one step from each state in every body that the task has, and compares what comes with the
+    row's next observation. The body that made the rows gives them back to the rounding of their
+    storage.
+
+    Example: `rl-datasets which-body hopper_medium-v2.hdf5`
+    """
+    import rich.table
+
+    from rl_datasets import terminal
+    from rl_datasets.collection import which_body as bodies
+    from rl_datasets.publishing import reader
+
+    folder = _version_folder(source, data_dir)
+    is_version = (folder / "MANIFEST.json").is_file()
+    replays = bodies.investigate(
+        source,
+        lambda: reader.read_episodes(folder) if is_version else bodies.read_episodes(source),
+        task,
+        rows,
+    )
+    table = rich.table.Table(
+        "body", "steps", "median error", "90 %", "largest", "of rewards", "terminals that differ"
+    )
+    for replay in replays:
+        errors = [f"{error:.1e}" for error in (*replay.percentiles, replay.reward_error.max())]
+        differ = f"{replay.terminals_differ.sum():,}"
+        table.add_row(replay.environment, f"{len(replay.error):,}", *errors, differ)
+    terminal.show(table)
+    typer.echo(bodies.verdict(replays))
+
+
 @app.command("list")
 def list_versions(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Lists the published versions."""

@@ -38,6 +38,7 @@ ROOMS = {
         "rl_datasets.fields",
         "rl_datasets.roms",
         "rl_datasets.files",
+        "rl_datasets.terminal",
         "rl_datasets.frames",
         "rl_datasets.episode",
         "rl_datasets.sources",

@@ -54,7 +54,7 @@ import numpy as np
 
 from rl_datasets.episode import MUST_BE_FINITE, OUT_OF_BOUNDS, Episode, EpisodeError
 from rl_datasets.errors import DatasetError
-from rl_datasets.sources import brac, hdf5
+from rl_datasets.sources import brac, d4rl_tasks, hdf5
 from rl_datasets.sources.d4rl_contents import FLAGS, KNOWN, Contents, contents_of, extra_of
 from rl_datasets.sources.d4rl_tasks import Task
 
@@ -77,6 +77,31 @@ def read_contents(path: str | pathlib.Path, task: Task) -> Contents:
     """
     with hdf5.opened(path) as file:
         return contents_of(file, path, task)
+
+
+def task_of_shapes(path: str | pathlib.Path) -> Task:
+    """What `read_episodes` needs to know of a Gym-MuJoCo file whose task is not known.
+
+    Raises:
+      DatasetError: the file cannot be read, or has no observations and actions of one axis each.
+    """
+    with hdf5.opened(path) as file:
+        sizes = []
+        for name in ("observations", "actions"):
+            field = file.get(name)
+            if not isinstance(field, h5py.Dataset) or field.ndim != 2:
+                raise DatasetError(
+                    f"{path} has no {name!r} of two axes, as files of D4RL's layout have: name "
+                    "another file"
+                )
+            sizes.append(field.shape[1])
+    return dataclasses.replace(
+        d4rl_tasks.task("hopper-medium-v2"),
+        id="Gym-MuJoCo",
+        url="it",
+        observation_size=sizes[0],
+        action_size=sizes[1],
+    )
 
 
 def read_episodes(path: str | pathlib.Path, task: Task) -> Iterator[Episode]:
