@@ -67,6 +67,52 @@ def histograms(panels: Sequence[HistogramPanel]) -> str:
     return _grid(panels, draw)
 
 
+@dataclasses.dataclass(frozen=True)
+class BarPanel:
+    """A number of each part, for each group."""
+
+    title: str
+    parts: Sequence[str]
+    groups: Mapping[str, Sequence[float]]
+    unit: str
+
+
+def bars(panels: Sequence[BarPanel]) -> str:
+    """Horizontal bars, those of a part's groups side by side, the first part on top."""
+
+    def draw(axes: Any, panel: BarPanel) -> None:
+        places, height = np.arange(len(panel.parts)), 0.8 / len(panel.groups)
+        for index, (name, values) in enumerate(panel.groups.items()):
+            axes.barh(places + index * height, values, height, color=f"C{index}", label=name)
+        axes.set_yticks(places + 0.4 - height / 2, panel.parts)
+        axes.invert_yaxis()
+        axes.set_xlabel(panel.unit)
+
+    return _grid(panels, draw)
+
+
+@dataclasses.dataclass(frozen=True)
+class SharePanel:
+    """How large errors are: for each group the errors that a share of rows does not exceed."""
+
+    title: str
+    groups: Mapping[str, Curve]  # errors, shares in percent
+    unit: str
+
+
+def shares(panels: Sequence[SharePanel]) -> str:
+    """A curve a group, over errors by powers of ten."""
+
+    def draw(axes: Any, panel: SharePanel) -> None:
+        for index, (name, (error, share)) in enumerate(panel.groups.items()):
+            axes.plot(np.maximum(error, 1e-17), share, color=f"C{index}", label=name)
+        axes.set_xscale("log")
+        axes.set_xlabel(panel.unit)
+        axes.set_ylabel("% of rows, at most")
+
+    return _grid(panels, draw)
+
+
 def _grid(panels: Sequence[Any], draw: Callable[[Any, Any], None]) -> str:
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)

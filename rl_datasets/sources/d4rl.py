@@ -86,15 +86,14 @@ def task_of_shapes(path: str | pathlib.Path) -> Task:
       DatasetError: the file cannot be read, or has no observations and actions of one axis each.
     """
     with hdf5.opened(path) as file:
-        sizes = []
+        fields = hdf5.datasets(file, path)
         for name in ("observations", "actions"):
-            field = file.get(name)
-            if not isinstance(field, h5py.Dataset) or field.ndim != 2:
+            if name not in fields or fields[name].ndim != 2:
                 raise DatasetError(
                     f"{path} has no {name!r} of two axes, as files of D4RL's layout have: name "
                     "another file"
                 )
-            sizes.append(field.shape[1])
+        sizes = [fields[name].shape[1] for name in ("observations", "actions")]
     return dataclasses.replace(
         d4rl_tasks.task("hopper-medium-v2"),
         id="Gym-MuJoCo",

@@ -4,13 +4,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+from dm_env import specs
 from typer.testing import CliRunner
 
 from rl_datasets import cli
 from rl_datasets.collection import collector, environments, which_body
-from rl_datasets.episode import Episode
+from rl_datasets.episode import Episode, EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources import brac
+from tests.rl_datasets.exporting import versions
 from tests.rl_datasets.sources import d4rl_files
 
 
@@ -199,6 +201,15 @@ def test_command_tries_both_tasks_of_these_shapes(tmp_path):
 def test_command_on_a_collection(tmp_path):
     collector.collect("HalfCheetah-v4", "random-v2", 100, tmp_path / "mine", processes=1)
     assert "HalfCheetah-v4 and HalfCheetah-v5 make" in invoke(tmp_path / "mine").stdout
+
+
+def test_command_on_a_published_version(tmp_path):
+    made = without_states(episodes("Hopper-v2", range(4)))
+    spec = EpisodeSpec(specs.Array((11,), np.float32), specs.Array((3,), np.float32))
+    folder = versions.write(tmp_path / "mine" / "1.0.0", spec, {"train": made})
+    assert "Hopper-v2 made these rows." in invoke(folder).stdout
+    by_name = invoke("mine:1.0.0", "--data-dir", tmp_path)
+    assert by_name.stdout == invoke(folder).stdout
 
 
 @pytest.mark.parametrize(

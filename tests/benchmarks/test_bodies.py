@@ -1,0 +1,117 @@
+"""docs/bodies.md says what was measured."""
+
+import json
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+from benchmarks import bodies, partial_policies
+from rl_datasets.collection import policies
+
+PAGE = bodies.PAGE.read_text()
+MEASURED = bodies.read()
+
+
+def test_the_tables_are_those_of_the_results():
+    tables = bodies.tables(MEASURED)
+    assert (
+        tables.keys()
+        == MEASURED.keys()
+        == {
+            *("masses", "steps", "replays", "impedance", "policies"),
+        }
+    )
+    assert bodies.filled(PAGE, tables) == PAGE
+
+
+def test_a_page_is_filled_between_its_marks():
+    page = "a\n<!-- x -->\nold\n<!-- /x -->\nb\n"
+    assert bodies.filled(page, {"x": "| new |\n"}) == "a\n<!-- x -->\n| new |\n<!-- /x -->\nb\n"
+
+
+def test_the_pictures_are_those_of_the_results():
+    for name, picture in bodies.pictures(MEASURED).items():
+        assert f"images/bodies_{name}.svg" in PAGE
+        assert (bodies.IMAGES / f"bodies_{name}.svg").read_text() == picture
+
+
+def test_the_masses_are_those_of_the_bodies():
+    for task, of in bodies.masses().items():
+        for version, parts in of.items():
+            assert parts == pytest.approx(MEASURED["masses"][task][version], abs=1e-12)
+
+
+def test_one_step_is_measured_anew():
+    kept = np.load(bodies.MUJOCO_210)
+    again = bodies._steps(kept, "Hopper", "v4")["percentiles"]
+    assert again == pytest.approx(MEASURED["steps"]["Hopper"]["v4"]["percentiles"], rel=1e-6)
+
+
+def test_what_the_page_says_of_published_rows():
+    of = dict(MEASURED["replays"])
+    odd = of.pop("HalfCheetah: D4RL, halfcheetah_medium")
+    for each in (odd, *of.values()):
+        assert each["v2"]["terminals_differ"] == 0
+    for each in of.values():  # "to the rounding of its storage"
+        assert each["v2"]["percentiles"][1] <= 1e-5
+        assert each["v4"]["percentiles"][0] >= 5e-3
+    # "by less than a hundredth of what v4 is off"
+    v2, v4 = (np.array(odd[version]["percentiles"]) for version in ("v2", "v4"))
+    assert np.all(v2 < v4 / 100)
+    assert MEASURED["impedance"]["extrapolated"]["percentiles"][1] <= 1e-5
+
+
+def test_what_the_page_says_of_policies():
+    hopper, cheetah = (
+        bodies.means(f"{task}-v2/pure", MEASURED["policies"]) for task in ("Hopper", "HalfCheetah")
+    )
+    assert hopper["v2"] == pytest.approx(hopper["authors"], rel=0.02)
+    assert cheetah["v2"] == pytest.approx(cheetah["v4"], rel=0.01)
+    assert cheetah["v2"] == pytest.approx(cheetah["authors"], rel=0.02)
+
+
+def test_the_code_of_the_page_runs():
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    exec(code, {})
+
+
+def test_the_capsule_and_its_cylinder_by_hand():
+    # r = 1, 2h = 3: the capsule has 3 pi + 4/3 pi, the cylinder 3 pi + pi.
+    model = bodies.environments.make_gymnasium("Hopper-v4").unwrapped.model
+    foot = model.body("foot")
+    radius, half = model.geom("foot_geom").size[:2]
+    density = foot.mass[0] / (np.pi * radius**2 * (2 * half + 4 / 3 * radius))
+    assert density == pytest.approx(1000)
+    old = MEASURED["masses"]["Hopper"]["v2"]["foot"]
+    assert old == pytest.approx(density * np.pi * radius**2 * (2 * half + radius))
+
+
+def test_the_shipped_policies_say_what_they_return():
+    folder = policies.partial_policy_path("Hopper-v2").parent
+    readme = (folder / "README.md").read_text()
+    for task in bodies.TASKS:
+        returns = json.loads((folder / f"{task}.json").read_text())["returns"]
+        cells = [
+            f"{of['mean']:,.0f} ± {of['standard_error']:.0f}"
+            for of in (returns[f"{task}-{version}"] for version in partial_policies.VERSIONS)
+        ]
+        (row,) = re.findall(rf"^\| {task} \|.*$", readme, re.MULTILINE)
+        assert row.endswith(f"| {' | '.join(cells)} |")
+
+
+def test_a_policy_is_measured_by_its_mode():
+    layers = [(np.zeros((11, 6), np.float32), np.zeros(6, np.float32))]
+    source = policies.PolicySource(layers, "by", ())
+    first, again = (partial_policies.measure(source, "Hopper-v2", 2) for _ in range(2))
+    assert first == again
+    assert first["mean"] > 0
+    act = partial_policies.act_by_mode(source, "Hopper-v2")
+    assert not act(np.ones((3, 11), np.float32)).any()
+
+
+def test_the_page_names_files_that_are_there():
+    root = pathlib.Path(bodies.ROOT)
+    for path in re.findall(r"`((?:benchmarks|tests|rl_datasets)/[\w/.]+)`", PAGE):
+        assert (root / path).exists(), path
