@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
 import math
@@ -417,8 +418,8 @@ def which_body(
     source: Annotated[
         str,
         typer.Argument(
-            help="A file of D4RL's layout (.hdf5), a published version, a collected folder, or the "
-            "prefix of BRAC's saved data."
+            help="A file of D4RL's layout (.hdf5), a published version (brac/mine:1.0.0, or its "
+            "folder), a collected folder, or the prefix of BRAC's saved data."
         ),
     ],
     task: Annotated[
@@ -444,16 +445,13 @@ def which_body(
 
     from rl_datasets import terminal
     from rl_datasets.collection import which_body as bodies
-    from rl_datasets.publishing import reader
+    from rl_datasets.publishing import catalog, manifest, reader
 
-    folder = _version_folder(source, data_dir)
-    is_version = (folder / "MANIFEST.json").is_file()
-    replays = bodies.investigate(
-        source,
-        lambda: reader.read_episodes(folder) if is_version else bodies.read_episodes(source),
-        task,
-        rows,
-    )
+    path = files.local_path(source)
+    read = functools.partial(bodies.read_episodes, path)
+    if ":" in source or (path / manifest.FILE_NAME).is_file():
+        read = functools.partial(reader.read_episodes, catalog.find(source, data_dir), "all")
+    replays = bodies.investigate(source, read, task, rows)
     table = rich.table.Table(
         "body", "steps", "median error", "90 %", "largest", "of rewards", "terminals that differ"
     )

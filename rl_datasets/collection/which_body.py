@@ -202,7 +202,8 @@ def read_episodes(source: str | pathlib.Path) -> Iterator[Episode]:
     if not pathlib.Path(f"{prefix}.index").is_file():
         raise DatasetError(
             f"{path} is not there, or not of a kind that is known: name an .hdf5 file of D4RL's "
-            "layout, a published version, a collected folder, or the prefix of BRAC's saved data"
+            "layout, a published version with its number, a collected folder, or the prefix of "
+            "BRAC's saved data"
         )
     return brac.read_episodes(prefix)
 

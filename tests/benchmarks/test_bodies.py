@@ -43,6 +43,12 @@ def test_the_masses_are_those_of_the_bodies():
             assert parts == pytest.approx(MEASURED["masses"][task][version], abs=1e-12)
 
 
+def test_every_part_is_weighed():
+    kept = np.load(bodies.MUJOCO_210)
+    for task, of in MEASURED["masses"].items():
+        assert sum(of["v2"].values()) == pytest.approx(kept[f"{task}-v2/body_mass"].sum())
+
+
 def test_one_step_is_measured_anew():
     kept = np.load(bodies.MUJOCO_210)
     again = bodies._steps(kept, "Hopper", "v4")["percentiles"]
@@ -68,6 +74,7 @@ def test_what_the_page_says_of_policies():
         bodies.means(f"{task}-v2/pure", MEASURED["policies"]) for task in ("Hopper", "HalfCheetah")
     )
     assert hopper["v2"] == pytest.approx(hopper["authors"], rel=0.02)
+    assert hopper["v4"] < 0.9 * hopper["v2"]
     assert cheetah["v2"] == pytest.approx(cheetah["v4"], rel=0.01)
     assert cheetah["v2"] == pytest.approx(cheetah["authors"], rel=0.02)
 
