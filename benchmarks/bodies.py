@@ -232,7 +232,7 @@ def _parts(of: Results) -> list[tuple[str, float, float]]:
 
 def pictures(measured: Results) -> dict[str, str]:
     """The pictures of docs/bodies.md, as SVG."""
-    labels = {"v2": "v2 (MuJoCo 2.1.0)", "v4": "v4, v5 (today)"}
+    labels = {"v2": "v2 (MuJoCo 2.1.0)", "v4": "v4 (today)"}
     weights, distances = [], []
     for task in TASKS:
         parts, *kilograms = zip(*_parts(measured["masses"][task]), strict=True)
