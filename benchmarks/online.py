@@ -40,8 +40,8 @@ PARTIAL, MEDIUM, EXPERT = "partial", "medium", "expert"
 
 # Mean return that a policy must reach twice in a row. Of the partially trained, HalfCheetah's is in
 # BRAC's README, and the others are the default of its `eval_target` flag. Of the medium ones, it is
-# what the policies in D4RL's `-medium-v2` files returned over 1,000,000 transitions in each body
-# (benchmarks/results/d4rl_comparison). An expert trains on.
+# what the policies in D4RL's `-medium-v2` files returned over 1,000,000 transitions in that body
+# (benchmarks/results/d4rl_comparison has the v2 bodies). An expert trains on.
 TARGETS = {
     PARTIAL: {
         **{f"HalfCheetah-{version}": 4000.0 for version in ("v2", "v4")},
@@ -51,7 +51,14 @@ TARGETS = {
             for version in ("v2", "v4")
         },
     },
-    MEDIUM: {"HalfCheetah-v4": 4750.0, "Hopper-v4": 1259.0, "Walker2d-v4": 2868.0},
+    MEDIUM: {
+        "HalfCheetah-v2": 4743.0,
+        "Hopper-v2": 1401.0,
+        "Walker2d-v2": 2850.0,
+        "HalfCheetah-v4": 4750.0,
+        "Hopper-v4": 1259.0,
+        "Walker2d-v4": 2868.0,
+    },
     EXPERT: {},
 }
 

@@ -69,10 +69,10 @@ def test_an_expert_trains_until_it_hardly_improves():
 
 
 def test_each_kind_of_policy_has_its_recipe():
-    partial, _ = online.recipe_of("partial", "HalfCheetah-v4", None, 9)
-    medium, config = online.recipe_of("medium", "HalfCheetah-v4", None, 9)
+    partial, _ = online.recipe_of("partial", "HalfCheetah-v2", None, 9)
+    medium, config = online.recipe_of("medium", "HalfCheetah-v2", None, 9)
     expert, same = online.recipe_of("expert", "Swimmer-v4", None, 9)
-    assert (partial.target, medium.target, expert.target) == (4000, 4750, None)
+    assert (partial.target, medium.target, expert.target) == (4000, 4743, None)
     assert (partial.exploration_steps, medium.exploration_steps) == (10_000, 1_000)
     assert config == same == online.RLKIT_SAC
     assert online.recipe_of("medium", "Swimmer-v4", 30.0, 9)[0].target == 30
