@@ -5,16 +5,26 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
-STYLE: Any = {"svg.hashsalt": "rl-datasets", "svg.fonttype": "none", "path.simplify": False}
-COLUMNS = 5
-PANEL_INCHES = (3.2, 2.6)
+STYLE: Any = {
+    "svg.hashsalt": "rl-datasets",
+    "svg.fonttype": "none",
+    "path.simplify": False,
+    "font.size": 9,
+}
+COLUMNS = 3
+WIDTH = 11.4  # inches, of which an SVG has 96 pixels each; several panels share it
+PANEL_WIDTH, PANEL_HEIGHT = 8.0, 4.0  # inches, at most
+PANEL_SHAPE = 0.74  # height by width
+TITLE_CHARACTERS = 9.5  # to an inch
 
 Curve = tuple[np.ndarray, np.ndarray]  # steps, returns
 
@@ -28,21 +38,25 @@ class CurvePanel:
     levels: Mapping[str, float] = dataclasses.field(default_factory=dict)  # horizontal lines
 
 
-def learning_curves(panels: Sequence[CurvePanel]) -> str:
+def learning_curves(panels: Sequence[CurvePanel]) -> Figure:
     """A panel a row: every run thin, and the mean of its group thick."""
 
+    names = dict.fromkeys(name for panel in panels for name in (*panel.groups, *panel.levels))
+    colours = {name: f"C{index}" for index, name in enumerate(names)}
+
     def draw(axes: Any, panel: CurvePanel) -> None:
-        for index, (name, runs) in enumerate(panel.groups.items()):
+        for name, runs in panel.groups.items():
             for steps, returns in runs:
-                axes.plot(steps, returns, color=f"C{index}", linewidth=0.5, alpha=0.5)
+                axes.plot(steps, returns, color=colours[name], linewidth=0.5, alpha=0.5)
             whole = [run for run in runs if len(run[0]) == len(runs[0][0])]
             if whole:
                 mean = np.mean([returns for _, returns in whole], axis=0)
-                axes.plot(whole[0][0], mean, color=f"C{index}", linewidth=1.8, label=name)
-        for index, (name, level) in enumerate(panel.levels.items(), start=len(panel.groups)):
-            axes.axhline(level, color=f"C{index}", linestyle="--", linewidth=1, label=name)
+                axes.plot(whole[0][0], mean, color=colours[name], linewidth=1.8, label=name)
+        for name, level in panel.levels.items():
+            axes.axhline(level, color=colours[name], linestyle="--", linewidth=1, label=name)
         axes.set_xlabel("gradient steps")
         axes.set_ylabel("return")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
     return _grid(panels, draw)
 
@@ -56,7 +70,7 @@ class HistogramPanel:
     edges: Sequence[float]
 
 
-def histograms(panels: Sequence[HistogramPanel]) -> str:
+def histograms(panels: Sequence[HistogramPanel]) -> Figure:
     """A panel a dataset."""
 
     def draw(axes: Any, panel: HistogramPanel) -> None:
@@ -77,7 +91,7 @@ class BarPanel:
     unit: str
 
 
-def bars(panels: Sequence[BarPanel]) -> str:
+def bars(panels: Sequence[BarPanel]) -> Figure:
     """Horizontal bars, those of a part's groups side by side, the first part on top."""
 
     def draw(axes: Any, panel: BarPanel) -> None:
@@ -100,7 +114,7 @@ class SharePanel:
     unit: str
 
 
-def shares(panels: Sequence[SharePanel]) -> str:
+def shares(panels: Sequence[SharePanel]) -> Figure:
     """A curve a group, over errors by powers of ten."""
 
     def draw(axes: Any, panel: SharePanel) -> None:
@@ -113,17 +127,27 @@ def shares(panels: Sequence[SharePanel]) -> str:
     return _grid(panels, draw)
 
 
-def _grid(panels: Sequence[Any], draw: Callable[[Any, Any], None]) -> str:
+def svg(figure: Figure) -> str:
+    """The figure as SVG text, undated."""
+    buffer = io.StringIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def _grid(panels: Sequence[Any], draw: Callable[[Any, Any], None]) -> Figure:
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
+    width = min(PANEL_WIDTH, WIDTH / columns)
+    height = min(PANEL_HEIGHT, width * PANEL_SHAPE)
     with mpl.rc_context(STYLE):
-        size = (PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows)
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
         all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, panel in zip(all_axes, panels, strict=False):
             draw(axes, panel)
-            axes.set_title(panel.title, fontsize=9)
-            axes.tick_params(labelsize=7)
+            axes.set_title(_in_lines(panel.title, int(width * TITLE_CHARACTERS)), fontsize=9)
+            axes.tick_params(labelsize=8)
+            axes.locator_params(axis="x", nbins=5)
         for axes in all_axes[len(panels) :]:
             axes.set_axis_off()
         legend: dict[str, Any] = {}  # of all panels, which may differ in their groups
@@ -131,9 +155,27 @@ def _grid(panels: Sequence[Any], draw: Callable[[Any, Any], None]) -> str:
             handles, labels = axes.get_legend_handles_labels()
             legend.update(zip(labels, handles, strict=True))
         if legend:
-            figure.legend(
-                [*legend.values()], [*legend], loc="outside lower center", ncols=len(legend)
-            )
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+            _add_legend(figure, legend)
+    return figure
+
+
+def _add_legend(figure: Figure, handles: Mapping[str, Any]) -> None:
+    """Below the panels, on as few lines as fit the figure's width."""
+    for columns in range(len(handles), 0, -1):
+        legend = figure.legend(
+            [*handles.values()], [*handles], loc="outside lower center", ncols=columns
+        )
+        figure.draw_without_rendering()
+        if legend.get_window_extent().width <= figure.bbox.width or columns == 1:
+            return
+        legend.remove()
+
+
+def _in_lines(title: str, length: int) -> str:
+    """Broken after spaces, slashes and hyphens, so that it stays above its panel."""
+    lines = [""]
+    for part in re.findall(r"[^ /-]*[ /-]?", title):
+        if lines[-1] and len(lines[-1] + part) > length:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.strip() for line in lines)

@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from benchmarks import comparison, figures, protocol, statistics
 from benchmarks.cells import Cell
@@ -501,7 +502,7 @@ def _figures(
     recipe: Recipe,
     results: Mapping[str, Sequence[Mapping[str, Any]]],
     datasets: Mapping[str, Dataset],
-) -> dict[str, str]:
+) -> dict[str, Figure]:
     panels = [
         figures.CurvePanel(
             row.name,

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks import recipe, report, tables
+from benchmarks import comparison, recipe, report, tables
 from benchmarks.cells import plan
+from benchmarks.page import COLOURS
 from benchmarks.recipe import load_recipe
 from benchmarks.results import RESULTS, read_results, write_results
 from rl_datasets.errors import DatasetError
@@ -150,7 +151,7 @@ def test_what_is_shipped_of_behaviour_cloning_says_what_scipy_says():
     assert f"| BC | 10 | {means[0]:.1f} | {means[1]:.1f} | {means[1] - means[0]:+.1f} [" in text
 
 
-def test_the_readme_says_what_the_shipped_report_says():
+def test_the_documents_say_what_the_shipped_report_says():
     root = pathlib.Path(report.__file__).parents[1]
     text = (root / "benchmarks/results/brac_bc/report.md").read_text()
     agree, differ, unsure = re.search(r"(\d+) agrees, (\d+) differs, (\d+) cannot", text).groups()
@@ -160,21 +161,40 @@ def test_the_readme_says_what_the_shipped_report_says():
     readme = " ".join((root / "README.md").read_text().split())
     assert f"| {agree} rows agree, {differ} differs, {unsure} cannot tell; together" in readme
     assert f"together {measured} where {reported} is reported" in readme
-    assert (
-        f"is {measured} where the authors have {reported}, a difference of {difference}." in readme
-    )
+    told = " ".join((root / "docs/reproduce.md").read_text().split())
+    assert f"is {measured} where the authors have {reported}, a difference of {difference}." in told
 
 
 def test_the_page_needs_no_other_file_and_no_network(tmp_path):
     measure(tmp_path, [4440.0])
     page, _ = export(tmp_path)
     html = page.read_text()
-    sources = re.findall(r'(?:src|href)="([^"]*)"', html)
+    sources = re.findall(r'src="([^"]*)"', html)
     assert len(sources) == 2
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
+    links = re.findall(r'href="([^"]*)"', html)
+    assert links
+    assert all(f'<h2 id="{link.removeprefix("#")}">' in html for link in links)
     assert "<script" not in html
     assert "@import" not in html
     assert "{curves}" not in html
+
+
+def test_the_page_begins_with_its_contents_and_shows_statuses_in_colour(tmp_path):
+    measure(tmp_path, [4440.0, 4450.0, 4460.0, 4470.0, 4480.0])
+    page, _ = export(tmp_path)
+    html = page.read_text()
+    headings = re.findall(r"<h2 id=.*?>(.*?)</h2>", html)
+    contents = html.partition("<nav>")[2].partition("</nav>")[0]
+    assert re.findall(r"<a .*?>(.*?)</a>", contents) == headings
+    colour = COLOURS[comparison.AGREES]
+    assert f'<strong class="status" style="background: {colour}">agrees</strong>' in html
+    assert {*COLOURS} == {
+        *comparison.COMPARED,
+        comparison.APART,
+        comparison.IN_PART,
+        comparison.NOT_RUN,
+    }
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path):
@@ -444,15 +464,13 @@ def test_each_kind_of_data_has_a_column_and_own_data_are_not_compared(tmp_path, 
     ]
     assert rows["A/hopper-medium-v2"][:4] == ["50.0 ± 2.0", measured, "", ""]
     assert rows["A/hopper-medium-v2/recollected"][:4] == ["50.0 ± 2.0", "", measured, ""]
-    assert rows["A/hopper-medium-v2/recollected"][-4:] == [
+    assert rows["A/hopper-medium-v2/recollected"][-3:] == [
         "+0.0",
         "±5.0",
-        "",
         "**cannot tell** (2 against 4 seeds: p is at least 0.133)",
     ]
     assert rows["A/hopper-expert-v2"][:4] == ["50.0 ± 2.0", "", "", measured]
-    assert rows["A/hopper-expert-v2"][-4:] == [
-        "",
+    assert rows["A/hopper-expert-v2"][-3:] == [
         "",
         "",
         "**stands apart** (its data are this project's own)",
@@ -462,6 +480,7 @@ def test_each_kind_of_data_has_a_column_and_own_data_are_not_compared(tmp_path, 
     assert "| B/hopper-medium-v2/worse | none: nobody said | nobody wrote it |" in text
     assert "9 rows: 0 agrees, 0 differs, 2 cannot tell, 4 stands apart, 3 not run." in text
     assert "A row **stands apart** where" in text
+    assert "smallest that could be shown" not in rows["row"]  # No row has one.
     assert "| A/hopper-medium-v2 | best | 60.0 ± 1.0 | 100.0 ± 0.0 |" in text
     assert "- Known defect of B: it is the worse one" in text
     assert "- Learner: `td3_bc`" in text
