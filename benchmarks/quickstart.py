@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import rich
@@ -17,13 +19,34 @@ from benchmarks.page import table, write_page
 from benchmarks.recipe import Recipe, Row
 from benchmarks.results import RESULTS, append_result, code_version, machine, read_results
 from benchmarks.runner import Places, run_cells
-from benchmarks.tables import Score, load_table
+from benchmarks.tables import ReportedTable, Score, load_table
 
 ENVIRONMENT = "HalfCheetah-v2"
-MIXTURE = "eps1"
-REPORTED_ROW = "HalfCheetah-v2/eps1"
 SEED = 0
-LAST = 5  # evaluations that a value measured here averages: BC's differ much
+LAST = 5  # evaluations of a run that its score averages
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A learner, and the data it is trained on.
+
+    Attributes:
+      mixture: of behaviour policies, whose data it is.
+      data: whose episodes these are, as the report says it.
+      learner: its module.
+      name: of the learner in the report.
+      steps: of training.
+      seeds: how many runs.
+      reported: the table that has its score on data of this kind; "" where none has.
+    """
+
+    mixture: str
+    data: str
+    learner: str
+    name: str
+    steps: int
+    seeds: int = 1
+    reported: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +54,42 @@ class Size:
     """How much of everything; the defaults take minutes on two cores."""
 
     transitions: int = 200_000
-    bc_steps: int = 30_000
-    bc_seeds: int = 3
-    td3_bc_steps: int = 25_000
     evaluations: int = 10
     episodes: int = 10
+    parts: tuple[Part, ...] = (
+        Part(
+            mixture="pure",
+            data="of the partially trained policy",
+            learner="brac_bc",
+            name="BC",
+            steps=30_000,
+            seeds=3,
+            reported="brac_bc",
+        ),
+        Part(
+            mixture="eps1",
+            data="a fifth of them random, two fifths of that policy, and two fifths of that policy "
+            "with one action in ten random",
+            learner="td3_bc",
+            name="TD3+BC",
+            steps=25_000,
+        ),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A part that was run: where its dataset lies, and what its runs wrote."""
+
+    part: Part
+    dataset: str  # `builder/config:version`
+    returns: dict[str, Any]  # of the data's episodes, as the manifest has them
+    results: list[dict[str, Any]]
+
+    @property
+    def runs(self) -> list[figures.Curve]:
+        """Steps and returns of every seed."""
+        return list(curves(self.results).values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +108,7 @@ class Outcome:
 
 
 def run(
-    folder: pathlib.Path | str,
+    data_dir: pathlib.Path | str,
     size: Size | None = None,
     policy_path: pathlib.Path | str | None = None,
     processes: int = 2,
@@ -65,7 +119,7 @@ def run(
     `quickstart.jsonl`: how many seconds it took, and what came out.
 
     Args:
-      folder: everything is written below it.
+      data_dir: where the datasets are published; all else is written to `quickstart` below it.
       size: how much of everything.
       policy_path: the behaviour policy; by default the one that is shipped.
       processes: that share the collection.
@@ -76,12 +130,12 @@ def run(
     Raises:
       DatasetError: something the user can mend, such as a folder that cannot be written.
     """
-    folder, size, start = pathlib.Path(folder), size or Size(), time.monotonic()
-    version_dir, dataset = _publish(folder, size, policy_path, processes)
-    _open_with_tfds(folder, dataset)
-    cells = _cells(dataset, size)
-    _train(folder, version_dir, cells)
-    page, outcomes = _report(folder, version_dir, dataset, cells, size)
+    data_dir, size, start = pathlib.Path(data_dir), size or Size(), time.monotonic()
+    folder = data_dir / "quickstart"
+    trained = [
+        _run_part(part, data_dir, folder, size, policy_path, processes) for part in size.parts
+    ]
+    page, outcomes = _report(folder, trained, size)
     _show(outcomes)
     console.show_page(page)
     took = {
@@ -94,19 +148,25 @@ def run(
     return page
 
 
-def _publish(
-    folder: pathlib.Path, size: Size, policy_path: pathlib.Path | str | None, processes: int
-) -> tuple[pathlib.Path, str]:
-    """The folder of the published version, and its name, `builder/config:version`."""
+def _run_part(
+    part: Part,
+    data_dir: pathlib.Path,
+    folder: pathlib.Path,
+    size: Size,
+    policy_path: pathlib.Path | str | None,
+    processes: int,
+) -> Trained:
     from builders.brac.brac_dataset_builder import Builder
     from rl_datasets.collection.collector import collect
     from rl_datasets.publishing.publish import publish
 
-    rich.print(f"[bold]collecting[/] {size.transitions:,} transitions of {ENVIRONMENT}")
-    source = folder / "collected"
+    rich.print(
+        f"[bold]collecting[/] {size.transitions:,} transitions of {ENVIRONMENT}, {part.mixture}"
+    )
+    source = folder / "collected" / part.mixture
     collection = collect(
         ENVIRONMENT,
-        MIXTURE,
+        part.mixture,
         size.transitions,
         source,
         policy_path=policy_path,
@@ -114,142 +174,149 @@ def _publish(
         processes=processes,
     )
     rich.print(f"[bold]publishing[/] brac/{collection.dataset}")
-    builder = Builder(source=str(source), config=collection.dataset, data_dir=str(folder / "data"))
+    builder = Builder(source=str(source), config=collection.dataset, data_dir=str(data_dir))
     publication = publish(builder)
-    return publication.path, f"brac/{collection.dataset}:{publication.path.name}"
+    dataset = f"brac/{collection.dataset}:{publication.path.name}"
+    _open_with_tfds(data_dir, dataset)
+    cells = _cells(part, dataset, size)
+    _train(cells, Places(data_dir, folder / "runs"), publication.path)
+    return Trained(
+        part,
+        dataset,
+        publication.manifest["splits"]["train"]["episode_return"],
+        [line for cell in cells for line in read_results(cell.folder(folder / "runs") / RESULTS)],
+    )
 
 
-def _open_with_tfds(folder: pathlib.Path, dataset: str) -> None:
+def _open_with_tfds(data_dir: pathlib.Path, dataset: str) -> None:
     """Shows that the published folder is a dataset for whoever has TFDS and not this project."""
     import tensorflow_datasets as tfds
 
-    call = f'tfds.load("{dataset}", data_dir="{folder / "data"}", split="train")'
-    episodes = tfds.load(dataset, data_dir=str(folder / "data"), split="train")
+    call = f'tfds.load("{dataset}", data_dir="{data_dir}", split="train")'
+    episodes = tfds.load(dataset, data_dir=str(data_dir), split="train")
     rich.print(f"[bold]opening[/] {call}: {len(episodes):,} episodes")
 
 
-def _train(folder: pathlib.Path, version_dir: pathlib.Path, cells: list[Cell]) -> None:
+def _cells(part: Part, dataset: str, size: Size) -> list[Cell]:
+    recipe = Recipe(
+        title="Quickstart",
+        table="quickstart",
+        learner=part.learner,
+        seeds=tuple(range(part.seeds)),
+        steps=part.steps,
+        batch_size=256,
+        evaluate_every=part.steps // size.evaluations,
+        episodes=size.episodes,
+        rows=(Row(_row_name(part), dataset, ENVIRONMENT),),
+    )
+    return plan(recipe)
+
+
+def _row_name(part: Part) -> str:
+    return f"{ENVIRONMENT}/{part.mixture}"
+
+
+def _train(cells: list[Cell], places: Places, version_dir: pathlib.Path) -> None:
     from rl_datasets.serving.reverb import ReverbServer
 
-    runs_dir = folder / "runs"
-    if all(cell.is_done(runs_dir) for cell in cells):
+    if all(cell.is_done(places.runs_dir) for cell in cells):
         rich.print("[bold]training[/] was done before")
         return
-    rich.print("[bold]training[/] BC and TD3+BC from one Reverb server")
+    rich.print("[bold]training[/] from a Reverb server")
     with (
         ReverbServer.from_published(version_dir, seed=SEED) as server,
-        console.progress(cells, runs_dir) as progress,
+        console.progress(cells, places.runs_dir) as progress,
     ):
-        run_cells(cells, Places(folder / "data", runs_dir, feed=server.address), progress)
-
-
-def _cells(dataset: str, size: Size) -> list[Cell]:
-    row = Row(REPORTED_ROW, dataset, ENVIRONMENT)
-    return [
-        cell
-        for learner, steps, seeds in (
-            ("brac_bc", size.bc_steps, size.bc_seeds),
-            ("td3_bc", size.td3_bc_steps, 1),
-        )
-        for cell in plan(
-            Recipe(
-                title="Quickstart",
-                table="quickstart",
-                learner=learner,
-                seeds=tuple(range(seeds)),
-                steps=steps,
-                batch_size=256,
-                evaluate_every=steps // size.evaluations,
-                episodes=size.episodes,
-                rows=(row,),
-            )
-        )
-    ]
-
-
-NAMES = {"brac_bc": "BC", "td3_bc": "TD3+BC"}
-SCATTER = """\
-Behaviour cloning scatters by seed, here as in the authors' runs (1,535 to 4,400 on this mixture): a
-fifth of the data is of a uniformly random policy, which hardly leaves the start, and the mode of a
-policy that is fitted to both may stand still there. It often learns to leave in the end; the
-authors train for 500,000 steps, which is more than a quickstart has time for."""
+        run_cells(cells, dataclasses.replace(places, feed=server.address), progress)
 
 
 def _report(
-    folder: pathlib.Path, version_dir: pathlib.Path, dataset: str, cells: list[Cell], size: Size
+    folder: pathlib.Path, trained: Sequence[Trained], size: Size
 ) -> tuple[pathlib.Path, list[Outcome]]:
-    from rl_datasets.publishing import manifest
+    outcomes = [outcome for each in trained for outcome in _outcomes(each)]
+    drawn = {
+        "curves": figures.learning_curves([_curves(each) for each in trained]),
+        "returns": figures.histograms(
+            [
+                figures.HistogramPanel(_row_name(each.part), **each.returns["histogram"])
+                for each in trained
+            ]
+        ),
+    }
+    text = _text(outcomes, trained, size)
+    return write_page(
+        folder, "report", "Quickstart: from a policy to a score", text, drawn
+    ), outcomes
 
-    returns = manifest.read(version_dir)["splits"]["train"]["episode_return"]
-    results: dict[str, list[dict]] = {name: [] for name in NAMES.values()}
-    for cell in cells:
-        lines = read_results(cell.folder(folder / "runs") / RESULTS)
-        results[NAMES[cell.recipe.learner]] += lines
-    reported = load_table("brac_bc")
-    reported_score = reported.rows[REPORTED_ROW].scores["last_10"]
+
+def _reported(part: Part) -> tuple[ReportedTable, Score] | None:
+    """The table that has a score of this learner on data of this kind, and the score."""
+    if not part.reported:
+        return None
+    reported = load_table(part.reported)
+    return reported, reported.rows[_row_name(part)].scores["last_10"]
+
+
+def _outcomes(trained: Trained) -> list[Outcome]:
+    part, runs = trained.part, trained.runs
+    scores = Score.over_seeds(np.mean(returns[-LAST:]) for _, returns in runs)
+    evaluations = min(LAST, *(len(returns) for _, returns in runs))
+    seeds = ", ".join(f"{score:,.0f}" for score in scores.per_seed)
     outcomes = [
         Outcome(
-            "behaviour policy",
-            returns["mean"],
-            returns["standard_deviation"],
-            f"episodes of {dataset}: 20 % random, the rest by the partially trained policy",
+            f"data, {part.mixture}",
+            trained.returns["mean"],
+            trained.returns["standard_deviation"],
+            f"episodes of {trained.dataset}, {part.data}",
         ),
-        *(_measured(name, lines) for name, lines in results.items()),
         Outcome(
-            "BC, reported",
-            reported_score.mean,
-            reported_score.spread,
-            "BRAC's own runs, last ten evaluations of 5 seeds: HalfCheetah-v2, their 1,000,000 "
-            "transitions, 500,000 steps; of the same kind, not the same measurement",
+            f"{part.name}, {part.mixture}",
+            scores.mean,
+            scores.spread,
+            f"measured here: the last {evaluations} evaluations of {part.steps:,} steps, by seed: "
+            f"{seeds}",
         ),
     ]
-    page = write_page(
-        folder,
-        "report",
-        "Quickstart: from a policy to a score",
-        _text(outcomes, dataset, size, " ".join(reported.source.split())),
-        {
-            "curves": figures.learning_curves(
-                [
-                    figures.CurvePanel(
-                        f"{ENVIRONMENT}, {MIXTURE}",
-                        {name: list(curves(lines).values()) for name, lines in results.items()},
-                        {"behaviour policy": returns["mean"], "BC, reported": reported_score.mean},
-                    )
-                ]
-            ),
-            "returns": figures.histograms(
-                [figures.HistogramPanel(dataset, **returns["histogram"])]
-            ),
-        },
-    )
-    return page, outcomes
+    if reported := _reported(part):
+        outcomes.append(
+            Outcome(
+                f"{part.name}, {part.mixture}, reported",
+                reported[1].mean,
+                reported[1].spread,
+                f"the authors' own runs, last ten evaluations of 5 seeds: {ENVIRONMENT}, their "
+                "1,000,000 transitions, 500,000 steps; of the same kind, not the same measurement",
+            )
+        )
+    return outcomes
 
 
-def _measured(name: str, results: list[dict]) -> Outcome:
-    scores = Score.over_seeds(np.mean(run[-LAST:]) for _, run in curves(results).values())
-    seeds = ", ".join(f"{score:,.0f}" for score in scores.per_seed)
-    return Outcome(
-        name,
-        scores.mean,
-        scores.spread,
-        f"measured here: the last {min(LAST, len(results))} evaluations of {results[-1]['step']:,} "
-        f"steps, by seed: {seeds}",
-    )
+def _curves(trained: Trained) -> figures.CurvePanel:
+    part = trained.part
+    levels = {"the data's episodes": trained.returns["mean"]}
+    if reported := _reported(part):
+        levels[f"{part.name}, reported"] = reported[1].mean
+    return figures.CurvePanel(_row_name(part), {part.name: trained.runs}, levels)
 
 
-def _text(outcomes: list[Outcome], dataset: str, size: Size, source: str) -> str:
+def _text(outcomes: Sequence[Outcome], trained: Sequence[Trained], size: Size) -> str:
     rows = [[o.name, o.score, o.what] for o in outcomes]
+    published = " and ".join(f"`{each.dataset}`" for each in trained)
+    mixtures = " and ".join(f"`{each.part.mixture}`" for each in trained)
+    sources = {
+        each.part.name: " ".join(reported[0].source.split()).replace("<", "&lt;")
+        for each in trained
+        if (reported := _reported(each.part))
+    }
     return f"""\
-{size.transitions:,} transitions of {ENVIRONMENT}, collected with the mixture `{MIXTURE}` and
-published as `{dataset}`; BC and TD3+BC trained on them from a Reverb server.
+{size.transitions:,} transitions of {ENVIRONMENT} of each of the mixtures
+{mixtures}, collected, published as {published}, and served by Reverb to the learners.
 
 {table(["", "return", "of what"], rows)}
-{SCATTER}
-
-The reported value is from {source.replace("<", "&lt;")}.
+{" ".join(f"The reported value of {name} is from {source}." for name, source in sources.items())}
 
 ## Learning curves
+
+Thin lines are seeds, thick ones their means.
 
 {{curves}}
 
@@ -259,8 +326,8 @@ The reported value is from {source.replace("<", "&lt;")}.
 """
 
 
-def _show(outcomes: list[Outcome]) -> None:
-    shown = rich.table.Table("", "return", "of what", title=f"{ENVIRONMENT}, {MIXTURE}")
+def _show(outcomes: Sequence[Outcome]) -> None:
+    shown = rich.table.Table("", "return", "of what", title=ENVIRONMENT)
     for o in outcomes:
         shown.add_row(o.name, o.score, o.what)
     rich.print(shown)

@@ -65,20 +65,16 @@ def root(
 
 
 @app.command()
-def quickstart(
-    folder: Annotated[
-        pathlib.Path, typer.Option(help="Everything is written below it.", **PATH)
-    ] = DEFAULT_DATA_DIR / "quickstart",
-) -> None:
+def quickstart(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """From a policy to a score in five minutes: the whole path on HalfCheetah.
 
-    Collects 200,000 transitions, publishes them, loads them with `tfds.load`, serves them with
-    Reverb, trains BC and TD3+BC from there, evaluates both in MuJoCo, and writes a report. A second
-    run reuses what is published.
+    Collects 200,000 transitions of each of two mixtures, publishes them, loads them with
+    `tfds.load`, serves them with Reverb, trains BC and TD3+BC from there, evaluates both in MuJoCo,
+    and writes a report to `quickstart` below the data. A second run reuses what the first one made.
     """
     from benchmarks import quickstart as job
 
-    job.run(folder)
+    job.run(data_dir)
 
 
 OF_MIXTURES, OF_ATARI = "Mixtures of policies", "Atari"

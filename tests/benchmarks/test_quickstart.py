@@ -1,5 +1,6 @@
 """The main job at a small size: every room of the house in one run, and nothing twice."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,9 +8,16 @@ import pytest
 
 from benchmarks import quickstart
 from rl_datasets.collection import policies
+from rl_datasets.publishing import catalog
 
 SMALL = quickstart.Size(
-    transitions=3_000, bc_steps=20, bc_seeds=2, td3_bc_steps=20, evaluations=1, episodes=1
+    transitions=3_000,
+    evaluations=1,
+    episodes=1,
+    parts=tuple(
+        dataclasses.replace(part, steps=20, seeds=min(part.seeds, 2))
+        for part in quickstart.Size().parts
+    ),
 )
 
 
@@ -29,12 +37,21 @@ def policy_path(tmp_path_factory):
 def test_from_a_policy_to_a_score_and_a_second_run_reuses_it(tmp_path, policy_path, capsys):
     page = quickstart.run(tmp_path, SMALL, policy_path, processes=1)
     printed = capsys.readouterr().out
-    for name in ("behaviour policy", "BC", "TD3+BC", "BC, reported", "3,206 ± 1,005"):
+    names = ["data, pure", "BC, pure", "BC, pure, reported", "data, eps1", "TD3+BC, eps1"]
+    for name in (*names, "4,465 ± 33"):
         assert name in printed
     text = page.with_suffix(".md").read_text()
-    assert "brac/halfcheetah-eps1-recollected-sac-" in text
-    assert "3,206 ± 1,005" in text
+    assert "4,465 ± 33" in text
+    # A run has one, whatever the number of seeds.
+    assert text.count("the last 1 evaluations of 20 steps, by seed: ") == 2
     assert "google-research" in text
+    versions, errors = catalog.list_published(tmp_path)
+    published = [version.name for version in versions]
+    assert not errors
+    assert len(published) == 2
+    for name, mixture in zip(published, ("eps1", "pure"), strict=True):
+        assert name.startswith(f"brac/halfcheetah-{mixture}-recollected-")
+        assert name in text
     before = page.read_bytes()
     results = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("results.jsonl")}
     assert len(results) == 3
@@ -43,8 +60,7 @@ def test_from_a_policy_to_a_score_and_a_second_run_reuses_it(tmp_path, policy_pa
     assert page.read_bytes() == before
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("results.jsonl")} == results
     assert "was done before" in capsys.readouterr().out
-    lines = (tmp_path / "quickstart.jsonl").read_text().splitlines()
-    first, second = map(json.loads, lines)
+    first, second = read_results(page.parent / "quickstart.jsonl")
     assert 0 < second["seconds"] < first["seconds"]
     assert first["returns"] == second["returns"]
-    assert first["returns"].keys() == {"behaviour policy", "BC", "TD3+BC", "BC, reported"}
+    assert list(first["returns"]) == names

@@ -1,0 +1,139 @@
+"""README's and docs' examples run as they stand, and their numbers are those that were measured.
+
+A document's commands run in an empty folder, and its code after them; README's also after what
+`make quickstart` publishes.
+"""
+
+import functools
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import quickstart
+from rl_datasets.collection import mixtures, naming, policies
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = {
+    path.name: path.read_text()
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    if path.name != "architecture.md"  # Its code is of signatures.
+}
+QUICKSTARTS = "halfcheetah-pure-recollected-n200000"
+QUICKSTART = f"""
+rl-datasets collect HalfCheetah-v2 pure quickstart --transitions 2000 --name {QUICKSTARTS}
+rl-datasets publish brac quickstart
+"""
+
+
+def blocks(kind: str) -> list[tuple[str, str]]:
+    """Names of documents, and the blocks of one kind that they hold, in order."""
+    pattern = re.compile(rf"```{kind}\n(.*?)```", re.DOTALL)
+    return [(name, block) for name, text in DOCUMENTS.items() for block in pattern.findall(text)]
+
+
+CODE = blocks("python")
+COMMANDS = [(name, block) for name, block in blocks("console") if "make " not in block]
+LINKS = [
+    (name, link)
+    for name, text in DOCUMENTS.items()
+    for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text)
+    if "://" not in link
+]
+
+
+@pytest.fixture(scope="module")
+def folder_of(tmp_path_factory):
+    """Gives the folder where a document's commands have been run."""
+
+    @functools.cache
+    def folder_of(document: str) -> pathlib.Path:
+        folder = tmp_path_factory.mktemp(document)
+        commands = [QUICKSTART] if document == "README.md" else []
+        commands += [block for name, block in COMMANDS if name == document]
+        run(["bash", "-euxc", "".join(commands)], folder)
+        return folder
+
+    return folder_of
+
+
+def run(command: list[str], folder: pathlib.Path) -> str:
+    path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    result = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_there_are_examples():
+    assert {name for name, _ in CODE} == {"README.md", "learners.md", "publish.md"}
+    assert {name for name, _ in COMMANDS} == {
+        "README.md",
+        "atari.md",
+        "learners.md",
+        "publish.md",
+        "reproduce.md",
+    }
+
+
+@pytest.mark.parametrize("document", sorted({name for name, _ in COMMANDS}))
+def test_commands_run(document, folder_of):
+    assert folder_of(document).is_dir()
+
+
+@pytest.mark.parametrize(("document", "code"), CODE, ids=[name for name, _ in CODE])
+def test_code_runs_after_the_commands(document, code, folder_of):
+    assert run([sys.executable, "-c", code], folder_of(document)).strip()
+
+
+@pytest.mark.parametrize(("document", "link"), LINKS)
+def test_a_link_leads_somewhere(document, link):
+    folder = ROOT if document == "README.md" else ROOT / "docs"
+    assert (folder / link).exists()
+
+
+def test_readme_names_what_the_quickstart_publishes():
+    size = quickstart.Size()
+    mixture = mixtures.load_mixture(size.parts[0].mixture)
+    source = policies.load_policy(policies.partial_policy_path(quickstart.ENVIRONMENT))
+    name = naming.dataset_name(
+        quickstart.ENVIRONMENT, mixture, source, size.transitions, quickstart.SEED
+    )
+    assert name == QUICKSTARTS
+    assert f'tfds.load("brac/{name}", data_dir=".data"' in README
+
+
+def measured(room: str) -> dict[str, dict]:
+    """The rows that a room of `make bench` saved, by name; the first of a name counts."""
+    file = ROOT / f"benchmarks/results/speed/{room}.json"
+    return {row["name"]: row for row in reversed(json.loads(file.read_text())["rows"])}
+
+
+def test_the_quickstart_took_as_long_as_was_measured():
+    lines = (ROOT / "benchmarks/results/quickstart.jsonl").read_text().splitlines()
+    first, second = (json.loads(line)["seconds"] for line in lines)
+    told = README.replace("\n", " ")
+    assert f"took {first / 60:.1f} minutes after half a minute of installing" in told
+    assert f"and {second:.0f} seconds a second time" in told
+
+
+def speed_rows() -> list[list[str]]:
+    lines = [line for line in DOCUMENTS["speed.md"].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+@pytest.mark.parametrize("cells", speed_rows(), ids=lambda cells: cells[1])
+def test_a_speed_is_the_one_that_was_measured(cells):
+    room, name, value, anchor, ratio = cells
+    row = measured(room)[name]
+    assert value == f"{row['value']:,.0f} {row['unit']}"
+    expected = row["anchor"]
+    assert anchor == (f"{expected:,.0f}" if isinstance(expected, float) else expected)
+    assert ratio == ("" if row["ratio"] is None else f"{row['ratio']:.2f}")
