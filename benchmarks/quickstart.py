@@ -20,6 +20,7 @@ from benchmarks.recipe import Recipe, Row
 from benchmarks.results import RESULTS, append_result, code_version, machine, read_results
 from benchmarks.runner import Places, run_cells
 from benchmarks.tables import ReportedTable, Score, load_table
+from rl_datasets.terminal import show
 
 ENVIRONMENT = "HalfCheetah-v2"
 SEED = 0
@@ -327,7 +328,8 @@ Thin lines are seeds, thick ones their means.
 
 
 def _show(outcomes: Sequence[Outcome]) -> None:
-    shown = rich.table.Table("", "return", "of what", title=ENVIRONMENT)
+    what = rich.table.Column("of what", overflow="fold")
+    shown = rich.table.Table("", "return", what, title=ENVIRONMENT)
     for o in outcomes:
         shown.add_row(o.name, o.score, o.what)
-    rich.print(shown)
+    show(shown)
