@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import collections
 import os
 import pathlib
 import signal
@@ -18,13 +19,46 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
+GOOGLE_RESEARCH = "github.com/google-research"
+BRAC = f"{GOOGLE_RESEARCH}/google-research at 9a46e688, behavior_regularized_offline_rl"
+TFDS_FIXTURES = "among the test fixtures of github.com/tensorflow/datasets"
+REAL_FILES = {  # What each folder of them holds, and what brings it.
+    "brac": f"BRAC's policies, clones and learning curves: {BRAC}",
+    "brac_testdata": f"BRAC's saved transitions: testdata of {BRAC}",
+    "d4rl": f"slices of D4RL's files: {TFDS_FIXTURES}",
+    "rl_unplugged": f"slices of RL Unplugged's shards: {TFDS_FIXTURES}",
+    "dopamine_logs": f"logs of DQN Replay's own buffer: {GOOGLE_RESEARCH}/batch_rl on "
+    "dopamine-rl 4.0.6, at a capacity of 1,000 rows",
+}
+
+
+class RealFiles:
+    """Files that no one here made; a test that asks for a kind that is not at hand is skipped."""
+
+    def __init__(self) -> None:
+        folder = os.environ.get("RL_DATASETS_SHARED", ROOT.parent / "shared" / "data")
+        self.folder = pathlib.Path(folder)
+
+    def __truediv__(self, path: str | pathlib.Path) -> pathlib.Path:
+        kind = pathlib.Path(path).parts[0]
+        if not (self.folder / kind).is_dir():
+            pytest.skip(f"{REAL_FILES[kind]}; put them in {kind}/ below RL_DATASETS_SHARED")
+        return self.folder / path
+
+
 @pytest.fixture(scope="session")
-def shared() -> pathlib.Path:
-    """The folder of real files that no one here made; absent on most machines."""
-    folder = pathlib.Path(os.environ.get("RL_DATASETS_SHARED", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"no real files at {folder}; set RL_DATASETS_SHARED to their folder")
-    return folder
+def shared() -> RealFiles:
+    return RealFiles()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Ends the suite with what was skipped, how often, and what brings it."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = collections.Counter(report.longrepr[2] for report in skipped)
+    if reasons:
+        terminalreporter.section("skipped, and what brings it")
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count:5,}  {reason.removeprefix('Skipped: ')}")
 
 
 @pytest.fixture
