@@ -247,7 +247,8 @@ def pictures(measured: Results) -> dict[str, str]:
         )
         curves = {labels[v]: (np.array(of[v]["curve"]), np.array(CURVE)) for v in VERSIONS}
         distances.append(figures.SharePanel(title, curves, "largest error after one step"))
-    return {"masses": figures.bars(weights), "steps": figures.shares(distances)}
+    drawn = {"masses": figures.bars(weights), "steps": figures.shares(distances)}
+    return {name: figures.svg(figure) for name, figure in drawn.items()}
 
 
 def _cloned_rows(cell: str, measured: Results) -> list[list[str]]:

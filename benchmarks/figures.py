@@ -147,7 +147,8 @@ def _grid(panels: Sequence[Any], draw: Callable[[Any, Any], None]) -> Figure:
             draw(axes, panel)
             axes.set_title(_in_lines(panel.title, int(width * TITLE_CHARACTERS)), fontsize=9)
             axes.tick_params(labelsize=8)
-            axes.locator_params(axis="x", nbins=5)
+            if axes.get_xscale() == "linear":
+                axes.locator_params(axis="x", nbins=5)
         for axes in all_axes[len(panels) :]:
             axes.set_axis_off()
         legend: dict[str, Any] = {}  # of all panels, which may differ in their groups
