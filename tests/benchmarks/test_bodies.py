@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks import bodies, partial_policies
+from benchmarks.results import read_results
+from benchmarks.tables import load_table
 from rl_datasets.collection import policies
 
 PAGE = bodies.PAGE.read_text()
@@ -122,3 +124,24 @@ def test_the_page_names_files_that_are_there():
     root = pathlib.Path(bodies.ROOT)
     for path in re.findall(r"`((?:benchmarks|tests|rl_datasets)/[\w/.]+)`", PAGE):
         assert (root / path).exists(), path
+
+
+def test_what_the_page_says_of_cloning_trained_anew():
+    for task, told in (("Hopper", "1,305"), ("HalfCheetah", "4,489")):
+        lines = read_results(bodies.FOLDER / "brac_bc" / f"{task}-v2-pure.jsonl")
+        assert {(line["environment"], line["steps"]) for line in lines} == {(f"{task}-v2", 500_000)}
+        last = [
+            np.mean([np.mean(x["returns"]) for x in lines if x["seed"] == seed][-10:])
+            for seed in range(5)
+        ]
+        assert f"{np.mean(last):,.0f}" == told
+        assert told in PAGE
+        reported = load_table("brac_bc").rows[f"{task}-v2/pure"].scores["last_10"].mean
+        assert f" {reported:,.0f}" in PAGE
+
+
+@pytest.mark.parametrize("task", ["halfcheetah", "hopper", "walker2d"])
+def test_what_the_page_says_of_d4rls_policies(task):
+    comparison = bodies.FOLDER.parent / "d4rl_comparison" / f"{task}-medium-v2.md"
+    (told,) = re.findall(r"\| return \| (\S+) ", comparison.read_text())
+    assert told in PAGE
