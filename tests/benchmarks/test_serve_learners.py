@@ -87,7 +87,7 @@ def test_two_learners_train_on_what_one_process_serves(version):
             assert (transitions, size) == ("1000", "64")
             assert float(last) < 0.2 * float(first)
         processes[0].send_signal(signal.SIGINT)
-        assert processes[0].wait(30) == 0
+        assert processes[0].wait(30) == 130
     finally:
         for process in processes:
             process.kill()
