@@ -139,7 +139,7 @@ def _seen(taken: which_body.Steps, least: float) -> np.ndarray:
 
 def cloned(shared: pathlib.Path) -> Results:
     """Of every cloned policy its mode's return in either body, and what its authors measured."""
-    with open(REPORTED, newline="") as file:
+    with open(REPORTED, newline="", encoding="utf-8") as file:
         *_, last = csv.DictReader(file)
     found: dict[str, Any] = {}
     for cell, episodes in CLONED.items():
@@ -166,7 +166,10 @@ def _spread(error: np.ndarray) -> dict[str, Any]:
 
 def read() -> dict[str, Any]:
     """Every result by its name."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
+    return {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(FOLDER.glob("*.json"))
+    }
 
 
 def tables(measured: Results) -> dict[str, str]:
@@ -314,7 +317,7 @@ def main(
     measured = read()
     for name, svg in pictures(measured).items():
         results.write_atomically(IMAGES / f"bodies_{name}.svg", svg)
-    results.write_atomically(PAGE, filled(PAGE.read_text(), tables(measured)))
+    results.write_atomically(PAGE, filled(PAGE.read_text(encoding="utf-8"), tables(measured)))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def main() -> None:
     for task in sorted(name.rpartition("-")[0] for name in bodies.ENVIRONMENTS):
         path = policies.partial_policy_path(f"{task}-v2")
         source = policies.load_policy(path)
-        lineage = json.loads(path.with_suffix(".json").read_text())
+        lineage = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         lineage["returns"] = {
             f"{task}-{version}": measure(source, f"{task}-{version}") for version in VERSIONS
         }

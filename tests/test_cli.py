@@ -519,15 +519,14 @@ def test_ctrl_c_while_collecting(published):
 WAITING = """
 import pathlib, time
 from rl_datasets import cli
-from rl_datasets.sources import collected, dqn_replay
-from tests.command_line import COMMAND, Outcome, end, start
+from rl_datasets.sources import collected
 
 read_arrays = collected.read_arrays
 
-def read_slowly(path):
+def read_slowly(*arguments):
     pathlib.Path("reading").touch()
     time.sleep(60)
-    return read_arrays(path)
+    return read_arrays(*arguments)
 
 collected.read_arrays = read_slowly
 cli.main()

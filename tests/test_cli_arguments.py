@@ -66,7 +66,7 @@ def folder(made, tmp_path, monkeypatch) -> pathlib.Path:
         "reproduce brac_bc --results-dir {}",
         "scores brac_bc {}",
         "report brac_bc {}",
-        "quickstart --folder {}",
+        "quickstart --data-dir {}",
         "roms --folder {}",
         "roms --install --accept --archive {}",
     ],
@@ -219,7 +219,7 @@ def write_mixture(path: pathlib.Path, head: str = "", kind: str = "uniform") -> 
     [
         ("mine.toml", "", ["--name", "../../x"], "'../../x' cannot be the name of a dataset"),
         ("mine.toml", "", ["--name", ""], "'' cannot be the name of a dataset"),
-        ("a b;$x.toml", "", [], "'hopper-a b;$x-recollected' cannot be the name of a dataset"),
+        ("a b;$x.toml", "", [], "'hopper-v4-a b;$x-"),
         ("mine.toml", 'protocl = "d4rl"', [], "mine.toml has no field 'protocl'"),
         ("mine.toml", "", ["--policy", "x.npz"], "the mixture 'mine' has no policy that --policy"),
     ],

@@ -73,7 +73,7 @@ def run(command: list[str], folder: pathlib.Path) -> str:
 
 
 def test_there_are_examples():
-    assert {name for name, _ in CODE} == {"README.md", "learners.md", "publish.md"}
+    assert {name for name, _ in CODE} == {"README.md", "bodies.md", "learners.md", "publish.md"}
     assert {name for name, _ in COMMANDS} == {
         "README.md",
         "atari.md",

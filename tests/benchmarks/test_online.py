@@ -276,7 +276,9 @@ def test_an_environment_that_does_not_repeat_itself_is_told(tmp_path, monkeypatc
     with pytest.raises(Cut):
         online.train(recipe, TINY_SAC, 3, cut_at(40), tmp_path)
     make = online.environments.make_environment
-    monkeypatch.setattr(online.environments, "make_environment", lambda name, seed: make(name, 9))
+    monkeypatch.setattr(
+        online.environments, "make_environment", lambda name, seed=None: make(name, 9)
+    )
     with pytest.raises(DatasetError, match=r"does not repeat the episode .* at step 20"):
         online.train(recipe, TINY_SAC, 3, folder=tmp_path)
 

@@ -546,7 +546,7 @@ def of_d4rl(shared, tmp_path_factory):
 
 
 def test_by_d4rls_rules_only_the_very_last_episode_is_cut(of_d4rl):
-    assert of_d4rl.dataset == "hopper-medium-v2-recollected"
+    assert of_d4rl.dataset.startswith("hopper-v4-medium-v2-recollected-n")
     assert of_d4rl.protocol == "d4rl"
     (policy,) = of_d4rl.policies
     assert [name for name, _ in policy.source] == ["hopper_medium-v2.hdf5"]

@@ -220,7 +220,7 @@ def test_windows_across_time_limits_of_one_step_are_what_is_stored():
     stored = _stored([1, 2, 4], [0, 1, 0])
     for ours, theirs in zip(across_time_limits(stored, 1, 0.5)[:5], stored[:5], strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    with pytest.raises(ValueError, match="n_step must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="n_step and frame_stack must be at least 1, got 0"):
         across_time_limits(stored, 0, 0.5)
 
 
