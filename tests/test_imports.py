@@ -43,6 +43,7 @@ ROOMS = {
         "rl_datasets.episode",
         "rl_datasets.sources",
     },
+    "rl_datasets.replaying": {"rl_datasets.errors"},
     "rl_datasets.publishing": {
         "rl_datasets.errors",
         "rl_datasets.files",

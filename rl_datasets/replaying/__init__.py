@@ -1,0 +1,1 @@
+"""Logged Atari episodes replayed in the emulator: `replay.replay`."""

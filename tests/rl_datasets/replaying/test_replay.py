@@ -1,0 +1,28 @@
+"""Real episodes, and logs of the project's own environment, replayed."""
+
+import ale_py
+import numpy as np
+
+from rl_datasets.replaying.replay import Emulator, LoggedEpisode, replay
+from rl_datasets.sources import rl_unplugged
+
+
+def test_real_episodes_of_asterix_are_replayed_whole(shared):
+    shard = shared / "rl_unplugged/atari_episodes_ordered/Asterix/run_1-00000-of-00001"
+    emulator = Emulator(ale_py.roms.get_rom_path("asterix"))
+    lengths = []
+    for episode in rl_unplugged.read_episodes(shard, checkpoint=0):
+        rows = len(episode.observation) - 1
+        stored = episode.reward[:rows]
+        rewards = np.concatenate([[np.nan], stored[:-1]])  # RL Unplugged's stand one row early.
+        logged = LoggedEpisode(episode.observation[:-1], episode.action[:rows], rewards, True)
+        replayed = replay(emulator, logged, ram=True)
+        assert (replayed.whole, replayed.rows, replayed.reason) == (True, rows, "")
+        assert not np.isnan(replayed.reward).any()
+        assert (replayed.lives[0], replayed.lives[-1]) == (3, 0)
+        assert np.nansum(np.clip(replayed.reward[1:], -1, 1)) == stored[:-1].sum()
+        lengths.append(rows)
+        as_stored = replay(emulator, logged._replace(rewards=stored))
+        assert not as_stored.whole
+        assert "has the reward" in as_stored.reason
+    assert lengths == [1_093, 600]
