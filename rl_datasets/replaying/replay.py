@@ -4,22 +4,25 @@
     replayed = replay(emulator, LoggedEpisode(observations, actions, rewards, is_terminal))
 
 An episode is replayed whole where a way through the game was found that shows every logged frame,
-gives every logged clipped reward, and ends where the log says so. What is said of it is that way's:
-with `prove_unique` it is told whether another way gives other rewards. The last action's outcome is
-seen in no logged frame, so its reward, lives and observation are given only where all outcomes that
-agree with the log are the same.
+earns every logged clipped reward, and ends where the log says so. What is said of the episode is
+what happened on that way. With `prove_unique` all ways are followed, and what they do not have in
+common is not given. The outcome of the last action is seen in no logged frame, so its reward, its
+lives and its observation are given only where all outcomes that agree with the log are the same.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 from rl_datasets.replaying import step
 from rl_datasets.replaying.emulator import FRAME_SKIP, Emulator, observe
-from rl_datasets.replaying.search import Found, LoggedEpisode, Search
-from rl_datasets.replaying.step import Outcome, State
+from rl_datasets.replaying.log import Log, LoggedEpisode
+from rl_datasets.replaying.proof import Proof, prove
+from rl_datasets.replaying.search import Found, Search
+from rl_datasets.replaying.step import Outcome, Way
 
 __all__ = ["NOT_KNOWN", "Emulator", "LoggedEpisode", "Replayed", "replay"]
 
@@ -32,20 +35,20 @@ class Replayed:
 
     Attributes:
       rows: how many logged frames were reached, from the first on.
-      whole: whether all were, and the last action's outcome agrees with the log.
+      whole: whether all were, and an outcome of the last action agrees with the log.
       reason: why it is not whole; empty where it is.
-      open_states: of the emulator, that agree with the log before the last action; all that there
-        are where it was proved, else those that the search followed there.
-      only_return: whether no other way through the game has another raw return; None where that was
+      open_states: of the game, that agree with the log before the last action: all that there are
+        where it was proved, else the one that was found.
+      only_return: whether all ways through the game have the same raw return; None where that was
         not asked for, or there were too many ways to tell.
-      only_reward: [T], the same of each row's reward; None as above.
-      reward: [T] float32, the game's own; NaN where not known, or shown not to be the only one.
+      only_reward: [T], the same of each row's raw reward; None as above.
+      reward: [T] float32, the game's own; NaN where not known.
       final_observation: [84, 84, 1] uint8, after the last action; None where not known.
       lives: [T + 1] int32, before each action and after the last; NOT_KNOWN where not known.
-      executed: [T, 4] int8, the action that each emulated frame executed; NOT_KNOWN where not known
-        or, after the end of the game, not emulated.
+      executed: [T, 4] int8, the action that each emulated frame executed; NOT_KNOWN where not
+        known, and after the end of the game.
       ram: [T + 1, 128] uint8, before each action and after the last, or None; the last is zeros
-        where `final_observation` is not known.
+        where the final observation is not known.
       frames: [T + 1, 210, 160, 3] uint8, the last emulated frame, at the same places, or None.
     """
 
@@ -70,147 +73,126 @@ def replay(
     prove_unique: bool = False,
     ram: bool = False,
     frames: bool = False,
-    work: int | None = None,
-    states: int = 2_000,
+    patience: int = 20_000,
+    most_states: int = 2_000,
 ) -> Replayed:
     """Replays an episode.
 
     Args:
       emulator: of the game, on the ROM that the log is of.
       logged: the episode.
-      prove_unique: follow all ways through the game, to tell whether the rewards are the only ones.
+      prove_unique: follow all ways through the game, to tell what else could have happened.
       ram: give the RAM, of an episode that is replayed whole.
       frames: give full-size colour frames, of an episode that is replayed whole.
-      work: from how many states a step may be tried, before an episode counts as lost, and again
-        before uniqueness counts as not known; None for 50,000 and 20 for each row.
-      states: that may be open at once in a proof.
+      patience: how many steps may be tried without coming a row further, before the episode counts
+        as lost; a thousand take about half a second.
+      most_states: that may be open at once before a proof is given up.
 
     Raises:
       ValueError: the log is not of T rows, or has an action that the game lacks.
     """
-    _check(emulator, logged)
-    rows = len(logged.actions)
-    work = 50_000 + 20 * rows if work is None else work
-    search = Search(emulator, logged, work)
-    found = search.likeliest()
-    last = found.last
-    replayed = Replayed(
-        rows=found.states[0].row + 1 if found.states else 0,
-        whole=bool(last),
-        reason="" if last else search.why_lost(found.states),
-        open_states=len(found.states),
-        only_return=None,
-        only_reward=None,
-        reward=np.full(rows, np.nan, np.float32),
-        final_observation=None,
-        lives=np.full(rows + 1, NOT_KNOWN, np.int32),
-        executed=np.full((rows, FRAME_SKIP), NOT_KNOWN, np.int8),
-    )
-    if found.states:
-        _follow(found.states[0], replayed)
-    if not last:
+    log = Log(logged)
+    if not 0 <= min(log.actions) <= max(log.actions) < emulator.num_actions:
+        raise ValueError(f"an action must be in 0..{emulator.num_actions - 1}")
+    found = Search(emulator, log).run(patience)
+    replayed = _what_was_found(found, rows=len(log.actions))
+    if not replayed.whole:
         return replayed
-    if prove_unique and (proof := Search(emulator, logged, work).all(states)) is not None:
-        last = proof.last
-        replayed = _with_proof(replayed, proof)
-    replayed = _with_end(replayed, last)
+    proof = prove(emulator, log, most_states) if prove_unique else None
+    if proof is not None:
+        replayed = _what_was_proved(replayed, proof)
+    replayed = _with_end(replayed, found.last if proof is None else proof.last)
     if ram or frames:
-        replayed = _with_memory(emulator, logged, replayed, last[0], ram, frames)
+        replayed = _with_memory(emulator, found, replayed, ram, frames)
     return replayed
 
 
-def _check(emulator: Emulator, logged: LoggedEpisode) -> None:
-    rows = len(logged.actions)
-    shape = logged.observations.shape
-    if not rows or len(logged.rewards) != rows or shape[:3] != (rows, 84, 84):
-        raise ValueError(
-            f"an episode needs as many frames of 84x84 as actions and rewards, at least one; got "
-            f"{shape}, {rows} and {len(logged.rewards)}"
-        )
-    if not 0 <= np.min(logged.actions) <= np.max(logged.actions) < emulator.num_actions:
-        raise ValueError(f"an action must be in 0..{emulator.num_actions - 1}")
+def _what_was_found(found: Found, rows: int) -> Replayed:
+    """What happened on the way that was found, but for the last action's outcome."""
+    reward = np.full(rows, np.nan, np.float32)
+    lives = np.full(rows + 1, NOT_KNOWN, np.int32)
+    executed = np.full((rows, FRAME_SKIP), NOT_KNOWN, np.int8)
+    for way in _ways(found)[: found.state.row if found.state else 0]:
+        row = way.before.row
+        lives[row], executed[row], reward[row] = way.before.lives, way.executed, way.reward
+    if found.state is not None:
+        lives[found.state.row] = found.state.lives
+    return Replayed(
+        rows=0 if found.state is None else found.state.row + 1,
+        whole=bool(found.last),
+        reason=found.objection,
+        open_states=0 if found.state is None else 1,
+        only_return=None,
+        only_reward=None,
+        reward=reward,
+        final_observation=None,
+        lives=lives,
+        executed=executed,
+    )
 
 
-def _follow(state: State, replayed: Replayed) -> None:
-    """Fills in what the likeliest way to a state says."""
-    replayed.lives[state.row] = state.lives
-    while state.ways:
-        before, executed, reward = state.ways[0]
-        replayed.reward[before.row] = reward
-        replayed.executed[before.row] = executed
-        replayed.lives[before.row] = before.lives
-        state = before
+def _what_was_proved(replayed: Replayed, proof: Proof) -> Replayed:
+    """Without what other ways through the game have otherwise."""
+    lives = np.append(np.where(proof.only_lives, replayed.lives[:-1], NOT_KNOWN), NOT_KNOWN)
+    return dataclasses.replace(
+        replayed,
+        open_states=proof.states,
+        only_return=proof.only_return,
+        only_reward=proof.only_reward,
+        reward=np.where(proof.only_reward, replayed.reward, np.float32(np.nan)),
+        lives=lives.astype(np.int32),
+        executed=np.where(proof.only_executed, replayed.executed, np.int8(NOT_KNOWN)),
+    )
 
 
 def _with_end(replayed: Replayed, last: list[Outcome]) -> Replayed:
-    """With the last action's outcome, as far as all that agree with the log are the same."""
+    """With what all outcomes of the last action have in common that agree with the log."""
+    reward, lives, executed = map(np.copy, (replayed.reward, replayed.lives, replayed.executed))
+    reward[-1] = _common([outcome.way.reward for outcome in last], np.nan)
+    lives[-1] = _common([outcome.lives for outcome in last], NOT_KNOWN)
+    for frame in range(FRAME_SKIP):
+        actions = [outcome.way.executed[frame : frame + 1] or (NOT_KNOWN,) for outcome in last]
+        executed[-1, frame] = _common(actions, (NOT_KNOWN,))[0]
     observations = [observe(outcome.pooled) for outcome in last]
-    if len({outcome.way.reward for outcome in last}) == 1:
-        replayed.reward[-1] = last[0].way.reward
-    if len({outcome.lives for outcome in last}) == 1:
-        replayed.lives[-1] = last[0].lives
-    if len({outcome.way.executed for outcome in last}) == 1:
-        executed = last[0].way.executed
-        replayed.executed[-1, : len(executed)] = executed
-    if all(np.array_equal(each, observations[0]) for each in observations):
-        return dataclasses.replace(replayed, final_observation=observations[0][..., None])
-    return replayed
-
-
-def _with_proof(replayed: Replayed, proof: Found) -> Replayed:
-    """With what all ways through the game have in common.
-
-    Goes from the end to the start, over the ways that lead to the end, and no others.
-    """
-    rows = len(replayed.reward)
-    only_reward = np.empty(rows, bool)
-    ways = [outcome.way for outcome in proof.last]
-    to_go: dict[int, tuple[float, float]] = {}  # The least and the greatest return, by state.
-    after = [(0.0, 0.0)] * len(ways)
-    for row in reversed(range(rows)):
-        only_reward[row] = len({way.reward for way in ways}) == 1
-        states = {id(way.before): way.before for way in ways}
-        to_go = {}
-        for way, (least, greatest) in zip(ways, after, strict=True):
-            known = to_go.get(id(way.before), (np.inf, -np.inf))
-            to_go[id(way.before)] = (
-                min(known[0], least + way.reward),
-                max(known[1], greatest + way.reward),
-            )
-        ways = [way for state in states.values() for way in state.ways]
-        after = [to_go[key] for key, state in states.items() for _ in state.ways]
-    returns = {each for bounds in to_go.values() for each in bounds}
-    replayed.reward[~only_reward] = np.nan
+    is_only = all(np.array_equal(each, observations[0]) for each in observations)
     return dataclasses.replace(
         replayed,
-        open_states=len(proof.states),
-        only_return=len(returns) == 1,
-        only_reward=only_reward,
+        reward=reward,
+        lives=lives,
+        executed=executed,
+        final_observation=observations[0][..., None] if is_only else None,
     )
 
 
+def _common(values: Sequence, otherwise):
+    return values[0] if len(set(values)) == 1 else otherwise
+
+
 def _with_memory(
-    emulator: Emulator,
-    logged: LoggedEpisode,
-    replayed: Replayed,
-    last: Outcome,
-    ram: bool,
-    frames: bool,
+    emulator: Emulator, found: Found, replayed: Replayed, ram: bool, frames: bool
 ) -> Replayed:
-    """With the RAM and the frames, of one run from the start that nothing is restored in."""
-    rows = len(replayed.reward)
-    step.start(emulator)
+    """With RAM and frames, of a run from the start in which no state is restored."""
     memory, screens = [], []
-    for row in range(rows + 1):
-        is_known = row < rows or replayed.final_observation is not None
-        memory.append(emulator.ram() if is_known else np.zeros(128, np.uint8))
+    step.start(emulator)
+    for way in [*_ways(found), None]:
+        is_known = way is not None or replayed.final_observation is not None
+        memory.append(emulator.ram() * np.uint8(is_known))
         if frames:
             screens.append(emulator.color_screen() * np.uint8(is_known))
-        if row < rows:
-            for action in replayed.executed[row] if row < rows - 1 else last.way.executed:
-                emulator.act(action)
+        for action in way.executed if way is not None else ():
+            emulator.act(action)
     return dataclasses.replace(
         replayed,
         ram=np.stack(memory) if ram else None,
         frames=np.stack(screens) if frames else None,
     )
+
+
+def _ways(found: Found) -> list[Way]:
+    """The steps of the way that was found, from the first row on."""
+    ways = [outcome.way for outcome in found.last[:1]]
+    state = found.state
+    while state is not None and state.ways:
+        ways.append(state.ways[0])
+        state = state.ways[0].before
+    return ways[::-1]

@@ -18,6 +18,12 @@ import numpy as np
 
 from rl_datasets.replaying.emulator import FRAME_SKIP, NOOP, STICKY_PROBABILITY, Emulator
 
+# Of an outcome, by how many frames keep the action before.
+LOG_PROBABILITY = (
+    *(math.log(STICKY_PROBABILITY**kept * (1 - STICKY_PROBABILITY)) for kept in range(FRAME_SKIP)),
+    math.log(STICKY_PROBABILITY**FRAME_SKIP),
+)
+
 
 @dataclasses.dataclass(eq=False, slots=True)
 class State:
@@ -27,17 +33,17 @@ class State:
       row: its number.
       last_action: that was executed last.
       lives: left.
-      log_probability: of what sticky actions did until here, in all the ways that were merged.
       ways: the steps that came here, the likeliest first; none at the start.
+      cost: that the search gives the way here.
       pooled: the maximum of the two last screens; None where it was forgotten.
-      snapshot: of the emulator; None where it was forgotten, or not taken.
+      snapshot: of the emulator; None where it was forgotten.
     """
 
     row: int
     last_action: int
     lives: int
-    log_probability: float
     ways: list[Way]
+    cost: float
     pooled: np.ndarray | None
     snapshot: ale_py.ALEState | None
 
@@ -55,14 +61,12 @@ class Outcome(NamedTuple):
 
     Attributes:
       way: the step. Fewer than four frames were executed where the game ended.
-      log_probability: of this outcome.
       is_over: whether the game ended.
       pooled: the maximum of the two last screens, as the protocol pools them.
       lives: left after it.
     """
 
     way: Way
-    log_probability: float
     is_over: bool
     pooled: np.ndarray
     lives: int
@@ -71,11 +75,11 @@ class Outcome(NamedTuple):
 def start(emulator: Emulator) -> State:
     """The start of an episode."""
     emulator.reset()
-    return State(0, NOOP, emulator.lives, 0.0, [], emulator.screen(), emulator.clone())
+    return State(0, NOOP, emulator.lives, [], 0.0, emulator.screen(), emulator.clone())
 
 
-def stand_at(emulator: Emulator, state: State) -> None:
-    """Brings the emulator to a state: to its snapshot, or from the last one before it."""
+def go_to(emulator: Emulator, state: State) -> None:
+    """Brings the emulator to a state: to its snapshot, or on from the last one before it."""
     way_there = []
     while state.snapshot is None:
         way_there.append(state.ways[0].executed)
@@ -86,57 +90,73 @@ def stand_at(emulator: Emulator, state: State) -> None:
             emulator.act(action)
 
 
+def has_more_outcomes(outcome: Outcome, action: int, kept: int) -> bool:
+    """Whether to keep the action before for more than `kept` frames is another outcome."""
+    old, executed = outcome.way.before.last_action, outcome.way.executed
+    is_over_before = outcome.is_over and len(executed) <= kept
+    return kept < FRAME_SKIP and action != old and not is_over_before
+
+
 def outcomes(emulator: Emulator, state: State, action: int) -> Iterator[Outcome]:
-    """Every outcome of an action, the likeliest first.
-
-    The emulator must stand at the state, and stands at an outcome while that is looked at. Frames
-    that outcomes have in common are emulated once.
-    """
-    old = state.last_action
-    if old == action:
-        yield _outcome(emulator, state, [], [action] * FRAME_SKIP, [], 0, 1.0)
-        return
-    if state.snapshot is None:
-        state.snapshot = emulator.clone()
-    screens: list[np.ndarray] = []
-    base, reward = state.snapshot, 0  # After the frames that kept the action before.
+    """Every outcome of an action; the emulator stands at each while it is looked at."""
     for kept in range(FRAME_SKIP + 1):
-        rest = [] if emulator.is_over else [action] * (FRAME_SKIP - kept)
-        probability = STICKY_PROBABILITY**kept * (1 - STICKY_PROBABILITY if rest else 1.0)
-        yield _outcome(emulator, state, [old] * kept, rest, screens, reward, probability)
-        if not rest:
+        go_to(emulator, state)
+        reached = outcome(emulator, state, action, kept)
+        yield reached
+        if not has_more_outcomes(reached, action, kept):
             return
-        emulator.restore(base)
-        reward += emulator.act(old)
-        if not emulator.is_over:
-            base = emulator.clone()
-            if kept + 1 > FRAME_SKIP - 2:
-                screens = [*screens, emulator.screen()]
 
 
-def _outcome(
-    emulator: Emulator,
-    state: State,
-    executed: list[int],
-    rest: list[int],
-    screens: list[np.ndarray],
-    reward: int,
-    probability: float,
-) -> Outcome:
-    """Emulates the rest of a step. `executed`, `screens` and `reward` are of the frames before."""
-    for action in rest:
-        reward += emulator.act(action)
-        executed.append(action)
+def state_after(emulator: Emulator, outcome: Outcome) -> State:
+    """Where an outcome led, at which the emulator stands."""
+    before, executed, _ = outcome.way
+    return State(
+        before.row + 1,
+        executed[-1],
+        outcome.lives,
+        [outcome.way],
+        0.0,
+        outcome.pooled,
+        emulator.clone(),
+    )
+
+
+def are_equal(state: State, other: State) -> bool:
+    """Whether two states are known to be the same."""
+    if state.snapshot is None or other.snapshot is None:
+        return False
+    is_same_action = state.last_action == other.last_action
+    return is_same_action and state.snapshot.serialize() == other.snapshot.serialize()
+
+
+def forget(state: State) -> None:
+    """Frees what a state can be come to again without."""
+    if state.ways:
+        state.pooled = state.snapshot = None
+
+
+def outcome(emulator: Emulator, state: State, action: int, kept: int) -> Outcome:
+    """Steps from a state, where the emulator must stand, to the outcome, where it stands then.
+
+    Args:
+      emulator: of the game.
+      state: where it stands.
+      action: the new one.
+      kept: how many frames keep the action before.
+    """
+    executed, reward, screens = [], 0, []
+    for frame in range(FRAME_SKIP):
+        executed.append(state.last_action if frame < kept else action)
+        reward += emulator.act(executed[-1])
         if emulator.is_over:
             break
-        if len(executed) > FRAME_SKIP - 2:
-            screens = [*screens, emulator.screen()]
+        if frame >= FRAME_SKIP - 2:
+            screens.append(emulator.screen())
     if len(screens) < 2:  # The game is over: the protocol pools what it has with the step before.
         assert state.pooled is not None
-        screens = [state.pooled, *screens]
+        screens.insert(0, state.pooled)
     return Outcome(
         Way(state, tuple(executed), float(reward)),
-        math.log(probability),
         emulator.is_over,
         functools.reduce(np.maximum, screens),
         emulator.lives,

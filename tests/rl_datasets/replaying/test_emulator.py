@@ -25,10 +25,10 @@ def test_every_observation_reward_and_end_is_the_environments(game):
     for _ in range(1_000):
         action = int(rng.integers(emulator.num_actions))
         timestep = environment.step(action)
-        outcome = next(step.outcomes(emulator, state, action))
+        outcome = step.outcome(emulator, state, action, kept=0)
         np.testing.assert_array_equal(observe(outcome.pooled)[..., None], timestep.observation)
         assert (outcome.way.reward, outcome.is_over) == (timestep.reward, timestep.last())
-        state = step.State(0, action, outcome.lives, 0.0, [], outcome.pooled, None)
+        state = step.state_after(emulator, outcome)
         if timestep.last():
             ends += 1
             timestep, state = environment.reset(), step.start(emulator)

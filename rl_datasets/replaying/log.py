@@ -1,0 +1,68 @@
+"""A logged episode, and whether a step agrees with it."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from rl_datasets.replaying.emulator import observe
+from rl_datasets.replaying.step import Outcome
+
+
+class LoggedEpisode(NamedTuple):
+    """What a log says of an episode of T rows.
+
+    Attributes:
+      observations: [T, 84, 84] or [T, 84, 84, 1] uint8, each before its row's action.
+      actions: [T] indices into the game's minimal action set.
+      rewards: [T], clipped to -1..1, each of its row's action; NaN where it is not known.
+      is_terminal: whether the game ended after the last action.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    is_terminal: bool
+
+
+class Log:
+    """An episode to hold steps against."""
+
+    def __init__(self, logged: LoggedEpisode):
+        """Takes an episode.
+
+        Raises:
+          ValueError: it does not have as many frames of 84x84 as actions and rewards, or none.
+        """
+        observations = np.asarray(logged.observations)
+        self.actions = [int(action) for action in logged.actions]
+        self.last_row = len(self.actions) - 1
+        self._rewards = [float(reward) for reward in logged.rewards]
+        self._is_terminal = logged.is_terminal
+        lengths = {len(observations), len(self.actions), len(self._rewards)}
+        if observations.shape[1:3] != (84, 84) or len(lengths) > 1 or not self.actions:
+            raise ValueError(
+                "an episode has as many frames of 84x84 as actions and rewards, and at least one; "
+                f"got {observations.shape}, {len(self.actions)} and {len(self._rewards)}"
+            )
+        self._observations = observations.reshape(-1, 84, 84)
+
+    def shows(self, screen: np.ndarray, row: int) -> bool:
+        """Whether a screen, or the maximum of two, is what the log shows in a row."""
+        return np.array_equal(observe(screen), self._observations[row])
+
+    def objection(self, outcome: Outcome) -> str:
+        """What speaks against an outcome of a row's action; empty where it agrees with the log."""
+        row = outcome.way.before.row
+        if row < self.last_row and outcome.is_over:
+            return f"the game ends after row {row}, and the log goes on"
+        if row < self.last_row and not self.shows(outcome.pooled, row + 1):
+            return f"row {row}'s action does not lead to row {row + 1}'s frame"
+        if row == self.last_row and outcome.is_over != self._is_terminal:
+            return f"the game {'ends' if outcome.is_over else 'goes on'} after the last row, {row}"
+        reward, logged = outcome.way.reward, self._rewards[row]
+        if not math.isnan(logged) and max(-1.0, min(reward, 1.0)) != logged:
+            return f"row {row} has the reward {logged:g}, and its action earns {reward:g}"
+        return ""

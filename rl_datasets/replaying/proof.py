@@ -1,0 +1,105 @@
+"""Every way through a logged episode at once, and what all of them have in common.
+
+States of a row are merged where they are equal, with all the ways to them, so that no way is lost.
+A state is the whole state of the emulator and the action executed last; RAM alone would not tell
+two apart, because it lacks Pong's paddle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+
+from rl_datasets.replaying import step
+from rl_datasets.replaying.emulator import Emulator
+from rl_datasets.replaying.log import Log
+from rl_datasets.replaying.step import Outcome, State, Way
+
+
+class Proof(NamedTuple):
+    """What holds of every way through an episode of T rows.
+
+    Attributes:
+      states: how many there are before the last row's action.
+      last: the outcomes of it that agree with the log.
+      only_return: whether all ways have the same raw return.
+      only_reward: [T], whether all have the same raw reward of a row.
+      only_lives: [T], whether all have the same lives left before a row's action.
+      only_executed: [T, 4], whether all execute the same action in a frame.
+    """
+
+    states: int
+    last: list[Outcome]
+    only_return: bool
+    only_reward: np.ndarray
+    only_lives: np.ndarray
+    only_executed: np.ndarray
+
+
+def prove(emulator: Emulator, log: Log, most_states: int) -> Proof | None:
+    """Follows every way through an episode that has one.
+
+    Returns:
+      What they have in common; None where more states than `most_states` are open at once.
+    """
+    states = [step.start(emulator)]
+    for _ in range(log.last_row):
+        states = _advance(emulator, log, states, most_states)
+        if len(states) > most_states:
+            return None
+    last = [
+        outcome
+        for state in states
+        for outcome in step.outcomes(emulator, state, log.actions[state.row])
+        if not log.objection(outcome)
+    ]
+    return _in_common([outcome.way for outcome in last], last)
+
+
+def _advance(emulator: Emulator, log: Log, states: list[State], most_states: int) -> list[State]:
+    """The states of the next row."""
+    after: dict[tuple[bytes, int], State] = {}
+    for state in states:
+        for outcome in step.outcomes(emulator, state, log.actions[state.row]):
+            if log.objection(outcome):
+                continue
+            new = step.state_after(emulator, outcome)
+            assert new.snapshot is not None
+            whole = hashlib.blake2b(new.snapshot.serialize()).digest()
+            known = after.setdefault((whole, new.last_action), new)
+            if known is not new:
+                known.ways.append(outcome.way)
+        if len(after) > most_states:
+            break
+        step.forget(state)
+    return list(after.values())
+
+
+def _in_common(ways: list[Way], last: list[Outcome]) -> Proof:
+    """Goes from the end to the start, so that ways which led nowhere do not count."""
+    rows = last[0].way.before.row + 1
+    only_reward = np.empty(rows, bool)
+    only_lives = np.empty(rows, bool)
+    only_executed = np.empty((rows, step.FRAME_SKIP), bool)
+    returns = [(0.0, 0.0)] * len(ways)  # The least and the greatest after each way.
+    for row in reversed(range(rows)):
+        only_reward[row] = len({way.reward for way in ways}) == 1
+        for frame in range(step.FRAME_SKIP):
+            only_executed[row, frame] = len({way.executed[frame : frame + 1] for way in ways}) == 1
+        bounds: dict[State, tuple[float, float]] = {}
+        for (before, _, reward), (least, greatest) in zip(ways, returns, strict=True):
+            lowest, highest = bounds.get(before, (np.inf, -np.inf))
+            bounds[before] = (min(lowest, least + reward), max(highest, greatest + reward))
+        only_lives[row] = len({state.lives for state in bounds}) == 1
+        ways = [way for state in bounds for way in state.ways]
+        returns = [bounds[state] for state in bounds for _ in state.ways]
+    return Proof(
+        len({outcome.way.before for outcome in last}),
+        last,
+        len({each for pair in bounds.values() for each in pair}) == 1,
+        only_reward,
+        only_lives,
+        only_executed,
+    )
