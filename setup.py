@@ -28,6 +28,7 @@ DATA_PLANE = [
     "rlds==0.1.8",
     "dm-env",
     "ale-py==0.12.1",
+    "opencv-python-headless<4.12",  # What Dopamine scales frames with; newer ones need NumPy 2.
     "gymnasium[mujoco]==1.4.0",
     "mujoco>=3.3,<4",  # The bodies of rl_datasets/collection/bodies.py are exact on these.
     "orbax-checkpoint==0.11.5",
@@ -49,7 +50,6 @@ DATA_PLANE_PLATFORM = 'python_version < "3.12" and sys_platform == "linux"'
 DEVELOPMENT = [
     "hypothesis",
     "mypy",
-    "opencv-python-headless<4.12",  # What Dopamine scales frames with; newer ones need NumPy 2.
     "pandas<3",  # rliable's import fails beside pandas 3.
     "pytest",
     "pytest-timeout",
@@ -74,6 +74,7 @@ setuptools.setup(
     package_data={
         "rl_datasets.collection": ["mixtures/*.toml", "partial_policies/*"],
         "rl_datasets.sources": ["*.toml"],
+        "rl_datasets.replaying": ["*.md", "*.bib", "*.txt"],
         "builders": ["*/*.md", "*/*.bib", "*/*.txt"],
         "benchmarks": ["recipes/*.toml", "reported/*.toml", "reported/*.csv", "results/**/*"],
     },

@@ -45,6 +45,19 @@ Version = Annotated[
     ),
 ]
 
+Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine.")]
+BeamOption = Annotated[
+    list[str] | None,
+    typer.Option(help="One of Beam's pipeline options, such as --runner=FlinkRunner; repeat."),
+]
+KeepGoing = Annotated[
+    bool,
+    typer.Option(
+        "--keep-going",
+        help="Skip what is bad or missing, and list it with the reasons in MANIFEST.json.",
+    ),
+]
+
 
 def _print_version(is_asked: bool) -> None:
     if is_asked:
@@ -351,18 +364,9 @@ def publish(
         str | None,
         typer.Option(help="Of what is published, such as 2.0.1; the builder's own by default."),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
-    beam_option: Annotated[
-        list[str] | None,
-        typer.Option(help="One of Beam's pipeline options, such as --runner=FlinkRunner; repeat."),
-    ] = None,
-    keep_going: Annotated[
-        bool,
-        typer.Option(
-            "--keep-going",
-            help="Skip what is bad or missing, and list it with the reasons in MANIFEST.json.",
-        ),
-    ] = False,
+    workers: Workers = 1,
+    beam_option: BeamOption = None,
+    keep_going: KeepGoing = False,
 ) -> None:
     """Publishes a source as an immutable version that `tfds.load` opens anywhere.
 
@@ -387,12 +391,86 @@ def publish(
     publication = publishing.publish(
         builder, num_workers=workers, beam_flags=beam_option or [], keep_going=keep_going
     )
+    _show_publication(publication)
+
+
+def _show_publication(publication: Any) -> None:
     typer.echo(f"{publication.path}: {'published' if publication.is_new else 'was published'}")
     for unit, reason in publication.manifest.get("skipped", {}).items():
         typer.echo(f"skipped {unit}: {reason}", err=True)
     for unit, reasons in publication.manifest.get("left_out", {}).items():
         for reason in reasons:
             typer.echo(f"left out of {unit}: {reason}", err=True)
+
+
+@app.command()
+def replay(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A published version, dqn_replay/Pong_run_1:1.0.0, or its folder; a folder with a "
+            "log in Dopamine's layout; or, with --dataset, RL Unplugged's shards."
+        ),
+    ],
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="What a source is that does not say it itself: rl_unplugged_atari/Pong_run_1."
+        ),
+    ] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    version: Annotated[
+        str | None, typer.Option(help="Of what is published, such as 2.0.1; 1.0.0 by default.")
+    ] = None,
+    prove: Annotated[
+        bool,
+        typer.Option(
+            "--prove",
+            help="Follow all ways through the game, to tell whether the raw return is the only "
+            "possible one. Takes many times as long.",
+        ),
+    ] = False,
+    ram: Annotated[bool, typer.Option("--ram", help="Give the console's 128 bytes too.")] = False,
+    screens: Annotated[
+        bool, typer.Option("--screens", help="Give full-size colour frames too.")
+    ] = False,
+    workers: Workers = 1,
+    beam_option: BeamOption = None,
+    keep_going: KeepGoing = False,
+) -> None:
+    """Replays logged Atari episodes in the emulator, and publishes what the logs have lost.
+
+    DQN Replay and RL Unplugged hold clipped rewards and no final observation. An episode that is
+    played again, frame by frame, until every stored frame was shown, gives back the game's own
+    rewards, the final observation, the lives, and which actions sticky actions kept. One that does
+    not replay keeps what was stored, and is marked.
+
+    Published as a dataset of its own, such as dqn_replay/Pong_run_1-replayed. Needs the ROMs that
+    the source was recorded on: see `rl-datasets roms`. Interrupt it at any time: the same command
+    goes on from the files that are whole.
+
+    Examples: `rl-datasets replay dqn_replay/Pong_run_1:1.0.0 --workers 2`,
+    `rl-datasets replay /mnt/dqn/Pong/1`,
+    `rl-datasets replay gs://rl_unplugged --dataset rl_unplugged_atari/Pong_run_1`
+    """
+    from rl_datasets.publishing import runners
+    from rl_datasets.replaying import command, episodes
+
+    runners.check(workers, beam_option or [])  # Before the source is opened or downloaded.
+    opened = command.open_source(source, dataset, data_dir, _builder_class)
+    replayer = episodes.Replayer(opened.roms(), prove=prove, ram=ram, screens=screens)
+    publication = command.replay(
+        opened,
+        replayer,
+        data_dir,
+        version,
+        num_workers=workers,
+        beam_flags=beam_option or [],
+        keep_going=keep_going,
+    )
+    _show_publication(publication)
+    for sentence in command.told(publication.manifest):
+        typer.echo(sentence)
 
 
 @app.command()

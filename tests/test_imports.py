@@ -43,7 +43,17 @@ ROOMS = {
         "rl_datasets.episode",
         "rl_datasets.sources",
     },
-    "rl_datasets.replaying": {"rl_datasets.errors"},
+    "rl_datasets.replaying": {
+        "rl_datasets.errors",
+        "rl_datasets.files",
+        "rl_datasets.terminal",
+        "rl_datasets.roms",
+        "rl_datasets.frames",
+        "rl_datasets.episode",
+        "rl_datasets.transition",
+        "rl_datasets.sources",
+        "rl_datasets.publishing",
+    },
     "rl_datasets.publishing": {
         "rl_datasets.errors",
         "rl_datasets.files",

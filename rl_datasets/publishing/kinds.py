@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
 
 from rl_datasets.episode import Episode, EpisodeSpec, check_episode
 from rl_datasets.frames import EncodedFrames
@@ -22,12 +25,14 @@ class Tally(NamedTuple):
       returns: undiscounted return of every episode, in order; of all records, where each is a
         transition.
       truncated: how many records do not end in a terminal transition.
+      flags: by name of a metadata field that is True or False, of how many episodes it is True.
     """
 
     records: int
     lengths: Sequence[int]
     returns: Sequence[float]
     truncated: int
+    flags: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +61,14 @@ class Episodes:
     def tally(self, records: Iterable[bytes]) -> Tally:
         """Counts what the records of a shard hold."""
         lengths, returns, truncated = [], [], 0
+        flags = {name: 0 for name, of in self.spec.metadata.items() if of.dtype == np.bool_}
         for episode in map(self.decode, records):
             lengths.append(episode.num_transitions)
             returns.append(episode.episode_return)
             truncated += not episode.is_terminal[-1]
-        return Tally(len(lengths), lengths, returns, int(truncated))
+            for name in flags:
+                flags[name] += bool(episode.metadata[name])
+        return Tally(len(lengths), lengths, returns, int(truncated), flags)
 
     def counts(self, tally: Tally) -> dict[str, int]:
         """What the manifest tells of a unit that did not tell itself."""
@@ -72,10 +80,14 @@ class Episodes:
 
     def statistics(self, tallies: Sequence[Tally]) -> dict[str, Any]:
         """What the manifest tells of a split."""
-        return manifest.statistics(
-            [length for tally in tallies for length in tally.lengths],
-            [value for tally in tallies for value in tally.returns],
-        )
+        flags = {name: sum(tally.flags[name] for tally in tallies) for name in tallies[0].flags}
+        return {
+            **manifest.statistics(
+                [length for tally in tallies for length in tally.lengths],
+                [value for tally in tallies for value in tally.returns],
+            ),
+            **({"flags": flags} if flags else {}),
+        }
 
 
 @dataclasses.dataclass(frozen=True)

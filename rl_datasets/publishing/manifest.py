@@ -8,7 +8,8 @@ It holds no time and no machine's name, so that the same command gives the same 
                     units, sha256 of every source file, or size and checksums that a bucket gives
                     of every source object, lineage
     splits          by split: episodes, transitions, and statistics of the episodes' returns; or of
-                    transitions, where each is a record of its own
+                    transitions, where each is a record of its own; `flags` count the episodes of
+                    which a metadata field is True, where there is such a field
     files           by name: sha256 and size of every other file of the version
 
 And where there is something to tell:
@@ -152,6 +153,8 @@ def _check(manifest: Mapping[str, Any]) -> None:
     spec = any_spec_from_json(plan["spec"])
     if isinstance(spec, EpisodeSpec):
         _check_form(manifest["splits"], {str: _FORM_OF_EPISODES}, "splits")
+        for name, split in manifest["splits"].items():
+            _check_form(split.get("flags", {}), {str: _COUNT}, f"splits.{name}.flags")
     names = {
         "plan.dataset": [plan["dataset"]],
         "plan.config": [plan["config"]] if plan["config"] else [],

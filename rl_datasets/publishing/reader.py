@@ -58,6 +58,22 @@ def read_transitions(
     return _read(pathlib.Path(version_dir), published, split, kind)
 
 
+def read_shard(version_dir: str | os.PathLike[str], name: str) -> Iterator[Episode]:
+    """Every episode of one shard.
+
+    Args:
+      version_dir: folder of a published version whose records are episodes.
+      name: of the shard's file.
+
+    Raises:
+      DatasetError: as `read_episodes`, but nothing is counted.
+    """
+    folder = pathlib.Path(version_dir)
+    published = manifest.read(folder)
+    kind = kinds.Episodes(manifest.spec_from_json(published["plan"]["spec"]))
+    return _read_shard(folder / name, published, kind)
+
+
 def read_any(version_dir: pathlib.Path, split: str) -> Iterator[Any]:
     """Every record of a split, whichever its kind."""
     published = manifest.read(version_dir)
@@ -143,20 +159,26 @@ def _read_split(
     told = (manifest.records(counts), counts["transitions"])
     read = transitions = 0
     for path in shards:
-        digest = hashlib.sha256()
-        for item in _items(path, kind, digest):
+        for item in _read_shard(path, published, kind):
             read += 1
             transitions += kind.length(item)
             if read <= told[0] and transitions <= told[1]:
                 yield item
-        if digest.hexdigest() != published["files"][path.name]["sha256"]:
-            raise not_as_published(path)
     if (read, transitions) != told:
         raise DatasetError(
             f"split {split!r} of {folder} holds {read} {kind.noun}s with {transitions} "
             f"transitions, not {told[0]} with {told[1]} as its {manifest.FILE_NAME} says; copy or "
             "publish this version anew"
         )
+
+
+def _read_shard(
+    path: pathlib.Path, published: Mapping[str, Any], kind: kinds.Episodes | kinds.Transitions
+) -> Iterator[Any]:
+    digest = hashlib.sha256()
+    yield from _items(path, kind, digest)
+    if digest.hexdigest() != published["files"][path.name]["sha256"]:
+        raise not_as_published(path)
 
 
 def _items(

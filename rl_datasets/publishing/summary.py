@@ -31,7 +31,7 @@ def of(folder: pathlib.Path, published: Mapping[str, Any]) -> rich.console.Group
         str(folder),
         f"{files}; source files: {len(plan['sources'])}; written by {published['code']}",
     ]
-    tail = [*_spec(plan["spec"]), "", *_lineage(plan["lineage"])]
+    tail = [*_flags(published["splits"]), *_spec(plan["spec"]), "", *_lineage(plan["lineage"])]
     if skipped := published.get("skipped"):
         tail += ["", f"skipped: {', '.join(skipped)}"]
     short = [textwrap.shorten(line, _COLUMNS, placeholder=" ...") for line in tail]
@@ -70,6 +70,16 @@ def _row(split: Mapping[str, Any]) -> list[str]:
         cells.append(f"{returns['mean']:,.1f} ± {returns['standard_deviation']:,.1f}")
         cells.append(f"{returns['min']:,.1f} to {returns['max']:,.1f}")
     return cells
+
+
+def _flags(splits: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A line a field of the episodes that is True or False: of how many it is True."""
+    counted = [split["flags"] for split in splits.values() if split.get("flags")]
+    told = [
+        f"{name.replace('_', ' ')}: {sum(flags.get(name, 0) for flags in counted):,} episodes"
+        for name in (counted[0] if counted else {})
+    ]
+    return [*told, ""] if told else []
 
 
 def _spec(spec: Mapping[str, Any]) -> list[str]:

@@ -62,7 +62,7 @@ class Receipt:
       unit: name of the unit.
       size: of the shard, in bytes.
       sha256: of the shard, in hexadecimal.
-      records, lengths, returns, truncated: as `kinds.Tally` says.
+      records, lengths, returns, truncated, flags: as `kinds.Tally` says.
       copied: sha256 of every object that was copied from a bucket, by its name.
       left_out: why each record of the source that the shard lacks is not in it.
     """
@@ -74,12 +74,13 @@ class Receipt:
     lengths: tuple[int, ...]
     returns: tuple[float, ...]
     truncated: int
+    flags: dict[str, int] = dataclasses.field(default_factory=dict)
     copied: dict[str, str] = dataclasses.field(default_factory=dict)
     left_out: tuple[str, ...] = ()
 
     @property
     def tally(self) -> kinds.Tally:
-        return kinds.Tally(self.records, self.lengths, self.returns, self.truncated)
+        return kinds.Tally(self.records, self.lengths, self.returns, self.truncated, self.flags)
 
 
 class SourceChanged(DatasetError):
@@ -259,6 +260,7 @@ def _read_back(
         lengths=tuple(tally.lengths),
         returns=tuple(tally.returns),
         truncated=tally.truncated,
+        flags=dict(tally.flags),
     )
 
 

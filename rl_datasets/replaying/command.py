@@ -1,0 +1,88 @@
+"""What `rl-datasets replay` does, but for its options."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rl_datasets import files
+from rl_datasets.errors import DatasetError
+from rl_datasets.publishing import catalog, manifest
+from rl_datasets.publishing.publish import Publication, publish
+from rl_datasets.replaying.episodes import Replayer
+from rl_datasets.replaying.publishing import ReplayedBuilder
+from rl_datasets.replaying.source import Source, of_builder, of_version
+
+
+def open_source(
+    source: str,
+    dataset: str | None,
+    data_dir: pathlib.Path,
+    builder_class: Callable[[str], Any],
+) -> Source:
+    """What a user names as the source.
+
+    Args:
+      source: a published version, as `catalog.find` takes it, or what a builder publishes.
+      dataset: of the builder, such as `rl_unplugged_atari/Pong_run_1`; None where the source says
+        it, as versions and logs do.
+      data_dir: where published versions lie.
+      builder_class: gives the class of a builder by its name.
+
+    Raises:
+      DatasetError: there is no such source, or it does not say what it is.
+    """
+    if dataset is not None:
+        name, _, config = dataset.partition("/")
+        builder = builder_class(name)
+        config = config or builder.config_of(source)
+        return of_builder(builder(source=source, config=config, data_dir=str(data_dir)))
+    if "://" not in source and not os.path.exists(source):
+        return of_version(catalog.find(source, data_dir))
+    if "://" not in source and (files.local_path(source) / manifest.FILE_NAME).is_file():
+        return of_version(files.local_path(source))
+    if any(any(pathlib.Path(source, place).glob("*_ckpt.*.gz")) for place in ("", "replay_logs")):
+        return open_source(source, "dqn_replay", data_dir, builder_class)
+    raise DatasetError(
+        f"{source} does not say which dataset it is: name it with --dataset, such as --dataset "
+        "rl_unplugged_atari/Pong_run_1"
+    )
+
+
+def replay(
+    source: Source,
+    replayer: Replayer,
+    data_dir: pathlib.Path,
+    version: str | None,
+    **options: Any,
+) -> Publication:
+    """Publishes what replaying a source gives; `options` are those of `publish`.
+
+    Raises:
+      DatasetError: as `publish`.
+    """
+    builder = ReplayedBuilder(of=source, replayer=replayer, data_dir=str(data_dir), version=version)
+    return publish(builder, **options)
+
+
+def told(published: Mapping[str, Any]) -> Iterator[str]:
+    """How replaying went, by the manifest of what was published; a sentence a fact."""
+    splits: Sequence[Mapping[str, Any]] = list(published["splits"].values())
+    episodes = sum(split["episodes"] for split in splits)
+
+    def count(flag: str) -> int:
+        return sum(split["flags"][flag] for split in splits)
+
+    whole, in_part = count("replayed_whole"), count("replayed_in_part")
+    yield (
+        f"{episodes:,} episodes: {whole:,} replayed whole, {in_part:,} in part and "
+        f"{episodes - whole - in_part:,} not at all, which keep what was stored"
+    )
+    if others := count("on_other_roms"):
+        named, *other = published["plan"]["lineage"]["roms_sha256"]
+        yield (
+            f"{others:,} of them on the ROM of {', '.join(other)}, and not on that of {named}, "
+            "which the source names"
+        )

@@ -1,0 +1,87 @@
+"""Replayed episodes published as a dataset of their own, by the pipeline of every other."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.metadata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import tensorflow_datasets as tfds
+
+from rl_datasets import files
+from rl_datasets.episode import Episode, EpisodeError, EpisodeSpec
+from rl_datasets.publishing.builder import PublishedDatasetBuilder
+from rl_datasets.publishing.units import SourceUnit
+from rl_datasets.replaying.episodes import Replayer, Stored
+from rl_datasets.replaying.source import Source
+
+REPLAYED = "-replayed"
+_LIBRARIES = ("ale-py", "opencv-python-headless", "numpy")
+
+
+class ReplayedBuilder(  # type: ignore[call-arg]
+    PublishedDatasetBuilder, skip_registration=True
+):
+    """Publishes what replaying a source gives, under the source's name and `-replayed`."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+
+    def __init__(self, *, of: Source, replayer: Replayer, **kwargs: Any):
+        """Makes a builder.
+
+        Args:
+          of: what to replay.
+          replayer: how.
+          **kwargs: TFDS's own: `data_dir`; `version`.
+        """
+        self._of, self._replayer = of, replayer
+        self.name = of.dataset  # Which other builders have of their class.
+        super().__init__(source=of.name, config=config_name(of, replayer), **kwargs)
+
+    def episode_spec(self) -> EpisodeSpec:
+        return self._replayer.spec(self._of.spec)
+
+    def source_units(self) -> Sequence[SourceUnit]:
+        return [
+            dataclasses.replace(
+                unit, read=functools.partial(_read, self._of.stored(unit), self._replayer)
+            )
+            for unit in self._of.units
+        ]
+
+    def lineage(self) -> Mapping[str, Any]:
+        told = {
+            name: fact
+            for name, fact in self._of.lineage.items()
+            if name not in ("source", "rewards", "final_observation", "known_defects")
+        }
+        return {
+            **self._of.origin,
+            "replayed": "every stored frame is shown again by an emulator, in which the actions "
+            "that sticky actions kept were searched for",
+            "emulator": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+            "roms_sha256": {
+                str(rom_set): files.sha256_of(rom) for rom_set, rom in self._replayer.roms.items()
+            },
+            **told,
+            "rewards": "`reward` is clipped to [-1, 1], as learners of DQN Replay expect it, and "
+            "`raw_reward` is the game's own; an episode that is not replayed whole has what was "
+            "stored",
+            "final_observation": "the game's own; what the source has in its place where "
+            "`final_observation_is_known` does not hold",
+        }
+
+
+def config_name(source: Source, replayer: Replayer) -> str:
+    """No two that differ share a name: `Pong_run_1-replayed`, and what else was asked for."""
+    asked = {"proved": replayer.prove, "ram": replayer.ram, "screens": replayer.screens}
+    return f"{source.config}{REPLAYED}{''.join(f'-{name}' for name in asked if asked[name])}"
+
+
+def _read(
+    stored: Callable[..., Iterator[Stored | EpisodeError]], replayer: Replayer, *copies: str
+) -> Iterator[Episode | EpisodeError]:
+    return replayer.replay_all(stored(*copies))

@@ -1,0 +1,191 @@
+"""What can be replayed: a published version, a log in Dopamine's layout, RL Unplugged's shards."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rl_datasets import files, roms
+from rl_datasets.episode import Episode, EpisodeError, EpisodeSpec
+from rl_datasets.errors import DatasetError
+from rl_datasets.publishing import manifest, reader
+from rl_datasets.publishing.builder import PublishedDatasetBuilder
+from rl_datasets.publishing.units import SourceUnit
+from rl_datasets.replaying.episodes import EXTRAS, Stored
+from rl_datasets.roms import RomSet
+from rl_datasets.sources import atari
+from rl_datasets.transition import TransitionSpec
+
+# Builders whose rewards stand one row before the action that earned them.
+_A_ROW_EARLY = ("rl_unplugged_atari",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Stored episodes of a game.
+
+    Attributes:
+      dataset: the builder, such as `dqn_replay`.
+      config: of the builder, such as `Pong_run_1`.
+      spec: of its episodes.
+      units: its files, each with the episodes that it holds.
+      lineage: of it, as a manifest tells it.
+      origin: which of the lineage's facts tell what exactly was replayed.
+    """
+
+    dataset: str
+    config: str
+    spec: EpisodeSpec
+    units: Sequence[SourceUnit]
+    lineage: Mapping[str, Any]
+    origin: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset}/{self.config}"
+
+    @property
+    def game(self) -> str:
+        return self.lineage["game"]
+
+    def stored(self, unit: SourceUnit) -> Callable[..., Iterator[Stored | EpisodeError]]:
+        """Reads what a unit holds; called as the unit's `read`, and picklable as that is."""
+        return functools.partial(_read, unit.read, self.dataset in _A_ROW_EARLY)
+
+    def roms(self) -> dict[RomSet, pathlib.Path]:
+        """The game's ROM in each set that is here, the one that the lineage names first.
+
+        Where the sets have the same ROM there is one.
+
+        Raises:
+          DatasetError: the lineage names no set, or the ROM of the one it names is not here.
+        """
+        named = roms.roms_for(self.lineage)
+        paths = {named: roms.rom_path(self.game, named)}
+        for other in set(RomSet) - {named}:
+            try:
+                path = roms.rom_path(self.game, other)
+            except DatasetError:  # It is not installed, or ale-py cannot play it.
+                continue
+            if files.sha256_of(path) != files.sha256_of(paths[named]):
+                paths[other] = path
+        return paths
+
+
+def of_version(folder: pathlib.Path) -> Source:
+    """A published version; a unit is a shard of it.
+
+    Raises:
+      DatasetError: the folder holds no published version, or none of an Atari game's episodes.
+    """
+    published = manifest.read(folder)
+    plan = published["plan"]
+    source = Source(
+        dataset=plan["dataset"],
+        config=plan["config"] or "",
+        spec=manifest.spec_from_json(plan["spec"]),
+        units=[
+            _unit_of_shard(folder, split, shard, counts)
+            for split in published["splits"]
+            for shard, counts in _shards(published, split)
+        ],
+        lineage=plan["lineage"],
+        origin={
+            "source": f"{plan['dataset']}/{plan['config']}:{plan['version']}",
+            "source_manifest_sha256": files.sha256_of(folder / manifest.FILE_NAME),
+        },
+    )
+    return _checked(source, str(folder))
+
+
+def of_builder(builder: PublishedDatasetBuilder) -> Source:
+    """What a builder would publish; its units are the builder's.
+
+    Raises:
+      DatasetError: its source cannot be read, or is none of an Atari game's episodes.
+    """
+    spec, lineage, config = builder.episode_spec(), builder.lineage(), builder.builder_config.name
+    if isinstance(spec, TransitionSpec):
+        raise DatasetError(
+            f"{builder.name}/{config} holds transitions that no episode can be made of, so it "
+            f"cannot be replayed: name its episodes, {config.removesuffix('_transitions')}"
+        )
+    source = Source(
+        dataset=builder.name,
+        config=config,
+        spec=spec,
+        units=builder.source_units(),
+        lineage=lineage,
+        origin={"source": lineage["source"]},
+    )
+    return _checked(source, f"{builder.name}/{config}")
+
+
+def _checked(source: Source, name: str) -> Source:
+    observation = source.spec.observation
+    if (observation.shape, observation.dtype) != (atari.FRAME_SHAPE, np.uint8) or (
+        source.lineage.get("game") not in atari.ATARI_GAMES
+    ):
+        raise DatasetError(
+            f"{name} is not of a game of DQN Replay's, by its frames and its lineage, so it cannot "
+            "be replayed: name a version of dqn_replay or of rl_unplugged_atari, or what they are "
+            "published from"
+        )
+    if clash := sorted(source.spec.extras.keys() & EXTRAS.keys()):
+        raise DatasetError(
+            f"{name} has {clash[0]} already, as what was replayed has: name what it was replayed "
+            "from"
+        )
+    return source
+
+
+def _unit_of_shard(
+    folder: pathlib.Path, split: str, shard: str, counts: tuple[int, int] | None
+) -> SourceUnit:
+    episodes, transitions = counts or (None, None)
+    return SourceUnit(
+        name=shard,
+        split=split,
+        num_episodes=episodes,
+        num_transitions=transitions,
+        files=(str(folder.absolute() / shard), str(folder.absolute() / manifest.FILE_NAME)),
+        read=functools.partial(reader.read_shard, folder.absolute(), shard),
+    )
+
+
+def _shards(
+    published: Mapping[str, Any], split: str
+) -> Iterator[tuple[str, tuple[int, int] | None]]:
+    """The shards of a split, and the episodes and transitions of each where the manifest tells."""
+    units = [
+        unit
+        for unit in published["plan"].get("units", [])
+        if unit["split"] == split and unit["name"] not in published.get("skipped", {})
+    ]
+    shards = manifest.shard_names(published, split)
+    if len(units) != len(shards):
+        units = [{"name": ""}] * len(shards)
+    for shard, unit in zip(shards, units, strict=True):
+        counted = {**unit, **published.get("counted", {}).get(unit["name"], {})}
+        is_told = counted.get("episodes") and unit["name"] not in published.get("left_out", {})
+        yield shard, (counted["episodes"], counted["transitions"]) if is_told else None
+
+
+def _read(
+    read: Callable[..., Iterator[Episode | EpisodeError]], is_early: bool, *copies: str
+) -> Iterator[Stored | EpisodeError]:
+    for episode in read(*copies):
+        yield episode if isinstance(episode, EpisodeError) else _stored(episode, is_early)
+
+
+def _stored(episode: Episode, is_early: bool) -> Stored:
+    if not is_early:
+        return Stored(episode, episode.reward[:-1])
+    earned = np.append(np.float32(np.nan), episode.reward[:-2])
+    aligned = np.append(np.nan_to_num(earned), np.float32(0))
+    return Stored(dataclasses.replace(episode, reward=aligned), earned)
