@@ -9,7 +9,8 @@ keeps what was stored, because only the whole of it proves the way that was take
     lives                 before the action, and at the last step at the end; -1 where not known
     lives_lost            by the action; -1 where not known, and at the last step
     executed_actions      by each of the four emulated frames; -1 where not known, or not emulated
-    ram, screen           on request, beside the observation; zeros where not known
+    ram, screen           on request, beside the observation, on the one way that was found; zeros
+                          in an episode that is not replayed
 
 The metadata of an episode say how it went; `METADATA` has their names.
 """
@@ -17,7 +18,7 @@ The metadata of an episode say how it went; `METADATA` has their names.
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import math
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ import numpy as np
 from rl_datasets import frames
 from rl_datasets.episode import Episode, EpisodeError, EpisodeSpec
 from rl_datasets.replaying.emulator import FRAME_SKIP, Emulator
-from rl_datasets.replaying.replay import NOT_KNOWN, LoggedEpisode, Replayed, replay
+from rl_datasets.replaying.replay import NOT_KNOWN, LoggedEpisode, Replayed, replay, rerun
 from rl_datasets.roms import RomSet
 
 RAM_SIZE = 128
@@ -75,22 +76,12 @@ class Stored(NamedTuple):
     episode: Episode
     reward: np.ndarray
 
-    @property
-    def is_terminal(self) -> bool:
-        return bool(self.episode.is_terminal[-1])
-
-    @property
-    def rows(self) -> int:
-        """Its stored frames: a terminal episode's final observation is none."""
-        return len(self.episode.observation) - self.is_terminal
-
 
 class Attempt(NamedTuple):
     """An episode replayed on the ROM of one set."""
 
     rom_set: RomSet
     replayed: Replayed
-    is_whole: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +133,7 @@ class Replayer:
             except ValueError as error:  # A damaged frame, or an action that the game lacks.
                 yield EpisodeError(str(error))
                 continue
-            if attempt.is_whole:  # The next one is probably of the same set.
+            if attempt.replayed.whole:  # The next one is probably of the same set.
                 order.sort(key=lambda rom_set: rom_set != attempt.rom_set)
             yield self._with(stored, attempt, emulators[attempt.rom_set])
 
@@ -162,8 +153,8 @@ class Replayer:
         best: Attempt | None = None
         for rom_set in order:
             replayed = replay(emulators[rom_set], _logged(stored), prove_unique=self.prove)
-            attempt = Attempt(rom_set, replayed, _is_whole(stored, replayed))
-            if attempt.is_whole:
+            attempt = Attempt(rom_set, replayed)
+            if replayed.whole:
                 return attempt
             if best is None or replayed.rows > best.replayed.rows:
                 best = attempt
@@ -172,7 +163,7 @@ class Replayer:
 
     def _with(self, stored: Stored, attempt: Attempt, emulator: Emulator) -> Episode:
         """The episode with what an attempt gave back."""
-        episode, given = stored.episode, _given(stored, attempt)
+        episode, given = stored.episode, _given(stored, attempt.replayed)
         raw = np.append(given.reward, np.float32(np.nan))
         reward = np.where(np.isnan(raw), episode.reward, np.clip(raw, -1, 1))
         extras = {
@@ -184,7 +175,7 @@ class Replayer:
             "executed_actions": np.append(given.executed, _NOTHING_EXECUTED, axis=0),
         }
         if self.ram or self.screens:
-            extras |= self._memory(emulator, given.executed, attempt.is_whole)
+            extras |= self._memory(emulator, attempt.replayed, episode.num_transitions + 1)
         return dataclasses.replace(
             episode,
             observation=_with_final(episode.observation, given.final_observation),
@@ -193,30 +184,26 @@ class Replayer:
             metadata={
                 **episode.metadata,
                 "episode_return": np.float32(np.sum(reward, dtype=np.float64)),
-                **_metadata(stored, attempt, given),
+                **_metadata(stored, attempt.replayed, given),
                 "on_other_roms": np.bool_(attempt.rom_set != next(iter(self.roms))),
             },
         )
 
     def _memory(
-        self, emulator: Emulator, executed: np.ndarray, is_whole: bool
+        self, emulator: Emulator, replayed: Replayed, steps: int
     ) -> dict[str, np.ndarray | frames.EncodedFrames]:
-        """RAM and screens, each [T + 1], of one run from the start that nothing is restored in."""
-        rams = np.zeros((len(executed) + 1, RAM_SIZE), np.uint8)
-        pngs = frames.encode_png(np.zeros_like(emulator.color_screen())[None]) * len(rams)
-        emulator.reset()
-        steps = [*executed.tolist(), []] if is_whole else []
-        for step, actions in enumerate(steps):
-            rams[step] = emulator.ram()
+        """RAM and screens, each [T + 1], of the way that was found; zeros where there is none."""
+        rams = np.zeros((steps, RAM_SIZE), np.uint8)
+        height, width, channels = shape = emulator.color_screen().shape
+        pngs = frames.encode_png(np.zeros((1, *shape), np.uint8)) * steps
+        for step, (ram, screen) in enumerate(
+            rerun(emulator, replayed.way) if replayed.whole else ()
+        ):
+            rams[step] = ram
             if self.screens:
-                pngs[step] = frames.encode_png(emulator.color_screen()[None])[0]
-            if NOT_KNOWN in actions[:1]:  # The last action, of which several outcomes agree.
-                break
-            for action in itertools.takewhile(lambda action: action != NOT_KNOWN, actions):
-                emulator.act(action)
+                pngs[step] = frames.encode_png(screen[None])[0]
         given: dict[str, np.ndarray | frames.EncodedFrames] = {"ram": rams} if self.ram else {}
         if self.screens:
-            height, width, channels = emulator.color_screen().shape
             given["screen"] = frames.EncodedFrames(pngs, (height, width, channels))
         return given
 
@@ -228,7 +215,7 @@ class _Given(NamedTuple):
       reward: [T] float32, raw; NaN where not known.
       lives: [T + 1] int32.
       executed: [T, 4] int8.
-      final_observation: [84, 84, 1] uint8; None where not known, or stored already.
+      final_observation: [84, 84, 1] uint8; None where not known.
     """
 
     reward: np.ndarray
@@ -241,53 +228,39 @@ _NOTHING_EXECUTED = np.full((1, FRAME_SKIP), NOT_KNOWN, np.int8)
 
 
 def _logged(stored: Stored) -> LoggedEpisode:
-    """What a search is to agree with.
-
-    The frame that a truncated episode ends in is a row like the others, whose action, the zero of
-    the last step, is not looked at.
-    """
-    rows = stored.rows
-    return LoggedEpisode(
-        np.asarray(stored.episode.observation)[:rows],
-        stored.episode.action[:rows],
-        np.append(stored.reward, np.nan)[:rows],
-        stored.is_terminal,
-    )
+    """What a search is to agree with: the final observation too, where that is a stored one."""
+    observation, action = stored.episode.observation, stored.episode.action
+    is_terminal = bool(stored.episode.is_terminal[-1])
+    known = len(observation) - is_terminal
+    return LoggedEpisode(np.asarray(observation)[:known], action[:-1], stored.reward, is_terminal)
 
 
-def _is_whole(stored: Stored, replayed: Replayed) -> bool:
-    return replayed.whole or (not stored.is_terminal and replayed.rows == stored.rows)
-
-
-def _given(stored: Stored, attempt: Attempt) -> _Given:
-    transitions, replayed = stored.episode.num_transitions, attempt.replayed
-    if not attempt.is_whole:
+def _given(stored: Stored, replayed: Replayed) -> _Given:
+    if replayed.whole:
         return _Given(
-            np.full(transitions, np.nan, np.float32),
-            np.full(transitions + 1, NOT_KNOWN, np.int32),
-            np.repeat(_NOTHING_EXECUTED, transitions, axis=0),
-            None,
+            replayed.reward, replayed.lives, replayed.executed, replayed.final_observation
         )
+    transitions = stored.episode.num_transitions
     return _Given(
-        replayed.reward[:transitions],
-        replayed.lives[: transitions + 1],
-        replayed.executed[:transitions],
-        replayed.final_observation if stored.is_terminal else None,
+        np.full(transitions, np.nan, np.float32),
+        np.full(transitions + 1, NOT_KNOWN, np.int32),
+        np.repeat(_NOTHING_EXECUTED, transitions, axis=0),
+        None,
     )
 
 
-def _metadata(stored: Stored, attempt: Attempt, given: _Given) -> dict[str, Any]:
-    replayed, is_known = attempt.replayed, not np.isnan(given.reward).any()
+def _metadata(stored: Stored, replayed: Replayed, given: _Given) -> dict[str, Any]:
+    is_known = not math.isnan(replayed.raw_return)
     is_only = NOT_KNOWN if replayed.only_return is None else int(replayed.only_return)
-    is_final_known = not stored.is_terminal or given.final_observation is not None
+    is_final_known = not stored.episode.is_terminal[-1] or given.final_observation is not None
     return {
-        "replayed_whole": np.bool_(attempt.is_whole),
-        "replayed_in_part": np.bool_(not attempt.is_whole and replayed.rows > 0),
+        "replayed_whole": np.bool_(replayed.whole),
+        "replayed_in_part": np.bool_(not replayed.whole and replayed.rows > 0),
         "replayed_rows": np.int64(replayed.rows),
-        "why_not_whole": "" if attempt.is_whole else replayed.reason,
+        "why_not_whole": replayed.reason,
         "open_states": np.int64(replayed.open_states),
         "final_observation_is_known": np.bool_(is_final_known),
-        "raw_return": np.float32(np.sum(given.reward, dtype=np.float64) if is_known else 0),
+        "raw_return": np.float32(replayed.raw_return if is_known else 0),
         "raw_return_is_known": np.bool_(is_known),
         "raw_return_is_only": np.int64(is_only),
     }

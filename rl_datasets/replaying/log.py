@@ -15,7 +15,8 @@ class LoggedEpisode(NamedTuple):
     """What a log says of an episode of T rows.
 
     Attributes:
-      observations: [T, 84, 84] or [T, 84, 84, 1] uint8, each before its row's action.
+      observations: [T, 84, 84] or [T, 84, 84, 1] uint8, each before its row's action; or T + 1 of
+        them, where it is known what was seen after the last action.
       actions: [T] indices into the game's minimal action set.
       rewards: [T], clipped to -1..1, each of its row's action; NaN where it is not known.
       is_terminal: whether the game ended after the last action.
@@ -41,13 +42,19 @@ class Log:
         self.last_row = len(self.actions) - 1
         self._rewards = [float(reward) for reward in logged.rewards]
         self._is_terminal = logged.is_terminal
-        lengths = {len(observations), len(self.actions), len(self._rewards)}
-        if observations.shape[1:3] != (84, 84) or len(lengths) > 1 or not self.actions:
+        rows = len(self.actions)
+        is_final_known = len(observations) == rows + 1
+        lengths = {len(observations) - is_final_known, rows, len(self._rewards)}
+        if observations.shape[1:3] != (84, 84) or len(lengths) > 1 or not rows:
             raise ValueError(
-                "an episode has as many frames of 84x84 as actions and rewards, and at least one; "
-                f"got {observations.shape}, {len(self.actions)} and {len(self._rewards)}"
+                "an episode has as many frames of 84x84 as actions and rewards, or one more, and "
+                f"at least one; got {observations.shape}, {rows} and {len(self._rewards)}"
             )
         self._observations = observations.reshape(-1, 84, 84)
+
+    @property
+    def num_frames(self) -> int:
+        return len(self._observations)
 
     def shows(self, screen: np.ndarray, row: int) -> bool:
         """Whether a screen, or the maximum of two, is what the log shows in a row."""
@@ -58,7 +65,7 @@ class Log:
         row = outcome.way.before.row
         if row < self.last_row and outcome.is_over:
             return f"the game ends after row {row}, and the log goes on"
-        if row < self.last_row and not self.shows(outcome.pooled, row + 1):
+        if row + 1 < self.num_frames and not self.shows(outcome.pooled, row + 1):
             return f"row {row}'s action does not lead to row {row + 1}'s frame"
         if row == self.last_row and outcome.is_over != self._is_terminal:
             return f"the game {'ends' if outcome.is_over else 'goes on'} after the last row, {row}"

@@ -13,7 +13,7 @@ lives and its observation are given only where all outcomes that agree with the 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from rl_datasets.replaying.proof import Proof, prove
 from rl_datasets.replaying.search import Found, Search
 from rl_datasets.replaying.step import Outcome, Way
 
-__all__ = ["NOT_KNOWN", "Emulator", "LoggedEpisode", "Replayed", "replay"]
+__all__ = ["NOT_KNOWN", "Emulator", "LoggedEpisode", "Replayed", "replay", "rerun"]
 
 NOT_KNOWN = -1
 
@@ -34,7 +34,7 @@ class Replayed:
     """What replaying an episode of T rows gave.
 
     Attributes:
-      rows: how many logged frames were reached, from the first on.
+      rows: how many logged frames were reached, from the first on; T + 1 where so many are logged.
       whole: whether all were, and an outcome of the last action agrees with the log.
       reason: why it is not whole; empty where it is.
       open_states: of the game, that agree with the log before the last action: all that there are
@@ -42,14 +42,14 @@ class Replayed:
       only_return: whether all ways through the game have the same raw return; None where that was
         not asked for, or there were too many ways to tell.
       only_reward: [T], the same of each row's raw reward; None as above.
+      raw_return: the sum of the game's own rewards; NaN where not known.
       reward: [T] float32, the game's own; NaN where not known.
       final_observation: [84, 84, 1] uint8, after the last action; None where not known.
       lives: [T + 1] int32, before each action and after the last; NOT_KNOWN where not known.
       executed: [T, 4] int8, the action that each emulated frame executed; NOT_KNOWN where not
         known, and after the end of the game.
-      ram: [T + 1, 128] uint8, before each action and after the last, or None; the last is zeros
-        where the final observation is not known.
-      frames: [T + 1, 210, 160, 3] uint8, the last emulated frame, at the same places, or None.
+      way: the actions that the frames of each row execute on the way that was found, which
+        `rerun` goes; none where the episode is not whole.
     """
 
     rows: int
@@ -58,12 +58,12 @@ class Replayed:
     open_states: int
     only_return: bool | None
     only_reward: np.ndarray | None
+    raw_return: float
     reward: np.ndarray
     final_observation: np.ndarray | None
     lives: np.ndarray
     executed: np.ndarray
-    ram: np.ndarray | None = None
-    frames: np.ndarray | None = None
+    way: Sequence[tuple[int, ...]] = ()
 
 
 def replay(
@@ -71,8 +71,6 @@ def replay(
     logged: LoggedEpisode,
     *,
     prove_unique: bool = False,
-    ram: bool = False,
-    frames: bool = False,
     patience: int = 20_000,
     most_states: int = 2_000,
 ) -> Replayed:
@@ -82,8 +80,6 @@ def replay(
       emulator: of the game, on the ROM that the log is of.
       logged: the episode.
       prove_unique: follow all ways through the game, to tell what else could have happened.
-      ram: give the RAM, of an episode that is replayed whole.
-      frames: give full-size colour frames, of an episode that is replayed whole.
       patience: how many steps may be tried without coming a row further, before the episode counts
         as lost; a thousand take about half a second.
       most_states: that may be open at once before a proof is given up.
@@ -95,39 +91,58 @@ def replay(
     if not 0 <= min(log.actions) <= max(log.actions) < emulator.num_actions:
         raise ValueError(f"an action must be in 0..{emulator.num_actions - 1}")
     found = Search(emulator, log).run(patience)
-    replayed = _what_was_found(found, rows=len(log.actions))
+    replayed = _what_was_found(found, log)
     if not replayed.whole:
         return replayed
     proof = prove(emulator, log, most_states) if prove_unique else None
     if proof is not None:
         replayed = _what_was_proved(replayed, proof)
-    replayed = _with_end(replayed, found.last if proof is None else proof.last)
-    if ram or frames:
-        replayed = _with_memory(emulator, found, replayed, ram, frames)
-    return replayed
+    return _with_end(replayed, found.last if proof is None else proof.last)
 
 
-def _what_was_found(found: Found, rows: int) -> Replayed:
+def rerun(
+    emulator: Emulator, way: Sequence[tuple[int, ...]]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Goes a way from the start, and restores no state.
+
+    Yields:
+      The RAM, [128] uint8, and the last emulated frame, [210, 160, 3] uint8 in most games, before
+      each row's action and after the last.
+    """
+    step.start(emulator)
+    yield emulator.ram(), emulator.color_screen()
+    for executed in way:
+        for action in executed:
+            emulator.act(action)
+        yield emulator.ram(), emulator.color_screen()
+
+
+def _what_was_found(found: Found, log: Log) -> Replayed:
     """What happened on the way that was found, but for the last action's outcome."""
+    rows = len(log.actions)
+    ways = _ways(found)
     reward = np.full(rows, np.nan, np.float32)
     lives = np.full(rows + 1, NOT_KNOWN, np.int32)
     executed = np.full((rows, FRAME_SKIP), NOT_KNOWN, np.int8)
-    for way in _ways(found)[: found.state.row if found.state else 0]:
+    for way in ways[: found.state.row if found.state else 0]:
         row = way.before.row
         lives[row], executed[row], reward[row] = way.before.lives, way.executed, way.reward
     if found.state is not None:
         lives[found.state.row] = found.state.lives
+    reached = 0 if found.state is None else found.state.row + 1
     return Replayed(
-        rows=0 if found.state is None else found.state.row + 1,
+        rows=log.num_frames if found.last else reached,
         whole=bool(found.last),
         reason=found.objection,
         open_states=0 if found.state is None else 1,
         only_return=None,
         only_reward=None,
+        raw_return=sum(way.reward for way in ways) if found.last else np.nan,
         reward=reward,
         final_observation=None,
         lives=lives,
         executed=executed,
+        way=tuple(way.executed for way in ways) if found.last else (),
     )
 
 
@@ -139,6 +154,7 @@ def _what_was_proved(replayed: Replayed, proof: Proof) -> Replayed:
         open_states=proof.states,
         only_return=proof.only_return,
         only_reward=proof.only_reward,
+        raw_return=replayed.raw_return if proof.only_return else np.nan,
         reward=np.where(proof.only_reward, replayed.reward, np.float32(np.nan)),
         lives=lives.astype(np.int32),
         executed=np.where(proof.only_executed, replayed.executed, np.int8(NOT_KNOWN)),
@@ -155,8 +171,10 @@ def _with_end(replayed: Replayed, last: list[Outcome]) -> Replayed:
         executed[-1, frame] = _common(actions, (NOT_KNOWN,))[0]
     observations = [observe(outcome.pooled) for outcome in last]
     is_only = all(np.array_equal(each, observations[0]) for each in observations)
+    is_return_known = replayed.only_return or not np.isnan(reward[-1])
     return dataclasses.replace(
         replayed,
+        raw_return=replayed.raw_return if is_return_known else np.nan,
         reward=reward,
         lives=lives,
         executed=executed,
@@ -166,26 +184,6 @@ def _with_end(replayed: Replayed, last: list[Outcome]) -> Replayed:
 
 def _common(values: Sequence, otherwise):
     return values[0] if len(set(values)) == 1 else otherwise
-
-
-def _with_memory(
-    emulator: Emulator, found: Found, replayed: Replayed, ram: bool, frames: bool
-) -> Replayed:
-    """With RAM and frames, of a run from the start in which no state is restored."""
-    memory, screens = [], []
-    step.start(emulator)
-    for way in [*_ways(found), None]:
-        is_known = way is not None or replayed.final_observation is not None
-        memory.append(emulator.ram() * np.uint8(is_known))
-        if frames:
-            screens.append(emulator.color_screen() * np.uint8(is_known))
-        for action in way.executed if way is not None else ():
-            emulator.act(action)
-    return dataclasses.replace(
-        replayed,
-        ram=np.stack(memory) if ram else None,
-        frames=np.stack(screens) if frames else None,
-    )
 
 
 def _ways(found: Found) -> list[Way]:

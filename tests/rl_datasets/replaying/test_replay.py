@@ -16,7 +16,7 @@ def test_real_episodes_of_asterix_are_replayed_whole(shared):
         stored = episode.reward[:rows]
         rewards = np.concatenate([[np.nan], stored[:-1]])  # RL Unplugged's stand one row early.
         logged = LoggedEpisode(episode.observation[:-1], episode.action[:rows], rewards, True)
-        replayed = replay(emulator, logged, ram=True)
+        replayed = replay(emulator, logged)
         assert (replayed.whole, replayed.rows, replayed.reason) == (True, rows, "")
         assert not np.isnan(replayed.reward).any()
         assert (replayed.lives[0], replayed.lives[-1]) == (3, 0)
