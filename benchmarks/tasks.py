@@ -23,6 +23,7 @@ import jax
 import numpy as np
 from dm_env import specs
 
+from benchmarks import making
 from benchmarks.evaluation import StackedGame
 from benchmarks.recipe import CORRECTED, QLEARNING_DATASET, RETURN_RANGE, Recipe, Row
 from benchmarks.results import fingerprint
@@ -331,7 +332,7 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
             f"{kind.spec_type.__name__}: name a learner of its kind, such as "
             f"{'dqn' if kind is Atari else 'td3_bc'}"
         )
-    fingerprint(version_dir)  # It must be published.
+    _check_published(row, version_dir)
     if kind is Atari:
         if any(getattr(row, name) != value for name, value in AS_SERVED.items()):
             raise DatasetError(
@@ -343,6 +344,15 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
     if row.n_step == 1:
         return ContinuousControl(row, version_dir, collected_in)
     return ContinuousControl(row, version_dir, collected_in, _discount(recipe, row))
+
+
+def _check_published(row: Row, version_dir: pathlib.Path) -> None:
+    try:
+        fingerprint(version_dir)
+    except DatasetError as error:
+        if not (how := " and ".join(f"`{command}`" for command in making.commands(row))):
+            raise
+        raise DatasetError(f"{error}: {how}") from error
 
 
 def _discount(recipe: Recipe, row: Row) -> float:

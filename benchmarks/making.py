@@ -1,0 +1,46 @@
+"""The commands that make a row's dataset, where its name says them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from rl_datasets.collection import mixtures, naming
+from rl_datasets.sources.d4rl_tasks import tasks
+
+if TYPE_CHECKING:
+    from benchmarks.recipe import Row
+
+_FILES = {  # that a user has, by what the name says: whose policy, or else which mixture
+    "-brac": " --policy BRAC_CHECKPOINT",
+    "medium-v2": " --policy D4RL_FILE",
+}
+_MIXTURES = [name for name in mixtures.shipped() if name != "expert-v2"]  # no policy is to be had
+_COLLECTED = re.compile(
+    rf"(?P<environment>.+?)-(?P<mixture>{'|'.join(map(re.escape, _MIXTURES))})-recollected"
+    r"(?P<whose>-brac)?(-n(?P<transitions>\d+))?(-seed(?P<seed>\d+))?"
+)
+
+
+def commands(row: Row) -> list[str]:
+    """What to type for the dataset of a row; nothing where its name does not say how it was made.
+
+    An argument in capitals is a file that the user has.
+    """
+    name, _, version = row.dataset.partition(":")
+    builder, _, config = name.partition("/")
+    if builder == "d4rl" and config in tasks():
+        return [f"rl-datasets publish {name} {tasks()[config].url} --version {version}"]
+    of = _COLLECTED.fullmatch(config)
+    if of is None or row.in_another_environment:
+        return []
+    if builder != mixtures.load_mixture(of["mixture"]).protocol:
+        return []
+    collect = f"rl-datasets collect {row.environment} {of['mixture']} collected"
+    collect += _FILES.get(of["whose"] or of["mixture"], "")
+    for option in ("transitions", "seed"):
+        if of[option]:
+            collect += f" --{option} {of[option]}"
+    if of["environment"] != naming.environment_name(row.environment):
+        collect += f" --name {config}"
+    return [collect, f"rl-datasets publish {builder} collected --version {version}"]

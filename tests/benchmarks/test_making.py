@@ -1,0 +1,94 @@
+"""A dataset that is missing is told with the commands that make it, and these make it."""
+
+import re
+import shlex
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks import making
+from benchmarks.recipe import Row, load_recipe
+from rl_datasets import cli
+from rl_datasets.errors import DatasetError
+from rl_datasets.sources.d4rl_tasks import task
+
+RECIPE = """
+title = "Pure"
+learner = "bc"
+seeds = [0]
+steps = 20
+batch_size = 8
+evaluate_every = 10
+episodes = 1
+[config]
+[[rows]]
+name = "pure"
+dataset = "{dataset}"
+environment = "{environment}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("dataset", "environment"),
+    [
+        ("brac/hopper-pure-recollected-n300-seed7:2.0.0", "Hopper-v2"),
+        ("brac/hopper-pure-recollected-n300:1.0.0", "Hopper-v4"),
+    ],
+)
+def test_the_commands_make_what_is_missing(tmp_path, monkeypatch, dataset, environment):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text(RECIPE.format(dataset=dataset, environment=environment))
+    dry_run = ["reproduce", "mine.toml", "--dry-run"]
+    with pytest.raises(DatasetError, match="publish it first: `") as told:
+        CliRunner().invoke(cli.app, dry_run, catch_exceptions=False)
+    for command in re.findall("`(.*?)`", str(told.value)):
+        program, *arguments = shlex.split(command)
+        assert program == "rl-datasets"
+        made = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+        assert made.exit_code == 0, made.output
+    assert CliRunner().invoke(cli.app, dry_run, catch_exceptions=False).exit_code == 0
+
+
+def commands(dataset, environment, **options):
+    return making.commands(Row(dataset, dataset, environment, **options))
+
+
+def test_the_policy_that_is_asked_for_is_named():
+    assert commands("brac/ant-eps1-recollected-brac:2.0.0", "Ant-v2") == [
+        "rl-datasets collect Ant-v2 eps1 collected --policy BRAC_CHECKPOINT",
+        "rl-datasets publish brac collected --version 2.0.0",
+    ]
+    assert commands("d4rl/hopper-medium-v2-recollected:2.0.0", "Hopper-v2") == [
+        "rl-datasets collect Hopper-v2 medium-v2 collected --policy D4RL_FILE",
+        "rl-datasets publish d4rl collected --version 2.0.0",
+    ]
+    assert commands("d4rl/ant-v4-random-v2-recollected:2.0.0", "Ant-v4") == [
+        "rl-datasets collect Ant-v4 random-v2 collected",
+        "rl-datasets publish d4rl collected --version 2.0.0",
+    ]
+
+
+def test_d4rls_own_files_are_published_from_where_they_lie():
+    assert commands("d4rl/hopper-medium-v2:2.0.0", "Hopper-v2") == [
+        f"rl-datasets publish d4rl/hopper-medium-v2 {task('hopper-medium-v2').url} --version 2.0.0"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "environment", "options"),
+    [
+        ("brac/mine:1.0.0", "Hopper-v2", {}),
+        ("d4rl/hopper-expert-v2-recollected-sac-0123abcd:2.0.0", "Hopper-v2", {}),
+        ("d4rl/hopper-expert-v2-recollected:2.0.0", "Hopper-v2", {}),
+        ("d4rl/hopper-pure-recollected:2.0.0", "Hopper-v2", {}),
+        ("brac/hopper-medium-v2-recollected:2.0.0", "Hopper-v2", {}),
+        ("brac/hopper-pure-recollected:2.0.0", "Hopper-v4", {"in_another_environment": True}),
+        ("dqn_replay/Pong_run_1:1.0.0", "Pong", {}),
+    ],
+)
+def test_what_a_name_does_not_say_is_not_made_up(dataset, environment, options):
+    assert commands(dataset, environment, **options) == []
+
+
+def test_every_dataset_of_bracs_table_has_its_commands():
+    assert all(making.commands(row) for row in load_recipe("brac_bc").rows)
