@@ -403,8 +403,12 @@ def _show_publication(publication: Any) -> None:
             typer.echo(f"left out of {unit}: {reason}", err=True)
 
 
+PUBLISHES = ("version", "prove", "ram", "screens", "workers", "beam_option", "keep_going")
+
+
 @app.command()
 def replay(
+    context: typer.Context,
     source: Annotated[
         str,
         typer.Argument(
@@ -434,6 +438,23 @@ def replay(
     screens: Annotated[
         bool, typer.Option("--screens", help="Give full-size colour frames too.")
     ] = False,
+    patience: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Steps to try without coming a row further, before an episode counts as lost; a "
+            "thousand take about half a second.",
+        ),
+    ] = 20_000,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Try a few episodes of each file, say what replays, and stop."
+        ),
+    ] = False,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help="Of each file that --check tries; 2 by default.")
+    ] = None,
     workers: Workers = 1,
     beam_option: BeamOption = None,
     keep_going: KeepGoing = False,
@@ -450,15 +471,21 @@ def replay(
     goes on from the files that are whole.
 
     Examples: `rl-datasets replay dqn_replay/Pong_run_1:1.0.0 --workers 2`,
-    `rl-datasets replay /mnt/dqn/Pong/1`,
+    `rl-datasets replay /mnt/dqn/Pong/1 --check`,
     `rl-datasets replay gs://rl_unplugged --dataset rl_unplugged_atari/Pong_run_1`
     """
     from rl_datasets.publishing import runners
-    from rl_datasets.replaying import command, episodes
+    from rl_datasets.replaying import command
+    from rl_datasets.replaying.episodes import Replayer
 
     runners.check(workers, beam_option or [])  # Before the source is opened or downloaded.
     opened = command.open_source(source, dataset, data_dir, _builder_class)
-    replayer = episodes.Replayer(opened.roms(), prove=prove, ram=ram, screens=screens)
+    replayer = Replayer(opened.roms(), prove=prove, ram=ram, screens=screens, patience=patience)
+    if check:
+        _refuse(context, "does not go with --check", *PUBLISHES)
+        command.show_check(opened, replayer, episodes or 2)
+        return
+    _refuse(context, "goes with --check", "episodes")
     publication = command.replay(
         opened,
         replayer,

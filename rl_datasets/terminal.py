@@ -78,8 +78,10 @@ class _Held:
 
 
 @contextlib.contextmanager
-def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Counts transitions on standard error; nothing where that is no terminal.
+def progress(
+    description: str, total: int, unit: str = "transitions"
+) -> Iterator[Callable[[int], None]]:
+    """Counts transitions, or others, on standard error; nothing where that is no terminal.
 
     Gives a function that is told how many more are done.
     """
@@ -93,7 +95,7 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
         rich.progress.TextColumn("{task.description}"),
         rich.progress.BarColumn(),
         rich.progress.MofNCompleteColumn(),
-        rich.progress.TextColumn("transitions"),
+        rich.progress.TextColumn(unit),
         rich.progress.TimeRemainingColumn(),
     )
     with rich.progress.Progress(*columns, console=rich.console.Console(stderr=True)) as bar:

@@ -7,10 +7,11 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rl_datasets import files
+from rl_datasets import files, terminal
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import catalog, manifest
 from rl_datasets.publishing.publish import Publication, publish
+from rl_datasets.replaying import check
 from rl_datasets.replaying.episodes import Replayer
 from rl_datasets.replaying.publishing import ReplayedBuilder
 from rl_datasets.replaying.source import Source, of_builder, of_version
@@ -65,6 +66,22 @@ def replay(
     """
     builder = ReplayedBuilder(of=source, replayer=replayer, data_dir=str(data_dir), version=version)
     return publish(builder, **options)
+
+
+def show_check(source: Source, replayer: Replayer, episodes: int) -> None:
+    """Prints what would replay, by so many episodes of each file.
+
+    Raises:
+      DatasetError: as `check.check`.
+    """
+    checks = []
+    with terminal.progress("checking", len(source.units), "files") as advance:
+        for each in check.check(source, replayer, episodes):
+            checks.append(each)
+            advance(1)
+    terminal.show(check.table(checks))
+    for sentence in check.sentences(source, replayer, checks):
+        print(sentence)
 
 
 def told(published: Mapping[str, Any]) -> Iterator[str]:

@@ -93,12 +93,14 @@ class Replayer:
       prove: whether to tell if the raw return is the only possible one.
       ram: whether to give the RAM.
       screens: whether to give full-size colour frames.
+      patience: steps that may be tried without coming further, before an episode counts as lost.
     """
 
     roms: Mapping[RomSet, pathlib.Path]
     prove: bool = False
     ram: bool = False
     screens: bool = False
+    patience: int = 20_000
 
     def spec(self, stored: EpisodeSpec) -> EpisodeSpec:
         """What the spec of stored episodes becomes.
@@ -152,7 +154,12 @@ class Replayer:
         """
         best: Attempt | None = None
         for rom_set in order:
-            replayed = replay(emulators[rom_set], _logged(stored), prove_unique=self.prove)
+            replayed = replay(
+                emulators[rom_set],
+                _logged(stored),
+                prove_unique=self.prove,
+                patience=self.patience,
+            )
             attempt = Attempt(rom_set, replayed)
             if replayed.whole:
                 return attempt

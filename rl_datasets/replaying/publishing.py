@@ -63,6 +63,7 @@ class ReplayedBuilder(  # type: ignore[call-arg]
             "replayed": "every stored frame is shown again by an emulator, in which the actions "
             "that sticky actions kept were searched for",
             "emulator": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+            "search_patience": self._replayer.patience,
             "roms_sha256": {
                 str(rom_set): files.sha256_of(rom) for rom_set, rom in self._replayer.roms.items()
             },

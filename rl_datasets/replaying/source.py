@@ -53,9 +53,14 @@ class Source:
     def game(self) -> str:
         return self.lineage["game"]
 
+    @property
+    def is_a_row_early(self) -> bool:
+        """Whether its files have a reward one row before the action that earned it."""
+        return self.dataset in _A_ROW_EARLY
+
     def stored(self, unit: SourceUnit) -> Callable[..., Iterator[Stored | EpisodeError]]:
         """Reads what a unit holds; called as the unit's `read`, and picklable as that is."""
-        return functools.partial(_read, unit.read, self.dataset in _A_ROW_EARLY)
+        return functools.partial(_read, unit.read, self.is_a_row_early)
 
     def roms(self) -> dict[RomSet, pathlib.Path]:
         """The game's ROM in each set that is here, the one that the lineage names first.

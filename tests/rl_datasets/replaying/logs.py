@@ -14,6 +14,7 @@ import numpy as np
 from rl_datasets import wire
 from rl_datasets.collection.atari import AtariEnvironment
 from rl_datasets.frames import encode_png
+from rl_datasets.replaying.replay import LoggedEpisode
 from rl_datasets.sources import rl_unplugged
 from rl_datasets.sources.dqn_replay import ReplayLog
 from tests.rl_datasets.sources import rl_unplugged_files
@@ -38,9 +39,17 @@ class Played(NamedTuple):
 
 
 @functools.cache
-def play(episodes: int, seed: int = 0, rom: str = ROM, last_rows: int = 60) -> tuple[Played, ...]:
+def play(
+    episodes: int,
+    seed: int = 0,
+    rom: str = ROM,
+    last_rows: int = 60,
+    sticky_probability: float = 0.25,
+) -> tuple[Played, ...]:
     """Plays so many games, the last of them for `last_rows` rows."""
-    environment = AtariEnvironment(ale_py.roms.get_rom_path(rom), seed)
+    environment = AtariEnvironment(
+        ale_py.roms.get_rom_path(rom), seed, sticky_probability=sticky_probability
+    )
     rng = np.random.default_rng(seed)
     return tuple(
         _play(environment, rng, last_rows if index == episodes - 1 else 10_000)
@@ -62,6 +71,13 @@ def _play(environment: AtariEnvironment, rng: np.random.Generator, rows: int) ->
         np.array(rewards, np.float32),
         timestep.discount == 0,
     )
+
+
+def as_logged(played: Played) -> LoggedEpisode:
+    """All that a log can say of it; the final observation too where the game goes on."""
+    observation = played.observation[: len(played.observation) - played.is_terminal]
+    reward = np.clip(played.reward, -1, 1)
+    return LoggedEpisode(observation, played.action, reward, played.is_terminal)
 
 
 def write_dopamine_log(
@@ -87,12 +103,14 @@ def write_dopamine_log(
     return home
 
 
-def write_shards(folder: pathlib.Path, played: Sequence[Played], shards: int = 2) -> pathlib.Path:
+def write_shards(
+    folder: pathlib.Path, played: Sequence[Played], shards: int = 2, game: str = GAME
+) -> pathlib.Path:
     """A run as RL Unplugged released it: every reward stands one row early."""
     for shard in range(shards):
         examples = [_example(each, index) for index, each in enumerate(played[shard::shards])]
         name = f"run_1-{shard:05d}-of-{shards:05d}"
-        rl_unplugged_files.write(folder / rl_unplugged.EPISODES / GAME / name, examples)
+        rl_unplugged_files.write(folder / rl_unplugged.EPISODES / game / name, examples)
     return folder
 
 

@@ -1,0 +1,224 @@
+"""What of a source would replay: a few episodes of each file, by their frames and actions alone.
+
+That rewards are left out of the search is what tells where the files have them.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import itertools
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import rich.table
+
+from rl_datasets.episode import EpisodeError
+from rl_datasets.errors import DatasetError
+from rl_datasets.frames import EncodedFrames
+from rl_datasets.publishing.units import SourceUnit
+from rl_datasets.replaying import sticky
+from rl_datasets.replaying.emulator import STICKY_PROBABILITY, Emulator
+from rl_datasets.replaying.episodes import Attempt, Replayer, Stored
+from rl_datasets.replaying.source import Source
+from rl_datasets.roms import RomSet
+
+_SAME, _NEXT, _COMPARED = "same", "next", "compared"
+
+
+@dataclasses.dataclass
+class FileCheck:
+    """What the episodes of a file that were tried tell.
+
+    Attributes:
+      file: its name.
+      whole: episodes that were replayed whole.
+      tried: episodes.
+      rows: stored rows of those.
+      reached: of those, how many were reached.
+      roms: the sets on whose ROM episodes were replayed whole.
+      rewards: rows whose stored reward was `compared` with what the actions earned, clipped, and
+        those of them where the action of the `same` row earned it, or that of the `next`.
+      shown: what was seen of sticky actions.
+      seconds: that replaying took.
+      total_rows: of the file; estimated by its size where the source does not tell.
+      why: the first reason why an episode is not whole.
+    """
+
+    file: str
+    whole: int = 0
+    tried: int = 0
+    rows: int = 0
+    reached: int = 0
+    roms: set[RomSet] = dataclasses.field(default_factory=set)
+    rewards: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    shown: collections.Counter[tuple[int, ...]] = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    seconds: float = 0.0
+    total_rows: int = 0
+    why: str = ""
+
+    @property
+    def rewards_stand(self) -> str:
+        """Where the file has its rewards."""
+        same, following, compared = (self.rewards[name] for name in (_SAME, _NEXT, _COMPARED))
+        if same == following:
+            return "cannot tell" if self.whole else ""
+        if compared in (same, following):
+            return "with their action" if same == compared else "a row early"
+        return "with neither"
+
+
+def check(source: Source, replayer: Replayer, episodes: int) -> Iterator[FileCheck]:
+    """Tries the first episodes of each file.
+
+    Args:
+      source: whose files are on this machine.
+      replayer: with the ROMs to be tried.
+      episodes: how many of each file.
+
+    Raises:
+      DatasetError: a file cannot be read, or lies in a bucket.
+    """
+    emulators = {rom_set: Emulator(rom) for rom_set, rom in replayer.roms.items()}
+    for unit in source.units:
+        if not all(isinstance(file, str) for file in unit.files):
+            raise DatasetError(
+                f"{unit.source} lies in a bucket, and --check reads files of this machine: copy a "
+                "few of them, and check those"
+            )
+        yield _check_file(source, unit, replayer, emulators, episodes)
+
+
+def _check_file(
+    source: Source,
+    unit: SourceUnit,
+    replayer: Replayer,
+    emulators: Mapping[RomSet, Emulator],
+    episodes: int,
+) -> FileCheck:
+    told, frame_bytes = FileCheck(unit.name), 0
+    left = source.stored(unit)()
+    for stored in itertools.islice(left, episodes):
+        if isinstance(stored, EpisodeError):
+            told.tried, told.why = told.tried + 1, told.why or str(stored)
+            continue
+        without = stored._replace(reward=np.full_like(stored.reward, np.nan))
+        start = time.perf_counter()
+        attempt = replayer.attempt(emulators, replayer.roms, without)
+        told.seconds += time.perf_counter() - start
+        _add(told, stored, attempt, emulators[attempt.rom_set], source.is_a_row_early)
+        frame_bytes += _size(stored)
+    if unit.num_transitions is not None:
+        told.total_rows = unit.num_transitions
+    elif told.rows:
+        is_all = next(left, None) is None
+        of_file = 1.0 if is_all else os.path.getsize(str(unit.files[0])) / frame_bytes
+        told.total_rows = round(told.rows * of_file)
+    return told
+
+
+def _size(stored: Stored) -> int:
+    """Bytes of its frames, which are nearly all that a file holds."""
+    observation = stored.episode.observation
+    if isinstance(observation, EncodedFrames):
+        return sum(map(len, observation.pngs))
+    return observation.nbytes
+
+
+def _add(
+    told: FileCheck, stored: Stored, attempt: Attempt, emulator: Emulator, is_a_row_early: bool
+) -> None:
+    replayed = attempt.replayed
+    told.tried += 1
+    told.rows += len(stored.reward)
+    told.reached += min(replayed.rows, len(stored.reward))
+    told.why = told.why or replayed.reason
+    if not replayed.whole:
+        return
+    told.whole += 1
+    told.roms.add(attempt.rom_set)
+    in_file = np.append(stored.reward[1:], np.nan) if is_a_row_early else stored.reward
+    told.rewards.update(_agreement(in_file, np.clip(replayed.reward, -1, 1)))
+    observations = np.asarray(stored.episode.observation)
+    actions = stored.episode.action.tolist()
+    told.shown.update(sticky.shown(emulator, observations, actions, replayed.way))
+
+
+def _agreement(stored: np.ndarray, earned: np.ndarray) -> dict[str, int]:
+    """Of rewards [T] as a file has them with those that were earned, NaN where not known."""
+    is_known = ~np.isnan(stored[:-1]) & ~np.isnan(earned[:-1]) & ~np.isnan(earned[1:])
+    return {
+        _COMPARED: int(is_known.sum()),
+        _SAME: int((stored[:-1] == earned[:-1])[is_known].sum()),
+        _NEXT: int((stored[:-1] == earned[1:])[is_known].sum()),
+    }
+
+
+def table(checks: Sequence[FileCheck]) -> rich.table.Table:
+    """A row a file."""
+    shown = rich.table.Table(
+        "file", "whole", "rows reached", "on the ROM of", "rewards stand", "kept", "rows/s", "lost"
+    )
+    for told in checks:
+        shown.add_row(
+            told.file,
+            f"{told.whole} of {told.tried}",
+            f"{told.reached:,} of {told.rows:,}",
+            ", ".join(sorted(told.roms)),
+            told.rewards_stand,
+            _kept(told.shown),
+            f"{told.reached / told.seconds:,.0f}" if told.reached else "",
+            told.why,
+        )
+    return shown
+
+
+def _kept(shown: sticky.Shown) -> str:
+    if not shown:
+        return ""
+    estimate, least, most = sticky.estimate(shown)
+    return f"{estimate:.2f} ({least:.2f} to {most:.2f})"
+
+
+def sentences(source: Source, replayer: Replayer, checks: Sequence[FileCheck]) -> Iterator[str]:
+    """What the table means."""
+    named, *others = replayer.roms
+    whole = sum(told.whole for told in checks)
+    used = set().union(*(told.roms for told in checks))
+    yield (
+        f"{whole} of {sum(told.tried for told in checks)} episodes of {source.name} replay whole"
+    )
+    if used - {named}:
+        yield (
+            f"the source names the ROMs of {named}, and {' and '.join(sorted(used))} replay: "
+            "an episode is replayed on whichever does"
+        )
+    elif not whole and not others:
+        yield f"only the ROM of {named} could be tried: see `rl-datasets roms` for the other"
+    shown = sum((told.shown for told in checks), collections.Counter())
+    if shown:
+        estimate, least, most = sticky.estimate(shown)
+        looks = "looks like" if least <= STICKY_PROBABILITY <= most else "does not look like"
+        yield (
+            f"a frame kept the action before with probability {estimate:.2f}, {least:.2f} to "
+            f"{most:.2f} by {sum(shown.values()):,} steps: that {looks} {STICKY_PROBABILITY}"
+        )
+    reached, seconds = (
+        sum(getattr(told, name) for told in checks) for name in ("reached", "seconds")
+    )
+    total = sum(told.total_rows for told in checks)
+    if reached:
+        hours = total * seconds / reached / 3600
+        yield f"to replay all of about {total:,} rows takes a core {_duration(hours)}"
+
+
+def _duration(hours: float) -> str:
+    if hours < 1 / 60:
+        return f"{hours * 3600:.0f} seconds"
+    if hours < 1:
+        return f"{hours * 60:.0f} minutes"
+    return f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"

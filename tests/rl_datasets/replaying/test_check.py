@@ -1,0 +1,113 @@
+"""`rl-datasets replay --check`, and what it says of sticky actions."""
+
+import ale_py
+import pytest
+
+from rl_datasets.replaying import check, command, replay, sticky
+from rl_datasets.replaying.emulator import Emulator
+from rl_datasets.replaying.episodes import Replayer
+from rl_datasets.roms import RomSet
+from tests.rl_datasets.replaying.logs import (
+    GAME,
+    ROM,
+    as_logged,
+    play,
+    write_dopamine_log,
+    write_shards,
+)
+
+DATASET = "rl_unplugged_atari/Asterix_run_1"
+
+
+def row_of(table, file):
+    (line,) = [line for line in table.splitlines() if f" {file} " in line]
+    return [cell.strip() for cell in line.strip("│ ").split("│")]
+
+
+def test_shards_have_their_rewards_a_row_early(run, tmp_path):
+    write_shards(tmp_path, play(5))
+    outcome = run("replay", tmp_path, "--dataset", DATASET, "--check")
+    assert outcome.status == 0, outcome.stderr
+    for shard in ("checkpoint_00", "checkpoint_01"):
+        _, whole, rows, rom_set, rewards, *_ = row_of(outcome.stdout, shard)
+        assert (whole, rom_set, rewards) == ("2 of 2", "atari-py 0.2.5", "a row early")
+        assert rows == " of ".join([rows.split()[0]] * 2)
+    assert "4 of 4 episodes of rl_unplugged_atari/Asterix_run_1 replay whole" in outcome.stdout
+    assert "looks like 0.25" in outcome.stdout
+    assert "rows takes a core" in outcome.stdout
+
+
+def test_a_log_has_them_with_their_action(run, tmp_path):
+    log = write_dopamine_log(tmp_path / GAME / "1", play(5))
+    outcome = run("replay", log, "--check", "--episodes", 1)
+    assert outcome.status == 0, outcome.stderr
+    _, whole, _, rom_set, rewards, *_ = row_of(outcome.stdout, "checkpoint_00")
+    assert (whole, rom_set, rewards) == ("1 of 1", "ale-py 0.12.1", "with their action")
+    total = sum(len(each.action) for each in play(5)) - 1  # The last is cut.
+    assert f"all of about {total:,} rows" in outcome.stdout
+
+
+def test_nothing_is_published(run, tmp_path):
+    write_shards(tmp_path / "shards", play(1), shards=1)
+    run(
+        "replay", tmp_path / "shards", "--dataset", DATASET, "--check", "--data-dir", tmp_path / "d"
+    )
+    assert not (tmp_path / "d").exists()
+
+
+def test_an_episode_is_replayed_on_the_other_set_where_the_named_one_does_not(played_elsewhere):
+    source, replayer = played_elsewhere
+    (told,) = check.check(source, replayer, 2)
+    assert told.roms == {RomSet.ALE}
+    assert told.whole == told.tried == 2
+    (unit,) = source.units
+    episodes = list(replayer.replay_all(source.stored(unit)()))
+    assert all(each.metadata["on_other_roms"] for each in episodes)
+    assert all(each.metadata["replayed_whole"] for each in episodes)
+    *_, sentence, _, _ = check.sentences(source, replayer, [told])
+    assert "names the ROMs of atari-py 0.2.5, and ale-py 0.12.1 replay" in sentence
+
+
+@pytest.fixture
+def played_elsewhere(tmp_path):
+    """A source whose lineage names another ROM than the one that it was played on."""
+    write_shards(tmp_path, play(2), shards=1)
+    from rl_datasets import cli
+
+    source = command.open_source(str(tmp_path), DATASET, tmp_path, cli._builder_class)
+    paths = {
+        RomSet.LEGACY: ale_py.roms.get_rom_path("seaquest"),
+        RomSet.ALE: ale_py.roms.get_rom_path(ROM),
+    }
+    return source, Replayer(paths)
+
+
+def test_a_rom_that_is_missing_names_the_command_that_installs_it(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_shards(tmp_path / "shards", play(1), shards=1, game="SpaceInvaders")
+    dataset = "rl_unplugged_atari/SpaceInvaders_run_1"
+    outcome = run("replay", tmp_path / "shards", "--dataset", dataset, "--check")
+    assert outcome.status == 1
+    assert "run `rl-datasets roms --install" in outcome.sentence
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.25, 0.5])
+def test_the_probability_of_sticky_actions_is_told(probability):
+    (played,) = play(1, seed=2, rom="pong", last_rows=300, sticky_probability=probability)
+    emulator = Emulator(ale_py.roms.get_rom_path("pong"))
+    stored = as_logged(played)
+    replayed = replay.replay(emulator, stored, patience=5_000)
+    assert replayed.whole
+    shown = sticky.shown(emulator, stored.observations, stored.actions, replayed.way)
+    estimate, least, most = sticky.estimate(shown)
+    assert least <= probability <= most
+    assert least <= estimate <= most
+    assert most - least < 0.15
+
+
+def test_an_estimate_of_what_is_always_shown_is_the_share():
+    """By hand: 30 frames kept the action and 70 did not, in steps whose number always shows."""
+    counts = {(0,): 50, (1,): 14, (2,): 5, (3,): 2}  # 14 + 10 + 6 kept; 71 took the new one.
+    assert sticky.estimate(counts).estimate == pytest.approx(30 / 101, abs=0.0026)
+    # A step that says nothing changes nothing.
+    assert sticky.estimate({**counts, (0, 1, 2, 3, 4): 1_000}) == sticky.estimate(counts)
