@@ -81,6 +81,30 @@ def test_what_the_page_says_of_policies():
     assert cheetah["v2"] == pytest.approx(cheetah["authors"], rel=0.02)
 
 
+def test_what_the_page_says_of_all_the_cloned_policies():
+    of = MEASURED["policies"]
+    assert of.keys() == {f"{cell}/{seed}" for cell in bodies.CLONED for seed in bodies.SEEDS}
+    assert len(of) == 50
+    for cell in bodies.CLONED:  # "on every data set v2 is nearer"
+        assert bodies.off(cell, "v2", of) < bodies.off(cell, "v4", of)
+    off = {version: bodies.off("Hopper-v2", version, of) for version in bodies.VERSIONS}
+    assert f"off by {off['v2']:.0f} in v2, and by {off['v4']:.0f} in v4" in PAGE
+    hopping = [
+        each for cell, each in of.items() if cell.startswith("Hopper") and each["authors"] > 400
+    ]
+    assert f"each of the {len(hopping)} whose" in PAGE
+    for each in hopping:
+        assert each["v4"]["mean"] < each["authors"]
+    largest = max(each["v2"]["standard_error"] for each in of.values())
+    assert f"a standard error of up to {largest:.0f}" in PAGE.replace("\n", " ")
+
+
+def test_a_cloned_policy_is_measured_anew(shared):
+    source = policies.load_policy(shared / "brac/Hopper-v2/eps3/n1000000/bc/0/2/agent")
+    again = partial_policies.measure(source, "Hopper-v2", 20, 2)
+    assert again == pytest.approx(MEASURED["policies"]["Hopper-v2/eps3/2"]["v2"], rel=1e-4)
+
+
 def test_the_code_of_the_page_runs():
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     exec(code, {})
