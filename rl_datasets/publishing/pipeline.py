@@ -50,6 +50,17 @@ class Task:
     skipped: pathlib.Path | None = None
     sources: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
 
+    @property
+    def progress(self) -> pathlib.Path:
+        return self.receipt.with_suffix(".progress")
+
+    def transitions_read(self) -> int:
+        """How many were read of a unit that is being written; 0 of any other."""
+        try:
+            return int(self.progress.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):  # It is just being written.
+            return 0
+
 
 def run(tasks: Sequence[Task], *, num_workers: int, beam_flags: Sequence[str] = ()) -> None:
     """Runs every task that is not done.
@@ -101,6 +112,7 @@ def do(task: Task) -> None:
             task.shard,
             task.receipt,
             _stop_check(task),
+            _reporter(task),
             keep_going=task.skipped is not None,
             sources=task.sources,
         )
@@ -120,6 +132,8 @@ def do(task: Task) -> None:
         )
     except KeyboardInterrupt:
         stop(task, INTERRUPTED)
+    finally:
+        task.progress.unlink(missing_ok=True)
 
 
 def stop(task: Task, reason: str) -> None:
@@ -145,6 +159,19 @@ def _stop_check(task: Task) -> Callable[[], None]:
             looked = time.monotonic()
 
     return check
+
+
+def _reporter(task: Task) -> Callable[[int], None]:
+    """What leaves a number of transitions in the task's `progress`."""
+    reported = time.monotonic()
+
+    def report(transitions: int) -> None:
+        nonlocal reported
+        if time.monotonic() - reported > _LOOK_SECONDS:
+            task.progress.write_text(str(transitions), encoding="utf-8")
+            reported = time.monotonic()
+
+    return report
 
 
 @contextlib.contextmanager

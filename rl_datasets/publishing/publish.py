@@ -262,6 +262,8 @@ def _tasks(
     stop.unlink(missing_ok=True)
     shutil.rmtree(staging / "skipped", ignore_errors=True)
     (staging / "skipped").mkdir()
+    for stale in (staging / "receipts").glob("*.progress"):  # A process that was killed left it.
+        stale.unlink()
     return [
         pipeline.Task(
             unit=unit,
@@ -327,7 +329,7 @@ def _reason(task: pipeline.Task) -> BaseException:
 
 @contextlib.contextmanager
 def _progress(tasks: Sequence[pipeline.Task], title: str) -> Iterator[None]:
-    """Shows what is safe on the disk, as the receipts appear."""
+    """Shows what is safe on the disk, as the receipts appear, and what was read beyond."""
     done = threading.Event()
     is_counted = all(task.unit.num_transitions is not None for task in tasks)
 
@@ -337,23 +339,30 @@ def _progress(tasks: Sequence[pipeline.Task], title: str) -> Iterator[None]:
     total = amount(tasks)
     # Where the terminal is narrow, the name is cut and not the counts.
     counts = rich.table.Column(no_wrap=True, min_width=len(f"{total}/{total}"))
-    unit = "transitions" if is_counted else "source units"
+    noun = "transitions" if is_counted else "source units"
     bar = rich.progress.Progress(
         rich.progress.TextColumn("{task.description}"),
         rich.progress.BarColumn(),
         rich.progress.MofNCompleteColumn(table_column=counts),
-        rich.progress.TextColumn(unit, table_column=rich.table.Column(min_width=len(unit))),
+        rich.progress.TextColumn(
+            "{task.fields[unit]}", table_column=rich.table.Column(min_width=len(noun))
+        ),
         rich.progress.TimeRemainingColumn(),
         console=rich.console.Console(stderr=True),
     )
 
     def watch() -> None:
-        row = bar.add_task(title, total=total)
+        row = bar.add_task(title, total=total, unit=noun)
         waiting, is_last_look = tasks, False
         while not is_last_look:
             is_last_look = done.wait(_POLL_SECONDS)
             waiting = [task for task in waiting if not _is_settled(task)]
-            bar.update(row, completed=total - amount(waiting))
+            safe, read = total - amount(waiting), sum(task.transitions_read() for task in waiting)
+            if is_counted:
+                bar.update(row, completed=safe + read)
+            else:
+                beyond = f", {read:,} transitions of the next" if read else ""
+                bar.update(row, completed=safe, unit=noun + beyond)
 
     with bar:
         watcher = threading.Thread(target=watch)

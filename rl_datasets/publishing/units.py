@@ -93,6 +93,7 @@ def write_unit(
     shard: pathlib.Path,
     receipt: pathlib.Path,
     check: Callable[[], None] = lambda: None,
+    report: Callable[[int], None] = lambda transitions: None,
     keep_going: bool = False,
     sources: Mapping[str, str | None] = MappingProxyType({}),
 ) -> None:
@@ -107,6 +108,7 @@ def write_unit(
       shard: the file to write.
       receipt: the file that says what the shard holds.
       check: called again and again; may raise, to go no further.
+      report: told after every record how many transitions were read.
       keep_going: leaves out the records that are at fault, and says so in the receipt.
       sources: sha256 of the unit's files by the plan, compared once they were read; None for one
         that could not be read.
@@ -122,7 +124,7 @@ def write_unit(
     kind = kinds.of(spec)
     with files.replacing(shard) as partial:
         with _copies(unit, shard.parent, check) as (copies, copied):
-            read = _write_shard(unit, kind, partial, copies, check, keep_going)
+            read = _write_shard(unit, kind, partial, copies, check, report, keep_going)
         _check_sources(sources)
         holds = dataclasses.replace(
             _read_back(unit, kind, partial), copied=copied, left_out=tuple(read.left_out)
@@ -221,6 +223,7 @@ def _write_shard(
     path: pathlib.Path,
     copies: Sequence[str],
     check: Callable[[], None],
+    report: Callable[[int], None],
     keep_going: bool,
 ) -> _Read:
     read = _Read()
@@ -244,6 +247,7 @@ def _write_shard(
             file.writelines(records.framed(kind.encode(item)))
             read.records += 1
             read.transitions += kind.length(item)
+            report(read.transitions)
     return read
 
 

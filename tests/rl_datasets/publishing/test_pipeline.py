@@ -148,3 +148,26 @@ def test_the_speed_anchor_publishes_the_same_transitions(tmp_path):
     }
     assert found == {episode.episode_return for episode in reader.read_episodes(ours)}
     assert len(found) == 2
+
+
+def test_a_unit_that_is_being_written_says_how_far_it_is(tmp_path, source, monkeypatch):
+    monkeypatch.setattr(pipeline, "_LOOK_SECONDS", 0)
+    seen = []
+
+    def read():
+        for episode in synthetic.read(0, 4):
+            yield episode
+            seen.append(task.transitions_read())
+
+    task = pipeline.Task(
+        unit=dataclasses.replace(unit(0, source), read=read),
+        spec=synthetic.SPEC,
+        shard=tmp_path / "shard",
+        receipt=tmp_path / "receipt.json",
+        stop=tmp_path / "stop",
+    )
+    assert task.transitions_read() == 0
+    pipeline.do(task)
+    assert seen == [3, 3 + 4, 3 + 4 + 5, 3 + 4 + 5 + 6]
+    assert task.receipt.exists()
+    assert not task.progress.exists()
