@@ -31,6 +31,7 @@ import math
 import os
 import pathlib
 import re
+import secrets
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -82,7 +83,8 @@ class Schema:
       row: the structured dtype of a transition, see `transitions.row_dtype`.
       num_transitions: N, of the whole split.
       block: rows of an item of the table; those of the last beyond N are padding.
-      fingerprint: sha256 of the MANIFEST.json of the version, empty if it is not published.
+      fingerprint: sha256 of the MANIFEST.json of the version; of transitions that were not
+        published, that of their rows; of such windows, which come one by one, 32 random digits.
       layout: of the segments, where items are segments and not blocks.
       cut: how transitions were cut from a published version, see `how_cut`.
       splits: of the version.
@@ -157,7 +159,7 @@ class ReverbServer:
       transitions: Transition of [N, ...] arrays.
       port: to listen on, on every interface; None picks a free one.
       seed: seeds the permutation that brings transitions together in blocks.
-      fingerprint, cut, splits: go into the schema.
+      fingerprint, cut, splits: go into the schema; without a fingerprint, one is made.
 
     Attributes:
       schema: what is served.
@@ -183,6 +185,7 @@ class ReverbServer:
         rows = pack(transitions)
         if not len(rows):
             raise DatasetError("there are no transitions to serve; name a dataset that has some")
+        fingerprint = fingerprint or hashlib.sha256(rows).hexdigest()
         schema = Schema(rows.dtype, len(rows), BLOCK, fingerprint, None, cut or {}, splits)
         self._open(schema, port, lambda address: _fill(address, schema, rows, seed))
 
@@ -205,6 +208,7 @@ class ReverbServer:
           num_transitions: in all pieces.
           port, fingerprint, cut, splits: as of the class.
         """
+        fingerprint = fingerprint or secrets.token_hex(16)
         schema = Schema(
             layout.row, num_transitions, segments.SEGMENT, fingerprint, layout, cut or {}, splits
         )

@@ -312,14 +312,22 @@ from rl_datasets.serving import reverb
 version, port, n_step, gamma = sys.argv[1:]
 reverb.serve(version, port=int(port), n_step=int(n_step), gamma=float(gamma))
 """
+_SERVER_OF_ROWS = """
+import sys
+import numpy as np
+from rl_datasets.serving import reverb, transitions
+rows = transitions.unpack(np.load(sys.argv[1]))
+with reverb.ReverbServer(rows, port=int(sys.argv[2]), seed=int(sys.argv[3])) as server:
+    print("serving ", flush=True)
+    server.wait()
+"""
 
 
 @contextlib.contextmanager
-def _serving(version, port, n_step=1, gamma=1.0):
+def _serving(*arguments, code=_SERVER):
     """A server in a process of its own, which is killed in the end."""
-    arguments = [str(version), str(port), str(n_step), str(gamma)]
     process = subprocess.Popen(
-        [sys.executable, "-c", _SERVER, *arguments], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout.readline().startswith("serving ")
@@ -373,6 +381,33 @@ def test_a_server_that_is_replaced(published, other_version, replaced_by):
         message = f"server at localhost:{port} was replaced by one that serves another dataset"
         with pytest.raises(DatasetError, match=message):
             draw()
+
+
+@pytest.mark.parametrize("is_another", [True, False])
+def test_a_server_of_arrays_that_were_never_published_is_replaced(tmp_path, is_another):
+    """By one of the same widths and count, or by one of the same rows in another order."""
+    data, port = make_transitions(SIZE), _free_port()
+    by = data._replace(reward=data.reward + SIZE) if is_another else data
+    for name, transitions in (("first", data), ("second", by)):
+        np.save(tmp_path / name, pack(transitions))
+    with _serving(tmp_path / "first.npy", port, 0, code=_SERVER_OF_ROWS):
+        feed = ReverbFeed(f"localhost:{port}", 32, timeout=60)
+        assert next(feed).reward.max() < SIZE
+    with _serving(tmp_path / "second.npy", port, 1, code=_SERVER_OF_ROWS):
+        batches = itertools.islice(feed, 20 * serving.PULL_BYTES // feed.schema.row.itemsize // 32)
+        message = f"server at localhost:{port} was replaced by one that serves another dataset"
+        with pytest.raises(DatasetError, match=message) if is_another else contextlib.nullcontext():
+            assert all(batch.reward.max() < SIZE for batch in batches)
+
+
+def test_no_two_servers_of_windows_that_were_never_published_are_one():
+    piece = windows.of_episode(make_episode(0, 100))
+    layout = segments.layout_of(piece, 101, n_step=1)
+    with (
+        ReverbServer.of_windows([piece], layout, 100) as one,
+        ReverbServer.of_windows([piece], layout, 100) as another,
+    ):
+        assert one.schema.tag != another.schema.tag
 
 
 @pytest.mark.parametrize("field", ["fingerprint", "cut", "splits", "num_transitions", "row"])
