@@ -370,10 +370,9 @@ def test_a_bucket_without_the_run_is_told(storage, tmp_path, source, sentence):
 def test_a_server_that_falls_silent_is_given_up(storage, tmp_path, monkeypatch):
     monkeypatch.setattr(buckets, "TIMEOUT", (0.3, 0.3))
     storage.silent.add(shard_name(1))
-    start = time.monotonic()
     with pytest.raises(DatasetError, match=rf"{shard_name(1)} cannot be read \(timed out\)"):
         published_from("gs://rl_unplugged", tmp_path / "data")
-    assert time.monotonic() - start < 20
+    assert downloads(storage).count("00001") == 1
     assert holds_no_version(tmp_path / "data")
 
 
