@@ -23,6 +23,7 @@ ROOMS = {
     "rl_datasets.episode": {"rl_datasets.errors", "rl_datasets.frames"},
     "rl_datasets.transition": {"rl_datasets.episode", "rl_datasets.frames"},
     "rl_datasets.sources": {
+        "rl_datasets.background",
         "rl_datasets.errors",
         "rl_datasets.fields",
         "rl_datasets.files",

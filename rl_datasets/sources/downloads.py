@@ -6,6 +6,7 @@ bounded in size and in time, and whoever asks for it says whether it is what was
 
 from __future__ import annotations
 
+import concurrent.futures
 import hashlib
 import http.client
 import pathlib
@@ -15,12 +16,14 @@ import urllib.request
 from collections.abc import Callable
 
 from rl_datasets import files
+from rl_datasets.background import in_background
 from rl_datasets.errors import DatasetError
 
 SCHEMES = ("http://", "https://")
 TIMEOUT = 30.0  # Seconds to connect, and to wait for the next bytes.
 LARGEST = 16 << 30  # Bytes of a file whose length the server does not declare.
 SLOWEST, PATIENCE = 1024, 60.0  # Bytes a second, at least, in any so many seconds.
+ANSWER = 60.0  # Seconds until the headers are whole, redirections included.
 _PIECE = 1 << 20
 
 
@@ -66,11 +69,7 @@ def _passes(path: pathlib.Path, check: Callable[[pathlib.Path], None]) -> bool:
 
 def _copy(url: str, target: pathlib.Path) -> str:
     """Writes what arrives to a file, and gives what the server calls it."""
-    try:
-        response = urllib.request.urlopen(url, timeout=TIMEOUT)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _failure(url, error) from error
-    with response, open(target, "wb") as file:
+    with _answer(url) as response, open(target, "wb") as file:
         expected, arrived = response.length, 0
         since, lately = time.monotonic(), 0
         while piece := _read(response, url):
@@ -85,6 +84,17 @@ def _copy(url: str, target: pathlib.Path) -> str:
     if expected is not None and arrived != expected:
         raise _failure(url, f"it ended after {arrived} of {expected} bytes")
     return response.headers.get_content_type()
+
+
+def _answer(url: str) -> http.client.HTTPResponse:
+    """The response with its headers, which urllib bounds only from one byte to the next."""
+    answer = in_background(lambda: urllib.request.urlopen(url, timeout=TIMEOUT))
+    if not concurrent.futures.wait([answer], ANSWER).done:
+        raise _failure(url, f"its headers were not whole after {ANSWER:g} seconds")
+    try:
+        return answer.result()
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _failure(url, error) from error
 
 
 def _read(response: http.client.HTTPResponse, url: str) -> bytes:

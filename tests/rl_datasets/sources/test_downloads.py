@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import socket
 import threading
 import time
 
@@ -98,6 +99,33 @@ def test_a_server_that_drips_is_given_up(tmp_path, monkeypatch):
         pytest.raises(DatasetError, match=r"only [0-9]+ bytes came in 0 seconds"),
     ):
         downloads.download(url, tmp_path, check)
+    assert not files_below(tmp_path)
+
+
+def test_a_server_that_drips_its_headers_is_given_up(tmp_path, monkeypatch):
+    """Though it never stays silent for long, and would go on for ever."""
+    monkeypatch.setattr(downloads, "ANSWER", 0.3)
+    is_over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip():
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+                while not is_over.wait(0.02):
+                    connection.sendall(b"x")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.getsockname()[1]}/data.hdf5"
+            with pytest.raises(
+                DatasetError, match=r"its headers were not whole after 0\.3 seconds"
+            ):
+                downloads.download(url, tmp_path, check)
+        finally:
+            is_over.set()
+            thread.join()
     assert not files_below(tmp_path)
 
 
