@@ -185,7 +185,7 @@ class ReverbServer:
         rows = pack(transitions)
         if not len(rows):
             raise DatasetError("there are no transitions to serve; name a dataset that has some")
-        fingerprint = fingerprint or hashlib.sha256(rows).hexdigest()
+        fingerprint = fingerprint or hashlib.sha256(rows.view(np.uint8).data).hexdigest()
         schema = Schema(rows.dtype, len(rows), BLOCK, fingerprint, None, cut or {}, splits)
         self._open(schema, port, lambda address: _fill(address, schema, rows, seed))
 
