@@ -39,6 +39,10 @@ IS_LAST = "is_last"
 IS_TERMINAL = "is_terminal"
 STEP_FIELDS = (OBSERVATION, ACTION, REWARD, DISCOUNT, IS_FIRST, IS_LAST, IS_TERMINAL)
 
+# Of an episode whose rewards are clipped: the return of the game's own, and whether it is known.
+RAW_RETURN = "raw_return"
+RAW_RETURN_IS_KNOWN = "raw_return_is_known"
+
 LENGTHS_DIFFER = "every field of an episode must have one row a step"
 TOO_SHORT = "an episode must have at least one transition, so at least two steps"
 FIRST_IS_FIRST = "is_first must be True at step 0 and nowhere else"

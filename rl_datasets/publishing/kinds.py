@@ -10,7 +10,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from rl_datasets.episode import Episode, EpisodeSpec, check_episode
+from rl_datasets.episode import (
+    RAW_RETURN,
+    RAW_RETURN_IS_KNOWN,
+    Episode,
+    EpisodeSpec,
+    check_episode,
+)
 from rl_datasets.frames import EncodedFrames
 from rl_datasets.publishing import encoding, manifest
 from rl_datasets.transition import StackedTransition, TransitionSpec, check_transition
@@ -26,6 +32,7 @@ class Tally(NamedTuple):
         transition.
       truncated: how many records do not end in a terminal transition.
       flags: by name of a metadata field that is True or False, of how many episodes it is True.
+      raw_returns: of the episodes that have one and where it is known, in order.
     """
 
     records: int
@@ -33,6 +40,7 @@ class Tally(NamedTuple):
     returns: Sequence[float]
     truncated: int
     flags: Mapping[str, int] = MappingProxyType({})
+    raw_returns: Sequence[float] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +68,7 @@ class Episodes:
 
     def tally(self, records: Iterable[bytes]) -> Tally:
         """Counts what the records of a shard hold."""
-        lengths, returns, truncated = [], [], 0
+        lengths, returns, raw_returns, truncated = [], [], [], 0
         flags = {name: 0 for name, of in self.spec.metadata.items() if of.dtype == np.bool_}
         for episode in map(self.decode, records):
             lengths.append(episode.num_transitions)
@@ -68,7 +76,9 @@ class Episodes:
             truncated += not episode.is_terminal[-1]
             for name in flags:
                 flags[name] += bool(episode.metadata[name])
-        return Tally(len(lengths), lengths, returns, int(truncated), flags)
+            if episode.metadata.get(RAW_RETURN_IS_KNOWN, False):
+                raw_returns.append(float(episode.metadata[RAW_RETURN]))
+        return Tally(len(lengths), lengths, returns, int(truncated), flags, raw_returns)
 
     def counts(self, tally: Tally) -> dict[str, int]:
         """What the manifest tells of a unit that did not tell itself."""
@@ -81,12 +91,14 @@ class Episodes:
     def statistics(self, tallies: Sequence[Tally]) -> dict[str, Any]:
         """What the manifest tells of a split."""
         flags = {name: sum(tally.flags[name] for tally in tallies) for name in tallies[0].flags}
+        raw_returns = [value for tally in tallies for value in tally.raw_returns]
         return {
             **manifest.statistics(
                 [length for tally in tallies for length in tally.lengths],
                 [value for tally in tallies for value in tally.returns],
             ),
             **({"flags": flags} if flags else {}),
+            **({RAW_RETURN: manifest.of_returns(raw_returns)} if raw_returns else {}),
         }
 
 

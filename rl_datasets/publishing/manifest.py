@@ -9,7 +9,8 @@ It holds no time and no machine's name, so that the same command gives the same 
                     of every source object, lineage
     splits          by split: episodes, transitions, and statistics of the episodes' returns; or of
                     transitions, where each is a record of its own; `flags` count the episodes of
-                    which a metadata field is True, where there is such a field
+                    which a metadata field is True, where there is such a field, and `raw_return`
+                    has the statistics of raw returns, where some are known
     files           by name: sha256 and size of every other file of the version
 
 And where there is something to tell:
@@ -34,7 +35,7 @@ import dm_env.specs
 import numpy as np
 
 from rl_datasets import __version__, files
-from rl_datasets.episode import EpisodeSpec
+from rl_datasets.episode import RAW_RETURN, EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import encoding
 from rl_datasets.transition import TransitionSpec
@@ -60,17 +61,19 @@ _FORM = {
     "files": {str: {"size": _COUNT, "sha256": str}},
 }
 _IF_ANY = {"skipped": {str: str}, "left_out": {str: list}}
+_FORM_OF_RETURNS = {
+    "mean": _NUMBER,
+    "standard_deviation": _NUMBER,
+    "min": _NUMBER,
+    "max": _NUMBER,
+    "histogram": {"counts": list, "edges": list},
+}
 _FORM_OF_EPISODES = {
     "episodes": _COUNT,
     "episode_length": {"min": _COUNT, "max": _COUNT},
-    "episode_return": {
-        "mean": _NUMBER,
-        "standard_deviation": _NUMBER,
-        "min": _NUMBER,
-        "max": _NUMBER,
-        "histogram": {"counts": list, "edges": list},
-    },
+    "episode_return": _FORM_OF_RETURNS,
 }
+_IF_ANY_OF_EPISODES = {"flags": {str: _COUNT}, RAW_RETURN: _FORM_OF_RETURNS}
 
 
 def make(
@@ -154,7 +157,8 @@ def _check(manifest: Mapping[str, Any]) -> None:
     if isinstance(spec, EpisodeSpec):
         _check_form(manifest["splits"], {str: _FORM_OF_EPISODES}, "splits")
         for name, split in manifest["splits"].items():
-            _check_form(split.get("flags", {}), {str: _COUNT}, f"splits.{name}.flags")
+            form = {each: _IF_ANY_OF_EPISODES[each] for each in _IF_ANY_OF_EPISODES.keys() & split}
+            _check_form(split, form, f"splits.{name}")
     names = {
         "plan.dataset": [plan["dataset"]],
         "plan.config": [plan["config"]] if plan["config"] else [],
@@ -198,20 +202,25 @@ def file_entry(path: pathlib.Path) -> dict[str, Any]:
 
 def statistics(lengths: Sequence[int], returns: Sequence[float]) -> dict[str, Any]:
     """Counts of a split and statistics of its returns, the same however it is cut into units."""
-    mean = math.fsum(returns) / len(returns)
-    variance = math.fsum((r - mean) ** 2 for r in returns) / len(returns)
-    counts, edges = np.histogram(returns, bins=_BINS)
     return {
         "episodes": len(lengths),
         "transitions": sum(lengths),
         "episode_length": {"min": min(lengths), "max": max(lengths)},
-        "episode_return": {
-            "mean": mean,
-            "standard_deviation": math.sqrt(variance),
-            "min": min(returns),
-            "max": max(returns),
-            "histogram": {"counts": counts.tolist(), "edges": edges.tolist()},
-        },
+        "episode_return": of_returns(returns),
+    }
+
+
+def of_returns(returns: Sequence[float]) -> dict[str, Any]:
+    """Statistics of returns, the same in whatever pieces they were gathered."""
+    mean = math.fsum(returns) / len(returns)
+    variance = math.fsum((r - mean) ** 2 for r in returns) / len(returns)
+    counts, edges = np.histogram(returns, bins=_BINS)
+    return {
+        "mean": mean,
+        "standard_deviation": math.sqrt(variance),
+        "min": min(returns),
+        "max": max(returns),
+        "histogram": {"counts": counts.tolist(), "edges": edges.tolist()},
     }
 
 

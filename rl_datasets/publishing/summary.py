@@ -11,6 +11,8 @@ import rich.console
 import rich.table
 import rich.text
 
+from rl_datasets.episode import RAW_RETURN
+
 _SPLITS = 8
 _COLUMNS = 80
 
@@ -46,9 +48,11 @@ def _table(splits: Mapping[str, Mapping[str, Any]]) -> rich.table.Table:
     """A row a split, the first few of many, and one of all together."""
     table = rich.table.Table(box=None, pad_edge=False)
     table.add_column("split", overflow="fold")
-    for heading in ("episodes", "transitions", "length", "return", "of an episode"):
+    is_raw = any(RAW_RETURN in split for split in splits.values())
+    returns, told = (RAW_RETURN, "raw return") if is_raw else ("episode_return", "return")
+    for heading in ("episodes", "transitions", "length", told, "of an episode"):
         table.add_column(heading, justify="right")
-    rows = [(name, *_row(split)) for name, split in splits.items()]
+    rows = [(name, *_row(split, returns)) for name, split in splits.items()]
     for row in rows[:_SPLITS]:
         table.add_row(*row)
     if len(rows) > _SPLITS:
@@ -58,15 +62,15 @@ def _table(splits: Mapping[str, Mapping[str, Any]]) -> rich.table.Table:
             key: sum(split.get(key, 0) for split in splits.values())
             for key in ("episodes", "transitions")
         }
-        table.add_row("all", *_row(together))
+        table.add_row("all", *_row(together, returns))
     return table
 
 
-def _row(split: Mapping[str, Any]) -> list[str]:
+def _row(split: Mapping[str, Any], name_of_returns: str) -> list[str]:
     cells = [f"{split[key]:,}" if split.get(key) else "" for key in ("episodes", "transitions")]
     if length := split.get("episode_length"):
         cells.append(f"{length['min']:,} to {length['max']:,}")
-    if returns := split.get("episode_return"):
+    if returns := split.get(name_of_returns):
         cells.append(f"{returns['mean']:,.1f} ± {returns['standard_deviation']:,.1f}")
         cells.append(f"{returns['min']:,.1f} to {returns['max']:,.1f}")
     return cells

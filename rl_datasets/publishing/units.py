@@ -62,7 +62,8 @@ class Receipt:
       unit: name of the unit.
       size: of the shard, in bytes.
       sha256: of the shard, in hexadecimal.
-      records, lengths, returns, truncated, flags: as `kinds.Tally` says.
+      records, lengths, returns, truncated, flags, raw_returns: as
+        `kinds.Tally` says.
       copied: sha256 of every object that was copied from a bucket, by its name.
       left_out: why each record of the source that the shard lacks is not in it.
     """
@@ -75,12 +76,15 @@ class Receipt:
     returns: tuple[float, ...]
     truncated: int
     flags: dict[str, int] = dataclasses.field(default_factory=dict)
+    raw_returns: tuple[float, ...] = ()
     copied: dict[str, str] = dataclasses.field(default_factory=dict)
     left_out: tuple[str, ...] = ()
 
     @property
     def tally(self) -> kinds.Tally:
-        return kinds.Tally(self.records, self.lengths, self.returns, self.truncated, self.flags)
+        return kinds.Tally(
+            self.records, self.lengths, self.returns, self.truncated, self.flags, self.raw_returns
+        )
 
 
 class SourceChanged(DatasetError):
@@ -153,7 +157,7 @@ def read_receipt(path: pathlib.Path) -> Receipt | None:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    for name in ("lengths", "returns", "left_out"):
+    for name in ("lengths", "returns", "raw_returns", "left_out"):
         fields[name] = tuple(fields.get(name, ()))
     return Receipt(**fields)
 
@@ -265,6 +269,7 @@ def _read_back(
         returns=tuple(tally.returns),
         truncated=tally.truncated,
         flags=dict(tally.flags),
+        raw_returns=tuple(tally.raw_returns),
     )
 
 

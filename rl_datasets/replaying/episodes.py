@@ -27,7 +27,13 @@ import dm_env.specs
 import numpy as np
 
 from rl_datasets import frames
-from rl_datasets.episode import Episode, EpisodeError, EpisodeSpec
+from rl_datasets.episode import (
+    RAW_RETURN,
+    RAW_RETURN_IS_KNOWN,
+    Episode,
+    EpisodeError,
+    EpisodeSpec,
+)
 from rl_datasets.replaying.emulator import FRAME_SKIP, Emulator
 from rl_datasets.replaying.replay import NOT_KNOWN, LoggedEpisode, Replayed, replay, rerun
 from rl_datasets.roms import RomSet
@@ -57,8 +63,8 @@ METADATA: Mapping[str, dm_env.specs.Array] = {
     # Whether the final observation is a real one; else it is what the source has in its place.
     "final_observation_is_known": dm_env.specs.Array((), np.bool_),
     # The sum of the raw rewards, or 0 where it is not known.
-    "raw_return": dm_env.specs.Array((), np.float32),
-    "raw_return_is_known": dm_env.specs.Array((), np.bool_),
+    RAW_RETURN: dm_env.specs.Array((), np.float32),
+    RAW_RETURN_IS_KNOWN: dm_env.specs.Array((), np.bool_),
     # Whether no other way through the game has another raw return: 1, 0, or -1 where that was not
     # asked for, or there were too many ways to tell.
     "raw_return_is_only": dm_env.specs.Array((), np.int64),
@@ -267,8 +273,8 @@ def _metadata(stored: Stored, replayed: Replayed, given: _Given) -> dict[str, An
         "why_not_whole": replayed.reason,
         "open_states": np.int64(replayed.open_states),
         "final_observation_is_known": np.bool_(is_final_known),
-        "raw_return": np.float32(replayed.raw_return if is_known else 0),
-        "raw_return_is_known": np.bool_(is_known),
+        RAW_RETURN: np.float32(replayed.raw_return if is_known else 0),
+        RAW_RETURN_IS_KNOWN: np.bool_(is_known),
         "raw_return_is_only": np.int64(is_only),
     }
 

@@ -182,11 +182,16 @@ def test_an_altered_frame_is_marked_at_its_row_and_the_episode_kept(run, played,
     assert not np.any(lost.extras["raw_reward_is_known"])
     for name in ("lives", "lives_lost", "executed_actions"):
         assert np.all(lost.extras[name] == -1), name
-    flags = manifest.read(version)["splits"]["checkpoint_00"]["flags"]
+    split = manifest.read(version)["splits"]["checkpoint_00"]
+    scores = [games[0].reward.sum(), games[2].reward[:-1].sum()]
+    assert split["raw_return"]["mean"] == np.mean(scores)
+    assert (split["raw_return"]["min"], split["raw_return"]["max"]) == (min(scores), max(scores))
+    flags = split["flags"]
     assert flags["replayed_whole"] == flags["raw_return_is_known"] == 2
     assert flags["replayed_in_part"] == 1
     shown = run("show", OF_SHARDS, "--data-dir", tmp_path).stdout
     assert "replayed whole: 2 episodes" in shown
+    assert f"{np.mean(scores):,.1f} ± " in shown
 
 
 def test_real_episodes(run, shared, tmp_path):
