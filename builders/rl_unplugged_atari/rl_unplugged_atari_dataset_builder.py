@@ -51,8 +51,13 @@ class Builder(PublishedDatasetBuilder):
     the game's folder.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES: ClassVar = {
+        "2.0.0": "Rewards of episodes stand with the actions that earned them; steps also have "
+        "`stored_reward`, the reward that the file has in their row. Transitions are as in 1.0.0.",
+        "1.0.0": "First release. Rewards of episodes stand where the files have them, one step "
+        "before the action that earned them.",
+    }
     BUILDER_CONFIGS: ClassVar = [
         tfds.core.BuilderConfig(
             name=f"{game}_run_{run}{suffix}", description=f"{what}: game {game}, run {run}."
@@ -71,7 +76,7 @@ class Builder(PublishedDatasetBuilder):
         )
 
     def episode_spec(self) -> EpisodeSpec | TransitionSpec:
-        spec = atari.atari_episode_spec(atari.ATARI_GAMES[self._run.game].num_actions)
+        spec = rl_unplugged.episode_spec(atari.ATARI_GAMES[self._run.game].num_actions)
         if self._run.has_episodes:
             return spec
         return TransitionSpec(spec.observation, rl_unplugged.STACK, spec.action)
@@ -107,22 +112,36 @@ class Builder(PublishedDatasetBuilder):
             "agent": "dqn",
             "rom_set": "atari-py 0.2.5",
             "sticky_probability": 0.25,
-            "rewards": "clipped to [-1, 1] when they were logged; scores cannot be recovered",
+            "rewards": "clipped to [-1, 1] when they were logged",
         }
         if not run.has_episodes:
-            return {**told, "repaired": []}
+            return {
+                **told,
+                "repaired": [],
+                "known_defects": [
+                    "in episodes of the same data every reward is stored one row before the action "
+                    "that earned it, and no file of transitions could be examined: whether "
+                    "`reward` is what `action` earned or what `next_action` earned is not known",
+                ],
+            }
         return {
             **told,
+            "rewards": "clipped to [-1, 1]; each with the action that earned it, but for the first "
+            "action's, which is stored nowhere and is 0; `stored_reward` is what the file has in "
+            "the row of a step",
             "final_observation": "never stored: a frame of zeros after a terminal transition, the "
             "last row's own observation after a truncated one",
             "repaired": [
+                "a file stores a reward one row before the action that earned it: rewards stand "
+                "one step later here, and the one in the last row, which no action earned, is left "
+                "out",
                 "the last row of an episode that is truncated, as `counted` counts them, gives its "
                 "observation alone; its action and reward are left out",
             ],
             "known_defects": [
-                "in the one real file that could be examined, Asterix run 1, every reward stands "
-                "one step before the action that earned it; rewards stand here where the files "
-                "have them",
+                "where rewards stand was examined in one file, two whole episodes of Asterix, run "
+                "1: a file that has them otherwise would be repaired wrongly, which replaying its "
+                "episodes tells",
             ],
         }
 

@@ -18,11 +18,10 @@ from rl_datasets.publishing.builder import PublishedDatasetBuilder
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.replaying.episodes import EXTRAS, Stored
 from rl_datasets.roms import RomSet
-from rl_datasets.sources import atari
+from rl_datasets.sources import atari, rl_unplugged
 from rl_datasets.transition import TransitionSpec
 
-# Builders whose rewards stand one row before the action that earned them.
-_A_ROW_EARLY = ("rl_unplugged_atari",)
+_RL_UNPLUGGED = "rl_unplugged_atari"  # whose files lack the reward of an episode's first action
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +35,7 @@ class Source:
       units: its files, each with the episodes that it holds.
       lineage: of it, as a manifest tells it.
       origin: which of the lineage's facts tell what exactly was replayed.
+      is_a_row_early: whether its files have a reward one row before the action that earned it.
     """
 
     dataset: str
@@ -44,6 +44,7 @@ class Source:
     units: Sequence[SourceUnit]
     lineage: Mapping[str, Any]
     origin: Mapping[str, Any]
+    is_a_row_early: bool
 
     @property
     def name(self) -> str:
@@ -53,14 +54,9 @@ class Source:
     def game(self) -> str:
         return self.lineage["game"]
 
-    @property
-    def is_a_row_early(self) -> bool:
-        """Whether its files have a reward one row before the action that earned it."""
-        return self.dataset in _A_ROW_EARLY
-
     def stored(self, unit: SourceUnit) -> Callable[..., Iterator[Stored | EpisodeError]]:
         """Reads what a unit holds; called as the unit's `read`, and picklable as that is."""
-        return functools.partial(_read, unit.read, self.is_a_row_early)
+        return functools.partial(_read, unit.read, self.dataset == _RL_UNPLUGGED)
 
     def roms(self) -> dict[RomSet, pathlib.Path]:
         """The game's ROM in each set that is here, the one that the lineage names first.
@@ -104,6 +100,8 @@ def of_version(folder: pathlib.Path) -> Source:
             "source": f"{plan['dataset']}/{plan['config']}:{plan['version']}",
             "source_manifest_sha256": files.sha256_of(folder / manifest.FILE_NAME),
         },
+        is_a_row_early=plan["dataset"] == _RL_UNPLUGGED
+        and rl_unplugged.STORED_REWARD not in plan["spec"]["extras"],  # as in version 1.0.0
     )
     return _checked(source, str(folder))
 
@@ -127,6 +125,7 @@ def of_builder(builder: PublishedDatasetBuilder) -> Source:
         units=builder.source_units(),
         lineage=lineage,
         origin={"source": lineage["source"]},
+        is_a_row_early=builder.name == _RL_UNPLUGGED,
     )
     return _checked(source, f"{builder.name}/{config}")
 
@@ -182,15 +181,16 @@ def _shards(
 
 
 def _read(
-    read: Callable[..., Iterator[Episode | EpisodeError]], is_early: bool, *copies: str
+    read: Callable[..., Iterator[Episode | EpisodeError]], lacks_first: bool, *copies: str
 ) -> Iterator[Stored | EpisodeError]:
     for episode in read(*copies):
-        yield episode if isinstance(episode, EpisodeError) else _stored(episode, is_early)
+        yield episode if isinstance(episode, EpisodeError) else _stored(episode, lacks_first)
 
 
-def _stored(episode: Episode, is_early: bool) -> Stored:
-    if not is_early:
+def _stored(episode: Episode, lacks_first: bool) -> Stored:
+    if not lacks_first:
         return Stored(episode, episode.reward[:-1])
-    earned = np.append(np.float32(np.nan), episode.reward[:-2])
-    aligned = np.append(np.nan_to_num(earned), np.float32(0))
-    return Stored(dataclasses.replace(episode, reward=aligned), earned)
+    if rl_unplugged.STORED_REWARD not in episode.extras:  # Version 1.0.0 has them as stored.
+        aligned = np.append(rl_unplugged.earned(episode.reward[:-1]), np.float32(0))
+        episode = dataclasses.replace(episode, reward=aligned)
+    return Stored(episode, np.append(np.float32(np.nan), episode.reward[1:-1]))

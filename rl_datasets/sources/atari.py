@@ -7,7 +7,7 @@ episode as N rows (o_t, a_t, r_{t+1}, d_{t+1}), and no row for what was seen at 
 That RL Unplugged's rows are the same is what its files show: an episode has as many observations
 as actions, rewards and discounts, its last discount is 0, all others are 1, and its return is the
 sum of all N rewards. The last row is therefore a transition, which a reader that takes it for
-RLDS's last step would lose.
+RLDS's last step would lose. (Its rewards stand one row early: `sources.rl_unplugged`.)
 
 Rows meet the alignment rule of `rl_datasets.episode` in `episode_from_rows`, and nowhere else:
 
@@ -19,6 +19,7 @@ Rows meet the alignment rule of `rl_datasets.episode` in `episode_from_rows`, an
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -133,6 +134,7 @@ def episode_from_rows(
     *,
     is_terminal: bool,
     metadata: Mapping[str, Any],
+    extras: Mapping[str, np.ndarray] | None = None,
 ) -> Episode:
     """An episode of N rows whose final observation was never stored, by the rule above.
 
@@ -143,22 +145,31 @@ def episode_from_rows(
       is_terminal: whether the game ended with the last row, as against a time limit or a cut.
       metadata: `checkpoint_id` and `episode_id`. `episode_return` is the sum of the rewards that
         the episode holds, unless it is given.
+      extras: further fields of each row, [N, ...]; the step after a terminal row is of no row and
+        has zeros.
 
     Raises:
       EpisodeError: no transition is left, or the lengths do not fit.
     """
+    extras = extras or {}
     if is_terminal:
         observation = _with_blank_frame(observation)
+        extras = {name: _with_zeros(field) for name, field in extras.items()}
     else:
         action, reward = action[:-1], reward[:-1]
     episode_return = np.float32(np.sum(reward, dtype=np.float64))
-    return Episode.from_transitions(
+    episode = Episode.from_transitions(
         observation,
         np.asarray(action, np.int64),
         reward,
         is_terminal=is_terminal,
         metadata={"episode_return": episode_return, **metadata},
     )
+    return dataclasses.replace(episode, extras=extras)
+
+
+def _with_zeros(field: np.ndarray) -> np.ndarray:
+    return np.concatenate([field, np.zeros_like(field[:1])])
 
 
 def _with_blank_frame(

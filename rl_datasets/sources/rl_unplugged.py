@@ -19,19 +19,20 @@ A transition's record holds `o_t` and `o_tp1`, four PNG files each, `a_t`, `a_tp
 they are: `rl_datasets.transition`.
 
 How rows meet the alignment rule is decided in `sources.atari`. On the two real episodes of Asterix
-that could be had, both ends of an episode agree with it. The first frame is, to the byte, what the
-emulator shows after a reset. The last screen change of a game comes 77 emulator frames before its
-end, so that 18 changeless rows close a log which lacks the final observation, as DQN Replay's do;
-both episodes end so. Hence no row is missing, and the frame after the last action is.
+that could be had, both ends of an episode agree with it: replayed in the emulator, the first frame
+is what it shows after a reset, and the action of the last row ends the game. Hence no row is
+missing, and the frame after the last action is.
 
-A defect is left as it is, because every other reader leaves it and newer files could not be had:
-each of those episodes' 95 rewards stands one row before the action that earned it. The emulator
-shows a new score in the frame that the reward comes with, so the reward of row i should show in
-row i + 1; it shows in row i + 2. Actions do agree with the movement from their row to the next.
+The reward that an episode's record stores in row i is what the action of row i + 1 earned:
+replaying the two episodes gives back all 1,093 and all 600 rows so (docs/atari_rewards.md). Here a
+reward stands with the action that earned it (`earned`). The first action's is stored nowhere and is
+0; the last row's is no action's. What the file has in each row is `stored_reward`. No transition
+shard could be had, so whether `r_t` is what `a_t` earned is not known, and it stays as it is.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import pathlib
@@ -39,10 +40,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
+import dm_env.specs
 import numpy as np
 
 from rl_datasets import records, wire
-from rl_datasets.episode import Episode, EpisodeError
+from rl_datasets.episode import Episode, EpisodeError, EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.frames import EncodedFrames
 from rl_datasets.sources import atari, buckets
@@ -54,6 +56,7 @@ BUCKET = "gs://rl_unplugged"
 GAMES = tuple(name for name, game in atari.ATARI_GAMES.items() if game.in_rl_unplugged)
 RUNS = (1, 2, 3, 4, 5)
 STACK = 4  # Frames of an observation of a transition.
+STORED_REWARD = "stored_reward"  # What the file has in a step's row; 0 at a step of no row.
 Shard = pathlib.Path | buckets.Object
 Record = TypeVar("Record")
 
@@ -95,6 +98,22 @@ def find_shards(
         f"name {BUCKET}, or copy them there from {BUCKET}/{family}/{game}/run_{run}-*, or publish "
         "DQN Replay's logs, or logs of your own that `rl-datasets collect` writes, as dqn_replay"
     )
+
+
+def episode_spec(num_actions: int = atari.NUM_ALE_ACTIONS) -> EpisodeSpec:
+    """The spec of an episode of a game with so many actions."""
+    return dataclasses.replace(
+        atari.atari_episode_spec(num_actions),
+        extras={STORED_REWARD: dm_env.specs.Array((), np.float32)},
+    )
+
+
+def earned(stored: np.ndarray) -> np.ndarray:
+    """The rewards of an episode's rows, [N], moved from where the file has them to their actions.
+
+    The first action's is not known and is 0; the last one that is stored is no action's.
+    """
+    return np.concatenate([np.zeros_like(stored[:1]), stored[:-1]])
 
 
 def read_episodes(path: str | os.PathLike[str], checkpoint: int) -> Iterator[Episode]:
@@ -228,8 +247,9 @@ def _episode(features: dict[str, wire.Feature], checkpoint: int) -> Episode:
     return atari.episode_from_rows(
         frames,
         action,
-        reward,
+        earned(reward),
         is_terminal=bool(discount[-1] == 0),
+        extras={STORED_REWARD: reward},
         metadata={
             "checkpoint_id": np.int64(checkpoint),
             "episode_id": np.int64(wire.int64_value(number)),

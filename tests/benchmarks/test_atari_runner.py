@@ -266,7 +266,7 @@ def test_rl_unplugged_trains_by_its_episodes_and_not_by_its_shuffled_transitions
     for config in ("Asterix_run_1", "Asterix_run_1_transitions"):
         source = str(tmp_path / "bucket")
         publish(RlUnplugged(config=config, source=source, data_dir=tmp_path / "data"))
-        rows.append(Row("row", f"rl_unplugged_atari/{config}:1.0.0", "Asterix"))
+        rows.append(Row("row", f"rl_unplugged_atari/{config}:2.0.0", "Asterix"))
     (line,) = run(tmp_path / "data", tmp_path / "runs", dataclasses.replace(SHORT, rows=(rows[0],)))
     assert (line["rom_set"], line["sticky_probability"]) == ("atari-py 0.2.5", 0.25)
     with pytest.raises(DatasetError, match="transitions that no episode can be made of"):

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,11 +65,14 @@ class TestReal(DatasetContract):
             feature = tf.train.Example.FromString(record).features.feature["steps/observation"]
             assert feature.bytes_list.value[:-1] == theirs.bytes_list.value
 
-    def test_the_features_are_those_of_tfds(self, published):
+    def test_the_features_are_those_of_tfds_and_the_stored_reward(self, published):
         utils = pytest.importorskip("tensorflow_datasets.rl_unplugged.atari_utils")
         ours = tfds.builder_from_directory(published.path).info.features
         theirs = utils.features_dict()
-        assert ours.get_tensor_info() == theirs.get_tensor_info()
+        ours_told, theirs_told = ours.get_tensor_info(), theirs.get_tensor_info()
+        stored = ours_told["steps"].pop("stored_reward")
+        assert (stored.shape, stored.dtype) == ((), np.float32)
+        assert ours_told == theirs_told
         assert isinstance(ours["steps"].feature["observation"], tfds.features.Image)
 
     def test_the_manifest_tells_what_was_read(self, published):
@@ -76,7 +81,11 @@ class TestReal(DatasetContract):
         assert told["counted"] == {
             "checkpoint_00": {"episodes": 2, "transitions": 1693, "truncated": 0}
         }
-        assert told["plan"]["lineage"]["rom_set"] == "atari-py 0.2.5"
+        lineage = told["plan"]["lineage"]
+        assert lineage["rom_set"] == "atari-py 0.2.5"
+        assert "but for the first action's, which is stored nowhere and is 0" in lineage["rewards"]
+        assert "stores a reward one row before" in lineage["repaired"][0]
+        assert told["plan"]["version"] == "2.0.0"
         assert told["plan"]["spec"]["action"]["maximum"] == 8
 
 
@@ -103,7 +112,7 @@ def test_a_missing_shard_is_named_before_anything_is_read_and_can_be_gone_withou
     source = copy_of_bucket(tmp_path / "bucket", missing=[1])
     with pytest.raises(DatasetError, match=r"run_1-00001-of-00003 cannot be read.*--keep-going"):
         publish(Builder(config="Asterix_run_1", source=source, data_dir=tmp_path))
-    assert not (tmp_path / "rl_unplugged_atari" / "Asterix_run_1" / "1.0.0").exists()
+    assert not (tmp_path / "rl_unplugged_atari" / "Asterix_run_1" / "2.0.0").exists()
     published = publish(
         Builder(config="Asterix_run_1", source=source, data_dir=tmp_path), keep_going=True
     )
@@ -118,7 +127,7 @@ def test_a_damaged_shard_is_named_and_nothing_is_published(tmp_path):
     shard.write_bytes(shard.read_bytes()[:-20])
     with pytest.raises(DatasetError, match=r"run_1-00002-of-00003 is damaged"):
         publish(Builder(config="Asterix_run_1", source=source, data_dir=tmp_path))
-    assert not (tmp_path / "rl_unplugged_atari" / "Asterix_run_1" / "1.0.0").exists()
+    assert not (tmp_path / "rl_unplugged_atari" / "Asterix_run_1" / "2.0.0").exists()
 
 
 def test_a_bad_record_costs_itself_alone(tmp_path):
@@ -259,7 +268,7 @@ def downloads(storage) -> list[str]:
 
 
 def holds_no_version(data_dir) -> bool:
-    return not list(data_dir.rglob("1.0.0"))
+    return not list(data_dir.rglob("2.0.0"))
 
 
 def shard_name(index: int) -> str:
@@ -398,3 +407,33 @@ def test_a_publish_that_was_killed_goes_on(storage, tmp_path):
     assert contents(published) == contents(local)
     assert published.manifest["copied"].keys() == published.manifest["plan"]["sources"].keys()
     assert not list(tmp_path.rglob("*.partial"))
+
+
+OLD = pathlib.Path(__file__).parent / "published_1_0_0"  # as rl-datasets published it then
+
+
+def test_version_1_opens_and_says_where_its_rewards_stand(tmp_path, run):
+    """It was published of the two episodes that are published anew here."""
+    write(
+        tmp_path / "bucket" / rl_unplugged.EPISODES / "Asterix" / "run_1-00000-of-00001",
+        [episode(0, 4), episode(1, 5, 1)],
+    )
+    shutil.copytree(OLD, tmp_path / "data")
+    published = published_from(tmp_path / "bucket", tmp_path / "data")
+    version = catalog.find("rl_unplugged_atari/Asterix_run_1:1.0.0", tmp_path / "data")
+    assert catalog.verify(version)["plan"]["version"] == "1.0.0"
+    newest = catalog.find("rl_unplugged_atari/Asterix_run_1", tmp_path / "data")
+    assert newest == published.path
+    for old, new in zip(
+        reader.read_episodes(version, "all"), reader.read_episodes(newest, "all"), strict=True
+    ):
+        stored = new.extras["stored_reward"][:-1]
+        assert old.reward[:-1].tobytes() == stored.tobytes()
+        assert np.any(stored != new.reward[:-1])
+    builder = Builder(config="Asterix_run_1", data_dir=tmp_path / "data", version="1.0.0")
+    assert str(builder.version) == "1.0.0"
+    assert "one step before the action" in Builder.RELEASE_NOTES["1.0.0"]
+    told = run("show", version, "--json").stdout
+    assert "every reward stands one step before the action that earned it" in told
+    steps = next(iter(builder.as_dataset(split="checkpoint_00")))["steps"]
+    assert "stored_reward" not in steps.element_spec

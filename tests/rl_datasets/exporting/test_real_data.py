@@ -7,7 +7,7 @@ import pytest
 from builders.brac.brac_dataset_builder import Builder
 from rl_datasets.exporting.export import KINDS, export
 from rl_datasets.publishing.publish import publish
-from rl_datasets.sources import atari, dqn_replay, rl_unplugged, tf_checkpoint
+from rl_datasets.sources import dqn_replay, rl_unplugged, tf_checkpoint
 from tests.rl_datasets.exporting import versions
 
 BRAC = "brac_testdata/data/HalfCheetah-v2/example/0/data"
@@ -43,7 +43,7 @@ def asterix(shared, tmp_path_factory):
     """Two real episodes of Asterix, published, and their frames decoded."""
     episodes = list(rl_unplugged.read_episodes(shared / ASTERIX, 0))
     folder = tmp_path_factory.mktemp("asterix") / "1.0.0"
-    version = versions.write(folder, atari.atari_episode_spec(), {"checkpoint_00": episodes})
+    version = versions.write(folder, rl_unplugged.episode_spec(), {"checkpoint_00": episodes})
     return version, episodes, [np.asarray(each.observation) for each in episodes]
 
 

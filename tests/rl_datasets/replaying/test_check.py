@@ -1,11 +1,19 @@
 """`rl-datasets replay --check`, and what it says of sticky actions."""
 
-import ale_py
-import pytest
+import dataclasses
+import functools
 
+import ale_py
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder
+from rl_datasets.publishing.publish import publish
 from rl_datasets.replaying import check, command, replay, sticky
 from rl_datasets.replaying.emulator import Emulator
 from rl_datasets.replaying.episodes import Replayer
+from rl_datasets.replaying.source import of_version
 from rl_datasets.roms import RomSet
 from tests.rl_datasets.replaying.logs import (
     GAME,
@@ -111,3 +119,44 @@ def test_an_estimate_of_what_is_always_shown_is_the_share():
     assert sticky.estimate(counts).estimate == pytest.approx(30 / 101, abs=0.0026)
     # A step that says nothing changes nothing.
     assert sticky.estimate({**counts, (0, 1, 2, 3, 4): 1_000}) == sticky.estimate(counts)
+
+
+class VersionOne(Builder, skip_registration=True):
+    """As the builder was when rewards stood where the files have them."""
+
+    name = Builder.name
+    VERSION = tfds.core.Version("1.0.0")
+
+    def episode_spec(self):
+        return dataclasses.replace(super().episode_spec(), extras={})
+
+    def source_units(self):
+        return [
+            dataclasses.replace(unit, read=functools.partial(as_stored, unit.read))
+            for unit in super().source_units()
+        ]
+
+
+def as_stored(read):
+    for episode in read():
+        reward = np.append(episode.extras["stored_reward"][:-1], np.float32(0))
+        yield dataclasses.replace(episode, reward=reward, extras={})
+
+
+def test_published_versions_say_where_they_have_their_rewards_and_are_replayed_alike(tmp_path):
+    write_shards(tmp_path / "shards", play(2), shards=1)
+    replayed = []
+    for builder, where in ((Builder, "with their action"), (VersionOne, "a row early")):
+        made = builder(
+            config="Asterix_run_1", source=str(tmp_path / "shards"), data_dir=tmp_path / "data"
+        )
+        source = of_version(publish(made).path)
+        (told,) = check.check(source, Replayer(source.roms()), 2)
+        assert (told.whole, told.rewards_stand) == (2, where)
+        (unit,) = source.units
+        replayed.append(list(Replayer(source.roms()).replay_all(source.stored(unit)())))
+    for new, old in zip(*replayed, strict=True):
+        assert new.metadata["replayed_whole"]
+        assert old.metadata == new.metadata
+        np.testing.assert_array_equal(old.reward, new.reward)
+        np.testing.assert_array_equal(old.extras["raw_reward"], new.extras["raw_reward"])

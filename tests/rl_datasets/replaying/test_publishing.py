@@ -216,7 +216,8 @@ def reader_of_shard(source):
     from rl_datasets.sources import rl_unplugged
 
     (shard,) = rl_unplugged.find_shards(source, GAME, 1)
-    return [(each.observation, each.reward) for each in rl_unplugged.read_episodes(shard, 0)]
+    episodes = rl_unplugged.read_episodes(shard, 0)
+    return [(each.observation, each.extras["stored_reward"]) for each in episodes]
 
 
 def test_a_return_is_proved_to_be_the_only_one_if_that_is_asked_for(run, tmp_path):

@@ -13,8 +13,8 @@ def test_real_episodes_of_asterix_are_replayed_whole(shared):
     lengths = []
     for episode in rl_unplugged.read_episodes(shard, checkpoint=0):
         rows = len(episode.observation) - 1
-        stored = episode.reward[:rows]
-        rewards = np.concatenate([[np.nan], stored[:-1]])  # RL Unplugged's stand one row early.
+        stored = episode.extras["stored_reward"][:rows]
+        rewards = np.concatenate([[np.nan], episode.reward[1:rows]])  # The first is not stored.
         logged = LoggedEpisode(episode.observation[:-1], episode.action[:rows], rewards, True)
         replayed = replay(emulator, logged)
         assert (replayed.whole, replayed.rows, replayed.reason) == (True, rows, "")

@@ -23,7 +23,7 @@ from rl_datasets.serving.arrays import ArrayFeed
 from rl_datasets.serving.episode_files import EpisodeFiles
 from rl_datasets.serving.streaming import StreamFeed
 from rl_datasets.serving.transitions import from_episode, load_rows, load_transitions, pack
-from rl_datasets.sources import atari, rl_unplugged
+from rl_datasets.sources import rl_unplugged
 from rl_datasets.transition import TransitionSpec
 from tests.rl_datasets.publishing import synthetic
 from tests.rl_datasets.serving.conftest import LENGTHS, make_episode, publish_units
@@ -204,7 +204,7 @@ def test_a_real_shard_is_streamed_as_its_frames_decode_elsewhere(shared, tmp_pat
     path = shared / "rl_unplugged/atari_episodes_ordered/Asterix/run_1-00000-of-00001"
     episodes = list(rl_unplugged.read_episodes(path, 0))
     unit = SourceUnit("unit", "train", 2, 1693, (), lambda: iter(episodes))
-    folder = publish_units([unit], atari.atari_episode_spec(9), tmp_path)
+    folder = publish_units([unit], rl_unplugged.episode_spec(9), tmp_path)
     expected = set()
     for episode in episodes:
         frames = [Image.open(io.BytesIO(png)) for png in episode.observation.pngs]

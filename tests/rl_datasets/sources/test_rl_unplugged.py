@@ -13,7 +13,7 @@ from rl_datasets import wire
 from rl_datasets.episode import EpisodeError, check_episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.frames import encode_png
-from rl_datasets.sources import atari, rl_unplugged
+from rl_datasets.sources import rl_unplugged
 from rl_datasets.transition import TransitionSpec, check_transition
 from tests.rl_datasets.sources.fake_bucket import serving
 from tests.rl_datasets.sources.rl_unplugged_files import (
@@ -25,7 +25,7 @@ from tests.rl_datasets.sources.rl_unplugged_files import (
     write,
 )
 
-SPEC = atari.atari_episode_spec(9)
+SPEC = rl_unplugged.episode_spec(9)
 BROKEN_PNG = encode_png(frames(0, 1))[0][:-1]
 OTHER_PNG = encode_png(np.zeros((1, 84, 80, 1), np.uint8))[0]
 
@@ -72,8 +72,11 @@ def test_the_real_shard_is_read_whole(real, real_rows):
         assert ours.observation.pngs[:-1] == rows["observations"].tolist()
         assert not np.any(ours.observation[-1])
         np.testing.assert_array_equal(ours.action[:-1], rows["actions"])
-        np.testing.assert_array_equal(ours.reward[:-1], rows["unclipped_rewards"])
+        stored = rows["unclipped_rewards"].astype(np.float32)
+        assert ours.extras["stored_reward"][:-1].tobytes() == stored.tobytes()
+        np.testing.assert_array_equal(ours.reward, [0, *stored[:-1], 0])
         np.testing.assert_array_equal(ours.discount[:-1], rows["discounts"])
+        # The last row's, which is left out, is 0 in both.
         assert ours.metadata["episode_return"] == rows["episode_return"][0]
         assert ours.metadata["episode_id"] == rows["episode_id"][0] > 2**61
         assert ours.metadata["checkpoint_id"] == 3
@@ -123,20 +126,48 @@ def test_no_row_is_missing_from_the_real_episodes(real_rows):
         assert not changes(rows)[-18:-7].any()
 
 
-def test_the_real_rewards_stand_one_row_early(real_rows):
-    """As long as this holds, the defect that the module tells of is there."""
+def shown(observation: np.ndarray, rewards: np.ndarray) -> float:
+    """Of the rewards other than 0, the share after which the next frame shows another score."""
+    scores = changes(observation[:, 70:76])
+    return np.mean(scores[np.flatnonzero(rewards[: len(scores)])])
 
-    def shown(observation, rewards, rows_later):
-        scores = changes(observation[:, 70:76])
-        rows = np.flatnonzero(rewards)
-        return np.mean(scores[rows[rows + rows_later < len(scores)] + rows_later])
 
+def test_the_score_on_the_screen_changes_with_the_rewards(real, real_rows):
+    """As it does in the emulator; not so with the rewards where the file has them."""
     for seed in range(3):
-        observation, rewards = asterix(seed)
-        assert shown(observation, rewards, 0) == 1
-    for rows in real_rows:
-        assert shown(decoded(rows), rows["unclipped_rewards"], 1) == 1
-        assert shown(decoded(rows), rows["unclipped_rewards"], 0) < 0.5
+        assert shown(*asterix(seed)) == 1
+    for ours, rows in zip(read(real), real_rows, strict=True):
+        observation = decoded(rows)
+        assert np.count_nonzero(ours.reward) == np.count_nonzero(rows["unclipped_rewards"]) > 25
+        assert shown(observation, ours.reward[:-1]) == 1
+        assert shown(observation, ours.extras["stored_reward"][:-1]) < 0.5
+
+
+STORED = st.lists(st.sampled_from([-1.0, -0.0, 0.0, 1.0]), min_size=1, max_size=30)
+
+
+@settings(max_examples=100)
+@given(STORED, st.booleans())
+def test_a_reward_moves_to_the_action_that_earned_it_and_what_was_stored_is_kept(
+    path, stored, is_terminal
+):
+    rows = len(stored)
+    if rows == 1 and not is_terminal:
+        return  # It has no transition.
+    rewards = wire.float_list(np.array(stored, np.float32))
+    write(path, [episode(0, rows, 0 if is_terminal else 1, unclipped_rewards=rewards)])
+    (found,) = read(path)
+    check_episode(found, SPEC)
+    transitions = rows if is_terminal else rows - 1
+    assert found.num_transitions == transitions
+    # Action t earned what row t - 1 has; and back: row t has what action t + 1 earned.
+    assert found.reward[0] == 0
+    np.testing.assert_array_equal(found.reward[1:transitions], stored[: transitions - 1])
+    kept = found.extras["stored_reward"]
+    assert kept[:rows].tobytes() == np.array(stored, np.float32).tobytes()
+    assert not np.any(kept[rows:])
+    np.testing.assert_array_equal(kept[: transitions - 1], found.reward[1:transitions])
+    assert found.metadata["episode_return"] == sum(stored[: transitions - 1])
 
 
 def test_a_shard_that_tensorflow_wrote_is_read(tmp_path):
@@ -168,6 +199,9 @@ def test_a_truncated_episode_ends_in_a_frame_that_was_seen(tmp_path):
     assert found.num_transitions == 4
     assert not found.is_terminal.any()
     np.testing.assert_array_equal(found.observation, frames(1, 5))
+    stored = np.random.default_rng(1).integers(-1, 2, 5)  # as `episode` draws them
+    assert found.reward.tolist() == [0, *stored[:3], 0]
+    assert found.extras["stored_reward"].tolist() == stored.tolist()
 
 
 @pytest.mark.parametrize(
