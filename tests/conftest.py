@@ -79,6 +79,6 @@ def run(monkeypatch, capfd):
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems():
+def pytest_runtest_setup():
     """Haiku leaves what is no module where flax would be, and Hypothesis asks it for its file."""
     sys.modules.pop("haiku.experimental.flax", None)

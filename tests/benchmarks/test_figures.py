@@ -79,6 +79,7 @@ def test_texts_lie_inside_and_apart(draw, arguments):
         assert is_inside(box, figure.bbox), text
     for (one, box), (other, other_box) in itertools.combinations(boxes, 2):
         assert not box.overlaps(other_box), (one, other)
+    assert len(figure.legends) == (draw is curves)
     for legend in figure.legends:
         box = legend.get_window_extent()
         assert is_inside(box, figure.bbox)

@@ -197,7 +197,7 @@ def test_a_record_of_another_dataset_is_refused():
     with pytest.raises(DatasetError, match=r"unknown to this dataset.*'weight'"):
         encoding.decode_episode(record, dataclasses.replace(synthetic.SPEC, metadata={}))
     for cut in range(0, len(record), 7):
-        with pytest.raises(DatasetError):
+        with pytest.raises(DatasetError, match="a record does not hold an episode of this dataset"):
             encoding.decode_episode(record[:cut], synthetic.SPEC)
 
 
