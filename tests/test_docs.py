@@ -90,11 +90,10 @@ def test_commands_run(document, folder_of):
 
 @pytest.mark.parametrize(("document", "code"), CODE, ids=[name for name, _ in CODE])
 def test_code_runs_after_the_commands(document, code, folder_of):
-    """And shows what it prints, and nothing else but that gymnasium would have one upgrade to v5."""
-    python = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code]
-    result = run(python, folder_of(document))
+    """And shows what it prints, and nothing else, but that gymnasium has newer versions."""
+    result = run([sys.executable, "-c", code], folder_of(document))
     assert result.stdout.strip()
-    assert result.stderr == ""
+    assert re.sub(r".*Hopper-v2 is out of date.*\n.*\n", "", result.stderr) == ""
 
 
 @pytest.mark.parametrize(("document", "link"), LINKS)
