@@ -108,13 +108,13 @@ def write_shards(
 ) -> pathlib.Path:
     """A run as RL Unplugged released it: every reward stands one row early."""
     for shard in range(shards):
-        examples = [_example(each, index) for index, each in enumerate(played[shard::shards])]
+        examples = [example(each, index) for index, each in enumerate(played[shard::shards])]
         name = f"run_1-{shard:05d}-of-{shards:05d}"
         rl_unplugged_files.write(folder / rl_unplugged.EPISODES / game / name, examples)
     return folder
 
 
-def _example(played: Played, index: int) -> dict:
+def example(played: Played, index: int) -> dict:
     rows = len(played.action)
     reward = np.append(np.clip(played.reward[1:], -1, 1), 0).astype(np.float32)
     return rl_unplugged_files.episode(

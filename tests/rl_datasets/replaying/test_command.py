@@ -1,0 +1,124 @@
+"""What `rl-datasets replay` says of what it cannot replay, and of options that clash."""
+
+import numpy as np
+import pytest
+
+from rl_datasets import wire
+from rl_datasets.episode import EpisodeSpec
+from rl_datasets.frames import encode_png
+from rl_datasets.publishing import manifest, reader
+from rl_datasets.sources import rl_unplugged
+from tests.rl_datasets.exporting import versions
+from tests.rl_datasets.replaying.logs import GAME, example, play, write_dopamine_log, write_shards
+from tests.rl_datasets.sources import rl_unplugged_files
+
+DATASET = "rl_unplugged_atari/Asterix_run_1"
+
+
+@pytest.fixture(scope="module")
+def game():
+    return play(1, last_rows=30)
+
+
+def episodes(data_dir):
+    return list(reader.read_episodes(data_dir / f"{DATASET}-replayed" / "1.0.0", "all"))
+
+
+def test_an_episode_whose_beginning_is_not_stored_is_kept_and_marked(run, tmp_path, game):
+    (whole,) = game
+    cut = whole._replace(
+        observation=whole.observation[10:], action=whole.action[10:], reward=whole.reward[10:]
+    )
+    write_shards(tmp_path, [cut, whole], shards=1)
+    outcome = run("replay", tmp_path, "--dataset", DATASET, "--data-dir", tmp_path)
+    assert "2 episodes: 1 replayed whole, 0 in part and 1 not at all" in outcome.stdout
+    kept, replayed = episodes(tmp_path)
+    assert replayed.metadata["replayed_whole"]
+    assert kept.metadata["replayed_rows"] == 0
+    assert not kept.metadata["replayed_in_part"]
+    assert kept.metadata["why_not_whole"] == "its first frame is not the game's"
+    np.testing.assert_array_equal(kept.observation, cut.observation[:-1])
+
+
+def test_the_frame_that_a_cut_episode_ends_in_must_be_shown_too(run, tmp_path, game):
+    (whole,) = game
+    altered = whole.observation.copy()
+    altered[29, 40, 40] ^= 1  # The last row's; the true final observation is not stored.
+    write_shards(tmp_path, [whole._replace(observation=altered)], shards=1)
+    run("replay", tmp_path, "--dataset", DATASET, "--data-dir", tmp_path)
+    (lost,) = episodes(tmp_path)
+    assert lost.metadata["replayed_rows"] == 29
+    assert not lost.metadata["replayed_whole"]
+    assert lost.metadata["final_observation_is_known"]  # It is the stored one.
+    np.testing.assert_array_equal(lost.observation[-1], altered[29])
+
+
+def test_a_frame_that_cannot_be_decoded_stops_it_or_is_left_out(run, tmp_path, game):
+    pngs = encode_png(game[0].observation[:30])
+    middle = len(pngs[3]) // 2
+    pngs[3] = pngs[3][:middle] + bytes([pngs[3][middle] ^ 255]) + pngs[3][middle + 1 :]
+    bad = example(game[0], 0) | {"observations": wire.bytes_list(pngs)}
+    shard = tmp_path / rl_unplugged.EPISODES / GAME / "run_1-00000-of-00001"
+    rl_unplugged_files.write(shard, [bad, example(game[0], 1)])
+    command = ["replay", tmp_path, "--dataset", DATASET, "--data-dir", tmp_path]
+    assert "frame 3 is a damaged PNG" in run(*command).sentence
+    outcome = run(*command, "--keep-going")
+    assert outcome.status == 0
+    assert "episode 0: frame 3 is a damaged PNG" in outcome.stderr
+    assert [each.metadata["episode_id"] for each in episodes(tmp_path)] == [1]
+
+
+def test_what_was_replayed_is_not_replayed_again(run, tmp_path, game):
+    write_shards(tmp_path, game, shards=1)
+    run("replay", tmp_path, "--dataset", DATASET, "--data-dir", tmp_path)
+    told = run("replay", f"{DATASET}-replayed", "--data-dir", tmp_path).sentence
+    assert "as what was replayed has: name what it was replayed from" in told
+
+
+def test_a_version_of_no_game_is_refused(run, tmp_path):
+    vectors = [versions.vectors(0, 5, True)]
+    folder = versions.write(tmp_path / "1.0.0", versions.VECTORS, {"train": vectors})
+    assert "is not of a game of DQN Replay's" in run("replay", folder).sentence
+    spec: EpisodeSpec = versions.FRAMES  # Of frames, but its lineage names no game.
+    folder = versions.write(tmp_path / "2.0.0", spec, {"train": [versions.frames(0, 5, True)]})
+    assert "is not of a game of DQN Replay's" in run("replay", folder).sentence
+
+
+def test_a_lineage_without_roms_is_refused(run, tmp_path):
+    folder = versions.write(
+        tmp_path / "1.0.0", versions.FRAMES, {"train": [versions.frames(0, 5, True)]}
+    )
+    content = manifest.read(folder)
+    content["plan"]["lineage"] = {"game": "Pong"}
+    manifest.write(folder, content)
+    assert "lineage names no ROMs" in run("replay", folder).sentence
+
+
+def test_transitions_are_refused_with_the_name_of_the_episodes(run, tmp_path):
+    transitions = [rl_unplugged_files.transition(seed) for seed in range(3)]
+    shard = tmp_path / rl_unplugged.TRANSITIONS / GAME / "run_1-00000-of-00001"
+    rl_unplugged_files.write(shard, transitions)
+    told = run("replay", tmp_path, "--dataset", f"{DATASET}_transitions").sentence
+    assert told.endswith("so it cannot be replayed: name its episodes, Asterix_run_1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("nowhere", "'nowhere' is not published"),
+        (".", ". does not say which dataset it is: name it with --dataset"),
+        ("gs://rl_unplugged", "gs://rl_unplugged does not say which dataset it is"),
+        (". --dataset nothing/x", "there is no builder 'nothing'"),
+        ("Asterix/1 --episodes 3", "--episodes goes with --check: leave it out"),
+        ("Asterix/1 --check --ram", "--ram does not go with --check: leave it out"),
+        ("Asterix/1 --check --workers 2", "--workers does not go with --check"),
+        ("Asterix/1 --data-dir s3://x", "s3://x cannot be used: only local folders"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(
+    run, tmp_path, monkeypatch, game, arguments, told
+):
+    monkeypatch.chdir(tmp_path)
+    write_dopamine_log(tmp_path / "Asterix" / "1", game)
+    assert told in run("replay", *arguments.split()).sentence
+    assert {path.name for path in tmp_path.iterdir()} == {"Asterix"}
