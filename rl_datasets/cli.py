@@ -436,7 +436,12 @@ def replay(
     ] = False,
     ram: Annotated[bool, typer.Option("--ram", help="Give the console's 128 bytes too.")] = False,
     screens: Annotated[
-        bool, typer.Option("--screens", help="Give full-size colour frames too.")
+        bool,
+        typer.Option(
+            "--screens",
+            help="Give full-size colour frames too, all of one size: a ROM of another one is not "
+            "tried.",
+        ),
     ] = False,
     patience: Annotated[
         int,

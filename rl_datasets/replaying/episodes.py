@@ -108,6 +108,21 @@ class Replayer:
     screens: bool = False
     patience: int = 20_000
 
+    @property
+    def named(self) -> RomSet:
+        """The set that the source names."""
+        return next(iter(self.roms))
+
+    @property
+    def tried(self) -> list[RomSet]:
+        """The sets whose ROM is tried: a dataset's screens are all of one size."""
+        size = _screen_shape(self.roms[self.named])
+        return [
+            rom_set
+            for rom_set, rom in self.roms.items()
+            if not self.screens or _screen_shape(rom) == size
+        ]
+
     def spec(self, stored: EpisodeSpec) -> EpisodeSpec:
         """What the spec of stored episodes becomes.
 
@@ -118,8 +133,7 @@ class Replayer:
         if self.ram:
             extras["ram"] = dm_env.specs.Array((RAM_SIZE,), np.uint8)
         if self.screens:
-            emulator = Emulator(next(iter(self.roms.values())))
-            extras["screen"] = dm_env.specs.Array(emulator.color_screen().shape, np.uint8)
+            extras["screen"] = dm_env.specs.Array(_screen_shape(self.roms[self.named]), np.uint8)
         return dataclasses.replace(
             stored,
             extras=extras,
@@ -130,8 +144,8 @@ class Replayer:
         self, episodes: Iterable[Stored | EpisodeError]
     ) -> Iterator[Episode | EpisodeError]:
         """Replays one episode after another; what is no episode is handed on."""
-        emulators = {rom_set: Emulator(rom) for rom_set, rom in self.roms.items()}
-        order = list(self.roms)
+        emulators = {rom_set: Emulator(self.roms[rom_set]) for rom_set in self.tried}
+        order = list(emulators)
         for stored in episodes:
             if isinstance(stored, EpisodeError):
                 yield stored
@@ -198,7 +212,7 @@ class Replayer:
                 **episode.metadata,
                 "episode_return": np.float32(np.sum(reward, dtype=np.float64)),
                 **_metadata(stored, attempt.replayed, given),
-                "on_other_roms": np.bool_(attempt.rom_set != next(iter(self.roms))),
+                "on_other_roms": np.bool_(attempt.rom_set != self.named),
             },
         )
 
@@ -238,6 +252,10 @@ class _Given(NamedTuple):
 
 
 _NOTHING_EXECUTED = np.full((1, FRAME_SKIP), NOT_KNOWN, np.int8)
+
+
+def _screen_shape(rom: pathlib.Path) -> tuple[int, ...]:
+    return Emulator(rom).color_screen().shape
 
 
 def _logged(stored: Stored) -> LoggedEpisode:

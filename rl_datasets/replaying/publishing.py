@@ -56,7 +56,7 @@ class ReplayedBuilder(  # type: ignore[call-arg]
         told = {
             name: fact
             for name, fact in self._of.lineage.items()
-            if name not in ("source", "rewards", "final_observation", "known_defects")
+            if name not in ("source", "rewards", "final_observation")
         }
         return {
             **self._of.origin,
@@ -65,7 +65,8 @@ class ReplayedBuilder(  # type: ignore[call-arg]
             "emulator": {name: importlib.metadata.version(name) for name in _LIBRARIES},
             "search_patience": self._replayer.patience,
             "roms_sha256": {
-                str(rom_set): files.sha256_of(rom) for rom_set, rom in self._replayer.roms.items()
+                str(rom_set): files.sha256_of(self._replayer.roms[rom_set])
+                for rom_set in self._replayer.tried
             },
             **told,
             "rewards": "`reward` is clipped to [-1, 1], as learners of DQN Replay expect it, and "

@@ -90,6 +90,15 @@ def played_elsewhere(tmp_path):
     return source, Replayer(paths)
 
 
+def test_screens_are_all_of_one_size():
+    roms = {
+        RomSet.LEGACY: ale_py.roms.get_rom_path("seaquest"),
+        RomSet.ALE: ale_py.roms.get_rom_path("carnival"),  # Of 214 lines, where most have 210.
+    }
+    assert Replayer(roms).tried == [RomSet.LEGACY, RomSet.ALE]
+    assert Replayer(roms, screens=True).tried == [RomSet.LEGACY]
+
+
 def test_a_rom_that_is_missing_names_the_command_that_installs_it(run, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     write_shards(tmp_path / "shards", play(1), shards=1, game="SpaceInvaders")
