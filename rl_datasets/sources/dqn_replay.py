@@ -29,9 +29,11 @@ never opened here. What the layout means, with a row's number counted from the b
 
 An episode belongs to the checkpoint in which its first row lies, and may run on into the next.
 What comes before the first terminal row after a gap is left out, because its episode's beginning,
-and so its first stacks of frames, cannot be known: a number that jumped proves that an episode's
-first row is among the three after the gap, and not which. The last episode before a gap, and of
-the log, is cut: not terminal. `atari.episode_from_rows` says what that means for its last row.
+and so its first stacks of frames, cannot be known. A number that jumped proves that an episode's
+first row is among the three after the gap: it is the first of them if that is not all zeros, and
+so no padding, and the episode is kept; else nothing tells which. The last episode before a gap,
+and of the log, is cut: not terminal. `atari.episode_from_rows` says what that means for its last
+row.
 """
 
 from __future__ import annotations
@@ -70,10 +72,10 @@ _STORE: Mapping[str, np.dtype] = {
 _MEMBERS = (*(f"$store$_{name}" for name in _STORE), "add_count", "invalid_range")
 _FILE_NAME = re.compile(r"(?P<member>.+)_ckpt\.(?P<number>0|[1-9]\d{0,8})\.gz")
 _COPY_AGAIN = "copy it again, or leave its checkpoint out"
-# Where the log skipped a checkpoint, rows of padding straddle the place of the one before.
+# Where the log skipped a checkpoint, an episode begins, and its padding may straddle the boundary.
 _WHERE_NOT_KNOWN = (
     "; the log skipped a checkpoint there, so an episode begins at one of the first three of them, "
-    "but a row of padding may look like the episode's own first row"
+    "but its own first row may be all zeros, as the rows of padding before it are"
 )
 _FRAME_BYTES = math.prod(_FRAME_SHAPE)
 _BATCH = 64  # Frames in memory at once: they fit in a processor's cache.
@@ -306,7 +308,10 @@ def read_run(folder: str | os.PathLike[str], time_limit: int = TIME_LIMIT) -> Lo
             arrays = _read_small_arrays(folder, number)
             checkpoint = _place(folder, number, arrays, previous, is_last=number == numbers[-1])
             follows = previous is not None and previous[0].stop == checkpoint.first
-            chain = chains[-1] if follows else _Chain(checkpoint.first)
+            before = -1 if previous is None else previous[0].number
+            jumped = not follows and checkpoint.first > 0 and before == number - 1
+            begins = checkpoint.first == 0 or (jumped and _is_step(checkpoint, arrays))
+            chain = chains[-1] if follows else _Chain(checkpoint.first, begins)
             chain.append(checkpoint, arrays)
         except errors.DatasetError as error:
             faults[number] = str(error)
@@ -449,14 +454,31 @@ def _place(
     return make(first, first + 1 + cursor)
 
 
-class _Chain:
-    """Checkpoints that follow one another without a gap."""
+def _is_step(checkpoint: _Checkpoint, arrays: _SmallArrays) -> bool:
+    """Whether the checkpoint's first row, at the last place, is certainly no padding."""
+    if any(each[-1] for each in (arrays.action, arrays.reward, arrays.terminal)):
+        return True
+    frame = np.zeros(_FRAME_SHAPE, np.uint8)
+    with _Npy(checkpoint.path("$store$_observation")) as npy:
+        npy.read_into((checkpoint.capacity - 1) * _FRAME_BYTES, frame)
+    return bool(np.any(frame))
 
-    def __init__(self, first: int):
+
+class _Chain:
+    """Checkpoints that follow one another without a gap.
+
+    Args:
+      first: their first row.
+      begins: whether an episode is known to begin there: at the beginning of the run behind its
+        padding, elsewhere with that row.
+    """
+
+    def __init__(self, first: int, begins: bool):
         self.first = first
         self.checkpoints: list[_Checkpoint] = []
-        # The rows behind which an episode begins: the terminal ones, and "row -1" of the run.
-        self._ends: list[int] = [-1] if first == 0 else []
+        # The rows after which an episode begins: terminal ones, and one that would be where it is
+        # not in the log, such as "row -1".
+        self._ends: list[int] = [first - STACK_SIZE if first else -1] if begins else []
 
     def append(self, checkpoint: _Checkpoint, arrays: _SmallArrays) -> None:
         """Adds a checkpoint whose first row is the one behind the last row here."""
@@ -516,7 +538,7 @@ class _Chain:
     def rows_without_beginning(self) -> int:
         """The rows in front, up to a terminal one, whose episode's beginning is missing."""
         behind_first_end = self._ends[0] + 1 if self._ends else self.checkpoints[-1].stop
-        return behind_first_end - self.first
+        return max(0, behind_first_end - self.first)
 
     @property
     def stale_rows(self) -> int:
@@ -538,11 +560,14 @@ def _repaired(chains: Sequence[_Chain], spans: Sequence[Span], time_limit: int) 
     for chain in chains:
         if chain.first:
             number = chain.checkpoints[0].number
-            told.append(
-                f"the rows before checkpoint {number} are not in the log, so its first "
-                f"{chain.rows_without_beginning} rows, whose episode's beginning is missing, are "
-                f"left out{_WHERE_NOT_KNOWN if number - 1 in read else ''}"
-            )
+            before = f"the rows before checkpoint {number} are not in the log"
+            if lost := chain.rows_without_beginning:
+                told.append(
+                    f"{before}, so its first {lost} rows, whose episode's beginning is missing, "
+                    f"are left out{_WHERE_NOT_KNOWN if number - 1 in read else ''}"
+                )
+            else:
+                told.append(f"{before}, which skipped a checkpoint there; an episode begins after")
     if stale := sum(chain.stale_rows for chain in chains):
         told.append(f"{stale} stale rows of the final checkpoint are left out")
     if at_limit:

@@ -190,6 +190,8 @@ def expected_rows(lengths, capacity, is_last_whole=True):
     episodes, previous_end = [], -1
     for index, (start, length) in enumerate(zip(starts, lengths, strict=True)):
         is_begun = all(row in held for row in range(max(0, previous_end), start + 1))
+        # A step in the place before a boundary that was jumped over is no padding.
+        is_begun |= start % capacity == capacity - 1 and start in held
         previous_end = start + length - 1
         kept = list(itertools.takewhile(held.__contains__, range(start, start + length)))
         is_whole = len(kept) == length and (is_last_whole or index < len(lengths) - 1)
@@ -272,12 +274,47 @@ class TestBoundaries:
         assert "an episode begins at one of the first three of them" in run.repaired[0]
 
     def test_a_run_that_jumped_over_its_only_full_checkpoint_does_not_begin_there(self, tmp_path):
+        # Steps 1-34 in rows 3-36, step 35 in row 40, behind the last place.
+        write_log(tmp_path, [34, 5, 5])
+        assert load(tmp_path / "add_count_ckpt.0.gz") == 13
+        run = dqn_replay.read_run(tmp_path)
+        assert read_rows(run) == [(list(range(40, 45)), True)]
+        assert "its first 6 rows" in run.repaired[0]
+
+    def test_an_episode_that_begins_with_the_first_row_after_a_jump_is_kept(self, tmp_path):
         # Steps 1-33 in rows 3-35, step 34 in row 39, which is the last place.
         write_log(tmp_path, [33, 5, 5])
         assert load(tmp_path / "add_count_ckpt.0.gz") == 12
         run = dqn_replay.read_run(tmp_path)
-        assert read_rows(run) == [(list(range(39, 44)), True)]
-        assert "its first 5 rows" in run.repaired[0]
+        assert read_rows(run) == [(list(range(34, 39)), True), (list(range(39, 44)), True)]
+        assert run.repaired[0] == (
+            "the rows before checkpoint 0 are not in the log, which skipped a checkpoint there; an "
+            "episode begins after"
+        )
+
+    @pytest.mark.parametrize(
+        ("frame", "action", "reward", "is_known"),
+        [(0, 0, 0, False), (7, 0, 0, True), (0, 3, 0, True), (0, 0, -1, True)],
+    )
+    def test_a_first_row_of_zeros_may_be_padding(self, tmp_path, frame, action, reward, is_known):
+        """Three steps that begin in the last place before a jump, after a first checkpoint."""
+        with dqn_replay.ReplayLog(tmp_path, CAPACITY) as log:
+            for row in range(36):  # rows 3-38
+                log.add(frame_of(1), 1, 1, row == 35)
+            for row in range(34):  # rows 42-75, so that the next begins in row 79
+                log.add(frame_of(2), 2, 1, row == 33)
+            log.add(frame_of(frame), action, reward, False)
+            log.add(frame_of(8), 1, 1, False)
+            log.add(frame_of(9), 2, 0, True)
+        run = dqn_replay.read_run(tmp_path)
+        *_, last = (each for unit in run.units for each in dqn_replay.read_episodes(unit))
+        if is_known:
+            assert numbers_of(last.observation).tolist() == [frame, 8, 9, 0]
+            assert last.action.tolist() == [action, 1, 2, 0]
+            assert last.reward.tolist() == [reward, 1, 0, 0]
+        else:
+            assert len(last.action) == 37
+            assert "its first 3 rows" in run.repaired[0]
 
     def test_a_gap_before_the_final_checkpoint_shows_in_its_stale_rows(self, tmp_path):
         # Steps 1-36 in rows 3-38, saved; 37-72 in rows 42-77, 73-77 in rows 81-85: jumped over 79.
