@@ -45,6 +45,7 @@ RETURN_RANGE = "1000 / return range"  # IQL's `reward_scale`: 1000 / (highest - 
 # How a row's data are read as transitions.
 CORRECTED: Final = "corrected"  # every transition that they hold
 QLEARNING_DATASET: Final = "qlearning_dataset"  # as D4RL's function of that name gives them
+AS_STORED: Final = "as_stored"  # rewards where RL Unplugged's files have them, a row early
 
 Text = Annotated[str, "[1, inf)"]
 Count = Annotated[int, "[1, inf)"]
@@ -63,7 +64,8 @@ class Options:
       learner, batch_size: the recipe's where they are left out.
       config: fields of the learner's `Config` beside those of the recipe.
       n_step: rewards in a transition; they end where an episode does.
-      reading: of the data, `CORRECTED` or `QLEARNING_DATASET` (`rl_datasets.serving.d4rl`).
+      reading: of the data, `CORRECTED`, `QLEARNING_DATASET` (`rl_datasets.serving.d4rl`), or, of
+        episodes of RL Unplugged's games, `AS_STORED`.
       across_time_limits: a defect of Tianshou's: a transition's rewards run on behind a time limit
         (`rl_datasets.serving.transitions.across_time_limits`).
       normalize_observations: whether the learner meets them less their mean in the data, over
@@ -85,7 +87,7 @@ class Options:
     batch_size: Annotated[int, "[0, inf)"] = 0
     config: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     n_step: Count = 1
-    reading: Literal["corrected", "qlearning_dataset"] = CORRECTED
+    reading: Literal["corrected", "qlearning_dataset", "as_stored"] = CORRECTED
     across_time_limits: bool = False
     normalize_observations: bool = False
     reward_scale: Annotated[float, "(0, inf)"] | Literal["1000 / return range"] = 1.0

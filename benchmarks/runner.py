@@ -40,7 +40,7 @@ from benchmarks.tasks import Task, with_extras
 from learners import training, types
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.rewards import rescaled
-from rl_datasets.serving.transitions import Transition
+from rl_datasets.serving.transitions import REWARD, Transition
 
 
 def run_cells(
@@ -236,6 +236,8 @@ def _check_served(
         options += f" --n-step {asked['n_step']} --gamma {asked['gamma']}"
         if asked["next_action"]:
             options += " --next-action"
+        if asked["reward_field"] != REWARD:
+            options += f" --reward-field {asked['reward_field']}"
         raise DatasetError(
             f"the Reverb server at {address} cuts {version_dir} otherwise than the row: start it "
             f"with {options}"

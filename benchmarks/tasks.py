@@ -25,7 +25,7 @@ from dm_env import specs
 
 from benchmarks import making
 from benchmarks.evaluation import StackedGame
-from benchmarks.recipe import CORRECTED, QLEARNING_DATASET, RETURN_RANGE, Recipe, Row
+from benchmarks.recipe import AS_STORED, CORRECTED, QLEARNING_DATASET, RETURN_RANGE, Recipe, Row
 from benchmarks.results import fingerprint
 from learners import types
 from rl_datasets import roms
@@ -37,6 +37,7 @@ from rl_datasets.serving.rewards import return_range
 from rl_datasets.serving.transitions import NEXT_ACTION, Transition, published_counts
 from rl_datasets.sources.atari import ATARI_GAMES, FRAME_SHAPE
 from rl_datasets.sources.dqn_replay import STACK_SIZE
+from rl_datasets.sources.rl_unplugged import STORED_REWARD
 
 # Of a row whose learner meets transitions as they are served.
 AS_SERVED = {
@@ -236,7 +237,8 @@ class Atari:
           DatasetError: the dataset is of another game, holds no episodes or no such split, or its
             lineage names no ROMs or sticky actions, or ROMs that are not installed.
         """
-        lineage = manifest.read(version_dir)["plan"]["lineage"]
+        published = manifest.read(version_dir)
+        lineage = published["plan"]["lineage"]
         try:
             published_counts(version_dir, row.split)  # refuses one without episodes or split
             rom_set = roms.roms_for(lineage)
@@ -257,12 +259,21 @@ class Atari:
             "sticky_probability": lineage["sticky_probability"],
             **dataclasses.asdict(recipe.atari),
         }
-        cut = {
+        cut: dict[str, Any] = {
             "split": row.split,
             "n_step": row.n_step,
             "gamma": _discount(recipe, row),
             "frame_stack": STACK_SIZE,
         }
+        if row.reading == AS_STORED:
+            if STORED_REWARD not in published["plan"]["spec"]["extras"]:
+                raise DatasetError(
+                    f"row {row.name!r} reads rewards as stored, and {row.dataset} does not have "
+                    f"their field, {STORED_REWARD}: name a version of rl_unplugged_atari from "
+                    "2.0.0 on, or leave out its reading"
+                )
+            identity["reading"] = row.reading
+            cut["reward_field"] = STORED_REWARD
         return cls(row, version_dir, identity, cut, rom)
 
     def read_by(self, learner: types.Learner, name: str) -> Atari:
@@ -334,12 +345,18 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
         )
     _check_published(row, version_dir)
     if kind is Atari:
-        if any(getattr(row, name) != value for name, value in AS_SERVED.items()):
+        plain = AS_SERVED | ({"reading": AS_STORED} if row.reading == AS_STORED else {})
+        if any(getattr(row, name) != value for name, value in plain.items()):
             raise DatasetError(
                 f"row {row.name!r} is of a game, whose frames and rewards are as they are served: "
                 f"leave out {', '.join(AS_SERVED)}"
             )
         return Atari.of(recipe, row, version_dir)
+    if row.reading == AS_STORED:
+        raise DatasetError(
+            f"row {row.name!r} reads rewards as stored, which episodes of RL Unplugged's games "
+            "alone have: leave out its reading"
+        )
     collected_in = _check_environment(row, version_dir)
     if row.n_step == 1:
         return ContinuousControl(row, version_dir, collected_in)

@@ -715,6 +715,9 @@ def serve(
     next_action: Annotated[
         bool, typer.Option("--next-action", help="Give the action after each, as ReBRAC reads it.")
     ] = False,
+    reward_field: Annotated[
+        str, typer.Option(help="Of the steps, that rewards are from, such as stored_reward.")
+    ] = "reward",
 ) -> None:
     """Fills a Reverb server from a published version and serves it until Ctrl-C.
 
@@ -732,6 +735,7 @@ def serve(
         gamma=gamma,
         frame_stack=frame_stack,
         next_action=next_action,
+        reward_field=reward_field,
     )
 
 

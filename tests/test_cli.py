@@ -229,11 +229,13 @@ def test_serve_hands_its_options_on(run, published, monkeypatch):
     given = []
     monkeypatch.setattr(reverb, "serve", lambda folder, **options: given.append((folder, options)))
     options = (
-        "--split test --port 8001 --seed 3 --n-step 5 --gamma 0.9 --frame-stack 4 --next-action"
+        "--split test --port 8001 --seed 3 --n-step 5 --gamma 0.9 --frame-stack 4 --next-action "
+        "--reward-field raw_reward"
     )
     assert run("serve", PUBLISHED, *options.split()).status == 0
     expected = {"split": "test", "port": 8001, "seed": 3}
     expected |= {"n_step": 5, "gamma": 0.9, "frame_stack": 4, "next_action": True}
+    expected["reward_field"] = "raw_reward"
     assert given == [(pathlib.Path(PUBLISHED), expected)]
 
 

@@ -1,10 +1,11 @@
 """Atari games by Dopamine's protocol (Castro et al. 2018, arXiv:1812.06110), as a dm_env.
 
-An action of the game's minimal set is repeated for four frames, and each frame but the first keeps
-the action before with probability 0.25 (sticky actions, Machado et al. 2018, section 5). What is
-seen is the pixel-wise maximum of the last two of them in ALE's grey, made 84 by 84 by OpenCV's area
-interpolation; after a reset there is one frame alone. An episode begins without no-ops and without
-FIRE, and ends when the game is over, not when a life is lost. After 27,000 steps it is truncated.
+An action of the game's minimal set is repeated for four frames, and each of them, the first too,
+keeps the action before with probability 0.25 (sticky actions, Machado et al. 2018, section 5). What
+is seen is the pixel-wise maximum of the last two of them in ALE's grey, made 84 by 84 by OpenCV's
+area interpolation; after a reset there is one frame alone. An episode begins without no-ops and
+without FIRE, and ends when the game is over, not when a life is lost. After 27,000 steps it is
+truncated.
 
 All of this is ale-py's own vector environment of one game, with all that it does by default
 switched off. It differs from Dopamine in one place, which no log holds: where a game is over in the

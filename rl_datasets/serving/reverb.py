@@ -46,6 +46,7 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.serving import segments, windows
 from rl_datasets.serving.segments import Layout
 from rl_datasets.serving.transitions import (
+    REWARD,
     Transition,
     check_cut,
     counted_episodes,
@@ -135,7 +136,11 @@ class Schema:
 
 
 def how_cut(
-    n_step: int = 1, gamma: float = 1.0, frame_stack: int = 1, next_action: bool = False
+    n_step: int = 1,
+    gamma: float = 1.0,
+    frame_stack: int = 1,
+    next_action: bool = False,
+    reward_field: str = REWARD,
 ) -> dict[str, Any]:
     """What two ways to cut episodes into transitions are compared by; one step has no gamma."""
     return {
@@ -143,6 +148,7 @@ def how_cut(
         "gamma": gamma if n_step > 1 else 1.0,
         "frame_stack": frame_stack,
         "next_action": next_action,
+        "reward_field": reward_field,
     }
 
 
@@ -227,11 +233,13 @@ class ReverbServer:
         gamma: float = 1.0,
         frame_stack: int = 1,
         next_action: bool = False,
+        reward_field: str = REWARD,
     ) -> ReverbServer:
         """Serves a split of a published version; images as windows, other observations as blocks.
 
         Args:
-          n_step, gamma, frame_stack, next_action: see `transitions.step_windows`.
+          n_step, gamma, frame_stack, next_action, reward_field: see
+            `transitions.step_windows`.
 
         Raises:
           DatasetError: as of the class, or as `transitions.load_transitions`.
@@ -244,7 +252,7 @@ class ReverbServer:
         published = manifest.read(pathlib.Path(version_dir))
         splits = sorted(manifest.split_names(published, split))
         fingerprint = files.sha256_of(pathlib.Path(version_dir) / manifest.FILE_NAME)
-        cut = how_cut(n_step, gamma, frame_stack, next_action)
+        cut = how_cut(n_step, gamma, frame_stack, next_action, reward_field)
         if not windows.has_images(manifest.spec_from_json(published["plan"]["spec"])):
             transitions = load_transitions(version_dir, split, **cut)
             return cls(transitions, port, seed, fingerprint, cut, splits)
@@ -301,6 +309,7 @@ def serve(
     gamma: float = 1.0,
     frame_stack: int = 1,
     next_action: bool = False,
+    reward_field: str = REWARD,
 ) -> None:
     """Serves a published version until Ctrl-C; what `rl-datasets serve` does.
 
@@ -313,7 +322,7 @@ def serve(
     except ValueError as error:
         raise DatasetError(f"{error}: mend that option") from error
     with ReverbServer.from_published(
-        version_dir, split, port, seed, n_step, gamma, frame_stack, next_action
+        version_dir, split, port, seed, n_step, gamma, frame_stack, next_action, reward_field
     ) as server:
         print(
             f"serving {server.schema.num_transitions} transitions at {server.address} "

@@ -55,7 +55,7 @@ class StreamFeed(Iterator[Transition]):
       seed: seeds every order.
       steps: K, to give [K, B, ...] at a time; None gives [B, ...].
       split: name of the split, several joined by `+`, or `all`.
-      n_step, gamma, frame_stack: see `transitions.step_windows`.
+      n_step, gamma, frame_stack, reward_field: see `transitions.step_windows`.
       shuffle: transitions in the shuffle buffer; 100,000 with Atari's frames take about 200 MB,
         and decoded pools take 150 MB beside it.
 
@@ -76,6 +76,7 @@ class StreamFeed(Iterator[Transition]):
         gamma: float = 1.0,
         frame_stack: int = 1,
         shuffle: int = 100_000,
+        reward_field: str = tr.REWARD,
     ):
         shape = (batch_size,) if steps is None else (steps, batch_size)
         tr.check_cut(n_step, gamma, frame_stack)
@@ -86,7 +87,9 @@ class StreamFeed(Iterator[Transition]):
         episodes = EpisodeFiles(version_dir, split)
         order, pool_order = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
         segments = itertools.chain.from_iterable(
-            _epoch(episodes, order, -(-shuffle // SEGMENT), n_step, gamma, frame_stack)
+            _epoch(
+                episodes, order, -(-shuffle // SEGMENT), n_step, gamma, frame_stack, reward_field
+            )
             for _ in itertools.count()
         )
         batches = windows.batches(ahead(_pools(segments)), shape, pool_order)
@@ -106,19 +109,23 @@ def _epoch(
     n_step: int,
     gamma: float,
     frame_stack: int,
+    reward_field: str = tr.REWARD,
 ) -> Iterator[Segment]:
     """The segments of all episodes, each once, in an order drawn from `rng`."""
     segments = (
         segment
         for number in rng.permutation(len(episodes))
-        for segment in cut(episodes[number], n_step, gamma, frame_stack)
+        for segment in cut(episodes[number], n_step, gamma, frame_stack, reward_field)
     )
     return shuffled(segments, held, rng)
 
 
-def cut(episode: Episode, n_step: int, gamma: float, frame_stack: int) -> Iterator[Segment]:
+def cut(
+    episode: Episode, n_step: int, gamma: float, frame_stack: int, reward_field: str = tr.REWARD
+) -> Iterator[Segment]:
     """The transitions of an episode in segments; they keep no more of it than they hold."""
-    transitions = tr.pack(tr.step_windows(episode, n_step, gamma, frame_stack))
+    windowed = tr.step_windows(episode, n_step, gamma, frame_stack, reward_field=reward_field)
+    transitions = tr.pack(windowed)
     for start in range(0, len(transitions), SEGMENT):
         rows = transitions[start : start + SEGMENT].copy()
         first, end = max(start - frame_stack + 1, 0), rows["next_observation"].max()

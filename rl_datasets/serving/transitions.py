@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 EXTRAS = "extras/"
 NEXT_ACTION = "next_action"
+REWARD = "reward"
 FRAMES_AT_ONCE = 128  # Decoded into one piece of memory that stays in the processor's cache.
 
 
@@ -62,6 +63,7 @@ def step_windows(
     gamma: float = 1.0,
     frame_stack: int = 1,
     next_action: bool = False,
+    reward_field: str = REWARD,
 ) -> Transition:
     """The T transitions of an episode, one from every step but the last, with frames by number.
 
@@ -93,21 +95,25 @@ def step_windows(
       gamma: discount factor within a window.
       frame_stack: observations in a stack, at least 1.
       next_action: whether the extras are to have the next action, as `next_action`.
+      reward_field: the field of the steps that r_{t+1} is from, at step t. `stored_reward` of
+        `rl_unplugged_atari` gives the rewards where its files have them, and `raw_reward` of what
+        was replayed the game's own.
 
     Returns:
       Transition of [T, ...] arrays whose observation and next_observation are numbers of frames
       [T, frame_stack] int32: 1 + t is the observation of step t, and 0 a frame of zeros.
 
     Raises:
+      DatasetError: the steps have no such field.
       ValueError: n_step or frame_stack is below 1, or gamma not from 0 to 1.
     """
     check_cut(n_step, gamma, frame_stack)
-    length = episode.num_transitions
+    length, rewards = episode.num_transitions, _rewards(episode, reward_field)
     reward = np.zeros(length, np.float64)
     survival = np.ones(length, np.float64)  # d_{t+1} ... d_{t+k}
     for k in range(min(n_step, length)):
         reaching = slice(0, length - k)  # the steps whose window holds the reward k steps on
-        reward[reaching] += gamma**k * survival[reaching] * episode.reward[k:length]
+        reward[reaching] += gamma**k * survival[reaching] * rewards[k:length]
         survival[reaching] *= episode.discount[k:length]
     step = np.arange(length)
     window = np.minimum(n_step, length - step)
@@ -126,12 +132,25 @@ def step_windows(
     )
 
 
+def _rewards(episode: Episode, field: str) -> np.ndarray:
+    if field == REWARD:
+        return episode.reward
+    rewards = episode.extras.get(field)
+    if not isinstance(rewards, np.ndarray) or rewards.shape != episode.reward.shape:
+        raise DatasetError(
+            f"steps have no field {field!r} of rewards: name one that `rl-datasets show` tells, or "
+            f"{REWARD!r}"
+        )
+    return rewards
+
+
 def from_episode(
     episode: Episode,
     n_step: int = 1,
     gamma: float = 1.0,
     frame_stack: int = 1,
     next_action: bool = False,
+    reward_field: str = REWARD,
 ) -> Transition:
     """The T transitions of an episode as `step_windows` defines them, with their frames.
 
@@ -143,7 +162,7 @@ def from_episode(
     Raises:
       ValueError: n_step or frame_stack is below 1, or gamma not from 0 to 1.
     """
-    windows = step_windows(episode, n_step, gamma, frame_stack, next_action)
+    windows = step_windows(episode, n_step, gamma, frame_stack, next_action, reward_field)
     return with_frames(windows, numbered(episode.observation))
 
 
@@ -251,13 +270,14 @@ def load_transitions(
     gamma: float = 1.0,
     frame_stack: int = 1,
     next_action: bool = False,
+    reward_field: str = REWARD,
 ) -> Transition:
     """A split of a published version in memory, whole.
 
     Args:
       version_dir: folder of one version, the one that holds MANIFEST.json.
       split: name of the split, several joined by `+`, or `all`.
-      n_step, gamma, frame_stack, next_action: see `step_windows`.
+      n_step, gamma, frame_stack, next_action, reward_field: see `step_windows`.
 
     Returns:
       Transition of [N, ...] arrays in the published order, views of one array of packed rows.
@@ -266,7 +286,8 @@ def load_transitions(
       DatasetError: the folder holds no published version, no such split, or not as many
         transitions as its manifest says.
     """
-    return unpack(load_rows(version_dir, split, n_step, gamma, frame_stack, next_action))
+    rows = load_rows(version_dir, split, n_step, gamma, frame_stack, next_action, reward_field)
+    return unpack(rows)
 
 
 def load_rows(
@@ -276,6 +297,7 @@ def load_rows(
     gamma: float = 1.0,
     frame_stack: int = 1,
     next_action: bool = False,
+    reward_field: str = REWARD,
 ) -> np.ndarray:
     """As `load_transitions`, as the packed rows [N] that `unpack` takes apart."""
     check_cut(n_step, gamma, frame_stack)
@@ -283,7 +305,7 @@ def load_rows(
     filled = 0
     _, num_transitions = published_counts(version_dir, split)
     for episode in counted_episodes(version_dir, split):
-        transitions = from_episode(episode, n_step, gamma, frame_stack, next_action)
+        transitions = from_episode(episode, n_step, gamma, frame_stack, next_action, reward_field)
         if rows is None:
             rows = np.empty(num_transitions, row_dtype(transitions))
         following = filled + episode.num_transitions

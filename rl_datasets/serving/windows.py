@@ -48,11 +48,14 @@ def of_episode(
     gamma: float = 1.0,
     frame_stack: int = 1,
     next_action: bool = False,
+    reward_field: str = tr.REWARD,
 ) -> Windows:
     """The transitions of an episode; see `transitions.step_windows` for what they mean."""
     return Windows(
         frames=tr.numbered(episode.observation),
-        rows=tr.pack(tr.step_windows(episode, n_step, gamma, frame_stack, next_action)),
+        rows=tr.pack(
+            tr.step_windows(episode, n_step, gamma, frame_stack, next_action, reward_field)
+        ),
     )
 
 
@@ -86,13 +89,14 @@ def load_windows(
     n_step: int = 1,
     gamma: float = 1.0,
     frame_stack: int = 1,
+    reward_field: str = tr.REWARD,
 ) -> Windows:
     """A split of a published version in memory, whole, each frame once.
 
     Args:
       version_dir: folder of one version, the one that holds MANIFEST.json.
       split: name of the split, several joined by `+`, or `all`.
-      n_step, gamma, frame_stack: see `transitions.step_windows`.
+      n_step, gamma, frame_stack, reward_field: see `transitions.step_windows`.
 
     Returns:
       N transitions in the published order.
@@ -106,7 +110,7 @@ def load_windows(
     windows: Windows | None = None
     num_frames, num_rows = 1, 0
     for episode in tr.counted_episodes(version_dir, split):
-        piece = of_episode(episode, n_step, gamma, frame_stack)
+        piece = of_episode(episode, n_step, gamma, frame_stack, reward_field=reward_field)
         if windows is None:
             windows = _blank(piece, num_transitions + num_episodes, num_transitions)
         frames = windows.frames[num_frames : num_frames + len(piece.frames) - 1]

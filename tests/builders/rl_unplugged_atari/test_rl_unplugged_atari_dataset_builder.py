@@ -409,7 +409,7 @@ def test_a_publish_that_was_killed_goes_on(storage, tmp_path):
     assert not list(tmp_path.rglob("*.partial"))
 
 
-OLD = pathlib.Path(__file__).parent / "published_1_0_0"  # as rl-datasets published it then
+VERSION_1 = pathlib.Path(__file__).parent / "published_1_0_0"  # as rl-datasets published it then
 
 
 def test_version_1_opens_and_says_where_its_rewards_stand(tmp_path, run):
@@ -418,7 +418,7 @@ def test_version_1_opens_and_says_where_its_rewards_stand(tmp_path, run):
         tmp_path / "bucket" / rl_unplugged.EPISODES / "Asterix" / "run_1-00000-of-00001",
         [episode(0, 4), episode(1, 5, 1)],
     )
-    shutil.copytree(OLD, tmp_path / "data")
+    shutil.copytree(VERSION_1, tmp_path / "data")
     published = published_from(tmp_path / "bucket", tmp_path / "data")
     version = catalog.find("rl_unplugged_atari/Asterix_run_1:1.0.0", tmp_path / "data")
     assert catalog.verify(version)["plan"]["version"] == "1.0.0"

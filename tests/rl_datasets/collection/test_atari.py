@@ -88,6 +88,21 @@ def test_every_frame_and_reward_is_that_of_the_protocol(game):
     assert ends
 
 
+@pytest.mark.parametrize("game", GAMES)
+def test_every_frame_may_keep_the_action_before_the_first_of_a_step_too(game):
+    """Where all keep it, none of the actions is ever executed, but the no-op of the beginning."""
+
+    def played(probability, action):
+        environment = atari.AtariEnvironment(rom_of(game), sticky_probability=probability)
+        environment.reset_with(3)
+        return [environment.step(action).observation for _ in range(150)]
+
+    last = atari.AtariEnvironment(rom_of(game)).action_spec().num_values - 1
+    kept = played(1.0, last)
+    np.testing.assert_array_equal(kept, played(0.0, 0))
+    assert np.any(np.array(kept) != played(0.0, last))
+
+
 def test_the_observation_after_a_game_that_ends_in_the_fourth_frame_is_not_dopamines():
     environment, dopamine = atari.AtariEnvironment(rom_of("pong")), Dopamine("pong")
     environment.reset_with(11)  # Whose game ends so.
