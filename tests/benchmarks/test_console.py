@@ -77,7 +77,7 @@ def test_a_row_that_cannot_be_run_says_why(tmp_path, capsys):
 
 
 def test_rows_whose_datasets_are_not_published_are_left_out_if_others_are(tmp_path, capsys):
-    version = tmp_path / "data/d4rl/halfcheetah-medium-v2-recollected/1.0.0"
+    version = tmp_path / "data/d4rl/halfcheetah-medium-v2-recollected/2.0.0"
     version.mkdir(parents=True)
     (version / "MANIFEST.json").write_text("{}")
     with pytest.raises(DatasetError, match="halfcheetah-medium-v2-recollected"):
@@ -87,7 +87,7 @@ def test_rows_whose_datasets_are_not_published_are_left_out_if_others_are(tmp_pa
     plan_shown = capsys.readouterr().out.partition("gradient steps left")[0]
     assert "│ IL/halfcheetah-medium-v2/recollected " in plan_shown
     assert "│ IL/halfcheetah-medium-v2 " not in plan_shown
-    assert "halfcheetah-medium-v2/1.0.0 is not published: IL/halfcheetah-medium-v2," in plan_shown
+    assert "halfcheetah-medium-v2/2.0.0 is not published: IL/halfcheetah-medium-v2," in plan_shown
 
 
 def test_the_first_seeds_are_counted_and_no_more_than_there_are():

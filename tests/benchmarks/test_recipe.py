@@ -344,7 +344,7 @@ def options(row: Row) -> dict:
 def test_a_row_of_tianshous_has_every_defect_of_its_variants_and_d4rls_own_reading():
     rows = load_recipe("tianshou_continuous").rows
     assert not [row.name for row in rows if row.blocked]
-    of_medium = [r for r in rows if r.dataset == "d4rl/halfcheetah-medium-v2:1.0.0"]
+    of_medium = [r for r in rows if r.dataset == "d4rl/halfcheetah-medium-v2:2.0.0"]
     for algorithm in dict.fromkeys(row.algorithm for row in rows):
         variants = {r.variant: options(r) for r in of_medium if r.algorithm == algorithm}
         plain, letter = variants.pop(""), variants["to-the-letter"]

@@ -336,9 +336,13 @@ def test_results_of_two_budgets_make_no_report(tmp_path):
         report.write_report("brac_bc", page.parent)
 
 
-@pytest.mark.parametrize("name", ["brac", "brac_bc", "cql_narrow", "tianshou_continuous"])
+SHIPPED = pathlib.Path(report.__file__).parent / "results"
+
+
+@pytest.mark.parametrize("name", ["brac_bc", "cql_narrow"])
 def test_the_report_that_is_shipped_follows_from_the_results_that_are(tmp_path, name):
-    shipped = pathlib.Path(report.__file__).parent / "results" / name
+    assert {path.parent.name for path in SHIPPED.glob("*/report.md")} == {"brac_bc", "cql_narrow"}
+    shipped = SHIPPED / name
     for path in [*shipped.glob("*.jsonl"), shipped / report.DATASETS]:
         shutil.copy(path, tmp_path)
     report.write_report(name, tmp_path)
