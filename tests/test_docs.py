@@ -110,7 +110,7 @@ def test_readme_names_what_the_quickstart_publishes():
         quickstart.ENVIRONMENT, mixture, source, size.transitions, quickstart.SEED
     )
     assert name == QUICKSTARTS
-    assert f'tfds.load("brac/{name}", data_dir=".data"' in README
+    assert f'"brac/{name}", data_dir=".data"' in README
 
 
 def measured(room: str) -> dict[str, dict]:
