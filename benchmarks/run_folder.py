@@ -78,9 +78,8 @@ class RunFolder:
           initial: the state at step 0, which also gives the structure of the others.
 
         Raises:
-          DatasetError: results up to it are missing.
+          DatasetError: results up to it are missing, or the events cannot be written.
         """
-
         step, path = self.checkpoint_step, self._folder / RESULTS
         results = [result for result in read_results(path) if result["step"] <= step]
         every = self._identity["evaluate_every"]
@@ -151,20 +150,36 @@ class RunFolder:
 
         for events in self._folder.glob("events.*"):
             events.unlink()
-        self._events = tf.summary.create_file_writer(str(self._folder))
+        with _naming_events(self._folder):
+            self._events = tf.summary.create_file_writer(str(self._folder))
         for result in results:
             self._write_event(result)
 
     def _write_event(self, result: Mapping[str, Any]) -> None:
         import tensorflow as tf
 
-        with self._events.as_default(step=result["step"]):
-            tf.summary.scalar("evaluation/return", np.mean(result["returns"]))
-            for policy, returns in result.get("returns_of", {}).items():
-                tf.summary.scalar(f"evaluation/return of {policy}", np.mean(returns))
-            for name, value in result["metrics"].items():
-                tf.summary.scalar(f"train/{name}", value)
-        self._events.flush()
+        with _naming_events(self._folder):
+            with self._events.as_default(step=result["step"]):
+                tf.summary.scalar("evaluation/return", np.mean(result["returns"]))
+                for policy, returns in result.get("returns_of", {}).items():
+                    tf.summary.scalar(f"evaluation/return of {policy}", np.mean(returns))
+                for name, value in result["metrics"].items():
+                    tf.summary.scalar(f"train/{name}", value)
+            self._events.flush()
+
+
+@contextlib.contextmanager
+def _naming_events(folder: pathlib.Path) -> Iterator[None]:
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        reason = error.message.partition("\n")[0].rpartition("; ")[2]  # after the file's name
+        raise DatasetError(
+            f"the events for TensorBoard could not be written to {folder}: {reason}; mend that and "
+            "run the same command again, which goes on from the last evaluation"
+        ) from error
 
 
 def check_same(folder: pathlib.Path, identity: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 Run as a program, this file measures that table, so that a test can kill it.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -17,6 +18,7 @@ import filelock
 import numpy as np
 import orbax.checkpoint
 import pytest
+import tensorflow as tf
 
 from benchmarks import run_folder, runner, tasks
 from benchmarks.cells import Cell, plan
@@ -362,11 +364,6 @@ def test_the_plan_goes_row_by_row():
     ]  # fmt: skip
 
 
-if __name__ == "__main__":
-    tasks._transitions = transitions
-    run(pathlib.Path(sys.argv[1]))
-
-
 def test_a_state_that_the_system_refuses_to_write(tmp_path, monkeypatch):
     """A real failure of a write, by the limit on the size of a file; no traceback of orbax's."""
     monkeypatch.setattr("benchmarks.results.FIELDS", {"step": int})
@@ -376,14 +373,62 @@ def test_a_state_that_the_system_refuses_to_write(tmp_path, monkeypatch):
     folder = run_folder.RunFolder(tmp_path, identity)
     folder.restore(state)
     folder.write(1, state, returns, nothing, nothing)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
-    try:
-        with pytest.raises(DatasetError, match=r"step 2 could not .*: File too large; mend"):
-            folder.write(2, state, returns, nothing, nothing)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    refused = r"step 2 could not .*: File too large; mend"
+    with files_of_at_most(100_000), pytest.raises(DatasetError, match=refused):
+        folder.write(2, state, returns, nothing, nothing)
     again = run_folder.RunFolder(tmp_path, identity)
     assert again.checkpoint_step == 1
     np.testing.assert_array_equal(again.restore(state)["params"], state["params"])
     assert [line["step"] for line in read_results(tmp_path / RESULTS)] == [1]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_events_that_the_system_refuses_to_write(tmp_path, monkeypatch, is_first):
+    """When a run is opened, or at an evaluation, which is kept; the next run has every point."""
+    monkeypatch.setattr("benchmarks.results.FIELDS", {"step": int})
+    identity = {"evaluate_every": 1, "seed": 0}
+    state = {"params": np.ones(3)}
+    returns, numbers = {"act": np.ones(2)}, {"train": 1.0}
+    folder = run_folder.RunFolder(tmp_path, identity)
+    refused = f"TensorBoard could not be written to {tmp_path}: File too large; mend that and run"
+    folder.restore(state)
+    folder.write(1, state, returns, numbers, numbers)
+    if is_first:
+        again = run_folder.RunFolder(tmp_path, identity)
+        with monkeypatch.context() as patch:
+            patch.setattr(run_folder, "write_results", lambda *_: None)  # which has its own limit
+            with files_of_at_most(100), pytest.raises(DatasetError, match=refused):
+                again.restore(state)
+    else:
+        write_event = folder._write_event
+
+        def write_to_a_full_disk(result):
+            with files_of_at_most(100):
+                write_event(result)
+
+        monkeypatch.setattr(folder, "_write_event", write_to_a_full_disk)
+        with pytest.raises(DatasetError, match=refused):
+            folder.write(2, state, returns, numbers, numbers)
+    again = run_folder.RunFolder(tmp_path, identity)
+    steps = [1] if is_first else [1, 2]
+    assert again.checkpoint_step == steps[-1]
+    again.restore(state)
+    (events,) = tmp_path.glob("events.*")
+    kept = tf.compat.v1.train.summary_iterator(str(events))
+    assert sorted({event.step for event in kept if event.summary.value}) == steps
+
+
+@contextlib.contextmanager
+def files_of_at_most(size):
+    """A system that writes no file beyond so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+if __name__ == "__main__":
+    tasks._transitions = transitions
+    run(pathlib.Path(sys.argv[1]))
