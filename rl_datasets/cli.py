@@ -426,6 +426,14 @@ def replay(
     version: Annotated[
         str | None, typer.Option(help="Of what is published, such as 2.0.1; 1.0.0 by default.")
     ] = None,
+    rom_set: Annotated[
+        str | None,
+        typer.Option(
+            "--roms",
+            help="The set to name, and to try first: 'ale-py 0.12.1' or 'atari-py 0.2.5'; by "
+            "default the one that the source names.",
+        ),
+    ] = None,
     prove: Annotated[
         bool,
         typer.Option(
@@ -485,7 +493,8 @@ def replay(
 
     runners.check(workers, beam_option or [])  # Before the source is opened or downloaded.
     opened = command.open_source(source, dataset, data_dir, _builder_class)
-    replayer = Replayer(opened.roms(), prove=prove, ram=ram, screens=screens, patience=patience)
+    paths = opened.roms(command.rom_set_of(rom_set))
+    replayer = Replayer(paths, prove=prove, ram=ram, screens=screens, patience=patience)
     if check:
         _refuse(context, "does not go with --check", *PUBLISHES)
         command.show_check(opened, replayer, episodes or 2)

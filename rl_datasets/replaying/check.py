@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 import numpy as np
 import rich.table
@@ -194,11 +194,14 @@ def sentences(source: Source, replayer: Replayer, checks: Sequence[FileCheck]) -
     )
     if used - {named}:
         yield (
-            f"the source names the ROMs of {named}, and {' and '.join(sorted(used))} replay: "
-            "an episode is replayed on whichever does"
+            f"the named ROM is that of {named}, and it is on that of {' and '.join(sorted(used))} "
+            f"that they do: name it with {_named(used)}"
         )
     elif not whole and not others:
-        yield f"only the ROM of {named} could be tried: see `rl-datasets roms` for the other"
+        yield (
+            f"only the ROM of {named} was tried: the other set has the same one, or is not here, "
+            "which `rl-datasets roms` tells"
+        )
     shown = sum((told.shown for told in checks), collections.Counter())
     if shown:
         estimate, least, most = sticky.estimate(shown)
@@ -214,6 +217,10 @@ def sentences(source: Source, replayer: Replayer, checks: Sequence[FileCheck]) -
     if reached:
         hours = total * seconds / reached / 3600
         yield f"to replay all of about {total:,} rows takes a core {_duration(hours)}"
+
+
+def _named(used: Set[RomSet]) -> str:
+    return " or ".join(f"--roms '{rom_set}'" for rom_set in sorted(used))
 
 
 def _duration(hours: float) -> str:

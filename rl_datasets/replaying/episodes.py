@@ -56,7 +56,7 @@ METADATA: Mapping[str, dm_env.specs.Array] = {
     "replayed_rows": dm_env.specs.Array((), np.int64),
     # Why the episode is not replayed whole; empty where it is.
     "why_not_whole": dm_env.specs.StringArray(()),
-    # Whether that was on the ROM of another set than the one that the lineage names.
+    # Whether it is replayed whole on the ROM of another set than the one that the lineage names.
     "on_other_roms": dm_env.specs.Array((), np.bool_),
     # States of the emulator that agree with the log before the last action, or where it was lost.
     "open_states": dm_env.specs.Array((), np.int64),
@@ -95,7 +95,7 @@ class Replayer:
     """Replays the episodes of a game.
 
     Attributes:
-      roms: the game's ROM in each set that may be tried, the one that the source names first.
+      roms: the game's ROM in each set that may be tried, the one that the lineage names first.
       prove: whether to tell if the raw return is the only possible one.
       ram: whether to give the RAM.
       screens: whether to give full-size colour frames.
@@ -110,7 +110,7 @@ class Replayer:
 
     @property
     def named(self) -> RomSet:
-        """The set that the source names."""
+        """The set that the lineage names."""
         return next(iter(self.roms))
 
     @property
@@ -212,7 +212,7 @@ class Replayer:
                 **episode.metadata,
                 "episode_return": np.float32(np.sum(reward, dtype=np.float64)),
                 **_metadata(stored, attempt.replayed, given),
-                "on_other_roms": np.bool_(attempt.rom_set != self.named),
+                "on_other_roms": np.bool_(attempt.replayed.whole and attempt.rom_set != self.named),
             },
         )
 

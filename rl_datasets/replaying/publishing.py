@@ -56,7 +56,7 @@ class ReplayedBuilder(  # type: ignore[call-arg]
         told = {
             name: fact
             for name, fact in self._of.lineage.items()
-            if name not in ("source", "rewards", "final_observation")
+            if name not in ("source", "rom_md5", "rewards", "final_observation")
         }
         return {
             **self._of.origin,
@@ -69,6 +69,7 @@ class ReplayedBuilder(  # type: ignore[call-arg]
                 for rom_set in self._replayer.tried
             },
             **told,
+            "rom_set": str(self._replayer.named),
             "rewards": "`reward` is clipped to [-1, 1], as learners of DQN Replay expect it, and "
             "`raw_reward` is the game's own; an episode that is not replayed whole has what was "
             "stored",

@@ -58,15 +58,18 @@ class Source:
         """Reads what a unit holds; called as the unit's `read`, and picklable as that is."""
         return functools.partial(_read, unit.read, self.dataset == _RL_UNPLUGGED)
 
-    def roms(self) -> dict[RomSet, pathlib.Path]:
-        """The game's ROM in each set that is here, the one that the lineage names first.
+    def roms(self, named: RomSet | None = None) -> dict[RomSet, pathlib.Path]:
+        """The game's ROM in each set that is here, the named one first.
 
         Where the sets have the same ROM there is one.
 
+        Args:
+          named: the set that comes first; None for the one that the lineage names.
+
         Raises:
-          DatasetError: the lineage names no set, or the ROM of the one it names is not here.
+          DatasetError: no set is named, or the ROM of the one that is is not here.
         """
-        named = roms.roms_for(self.lineage)
+        named = named or roms.roms_for(self.lineage)
         paths = {named: roms.rom_path(self.game, named)}
         for other in set(RomSet) - {named}:
             try:

@@ -42,14 +42,13 @@ class Played(NamedTuple):
 def play(
     episodes: int,
     seed: int = 0,
-    rom: str = ROM,
+    rom: str | pathlib.Path = ROM,
     last_rows: int = 60,
     sticky_probability: float = 0.25,
 ) -> tuple[Played, ...]:
-    """Plays so many games, the last of them for `last_rows` rows."""
-    environment = AtariEnvironment(
-        ale_py.roms.get_rom_path(rom), seed, sticky_probability=sticky_probability
-    )
+    """Plays so many games, the last of them for `last_rows` rows; `rom` is a name or a file."""
+    path = ale_py.roms.get_rom_path(rom) if isinstance(rom, str) else rom
+    environment = AtariEnvironment(path, seed, sticky_probability=sticky_probability)
     rng = np.random.default_rng(seed)
     return tuple(
         _play(environment, rng, last_rows if index == episodes - 1 else 10_000)
@@ -81,7 +80,7 @@ def as_logged(played: Played) -> LoggedEpisode:
 
 
 def write_dopamine_log(
-    home: pathlib.Path, played: Sequence[Played], capacity: int = 400
+    home: pathlib.Path, played: Sequence[Played], capacity: int = 400, game: str = GAME
 ) -> pathlib.Path:
     """A run in Dopamine's layout, which says of itself what it is."""
     home.mkdir(parents=True)
@@ -92,7 +91,7 @@ def write_dopamine_log(
                 is_end = each.is_terminal and row == len(each.action) - 1
                 log.add(observation, action, np.clip(reward, -1, 1), is_end)
     told = {
-        "game": GAME,
+        "game": game,
         "run": 1,
         "time_limit": 27_000,
         "agent": "random",

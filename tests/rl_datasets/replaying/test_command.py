@@ -112,6 +112,10 @@ def test_transitions_are_refused_with_the_name_of_the_episodes(run, tmp_path):
         ("Asterix/1 --episodes 3", "--episodes goes with --check: leave it out"),
         ("Asterix/1 --check --ram", "--ram does not go with --check: leave it out"),
         ("Asterix/1 --check --workers 2", "--workers does not go with --check"),
+        (
+            "Asterix/1 --roms mine",
+            "there are no ROMs 'mine': choose ale-py 0.12.1 or atari-py 0.2.5",
+        ),
         ("Asterix/1 --data-dir s3://x", "s3://x cannot be used: only local folders"),
     ],
 )
