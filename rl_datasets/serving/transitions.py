@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 EXTRAS = "extras/"
 NEXT_ACTION = "next_action"
 REWARD = "reward"
+IS_KNOWN = "_is_known"  # after the name of a field: of the steps in which it is
 FRAMES_AT_ONCE = 128  # Decoded into one piece of memory that stays in the processor's cache.
 
 
@@ -104,7 +105,7 @@ def step_windows(
       [T, frame_stack] int32: 1 + t is the observation of step t, and 0 a frame of zeros.
 
     Raises:
-      DatasetError: the steps have no such field.
+      DatasetError: the steps have no such field, or in some of them it is not known.
       ValueError: n_step or frame_stack is below 1, or gamma not from 0 to 1.
     """
     check_cut(n_step, gamma, frame_stack)
@@ -140,6 +141,12 @@ def _rewards(episode: Episode, field: str) -> np.ndarray:
         raise DatasetError(
             f"steps have no field {field!r} of rewards: name one that `rl-datasets show` tells, or "
             f"{REWARD!r}"
+        )
+    is_known = episode.extras.get(field + IS_KNOWN)
+    if is_known is not None and not is_known[:-1].all():
+        raise DatasetError(
+            f"steps have no {field!r} where {field + IS_KNOWN!r} does not hold, as in what "
+            f"was not replayed whole: name {REWARD!r}, or a split in which all were"
         )
     return rewards
 

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder
+from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import manifest, reader
 from rl_datasets.replaying.episodes import Replayer
 from rl_datasets.replaying.publishing import ReplayedBuilder
 from rl_datasets.replaying.source import of_builder
+from rl_datasets.serving.windows import load_windows
 from tests.command_line import COMMAND, end, start
 from tests.dataset_contract import DatasetContract
 from tests.rl_datasets.replaying.logs import GAME, ROM, play, write_dopamine_log, write_shards
@@ -107,6 +109,8 @@ def test_a_log_is_replayed_whole(of_log, played):
     outcome, version = of_log
     check(list(reader.read_episodes(version, "all")), played)
     assert "5 episodes: 5 replayed whole, 0 in part and 0 not at all" in outcome.stdout
+    raw = load_windows(version, "all", reward_field="raw_reward").rows["reward"]
+    np.testing.assert_array_equal(raw, np.concatenate([each.reward for each in played])[:-1])
 
 
 def test_shards_are_replayed_whole_and_their_rewards_aligned(run, shards, played, tmp_path):
@@ -186,6 +190,8 @@ def test_an_altered_frame_is_marked_at_its_row_and_the_episode_kept(run, played,
     scores = [games[0].reward.sum(), games[2].reward[:-1].sum()]
     assert split["raw_return"]["mean"] == np.mean(scores)
     assert (split["raw_return"]["min"], split["raw_return"]["max"]) == (min(scores), max(scores))
+    with pytest.raises(DatasetError, match="where 'raw_reward_is_known' does not hold"):
+        load_windows(version, "all", reward_field="raw_reward")
     flags = split["flags"]
     assert flags["replayed_whole"] == flags["raw_return_is_known"] == 2
     assert flags["replayed_in_part"] == 1
