@@ -145,7 +145,7 @@ def _add(
     told.rewards.update(_agreement(in_file, np.clip(replayed.reward, -1, 1)))
     observations = np.asarray(stored.episode.observation)
     actions = stored.episode.action.tolist()
-    told.shown.update(sticky.shown(emulator, observations, actions, replayed.way))
+    told.shown.update(sticky.shown(emulator, observations, actions, replayed.way, replayed.start))
 
 
 def _agreement(stored: np.ndarray, earned: np.ndarray) -> dict[str, int]:

@@ -224,7 +224,7 @@ class Replayer:
         height, width, channels = shape = emulator.color_screen().shape
         pngs = frames.encode_png(np.zeros((1, *shape), np.uint8)) * steps
         for step, (ram, screen) in enumerate(
-            rerun(emulator, replayed.way) if replayed.whole else ()
+            rerun(emulator, replayed.way, replayed.start) if replayed.whole else ()
         ):
             rams[step] = ram
             if self.screens:

@@ -1,13 +1,12 @@
 """Every way through a logged episode at once, and what all of them have in common.
 
-States of a row are merged where they are equal, with all the ways to them, so that no way is lost.
-A state is the whole state of the emulator and the action executed last; RAM alone would not tell
-two apart, because it lacks Pong's paddle.
+States of a row are merged where nothing that follows can tell them apart, with all the ways to
+them, so that no way is lost.
 """
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Hashable
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +43,7 @@ def prove(emulator: Emulator, log: Log, most_states: int) -> Proof | None:
     Returns:
       What they have in common; None where more states than `most_states` are open at once.
     """
-    states = [step.start(emulator)]
+    states = [each for each in map(step.begin, emulator.starts) if log.begins_with(each)]
     for _ in range(log.last_row):
         states = _advance(emulator, log, states, most_states)
         if len(states) > most_states:
@@ -60,15 +59,13 @@ def prove(emulator: Emulator, log: Log, most_states: int) -> Proof | None:
 
 def _advance(emulator: Emulator, log: Log, states: list[State], most_states: int) -> list[State]:
     """The states of the next row."""
-    after: dict[tuple[bytes, int], State] = {}
+    after: dict[Hashable, State] = {}
     for state in states:
         for outcome in step.outcomes(emulator, state, log.actions[state.row]):
             if log.objection(outcome):
                 continue
             new = step.state_after(emulator, outcome)
-            assert new.snapshot is not None
-            whole = hashlib.blake2b(new.snapshot.serialize()).digest()
-            known = after.setdefault((whole, new.last_action), new)
+            known = after.setdefault(step.identity(new), new)
             if known is not new:
                 known.ways.append(outcome.way)
         if len(after) > most_states:

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from rl_datasets.replaying import step
 from rl_datasets.replaying.emulator import FRAME_SKIP, Emulator, observe
 from rl_datasets.replaying.log import Log, LoggedEpisode
 from rl_datasets.replaying.proof import Proof, prove
@@ -50,6 +49,7 @@ class Replayed:
         known, and after the end of the game.
       way: the actions that the frames of each row execute on the way that was found, which
         `rerun` goes; none where the episode is not whole.
+      start: which of the emulator's starts the way begins at.
     """
 
     rows: int
@@ -64,6 +64,7 @@ class Replayed:
     lives: np.ndarray
     executed: np.ndarray
     way: Sequence[tuple[int, ...]] = ()
+    start: int = 0
 
 
 def replay(
@@ -90,10 +91,13 @@ def replay(
     log = Log(logged)
     if not 0 <= min(log.actions) <= max(log.actions) < emulator.num_actions:
         raise ValueError(f"an action must be in 0..{emulator.num_actions - 1}")
-    found = Search(emulator, log).run(patience)
+    found = Search(emulator, log).run([emulator.first_start], patience)
+    if not found.last and len(emulator.starts) > 1:
+        found = max(found, Search(emulator, log).run(emulator.starts, patience), key=_length)
     replayed = _what_was_found(found, log)
     if not replayed.whole:
         return replayed
+    replayed = dataclasses.replace(replayed, start=_start(emulator, found))
     proof = prove(emulator, log, most_states) if prove_unique else None
     if proof is not None:
         replayed = _what_was_proved(replayed, proof)
@@ -101,20 +105,24 @@ def replay(
 
 
 def rerun(
-    emulator: Emulator, way: Sequence[tuple[int, ...]]
+    emulator: Emulator, way: Sequence[tuple[int, ...]], start: int = 0
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Goes a way from the start, and restores no state.
+    """Goes a way from one of the emulator's starts on, and restores no other state.
 
     Yields:
       The RAM, [128] uint8, and the last emulated frame, [210, 160, 3] uint8 in most games, before
       each row's action and after the last.
     """
-    step.start(emulator)
-    yield emulator.ram(), emulator.color_screen()
+    screen = emulator.begin(start)
+    yield emulator.ram(), screen
     for executed in way:
         for action in executed:
             emulator.act(action)
         yield emulator.ram(), emulator.color_screen()
+
+
+def _length(found: Found) -> tuple[int, bool]:
+    return -1 if found.state is None else found.state.row, bool(found.last)
 
 
 def _what_was_found(found: Found, log: Log) -> Replayed:
@@ -180,6 +188,14 @@ def _with_end(replayed: Replayed, last: list[Outcome]) -> Replayed:
         executed=executed,
         final_observation=observations[0][..., None] if is_only else None,
     )
+
+
+def _start(emulator: Emulator, found: Found) -> int:
+    """Which start the way that was found begins at."""
+    snapshot = _ways(found)[0].before.snapshot
+    if snapshot is emulator.first_start.snapshot:
+        return 0
+    return [start.snapshot is snapshot for start in emulator.starts].index(True)
 
 
 def _common(values: Sequence, otherwise):

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import collections
 import heapq
+from collections.abc import Hashable
 from typing import NamedTuple
 
 from rl_datasets.replaying import step
-from rl_datasets.replaying.emulator import Emulator
+from rl_datasets.replaying.emulator import Emulator, Start
 from rl_datasets.replaying.log import Log
 from rl_datasets.replaying.step import LOG_PROBABILITY, Outcome, State
 
 # What a step is worth: the mean of -LOG_PROBABILITY, 0.75, and a little more, so that of two ways
 # which are as likely as ways of their length are, the longer is gone on with.
-STEP_WORTH = 0.85
+STEP_WORTH = 1.5
 # Memory is bounded: snapshots of so many states that were come to last are kept, and of the first
 # state in every so many rows; states of so many last rows are known again; of more choices than the
 # most, the worse half is forgotten.
@@ -71,21 +72,23 @@ class Search:
         self._log = log
         self._choices: list[_Choice] = []
         self._num_choices = 0
-        self._known: dict[int, dict[tuple[bytes, int], list[State]]] = {}
+        self._known: dict[int, set[Hashable]] = {}
         self._with_snapshot: collections.deque[State] = collections.deque()
 
-    def run(self, patience: int) -> Found:
+    def run(self, starts: list[Start], patience: int) -> Found:
         """Searches for one way.
 
         Args:
+          starts: of the episode, those that do not show its first frame among them.
           patience: how many steps may be tried without coming further.
         """
-        start = step.start(self._emulator)
-        if not self._log.shows(self._emulator.screen(), 0):
+        begun = [each for each in map(step.begin, starts) if self._log.begins_with(each)]
+        if not begun:
             return Found(None, [], FIRST_FRAME_DIFFERS)
-        self._offer(start, 0)
-        furthest, patience_left, objections = start, patience, set[str]()
-        standing_at: State | None = start
+        for state in begun:
+            self._offer(state, 0)
+        furthest, patience_left, objections = begun[0], patience, set[str]()
+        standing_at: State | None = None
         while self._choices and patience_left:
             _, _, state, kept = heapq.heappop(self._choices)
             action = self._log.actions[state.row]
@@ -127,17 +130,18 @@ class Search:
             self._choices = heapq.nsmallest(_MOST_CHOICES // 2, self._choices)  # It is a heap.
 
     def _is_known(self, state: State) -> bool:
-        """Whether a state was come to before; if not, it is now."""
-        ram = self._emulator.ram().tobytes()
-        states = self._known.setdefault(state.row, {})
-        same_ram = states.setdefault((ram, state.last_action), [])
-        if any(step.are_equal(each, state) for each in same_ram):
-            return True
-        is_first = len(states) == 1 and not same_ram
-        same_ram.append(state)
-        if is_first:
+        """Whether a state was come to before; if not, it is known from now on."""
+        if state.row not in self._known:
+            self._known[state.row] = set()
             self._known.pop(state.row - _KNOWN_ROWS, None)
-        if not (is_first and state.row % _SPARSE_ROWS == 0):
+            is_sparse = state.row % _SPARSE_ROWS == 0
+        else:
+            is_sparse = False
+        identity = step.identity(state)
+        if identity in self._known[state.row]:
+            return True
+        self._known[state.row].add(identity)
+        if not is_sparse:
             self._with_snapshot.append(state)
         if len(self._with_snapshot) > _SNAPSHOTS:
             step.forget(self._with_snapshot.popleft())

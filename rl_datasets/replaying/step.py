@@ -9,14 +9,22 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import NamedTuple
 
 import ale_py
 import numpy as np
 
-from rl_datasets.replaying.emulator import FRAME_SKIP, NOOP, STICKY_PROBABILITY, Emulator
+from rl_datasets.replaying.emulator import (
+    FRAME_SKIP,
+    NOOP,
+    STICKY_PROBABILITY,
+    Emulator,
+    Start,
+    fingerprint,
+)
 
 # Of an outcome, by how many frames keep the action before.
 LOG_PROBABILITY = (
@@ -72,19 +80,21 @@ class Outcome(NamedTuple):
     lives: int
 
 
-def start(emulator: Emulator) -> State:
+def begin(start: Start) -> State:
     """The start of an episode."""
-    emulator.reset()
-    return State(0, NOOP, emulator.lives, [], 0.0, emulator.screen(), emulator.clone())
+    return State(0, NOOP, start.lives, [], 0.0, start.screen, start.snapshot)
 
 
 def go_to(emulator: Emulator, state: State) -> None:
     """Brings the emulator to a state: to its snapshot, or on from the last one before it."""
-    way_there = []
-    while state.snapshot is None:
+    way_there: list[tuple[int, ...]] = []
+    while state.ways and (state.snapshot is None or (emulator.needs_run_up and not way_there)):
         way_there.append(state.ways[0].executed)
         state = state.ways[0].before
-    emulator.restore(state.snapshot)
+    if state.snapshot is None:
+        emulator.reset()
+    else:
+        emulator.restore(state.snapshot)
     for executed in reversed(way_there):
         for action in executed:
             emulator.act(action)
@@ -121,12 +131,15 @@ def state_after(emulator: Emulator, outcome: Outcome) -> State:
     )
 
 
-def are_equal(state: State, other: State) -> bool:
-    """Whether two states are known to be the same."""
-    if state.snapshot is None or other.snapshot is None:
-        return False
-    is_same_action = state.last_action == other.last_action
-    return is_same_action and state.snapshot.serialize() == other.snapshot.serialize()
+def identity(state: State) -> Hashable:
+    """Equal for states that nothing which follows can tell apart.
+
+    That is the whole state of the emulator, and the action executed last. RAM would not do: it
+    lacks Pong's paddle.
+    """
+    if state.snapshot is None:
+        return state
+    return state.last_action, hashlib.blake2b(fingerprint(state.snapshot), digest_size=16).digest()
 
 
 def forget(state: State) -> None:

@@ -42,6 +42,7 @@ def shown(
     observations: np.ndarray,
     actions: Sequence[int],
     way: Sequence[tuple[int, ...]],
+    start: int = 0,
 ) -> collections.Counter[tuple[int, ...]]:
     """What the steps of an episode of T rows show, but for the last.
 
@@ -50,9 +51,10 @@ def shown(
       observations: [T, 84, 84, 1] uint8, or one more.
       actions: [T], asked for.
       way: that was found through the episode.
+      start: which of the emulator's starts it begins at.
     """
     counts: collections.Counter[tuple[int, ...]] = collections.Counter()
-    state = step.start(emulator)
+    state = step.begin(emulator.starts[start] if start else emulator.first_start)
     for row, executed in enumerate(way[:-1]):
         numbers, after = [], None
         for kept, outcome in enumerate(step.outcomes(emulator, state, int(actions[row]))):
@@ -63,7 +65,8 @@ def shown(
         assert after is not None
         if actions[row] != state.last_action and len(numbers) <= FRAME_SKIP:
             counts[tuple(numbers)] += 1
-        after.ways.clear()  # So that the states before are forgotten.
+        if state.ways:  # What leads to the next state begins one before it at most.
+            step.forget(state.ways[0].before)
         state = after
     return counts
 

@@ -20,8 +20,9 @@ def rom_of(game):
 def test_every_observation_reward_and_end_is_the_environments(game):
     environment = AtariEnvironment(rom_of(game), seed=0, sticky_probability=0.0)
     emulator, rng, ends = Emulator(rom_of(game)), np.random.default_rng(0), 0
-    timestep, state = environment.reset(), step.start(emulator)
+    timestep, state = environment.reset(), step.begin(emulator.first_start)
     np.testing.assert_array_equal(observe(state.pooled)[..., None], timestep.observation)
+    step.go_to(emulator, state)
     for _ in range(1_000):
         action = int(rng.integers(emulator.num_actions))
         timestep = environment.step(action)
@@ -31,7 +32,8 @@ def test_every_observation_reward_and_end_is_the_environments(game):
         state = step.state_after(emulator, outcome)
         if timestep.last():
             ends += 1
-            timestep, state = environment.reset(), step.start(emulator)
+            timestep, state = environment.reset(), step.begin(emulator.first_start)
+            step.go_to(emulator, state)
     assert ends or game != "breakout"
 
 

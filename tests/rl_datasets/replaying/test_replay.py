@@ -22,7 +22,7 @@ def test_real_episodes_of_asterix_are_replayed_whole(shared):
         assert (replayed.lives[0], replayed.lives[-1]) == (3, 0)
         assert np.nansum(np.clip(replayed.reward[1:], -1, 1)) == stored[:-1].sum()
         lengths.append(rows)
-        as_stored = replay(emulator, logged._replace(rewards=stored))
+        as_stored = replay(emulator, logged._replace(rewards=stored), patience=1_000)
         assert not as_stored.whole
         assert "has the reward" in as_stored.reason
     assert lengths == [1_093, 600]
