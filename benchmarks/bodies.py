@@ -287,16 +287,6 @@ def _power(error: float) -> str:
     return f"{error:.0e}".replace("e-0", "e-").replace("e+00", "").replace("e+0", "e")
 
 
-def filled(text: str, content: Mapping[str, str]) -> str:
-    """A page with these tables between `<!-- name -->` and `<!-- /name -->`."""
-    for name, table in content.items():
-        before, begin, rest = text.partition(f"<!-- {name} -->\n")
-        _, end, after = rest.partition(f"<!-- /{name} -->\n")
-        assert end, f"the page has no marks of {name}"
-        text = before + begin + table + end + after
-    return text
-
-
 def main(
     shared: Annotated[pathlib.Path, typer.Argument(help="Folder of the published files.")],
     parts: Annotated[
@@ -319,7 +309,7 @@ def main(
     measured = read()
     for name, svg in pictures(measured).items():
         results.write_atomically(IMAGES / f"bodies_{name}.svg", svg)
-    results.write_atomically(PAGE, filled(PAGE.read_text(encoding="utf-8"), tables(measured)))
+    results.write_atomically(PAGE, page.filled(PAGE.read_text(encoding="utf-8"), tables(measured)))
 
 
 if __name__ == "__main__":

@@ -95,6 +95,16 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
+def filled(text: str, content: Mapping[str, str]) -> str:
+    """A page with these tables between `<!-- name -->` and `<!-- /name -->`."""
+    for name, table in content.items():
+        before, begin, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"<!-- /{name} -->\n")
+        assert end, f"the page has no marks of {name}"
+        text = before + begin + table + end + after
+    return text
+
+
 def _fill(text: str, figures: Mapping[str, str]) -> str:
     for name, figure in figures.items():
         text = text.replace(f"{{{name}}}", figure)

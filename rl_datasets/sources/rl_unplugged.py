@@ -24,7 +24,7 @@ is what it shows after a reset, and the action of the last row ends the game. He
 missing, and the frame after the last action is.
 
 The reward that an episode's record stores in row i is what the action of row i + 1 earned:
-replaying the two episodes gives back all 1,093 and all 600 rows so (docs/atari_rewards.md). Here a
+replaying the two episodes shows it of every row that has a next one (docs/atari_rewards.md). Here a
 reward stands with the action that earned it (`earned`). The first action's is stored nowhere and is
 0; the last row's is no action's. What the file has in each row is `stored_reward`. No transition
 shard could be had, so whether `r_t` is what `a_t` earned is not known, and it stays as it is.

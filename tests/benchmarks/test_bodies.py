@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from benchmarks import bodies, partial_policies
+from benchmarks import bodies, page, partial_policies
 from benchmarks.results import read_results
 from benchmarks.tables import load_table
 from rl_datasets.collection import policies
@@ -25,12 +25,7 @@ def test_the_tables_are_those_of_the_results():
             *("masses", "steps", "replays", "impedance", "policies"),
         }
     )
-    assert bodies.filled(PAGE, tables) == PAGE
-
-
-def test_a_page_is_filled_between_its_marks():
-    page = "a\n<!-- x -->\nold\n<!-- /x -->\nb\n"
-    assert bodies.filled(page, {"x": "| new |\n"}) == "a\n<!-- x -->\n| new |\n<!-- /x -->\nb\n"
+    assert page.filled(PAGE, tables) == PAGE
 
 
 def test_the_pictures_are_those_of_the_results():
