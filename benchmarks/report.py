@@ -29,10 +29,12 @@ from benchmarks.results import (
     write_results,
 )
 from benchmarks.tables import ReportedTable, Score, empty_table, load_table, table_names
+from rl_datasets.episode import RAW_RETURN, RAW_RETURN_IS_KNOWN
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import manifest
 
 DATASETS = "datasets.json"
+EPISODE_RETURN = "episode_return"
 SHIPPED = pathlib.Path(__file__).parent / "results"
 
 NAMES = {
@@ -263,18 +265,34 @@ def _describe(row: Row, version_dir: pathlib.Path) -> Dataset:
 
 def _together(splits: Sequence[Mapping[str, Any]]) -> Dataset:
     """Counts and returns of several splits; their histograms have edges of their own."""
-    episodes = [split["episodes"] for split in splits]
-    returns = [split["episode_return"] for split in splits]
+    together: Dataset = {
+        "episodes": sum(split["episodes"] for split in splits),
+        "transitions": sum(split["transitions"] for split in splits),
+        EPISODE_RETURN: _mean_and_spread(
+            [split[EPISODE_RETURN] for split in splits], [split["episodes"] for split in splits]
+        ),
+    }
+    if raw := [split for split in splits if RAW_RETURN in split]:
+        together[RAW_RETURN] = _mean_and_spread(
+            [split[RAW_RETURN] for split in raw],
+            [split["flags"][RAW_RETURN_IS_KNOWN] for split in raw],
+        )
+    return together
+
+
+def _mean_and_spread(
+    returns: Sequence[Mapping[str, Any]], episodes: Sequence[int]
+) -> dict[str, float]:
+    """Of all episodes, by those of each split."""
     mean = np.average([each["mean"] for each in returns], weights=episodes)
     squares = [each["standard_deviation"] ** 2 + (each["mean"] - mean) ** 2 for each in returns]
-    return {
-        "episodes": sum(episodes),
-        "transitions": sum(split["transitions"] for split in splits),
-        "episode_return": {
-            "mean": float(mean),
-            "standard_deviation": float(np.average(squares, weights=episodes) ** 0.5),
-        },
-    }
+    spread = np.average(squares, weights=episodes) ** 0.5
+    return {"mean": float(mean), "standard_deviation": float(spread)}
+
+
+def _returns(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of the agent that logged it: in the game's own score, where the log was replayed."""
+    return dataset.get(RAW_RETURN, dataset[EPISODE_RETURN])
 
 
 def _check_fingerprints(
@@ -463,14 +481,16 @@ def _data(datasets: Mapping[str, Dataset]) -> str:
     header = ("row", "dataset", "episodes", "transitions", "return", "fingerprint")
     rows = []
     for row, dataset in datasets.items():
-        returns = dataset["episode_return"]
+        returns = _returns(dataset)
+        is_raw = RAW_RETURN in dataset
         rows.append(
             [
                 row,
                 f"`{dataset['dataset']}`",
                 f"{dataset['episodes']:,}",
                 f"{dataset['transitions']:,}",
-                f"{returns['mean']:.0f} ± {returns['standard_deviation']:.0f}",
+                f"{returns['mean']:.0f} ± {returns['standard_deviation']:.0f}"
+                + (", raw" if is_raw else ""),
                 f"`{dataset['fingerprint'][:12]}`",
             ]
         )
@@ -522,9 +542,9 @@ def _figures(
     ]
     drawn = {"curves": figures.learning_curves(panels)} if panels else {}
     histograms = [
-        figures.HistogramPanel(name, **dataset["episode_return"]["histogram"])
+        figures.HistogramPanel(name, **_returns(dataset)["histogram"])
         for name, dataset in _by_dataset(reported, recipe, datasets).items()
-        if "histogram" in dataset["episode_return"]
+        if "histogram" in _returns(dataset)
     ]
     if histograms:
         drawn["returns"] = figures.histograms(histograms)

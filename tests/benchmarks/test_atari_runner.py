@@ -29,6 +29,7 @@ from rl_datasets.publishing.publish import publish
 from rl_datasets.serving.reverb import ReverbServer
 from rl_datasets.serving.transitions import load_transitions
 from rl_datasets.sources import dqn_replay, rl_unplugged
+from tests.benchmarks import version_folders
 from tests.benchmarks.test_online_atari import MAKE, SMALL, Corridor, small_network
 from tests.builders.rl_unplugged_atari.test_rl_unplugged_atari_dataset_builder import VERSION_1
 from tests.rl_datasets.collection.test_atari import Dopamine
@@ -254,6 +255,28 @@ def test_returns_of_several_splits_are_those_of_all_their_episodes():
     assert (together["episodes"], together["transitions"]) == (6, 60)
     assert together["episode_return"]["mean"] == pytest.approx(every.mean())
     assert together["episode_return"]["standard_deviation"] == pytest.approx(every.std())
+    assert "raw_return" not in together
+
+
+def test_a_log_that_was_replayed_tells_its_agents_score_in_the_games_own_points(tmp_path):
+    """By hand: raw returns of 100 and 300 in one split, of one episode of two 800 in the other."""
+    splits = {}
+    for name, returns, raw in (("a", [1.0, 3.0], [100.0, 300.0]), ("b", [2.0, 2.0], [800.0])):
+        splits[name] = {
+            **manifest.statistics([10, 10], returns),
+            "flags": {"raw_return_is_known": len(raw)},
+            "raw_return": manifest.of_returns(raw),
+        }
+    version_folders.write(tmp_path / "dqn_replay" / "Pong_run_1-replayed" / "1.0.0")
+    version = tmp_path / "dqn_replay" / "Pong_run_1-replayed" / "1.0.0"
+    plan = manifest.read(version)["plan"]
+    files = {f"dqn_replay-{name}.tfrecord-0": {"size": 999, "sha256": ""} for name in splits}
+    manifest.write(version, manifest.make(plan, splits, files, counted={}, skipped={}))
+    row = Row("Pong", "dqn_replay/Pong_run_1-replayed:1.0.0", "Pong")
+    text = report._data({"all": report._describe(dataclasses.replace(row, split="all"), version)})
+    assert "| 4 | 40 | 400 ± 294, raw |" in text
+    text = report._data({"a": report._describe(dataclasses.replace(row, split="a"), version)})
+    assert "| 2 | 20 | 200 ± 100, raw |" in text
 
 
 def test_rl_unplugged_trains_by_its_episodes_and_not_by_its_shuffled_transitions(tmp_path):
