@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -78,6 +79,14 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
     @abc.abstractmethod
     def lineage(self) -> Mapping[str, Any]:
         """Where the data come from and what was `repaired`, as plain data for the manifest."""
+
+    def look_again(self) -> None:
+        """Forgets what a subclass keeps of its source in cached properties."""
+        classes = type(self).__mro__
+        for cls in classes[: classes.index(PublishedDatasetBuilder)]:
+            for name, value in vars(cls).items():
+                if isinstance(value, functools.cached_property):
+                    self.__dict__.pop(name, None)
 
     def _info(self) -> tfds.core.DatasetInfo:
         info = self.dataset_info_from_configs(features=features_dict(self._spec()))

@@ -34,7 +34,7 @@ import tensorflow_datasets as tfds
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import catalog, kinds, manifest, pipeline, runners
-from rl_datasets.publishing.units import Receipt, SourceUnit, read_receipt
+from rl_datasets.publishing.units import Receipt, SourceChanged, SourceUnit, read_receipt
 from rl_datasets.sources import buckets
 
 if TYPE_CHECKING:
@@ -83,9 +83,7 @@ def publish(
     """
     runners.check(num_workers, beam_flags)
     target = pathlib.Path(builder.data_dir).absolute()
-    units = list(builder.source_units())
-    _check_units(units)
-    plan = _plan(builder, units, keep_going)
+    units, plan = _plan(builder, keep_going)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target):
@@ -161,18 +159,47 @@ def _check_units(units: Sequence[SourceUnit]) -> None:
 
 
 def _plan(
-    builder: PublishedDatasetBuilder, units: Sequence[SourceUnit], keep_going: bool
-) -> dict[str, Any]:
-    """Everything that the bytes of the version follow from, as plain data."""
-    sources = sorted({file for unit in units for file in unit.files}, key=str)
+    builder: PublishedDatasetBuilder, keep_going: bool
+) -> tuple[list[SourceUnit], dict[str, Any]]:
+    """The units, and everything that the bytes of the version follow from, as plain data.
+
+    What the builder says of its source is asked again after the files were hashed, so that it is of
+    the files that were, which the workers compare once they have read them.
+    """
+    first = list(builder.source_units())
+    _check_units(first)
+    sources = sorted({file for unit in first for file in unit.files}, key=str)
+    names = _names(sources)
+    said = _said(builder, first, names)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         identity_of = functools.partial(_identity, keep_going=keep_going)
         identities = dict(zip(sources, pool.map(identity_of, sources), strict=True))
-    names = _names(sources)
+    builder.look_again()
+    units = list(builder.source_units())
+    if _said(builder, units, names) != said:
+        raise SourceChanged(
+            f"the source of {builder.info.full_name} changed since it was first looked at; publish "
+            "again once nothing writes to it"
+        )
     plan = {
         "dataset": builder.name,
         "config": builder.builder_config_name,
         "version": str(builder.version),
+        "spec": said["spec"],
+        "units": said["units"],
+        "sources": {names[source]: identities[source] for source in sources},
+        "lineage": said["lineage"],
+    }
+    return units, json.loads(json.dumps(plan))
+
+
+def _said(
+    builder: PublishedDatasetBuilder,
+    units: Sequence[SourceUnit],
+    names: Mapping[str | buckets.Object, str],
+) -> dict[str, Any]:
+    """What a builder says of its source."""
+    return {
         "spec": manifest.spec_to_json(builder.episode_spec()),
         "units": [
             {
@@ -180,14 +207,12 @@ def _plan(
                 "split": unit.split,
                 "episodes": unit.num_episodes,
                 "transitions": unit.num_transitions,
-                "files": [names[file] for file in unit.files],
+                "files": [names.get(file, str(file)) for file in unit.files],
             }
             for unit in units
         ],
-        "sources": {names[source]: identities[source] for source in sources},
         "lineage": dict(builder.lineage()),
     }
-    return json.loads(json.dumps(plan))
 
 
 def _identity(source: str | buckets.Object, keep_going: bool) -> str | dict[str, Any] | None:

@@ -119,6 +119,20 @@ def test_a_collection_is_published_under_its_own_name_alone(tmp_path):
         Builder(config="hopper-medium-v2", source=str(source), data_dir=tmp_path)
 
 
+def test_a_collection_that_changes_since_its_first_look_is_refused(tmp_path):
+    """In what no count tells: its lineage would be the first look's, and its data the last's."""
+    name, source = "hopper-medium-v2-recollected", tmp_path / "collected"
+    collect(source, name)
+    builder = Builder(config=name, source=str(source), data_dir=tmp_path)
+    file = source / collected.COLLECTION_FILE
+    file.write_text(file.read_text().replace("Hopper-v4", "Hopper-v5"))
+    with pytest.raises(DatasetError, match=r"changed since it was first looked at; publish again"):
+        publish(builder)
+    assert not (tmp_path / "d4rl").exists()
+    published = publish(Builder(config=name, source=str(source), data_dir=tmp_path))
+    assert published.manifest["plan"]["lineage"]["environment"] == "Hopper-v5"
+
+
 def test_a_collection_of_brac_is_no_dataset_of_d4rl(tmp_path):
     collect(tmp_path / "collected", "hopper-eps1-recollected", protocol="brac")
     source = str(tmp_path / "collected")
