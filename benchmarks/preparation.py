@@ -19,8 +19,12 @@ from benchmarks.cells import Cell, seeds_of_rows
 from benchmarks.results import fingerprint
 from benchmarks.tasks import Atari, Task, task_of
 from learners import training, types
+from rl_datasets import files
 from rl_datasets.errors import DatasetError
+from rl_datasets.publishing import manifest
+from rl_datasets.serving.transitions import REWARD
 
+_SERVER_SECONDS = 60.0  # until a server has answered, and is full
 _ADDRESS = re.compile(r"[^\s:]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5}")
 
 
@@ -56,9 +60,12 @@ def check(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> None
 
     Raises:
       DatasetError: a dataset is missing, its policy could not be scored, its learner could not
-        learn from it, or a run's folder holds another run.
+        learn from it, a run's folder holds another run or none could be made, or the server that
+        is to feed it does not serve its dataset.
     """
+    files.check_can_write(places.runs_dir)
     tasks = tasks_of(cells, places, seeds_at_once)
+    schema = _served(places.feed) if tasks else None
     traced = set()
     for of_row in seeds_of_rows(tasks):
         cell, task = of_row[0], tasks[of_row[0]]
@@ -66,6 +73,8 @@ def check(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> None
         learner = learner_of(cell, spec)
         task = task.read_by(learner, cell.recipe.learner)
         check_feed(cell, task, places.feed)
+        if schema is not None:
+            check_served(places.feed, schema, task)
         if (kind := _kind(cell, spec)) not in traced:
             _trace(cell, learner, task, spec)
             traced.add(kind)
@@ -117,6 +126,41 @@ def check_feed(cell: Cell, task: Task, feed: str) -> None:
         raise DatasetError(
             f"the feed stream does not give the {' and '.join(task.extras)} that learner "
             f"{cell.recipe.learner} reads: use arrays or reverb"
+        )
+
+
+def _served(feed: str) -> Any:
+    """The schema of the server that a feed names; None of one that names no server."""
+    if not _ADDRESS.fullmatch(feed):
+        return None
+    from rl_datasets.serving.reverb import wait_until_full
+
+    return wait_until_full(feed, _SERVER_SECONDS)
+
+
+def check_served(address: str, schema: Any, task: Task) -> None:
+    """Refuses a server of another dataset than the task's, or one that cuts it otherwise."""
+    from rl_datasets.serving.reverb import how_cut
+
+    if schema.fingerprint != fingerprint(task.version_dir):
+        raise DatasetError(
+            f"the Reverb server at {address} serves another dataset than {task.version_dir} (its "
+            "fingerprint differs): serve that one"
+        )
+    cut = dict(task.cut)
+    split = cut.pop("split")
+    splits = tuple(sorted(manifest.split_names(manifest.read(task.version_dir), split)))
+    asked = how_cut(**cut)
+    if (schema.splits, schema.cut) != (splits, asked):
+        options = f"--split {split} --frame-stack {asked['frame_stack']}"
+        options += f" --n-step {asked['n_step']} --gamma {asked['gamma']}"
+        if asked["next_action"]:
+            options += " --next-action"
+        if asked["reward_field"] != REWARD:
+            options += f" --reward-field {asked['reward_field']}"
+        raise DatasetError(
+            f"the Reverb server at {address} cuts {task.version_dir} otherwise than the row: start "
+            f"it with {options}"
         )
 
 

@@ -27,20 +27,21 @@ from benchmarks.preparation import (
     Places,
     check,
     check_feed,
+    check_served,
     identity,
     initial,
     learner_of,
     tasks_of,
 )
 from benchmarks.recipe import Row, load_recipe, recipe_names
-from benchmarks.results import fingerprint
 from benchmarks.run_folder import RunFolder, begin_with_shorter_run, last_state, lock
 from benchmarks.tables import load_table, table_names
 from benchmarks.tasks import Task, with_extras
 from learners import training, types
+from rl_datasets import files
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.rewards import rescaled
-from rl_datasets.serving.transitions import REWARD, Transition
+from rl_datasets.serving.transitions import Transition
 
 
 def run_cells(
@@ -212,36 +213,9 @@ def _reverb_feed(
 ) -> Iterator[Transition]:
     from rl_datasets.serving.reverb import ReverbFeed
 
-    cut = dict(task.cut)
     feed = ReverbFeed(address, batch_size, steps=steps_a_call, seed=seed)
-    if feed.schema.fingerprint != fingerprint(task.version_dir):
-        raise DatasetError(
-            f"the Reverb server at {address} serves another dataset than {task.version_dir} (its "
-            "fingerprint differs): serve that one"
-        )
-    _check_served(address, feed.schema, task.version_dir, **cut)
+    check_served(address, feed.schema, task)
     return (with_extras(batch, task.extras) for batch in feed)
-
-
-def _check_served(
-    address: str, schema: Any, version_dir: pathlib.Path, split: str, **cut: Any
-) -> None:
-    from rl_datasets.publishing import manifest
-    from rl_datasets.serving.reverb import how_cut
-
-    splits = tuple(sorted(manifest.split_names(manifest.read(version_dir), split)))
-    asked = how_cut(**cut)
-    if (schema.splits, schema.cut) != (splits, asked):
-        options = f"--split {split} --frame-stack {asked['frame_stack']}"
-        options += f" --n-step {asked['n_step']} --gamma {asked['gamma']}"
-        if asked["next_action"]:
-            options += " --next-action"
-        if asked["reward_field"] != REWARD:
-            options += f" --reward-field {asked['reward_field']}"
-        raise DatasetError(
-            f"the Reverb server at {address} cuts {version_dir} otherwise than the row: start it "
-            f"with {options}"
-        )
 
 
 def _worker(index: int, messages: Any, cells: Sequence[Cell], places: Places, seeds: int) -> None:
@@ -346,6 +320,7 @@ def reproduce(
         left_out.update(absent)
     results_dir = None if results_dir is None else pathlib.Path(results_dir)
     if results_dir is not None:
+        files.check_can_write(results_dir)
         report.adopt(plan(recipe, budget=budget), results_dir, places.runs_dir)
     runs = with_behaviors(cells)
     console.show_plan(runs, places.runs_dir, left_out)

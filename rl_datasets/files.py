@@ -34,6 +34,18 @@ def local_path(path: str | os.PathLike[str]) -> pathlib.Path:
     return pathlib.Path(path)
 
 
+def check_can_write(folder: pathlib.Path) -> None:
+    """Nothing is made: a folder that is not there must be possible below the one that is.
+
+    Raises:
+      DatasetError: files could not be written into the folder.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        what = "may not be written to" if nearest.is_dir() else "is a file"
+        raise DatasetError(f"nothing can be written into {folder}: {nearest} {what}; name another")
+
+
 def check_folder_name(name: str) -> None:
     """Raises `DatasetError` where a dataset cannot bear the name, which is that of its folder."""
     if not NAME.fullmatch(name):

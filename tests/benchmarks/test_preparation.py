@@ -1,8 +1,10 @@
 """A dry run refuses what the run would refuse, by the same sentence, before anything is trained."""
 
+import re
+
 import pytest
 
-from benchmarks import runner
+from benchmarks import preparation, runner
 from rl_datasets.errors import DatasetError
 
 RECIPE = """
@@ -86,7 +88,14 @@ def test_an_unknown_feed_is_refused_by_a_dry_run(reproduce, feed):
         reproduce(feed=feed, dry_run=True)
 
 
-@pytest.mark.parametrize("feed", ["arrays", "stream", "reverb", "localhost:8000", "[::1]:8000"])
+@pytest.mark.parametrize("feed", ["localhost:9", "[::1]:9"])
+def test_a_server_that_does_not_answer_is_refused_by_a_dry_run(reproduce, monkeypatch, feed):
+    monkeypatch.setattr(preparation, "_SERVER_SECONDS", 1.0)
+    with pytest.raises(DatasetError, match=f"no Reverb server answers at {re.escape(feed)}"):
+        reproduce(feed=feed, dry_run=True)
+
+
+@pytest.mark.parametrize("feed", ["arrays", "stream", "reverb"])
 def test_a_dry_run_of_what_can_be_run_runs_nothing(reproduce, tmp_path, feed):
     assert reproduce(feed=feed, dry_run=True) is None
     assert not (tmp_path / "runs").exists()

@@ -79,11 +79,31 @@ def test_a_dry_run_runs_nothing(data_dir, tmp_path, capsys):
     assert not runs_dir.exists()
 
 
-def test_a_reverb_server_of_another_dataset_is_refused(data_dir, tmp_path):
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_reverb_server_of_another_dataset_is_refused(data_dir, tmp_path, dry_run):
     transitions = tasks._transitions(data_dir / "brac/pendulum/2.0.0", "train")
     other = ReverbServer(transitions, fingerprint="other")
     with other, pytest.raises(DatasetError, match="serves another dataset"):
-        runner.reproduce("pendulum", data_dir=data_dir, runs_dir=tmp_path, feed=other.address)
+        runner.reproduce(
+            "pendulum",
+            data_dir=data_dir,
+            runs_dir=tmp_path / "runs",
+            feed=other.address,
+            dry_run=dry_run,
+        )
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("place", ["runs_dir", "results_dir"])
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_trained(
+    data_dir, tmp_path, place, dry_run
+):
+    (tmp_path / "file").touch()
+    places = {"runs_dir": tmp_path / "runs", place: tmp_path / "file" / "folder"}
+    with pytest.raises(DatasetError, match=r"written into .*file/folder: .*file is a file; name"):
+        runner.reproduce("pendulum", data_dir=data_dir, dry_run=dry_run, **places)
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("cut", [{"n_step": 3, "gamma": 0.9}, {"next_action": True}])
