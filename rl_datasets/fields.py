@@ -191,8 +191,10 @@ def _described(wanted: Any) -> str:
     origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
     if origin is typing.Annotated:
         kind, interval = arguments
-        is_number = kind in (int, float)
-        return f"{_described(kind)} {_range(interval) if is_number else 'that is not empty'}"
+        if kind in (int, float):
+            return f"{_described(kind)} {_range(interval)}"
+        noun, comma, more = _described(kind).partition(",")
+        return f"{noun} that is not empty{comma}{more}"
     if origin in (typing.Union, types.UnionType):
         # TOML has no word for None: such a field is left out.
         return " or ".join(_described(each) for each in arguments if each is not types.NoneType)

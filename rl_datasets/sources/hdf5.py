@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -34,6 +35,8 @@ def opened(path: str | pathlib.Path) -> Iterator[h5py.File]:
     Raises:
       DatasetError: it is missing, cut short or no HDF5.
     """
+    if not os.path.isfile(path):
+        raise DatasetError(f"there is no file {path}: name one")
     with reading(path):
         file = h5py.File(path, "r")
     with file:

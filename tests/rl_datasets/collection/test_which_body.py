@@ -240,6 +240,8 @@ def test_command_says_what_it_cannot_do(changes, options, message, tmp_path):
 def test_command_on_nothing(tmp_path):
     with pytest.raises(DatasetError, match="none is not there, or not of a kind that is known"):
         which_body.read_episodes(tmp_path / "none")
+    with pytest.raises(DatasetError, match=r"^there is no file .*none\.hdf5: name one$"):
+        list(which_body.read_episodes(tmp_path / "none.hdf5"))
 
 
 # Of each published slice: steps that can be taken again, how many from stored states; the 90th
