@@ -26,6 +26,7 @@ from rl_datasets.replaying.source import Source
 from rl_datasets.roms import RomSet
 
 _SAME, _NEXT, _COMPARED = "same", "next", "compared"
+WITH_ACTION, A_ROW_EARLY = "with their action", "a row early"
 
 
 @dataclasses.dataclass
@@ -68,7 +69,7 @@ class FileCheck:
         if same == following:
             return "cannot tell" if self.whole else ""
         if compared in (same, following):
-            return "with their action" if same == compared else "a row early"
+            return WITH_ACTION if same == compared else A_ROW_EARLY
         return "with neither"
 
 
@@ -201,6 +202,13 @@ def sentences(source: Source, replayer: Replayer, checks: Sequence[FileCheck]) -
         yield (
             f"only the ROM of {named} was tried: the other set has the same one, or is not here, "
             "which `rl-datasets roms` tells"
+        )
+    expected = A_ROW_EARLY if source.is_a_row_early else WITH_ACTION
+    unexpected = {A_ROW_EARLY, WITH_ACTION} - {expected}
+    if otherwise := [told.file for told in checks if told.rewards_stand in unexpected]:
+        yield (
+            f"{' and '.join(otherwise)} would be published wrongly: {source.dataset} takes the "
+            f"rewards of a file to stand {expected}"
         )
     shown = sum((told.shown for told in checks), collections.Counter())
     if shown:

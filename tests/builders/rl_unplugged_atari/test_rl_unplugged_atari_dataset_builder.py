@@ -167,6 +167,8 @@ def transitions(tmp_path):
 def test_transitions_are_records_of_their_own(transitions):
     told = transitions.manifest
     terminal = sum(seed % 4 == 0 for seed in range(15))
+    (defect,) = told["plan"]["lineage"]["known_defects"]
+    assert "what `action` earned or what `next_action` earned is not known" in defect
     assert told["splits"]["train"]["transitions"] == 15
     assert told["splits"]["train"]["terminal"] == terminal
     assert told["splits"]["train"]["reward"]["mean"] == 0

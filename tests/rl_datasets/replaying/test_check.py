@@ -16,7 +16,7 @@ from rl_datasets.publishing.publish import publish
 from rl_datasets.replaying import check, command, replay, sticky
 from rl_datasets.replaying.emulator import Emulator
 from rl_datasets.replaying.episodes import Replayer
-from rl_datasets.replaying.source import of_version
+from rl_datasets.replaying.source import of_builder, of_version
 from rl_datasets.roms import RomSet
 from tests.rl_datasets.replaying.logs import (
     GAME,
@@ -195,3 +195,27 @@ def test_published_versions_say_where_they_have_their_rewards_and_are_replayed_a
         assert old.metadata == new.metadata
         np.testing.assert_array_equal(old.reward, new.reward)
         np.testing.assert_array_equal(old.extras["raw_reward"], new.extras["raw_reward"])
+
+
+def test_the_first_action_s_reward_is_not_known(tmp_path):
+    write_shards(tmp_path / "shards", play(2), shards=1)
+    source = of_builder(
+        Builder(config="Asterix_run_1", source=str(tmp_path / "shards"), data_dir=tmp_path)
+    )
+    (unit,) = source.units
+    for stored in source.stored(unit)():
+        assert np.isnan(stored.reward[0])
+        np.testing.assert_array_equal(stored.reward[1:], stored.episode.reward[1:-1])
+
+
+def test_a_file_that_has_rewards_with_their_action_is_told_where_others_have_them_early(
+    run, tmp_path
+):
+    games = [game._replace(reward=np.append(0, game.reward[:-1])) for game in play(2)]
+    write_shards(tmp_path / "other", games, shards=1)
+    said = run("replay", tmp_path / "other", "--dataset", DATASET, "--check").stdout
+    sentence = "checkpoint_00 would be published wrongly: rl_unplugged_atari takes the rewards of a"
+    assert sentence in " ".join(said.split())
+    write_shards(tmp_path / "usual", play(2), shards=1)
+    said = run("replay", tmp_path / "usual", "--dataset", DATASET, "--check").stdout
+    assert "published wrongly" not in said
