@@ -94,9 +94,9 @@ def of_version(folder: pathlib.Path) -> Source:
         config=plan["config"] or "",
         spec=manifest.spec_from_json(plan["spec"]),
         units=[
-            _unit_of_shard(folder, split, shard, counts)
+            unit
             for split in published["splits"]
-            for shard, counts in _shards(published, split)
+            for unit in _units_of_split(folder.absolute(), published, split)
         ],
         lineage=plan["lineage"],
         origin={
@@ -151,36 +151,21 @@ def _checked(source: Source, name: str) -> Source:
     return source
 
 
-def _unit_of_shard(
-    folder: pathlib.Path, split: str, shard: str, counts: tuple[int, int] | None
-) -> SourceUnit:
-    episodes, transitions = counts or (None, None)
-    return SourceUnit(
-        name=shard,
-        split=split,
-        num_episodes=episodes,
-        num_transitions=transitions,
-        files=(str(folder.absolute() / shard), str(folder.absolute() / manifest.FILE_NAME)),
-        read=functools.partial(reader.read_shard, folder.absolute(), shard),
-    )
-
-
-def _shards(
-    published: Mapping[str, Any], split: str
-) -> Iterator[tuple[str, tuple[int, int] | None]]:
-    """The shards of a split, and the episodes and transitions of each where the manifest tells."""
-    units = [
-        unit
-        for unit in published["plan"].get("units", [])
-        if unit["split"] == split and unit["name"] not in published.get("skipped", {})
-    ]
-    shards = manifest.shard_names(published, split)
-    if len(units) != len(shards):
-        units = [{"name": ""}] * len(shards)
-    for shard, unit in zip(shards, units, strict=True):
-        counted = {**unit, **published.get("counted", {}).get(unit["name"], {})}
-        is_told = counted.get("episodes") and unit["name"] not in published.get("left_out", {})
-        yield shard, (counted["episodes"], counted["transitions"]) if is_told else None
+def _units_of_split(
+    folder: pathlib.Path, published: Mapping[str, Any], split: str
+) -> Iterator[SourceUnit]:
+    """A unit a shard; a manifest counts splits, so it tells of a shard that is one alone."""
+    shards, counts = manifest.shard_names(published, split), published["splits"][split]
+    is_told = len(shards) == 1
+    for shard in shards:
+        yield SourceUnit(
+            name=shard,
+            split=split,
+            num_episodes=counts["episodes"] if is_told else None,
+            num_transitions=counts["transitions"] if is_told else None,
+            files=(str(folder / shard), str(folder / manifest.FILE_NAME)),
+            read=functools.partial(reader.read_shard, folder, shard),
+        )
 
 
 def _read(

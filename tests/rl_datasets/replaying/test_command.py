@@ -7,6 +7,7 @@ from rl_datasets import wire
 from rl_datasets.episode import EpisodeSpec
 from rl_datasets.frames import encode_png
 from rl_datasets.publishing import manifest, reader
+from rl_datasets.replaying.source import of_version
 from rl_datasets.sources import rl_unplugged
 from tests.rl_datasets.exporting import versions
 from tests.rl_datasets.replaying.logs import GAME, example, play, write_dopamine_log, write_shards
@@ -126,3 +127,32 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
     write_dopamine_log(tmp_path / "Asterix" / "1", game)
     assert told in run("replay", *arguments.split()).sentence
     assert {path.name for path in tmp_path.iterdir()} == {"Asterix"}
+
+
+def test_a_damaged_version_is_named_and_nothing_is_published(run, tmp_path, game):
+    log = write_dopamine_log(tmp_path / GAME / "1", game)
+    run("publish", "dqn_replay", log, "--data-dir", tmp_path / "data")
+    config = "dqn_replay/Asterix_run_1-recollected"
+    (shard,) = (tmp_path / "data" / config / "1.0.0").glob("*.tfrecord-*")
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    told = run("replay", config, "--data-dir", tmp_path / "data").sentence
+    assert shard.name in told
+    assert not (tmp_path / "data" / f"{config}-replayed" / "1.0.0").exists()
+
+
+def test_of_a_version_that_lacks_something_the_manifest_tells_what_each_file_holds(
+    run, tmp_path, game
+):
+    folder = tmp_path / rl_unplugged.EPISODES / GAME
+    bad = example(game[0], 0) | {"observations": wire.bytes_list([b"no PNG"] * 30)}
+    for index, examples in ((1, [bad, example(game[0], 1)]), (2, [example(game[0], 2)] * 2)):
+        rl_unplugged_files.write(folder / f"run_1-{index:05d}-of-00003", examples)
+    published = run("publish", DATASET, tmp_path, "--data-dir", tmp_path, "--keep-going")
+    assert "skipped checkpoint_00" in published.stderr
+    version = tmp_path / DATASET / "2.0.0"
+    counts = [(unit.num_episodes, unit.num_transitions) for unit in of_version(version).units]
+    assert counts == [(1, 29), (2, 58)]
+    replayed = run("replay", DATASET, "--data-dir", tmp_path)
+    assert "3 episodes: 3 replayed whole" in replayed.stdout
