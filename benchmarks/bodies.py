@@ -24,7 +24,9 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks import figures, page, partial_policies, results
+from benchmarks import partial_policies
+from benchmarks.tables import figures, page
+from benchmarks.training import results
 from rl_datasets.collection import bodies, environments, policies, which_body
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

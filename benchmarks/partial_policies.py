@@ -12,7 +12,7 @@ import json
 import numpy as np
 import typer
 
-from benchmarks import evaluation, results
+from benchmarks.training import evaluation, results
 from rl_datasets.collection import bodies, environments, policies
 
 EPISODES, SEED = 100, 0

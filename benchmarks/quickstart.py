@@ -12,14 +12,14 @@ import numpy as np
 import rich
 import rich.table
 
-from benchmarks import console, figures
-from benchmarks.cells import Cell, plan
-from benchmarks.comparison import curves
-from benchmarks.page import table, write_page
-from benchmarks.recipe import Recipe, Row
-from benchmarks.results import RESULTS, append_result, code_version, machine, read_results
-from benchmarks.runner import Places, run_cells
-from benchmarks.tables import ReportedTable, Score, load_table
+from benchmarks.tables import console, figures
+from benchmarks.tables.comparison import curves
+from benchmarks.tables.page import table, write_page
+from benchmarks.tables.reported import ReportedTable, Score, load_table
+from benchmarks.training.cells import Cell, plan
+from benchmarks.training.recipe import Recipe, Row
+from benchmarks.training.results import RESULTS, append_result, code_version, machine, read_results
+from benchmarks.training.runner import Places, run_cells
 from rl_datasets.terminal import show
 
 ENVIRONMENT = "HalfCheetah-v2"

@@ -193,7 +193,7 @@ def collect(
         context, f"does not go with {environment}", *ONLY_FOR[OF_MIXTURES if is_game else OF_ATARI]
     )
     if is_game:
-        from benchmarks import online_atari
+        from benchmarks.training import online_atari
         from rl_datasets.roms import RomSet
 
         if rom_set not in list(RomSet):
@@ -337,7 +337,7 @@ def train_policy(
     Interrupt it at any time: the same command goes on from the last evaluation, and with a greater
     --max-steps where it gave up.
     """
-    from benchmarks import online
+    from benchmarks.training import online_control as online
 
     if file.suffix != ".npz":
         raise DatasetError(f"{file} cannot be the policy's file: its name must end in .npz")
@@ -818,9 +818,10 @@ def reproduce(
     Examples: `rl-datasets reproduce`, `rl-datasets reproduce brac_bc --dry-run`,
     `rl-datasets reproduce brac_bc --rows 'Hopper*' --seeds 2 --budget 0.1 --processes 2`
     """
-    from benchmarks import console, runner
-    from benchmarks.recipe import recipe_names
-    from benchmarks.tables import table_names
+    from benchmarks.tables import console
+    from benchmarks.tables.reported import table_names
+    from benchmarks.training import runner
+    from benchmarks.training.recipe import recipe_names
 
     if table is None:
         _refuse(context, "needs a TABLE", *context.params.keys() - {"dry_run"})
@@ -864,7 +865,7 @@ def scores(
 
     Example: `rl-datasets scores brac_bc`
     """
-    from benchmarks import report as report_lib
+    from benchmarks.tables import report as report_lib
 
     report_lib.show_folder(table, folder)
 
@@ -880,7 +881,7 @@ def report(
     ],
 ) -> None:
     """Writes a table's report again from its results, reported beside measured."""
-    from benchmarks import report as report_lib
+    from benchmarks.tables import report as report_lib
 
     typer.echo(report_lib.write_report(table, folder))
 

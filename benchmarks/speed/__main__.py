@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import results
+from benchmarks.training import results
 
 ROOMS = (
     "collection",

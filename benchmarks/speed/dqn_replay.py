@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from isal import igzip
 
-from benchmarks import results
+from benchmarks.training import results
 from builders.dqn_replay.dqn_replay_dataset_builder import Builder
 from rl_datasets import frames
 from rl_datasets.publishing.publish import publish

@@ -11,7 +11,7 @@ import ale_py
 import jax
 import numpy as np
 
-from benchmarks import online_atari
+from benchmarks.training import online_atari
 from learners import dqn, qr_dqn
 from learners.types import DiscreteSpec
 from rl_datasets import roms

@@ -12,12 +12,13 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import online_atari, preparation, report, runner, tasks
-from benchmarks.cells import plan
-from benchmarks.evaluation import StackedGame, play
-from benchmarks.preparation import Places
-from benchmarks.recipe import QLEARNING_DATASET, AtariProtocol, Recipe, Row
-from benchmarks.results import RESULTS, read_results
+from benchmarks.tables import report
+from benchmarks.training import online_atari, preparation, runner, tasks
+from benchmarks.training.cells import plan
+from benchmarks.training.evaluation import StackedGame, play
+from benchmarks.training.preparation import Places
+from benchmarks.training.recipe import QLEARNING_DATASET, AtariProtocol, Recipe, Row
+from benchmarks.training.results import RESULTS, read_results
 from builders.dqn_replay.dqn_replay_dataset_builder import Builder
 from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder as RlUnplugged
 from learners import dqn

@@ -7,9 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from benchmarks import bodies, page, partial_policies
-from benchmarks.results import read_results
-from benchmarks.tables import load_table
+from benchmarks import bodies, partial_policies
+from benchmarks.tables import page
+from benchmarks.tables.reported import load_table
+from benchmarks.training.results import read_results
 from rl_datasets.collection import policies
 
 PAGE = bodies.PAGE.read_text()

@@ -6,10 +6,10 @@ import types
 import numpy as np
 import pytest
 
-from benchmarks import runner, tasks
-from benchmarks.cells import plan
-from benchmarks.recipe import Recipe, Row
-from benchmarks.results import RESULTS, read_results
+from benchmarks.training import runner, tasks
+from benchmarks.training.cells import plan
+from benchmarks.training.recipe import Recipe, Row
+from benchmarks.training.results import RESULTS, read_results
 from learners import iql
 from rl_datasets.serving.transitions import Transition
 from tests.benchmarks import version_folders

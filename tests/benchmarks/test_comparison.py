@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks import comparison
-from benchmarks.comparison import compare
-from benchmarks.recipe import AGAIN, Recipe, Row
-from benchmarks.tables import ReportedRow, ReportedTable, Score
+from benchmarks.tables import comparison
+from benchmarks.tables.comparison import compare
+from benchmarks.tables.reported import ReportedRow, ReportedTable, Score
+from benchmarks.training.recipe import AGAIN, Recipe, Row
 from rl_datasets.errors import DatasetError
 from tests.benchmarks.made_up import line
 

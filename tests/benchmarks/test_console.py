@@ -6,11 +6,11 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import runner
-from benchmarks.cells import plan
-from benchmarks.recipe import AGAIN, OWN, Recipe, Row
-from benchmarks.results import RESULTS, write_results
-from benchmarks.tables import table_names
+from benchmarks.tables.reported import table_names
+from benchmarks.training import runner
+from benchmarks.training.cells import plan
+from benchmarks.training.recipe import AGAIN, OWN, Recipe, Row
+from benchmarks.training.results import RESULTS, write_results
 from rl_datasets import cli
 from rl_datasets.errors import DatasetError
 from tests.benchmarks.made_up import line
@@ -102,7 +102,7 @@ def test_seeds_are_counted_or_named_and_not_both():
 
 
 def test_the_time_left_is_told_of_the_learners_that_were_measured(tmp_path, capsys):
-    from benchmarks import console
+    from benchmarks.tables import console
 
     rows = (
         Row("A/x", "b/x:1.0.0", "Pendulum-v1", algorithm="A", learner="bc", data=AGAIN),
@@ -140,7 +140,8 @@ def test_before_the_first_evaluation_the_shipped_results_tell(
     tmp_path, monkeypatch, capsys, differs, told
 ):
     """By hand: 3,600 steps at two seconds each, and 6 evaluations of 3 episodes, 100 s each."""
-    from benchmarks import console, estimate
+    from benchmarks.tables import console
+    from benchmarks.training import estimate
 
     shipped = {
         "learner": "bc", "config": {"hidden_sizes": [8]}, "batch_size": 4, "evaluate_every": 100,

@@ -5,8 +5,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmarks import d4rl_comparison
 from benchmarks.speed import d4rl as speed
+from benchmarks.tables import d4rl_comparison
 from builders.d4rl.d4rl_dataset_builder import Builder
 from rl_datasets.episode import Episode
 from rl_datasets.publishing.publish import publish

@@ -6,7 +6,7 @@ import dm_env
 import numpy as np
 import pytest
 
-from benchmarks.evaluation import StackedGame, evaluate, play
+from benchmarks.training.evaluation import StackedGame, evaluate, play
 from rl_datasets.collection.environments import make_environment
 
 

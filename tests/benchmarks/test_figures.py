@@ -7,8 +7,8 @@ import matplotlib.text
 import numpy as np
 import pytest
 
-from benchmarks import figures
-from benchmarks.recipe import load_recipe, recipe_names
+from benchmarks.tables import figures
+from benchmarks.training.recipe import load_recipe, recipe_names
 
 STEPS = np.array([50_000, 500_000, 1_000_000])
 

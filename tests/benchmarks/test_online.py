@@ -16,8 +16,14 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from benchmarks import online
-from benchmarks.online import Evaluation, Recipe, ReplayBuffer, has_converged, has_reached
+from benchmarks.training import online_control as online
+from benchmarks.training.online_control import (
+    Evaluation,
+    Recipe,
+    ReplayBuffer,
+    has_converged,
+    has_reached,
+)
 from learners import sac, types
 from rl_datasets.collection import policies
 from rl_datasets.errors import DatasetError

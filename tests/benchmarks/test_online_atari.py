@@ -9,8 +9,8 @@ import filelock
 import numpy as np
 import pytest
 
-from benchmarks import online_atari
-from benchmarks.online_atari import Schedule
+from benchmarks.training import online_atari
+from benchmarks.training.online_atari import Schedule
 from learners import dqn, networks, qr_dqn
 from rl_datasets import roms
 from rl_datasets.collection import atari

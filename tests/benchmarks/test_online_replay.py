@@ -8,7 +8,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from benchmarks import online, online_replay
+from benchmarks.training import online_control as online
+from benchmarks.training import online_replay
 from builders.d4rl.d4rl_dataset_builder import Builder
 from learners import sac
 from rl_datasets.collection import collector, environments, policies

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from benchmarks import protocol
-from benchmarks.recipe import load_recipe, recipe_names
+from benchmarks.tables import protocol
+from benchmarks.training.recipe import load_recipe, recipe_names
 from tests.benchmarks.made_up import line
 
 BRAC = load_recipe("brac")

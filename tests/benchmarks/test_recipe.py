@@ -6,9 +6,9 @@ import typing
 
 import pytest
 
-from benchmarks import recipe
-from benchmarks.cells import plan
-from benchmarks.recipe import OWN, PUBLISHED, Recipe, Row, load_recipe
+from benchmarks.training import recipe
+from benchmarks.training.cells import plan
+from benchmarks.training.recipe import OWN, PUBLISHED, Recipe, Row, load_recipe
 from learners import bc
 from rl_datasets.errors import DatasetError
 

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks import comparison, recipe, report, tables
-from benchmarks.cells import plan
-from benchmarks.page import COLOURS
-from benchmarks.recipe import load_recipe
-from benchmarks.results import RESULTS, read_results, write_results
+from benchmarks.tables import comparison, report
+from benchmarks.tables import reported as tables
+from benchmarks.tables.page import COLOURS
+from benchmarks.training import recipe
+from benchmarks.training.cells import plan
+from benchmarks.training.recipe import load_recipe
+from benchmarks.training.results import RESULTS, read_results, write_results
 from rl_datasets.errors import DatasetError
 from tests.benchmarks.made_up import line
 

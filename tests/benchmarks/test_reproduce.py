@@ -2,8 +2,9 @@
 
 import pytest
 
-from benchmarks import recipe, runner, tables, tasks
-from benchmarks.results import read_results
+from benchmarks.tables import reported as tables
+from benchmarks.training import recipe, runner, tasks
+from benchmarks.training.results import read_results
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.reverb import ReverbServer
 

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import recipe, runner, tasks
-from benchmarks.cells import plan
-from benchmarks.recipe import RETURN_RANGE, Recipe, Row, load_recipe
-from benchmarks.results import RESULTS, read_results
+from benchmarks.training import recipe, runner, tasks
+from benchmarks.training.cells import plan
+from benchmarks.training.recipe import RETURN_RANGE, Recipe, Row, load_recipe
+from benchmarks.training.results import RESULTS, read_results
 from learners import bc, training
 from learners.types import Spec
 from rl_datasets.errors import DatasetError

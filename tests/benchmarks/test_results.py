@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.results import FIELDS, read_results, write_results
+from benchmarks.training.results import FIELDS, read_results, write_results
 from rl_datasets.errors import DatasetError
 from tests.benchmarks.made_up import line
 

@@ -7,11 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import runner, tasks
-from benchmarks.cells import plan, seeds_of_rows, with_behaviors
-from benchmarks.recipe import Recipe, Row
-from benchmarks.results import RESULTS, read_results
-from benchmarks.run_folder import last_state
+from benchmarks.training import runner, tasks
+from benchmarks.training.cells import plan, seeds_of_rows, with_behaviors
+from benchmarks.training.recipe import Recipe, Row
+from benchmarks.training.results import RESULTS, read_results
+from benchmarks.training.run_folder import last_state
 from builders.d4rl.d4rl_dataset_builder import Builder
 from learners import brac_bc, brac_primal, training
 from learners.types import Learner, Spec, TrainingState

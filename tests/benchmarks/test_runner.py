@@ -20,10 +20,10 @@ import orbax.checkpoint
 import pytest
 import tensorflow as tf
 
-from benchmarks import run_folder, runner, tasks
-from benchmarks.cells import Cell, plan
-from benchmarks.recipe import Recipe, Row
-from benchmarks.results import RESULTS, read_results
+from benchmarks.training import run_folder, runner, tasks
+from benchmarks.training.cells import Cell, plan
+from benchmarks.training.recipe import Recipe, Row
+from benchmarks.training.results import RESULTS, read_results
 from learners import brac_bc
 from learners.types import Learner, Spec
 from rl_datasets.errors import DatasetError
@@ -366,7 +366,7 @@ def test_the_plan_goes_row_by_row():
 
 def test_a_state_that_the_system_refuses_to_write(tmp_path, monkeypatch):
     """A real failure of a write, by the limit on the size of a file; no traceback of orbax's."""
-    monkeypatch.setattr("benchmarks.results.FIELDS", {"step": int})
+    monkeypatch.setattr("benchmarks.training.results.FIELDS", {"step": int})
     identity = {"evaluate_every": 1, "seed": 0}
     state = {"params": np.random.default_rng(0).normal(size=100_000)}
     returns, nothing = {"act": np.ones(2)}, {"train": 1.0}

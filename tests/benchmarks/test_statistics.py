@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks import statistics
-from benchmarks.statistics import Difference
-from benchmarks.tables import Score
+from benchmarks.tables import statistics
+from benchmarks.tables.reported import Score
+from benchmarks.tables.statistics import Difference
 
 OURS = (101.0, 109.0, 92.0, 104.0, 96.0)
 THEIRS = (100.0, 118.0, 90.0, 105.0, 115.0, 99.0, 125.0)

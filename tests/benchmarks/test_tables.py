@@ -6,10 +6,11 @@ import statistics
 
 import pytest
 
-from benchmarks import report, tables
-from benchmarks.recipe import FOLDER as RECIPES
-from benchmarks.recipe import PUBLISHED, load_recipe
 from benchmarks.reported import brac_bc
+from benchmarks.tables import report
+from benchmarks.tables import reported as tables
+from benchmarks.training.recipe import FOLDER as RECIPES
+from benchmarks.training.recipe import PUBLISHED, load_recipe
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources import d4rl_tasks
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import scipy.special
 import scipy.stats
 
-from benchmarks.tables import Score
+from benchmarks.tables.reported import Score
 
 LEVEL = 0.05
 POWER = 0.8

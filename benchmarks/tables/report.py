@@ -16,26 +16,26 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks import comparison, figures, protocol, statistics
-from benchmarks.cells import Cell
-from benchmarks.comparison import Comparison
-from benchmarks.page import table, write_page
-from benchmarks.recipe import AGAIN, OWN, PUBLISHED, Recipe, Row, load_recipe, recipe_names
-from benchmarks.results import (
+from benchmarks.tables import comparison, figures, protocol, statistics
+from benchmarks.tables.comparison import Comparison
+from benchmarks.tables.page import table, write_page
+from benchmarks.tables.reported import ReportedTable, Score, empty_table, load_table, table_names
+from benchmarks.training.cells import Cell
+from benchmarks.training.recipe import AGAIN, OWN, PUBLISHED, Recipe, Row, load_recipe, recipe_names
+from benchmarks.training.results import (
     RESULTS,
     fingerprint,
     read_results,
     write_atomically,
     write_results,
 )
-from benchmarks.tables import ReportedTable, Score, empty_table, load_table, table_names
 from rl_datasets.episode import RAW_RETURN, RAW_RETURN_IS_KNOWN
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import manifest
 
 DATASETS = "datasets.json"
 EPISODE_RETURN = "episode_return"
-SHIPPED = pathlib.Path(__file__).parent / "results"
+SHIPPED = pathlib.Path(__file__).parents[1] / "results"
 
 NAMES = {
     "last_10": "mean of the last 10",
@@ -183,7 +183,7 @@ def _show(
     budget: float,
     asked_for: Collection[str] = (),
 ) -> None:
-    from benchmarks import console
+    from benchmarks.tables import console
 
     reported = reported_of(recipe)
     comparisons = comparison.compare(reported, recipe, results, budget)

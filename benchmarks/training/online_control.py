@@ -30,7 +30,7 @@ import numpy as np
 import rich.console
 import rich.progress
 
-from benchmarks import evaluation, online_checkpoint, online_replay, results
+from benchmarks.training import evaluation, online_checkpoint, online_replay, results
 from learners import sac, types
 from rl_datasets.collection import collector, environments, policies
 from rl_datasets.errors import DatasetError

@@ -33,7 +33,7 @@ from typing import Annotated, Any, Final, Literal
 from rl_datasets import fields
 from rl_datasets.errors import DatasetError
 
-FOLDER = pathlib.Path(__file__).parent / "recipes"
+FOLDER = pathlib.Path(__file__).parents[1] / "recipes"
 
 # What a row's data are to those that its reported value was measured on.
 PUBLISHED: Final = "published"  # the same files

@@ -21,9 +21,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.cells import Cell, Progress, plan, seeds_of_rows, with_behaviors
-from benchmarks.evaluation import play
-from benchmarks.preparation import (
+from benchmarks.tables.reported import load_table, table_names
+from benchmarks.training.cells import Cell, Progress, plan, seeds_of_rows, with_behaviors
+from benchmarks.training.evaluation import play
+from benchmarks.training.preparation import (
     Places,
     check,
     check_feed,
@@ -33,10 +34,9 @@ from benchmarks.preparation import (
     learner_of,
     tasks_of,
 )
-from benchmarks.recipe import Row, load_recipe, recipe_names
-from benchmarks.run_folder import RunFolder, begin_with_shorter_run, last_state, lock
-from benchmarks.tables import load_table, table_names
-from benchmarks.tasks import Task, with_extras
+from benchmarks.training.recipe import Row, load_recipe, recipe_names
+from benchmarks.training.run_folder import RunFolder, begin_with_shorter_run, last_state, lock
+from benchmarks.training.tasks import Task, with_extras
 from learners import training, types
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
@@ -304,7 +304,7 @@ def reproduce(
     Raises:
       DatasetError: something the user can mend, such as a row that does not exist.
     """
-    from benchmarks import console, report
+    from benchmarks.tables import console, report
 
     if table in table_names() and table not in recipe_names():
         console.show_reported(load_table(table))

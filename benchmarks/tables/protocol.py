@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.recipe import Recipe
-from benchmarks.results import FIELDS
+from benchmarks.training.recipe import Recipe
+from benchmarks.training.results import FIELDS
 
 # How a learner acts where it is scored; {names} are of its config.
 ACT = {

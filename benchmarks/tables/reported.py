@@ -30,7 +30,7 @@ import numpy as np
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources import d4rl_tasks
 
-FOLDER = pathlib.Path(__file__).parent / "reported"
+FOLDER = pathlib.Path(__file__).parents[1] / "reported"
 
 MARGIN = 0.1
 

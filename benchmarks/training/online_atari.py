@@ -35,8 +35,8 @@ import numpy as np
 import rich.console
 import rich.progress
 
-from benchmarks import online_checkpoint
-from benchmarks.results import code_version, write_atomically
+from benchmarks.training import online_checkpoint
+from benchmarks.training.results import code_version, write_atomically
 from learners import dqn, qr_dqn
 from learners.types import DiscreteSpec, Learner
 from rl_datasets import roms

@@ -14,10 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks import run_folder
-from benchmarks.cells import Cell, seeds_of_rows
-from benchmarks.results import fingerprint
-from benchmarks.tasks import Atari, Task, task_of
+from benchmarks.training import run_folder
+from benchmarks.training.cells import Cell, seeds_of_rows
+from benchmarks.training.results import fingerprint
+from benchmarks.training.tasks import Atari, Task, task_of
 from learners import training, types
 from rl_datasets import files
 from rl_datasets.errors import DatasetError

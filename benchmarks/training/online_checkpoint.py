@@ -21,8 +21,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks import run_folder
-from benchmarks.results import write_atomically
+from benchmarks.training import run_folder
+from benchmarks.training.results import write_atomically
 from learners.types import TrainingState
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources import collected

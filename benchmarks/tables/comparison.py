@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import statistics
-from benchmarks.recipe import OWN, Recipe, Row
-from benchmarks.statistics import LEVEL, POWER, Difference
-from benchmarks.tables import STATISTICS, ReportedTable, Score
+from benchmarks.tables import statistics
+from benchmarks.tables.reported import STATISTICS, ReportedTable, Score
+from benchmarks.tables.statistics import LEVEL, POWER, Difference
+from benchmarks.training.recipe import OWN, Recipe, Row
 from rl_datasets.errors import DatasetError
 
 AGREES, DIFFERS, UNCERTAIN, APART = "agrees", "differs", "cannot tell", "stands apart"

@@ -51,7 +51,7 @@ def fingerprint(version_dir: pathlib.Path) -> str:
 @functools.cache
 def code_version() -> str:
     """The package's version and, in a checkout, its commit."""
-    root = pathlib.Path(__file__).resolve().parents[1]
+    root = pathlib.Path(__file__).resolve().parents[2]
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--match", "v*"]
     try:
         commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -23,10 +23,17 @@ import jax
 import numpy as np
 from dm_env import specs
 
-from benchmarks import making
-from benchmarks.evaluation import StackedGame
-from benchmarks.recipe import AS_STORED, CORRECTED, QLEARNING_DATASET, RETURN_RANGE, Recipe, Row
-from benchmarks.results import fingerprint
+from benchmarks.training import making
+from benchmarks.training.evaluation import StackedGame
+from benchmarks.training.recipe import (
+    AS_STORED,
+    CORRECTED,
+    QLEARNING_DATASET,
+    RETURN_RANGE,
+    Recipe,
+    Row,
+)
+from benchmarks.training.results import fingerprint
 from learners import types
 from rl_datasets import roms
 from rl_datasets.collection.atari import AtariEnvironment

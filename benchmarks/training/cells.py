@@ -10,8 +10,8 @@ import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from benchmarks.recipe import Recipe, Row
-from benchmarks.results import RESULTS, read_results
+from benchmarks.training.recipe import Recipe, Row
+from benchmarks.training.results import RESULTS, read_results
 from rl_datasets.errors import DatasetError
 
 

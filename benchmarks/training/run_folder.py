@@ -25,7 +25,7 @@ from typing import Any
 import filelock
 import numpy as np
 
-from benchmarks.results import (
+from benchmarks.training.results import (
     RESULTS,
     append_result,
     code_version,

@@ -8,10 +8,10 @@ import pathlib
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from benchmarks.cells import Cell
-from benchmarks.results import RESULTS, read_results
+from benchmarks.training.cells import Cell
+from benchmarks.training.results import RESULTS, read_results
 
-SHIPPED = pathlib.Path(__file__).parent / "results"
+SHIPPED = pathlib.Path(__file__).parents[1] / "results"
 
 Result = Mapping[str, Any]
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import markdown
 from matplotlib.figure import Figure
 
-from benchmarks.figures import svg
-from benchmarks.results import write_atomically
+from benchmarks.tables.figures import svg
+from benchmarks.training.results import write_atomically
 
 COLOURS = {  # of a status, which a report sets in bold at the start of a cell
     "agrees": "#1a7f37",
