@@ -17,9 +17,10 @@ from benchmarks.tables.comparison import curves
 from benchmarks.tables.page import table, write_page
 from benchmarks.tables.reported import ReportedTable, Score, load_table
 from benchmarks.training.cells import Cell, plan
+from benchmarks.training.offline import run_cells
+from benchmarks.training.preparation import Places
 from benchmarks.training.recipe import Recipe, Row
 from benchmarks.training.results import RESULTS, append_result, code_version, machine, read_results
-from benchmarks.training.runner import Places, run_cells
 from rl_datasets.terminal import show
 
 ENVIRONMENT = "HalfCheetah-v2"

@@ -22,7 +22,8 @@ import numpy as np
 import typer
 from matplotlib.figure import Figure
 
-from benchmarks import figures, page, results
+from benchmarks.tables import figures, page
+from benchmarks.training import results
 from rl_datasets import files, roms
 from rl_datasets.collection.atari import AtariEnvironment
 from rl_datasets.replaying.replay import Emulator, LoggedEpisode, replay

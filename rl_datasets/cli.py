@@ -337,13 +337,13 @@ def train_policy(
     Interrupt it at any time: the same command goes on from the last evaluation, and with a greater
     --max-steps where it gave up.
     """
-    from benchmarks.training import online_control as online
+    from benchmarks.training import online_control
 
     if file.suffix != ".npz":
         raise DatasetError(f"{file} cannot be the policy's file: its name must end in .npz")
     if target is not None and not math.isfinite(target):
         raise DatasetError(f"--target {target} can never be reached: give a number")
-    online.train_and_save(environment, file, kind, target, seed, max_steps, replay=replay)
+    online_control.train_and_save(environment, file, kind, target, seed, max_steps, replay=replay)
 
 
 @app.command()
@@ -819,8 +819,8 @@ def reproduce(
     `rl-datasets reproduce brac_bc --rows 'Hopper*' --seeds 2 --budget 0.1 --processes 2`
     """
     from benchmarks.tables import console
+    from benchmarks.tables import reproduce as job
     from benchmarks.tables.reported import table_names
-    from benchmarks.training import runner
     from benchmarks.training.recipe import recipe_names
 
     if table is None:
@@ -833,8 +833,8 @@ def reproduce(
     if num_seeds is not None:
         if seeds:
             raise DatasetError("--seeds counts seeds and --seed names them: give one of the two")
-        seeds = runner.first_seeds(table, num_seeds)
-    runner.reproduce(
+        seeds = job.first_seeds(table, num_seeds)
+    job.reproduce(
         table,
         rows=rows,
         seeds=seeds,

@@ -79,6 +79,15 @@ def run(monkeypatch, capfd):
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems():
+    _forget_flax()
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
+    _forget_flax()
+
+
+def _forget_flax():
     """Haiku leaves what is no module where flax would be, and Hypothesis asks it for its file."""
     sys.modules.pop("haiku.experimental.flax", None)

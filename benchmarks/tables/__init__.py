@@ -1,0 +1,1 @@
+"""Score tables: lines of results -> reported beside measured."""

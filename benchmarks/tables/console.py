@@ -5,28 +5,22 @@ from __future__ import annotations
 import contextlib
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import rich.markup
 import rich.progress
 import rich.table
 
-from benchmarks.training.cells import seeds_of_rows
+from benchmarks.tables.comparison import Comparison
+from benchmarks.tables.reported import ReportedTable, load_table, table_names
+from benchmarks.tables.scores import KINDS, formatted, kinds
+from benchmarks.training.cells import Cell, Progress, seeds_of_rows
 from benchmarks.training.estimate import duration
+from benchmarks.training.recipe import Row, load_recipe, recipe_names
 from rl_datasets.terminal import show
-
-if TYPE_CHECKING:
-    from benchmarks.tables.comparison import Comparison
-    from benchmarks.tables.reported import ReportedTable
-    from benchmarks.training.cells import Cell, Progress
-    from benchmarks.training.recipe import Row
 
 
 def show_tables() -> None:
     """Prints every table that there is, and what of it can be measured here."""
-    from benchmarks.tables.reported import load_table, table_names
-    from benchmarks.training.recipe import load_recipe, recipe_names
-
     shown = rich.table.Table("name", "table", "rows reported", "rows to run", "seeds")
     recipes = [(name, load_recipe(name)) for name in recipe_names()]
     for name, recipe in recipes:
@@ -71,8 +65,6 @@ def show_plan(
 
 def show_scores(table: ReportedTable, comparisons: Sequence[Comparison], left_out: int) -> None:
     """Prints what was reported beside what was measured, a line a row; how many were left out."""
-    from benchmarks.tables.report import KINDS, formatted, kinds
-
     columns = kinds(comparisons)
     shown = rich.table.Table(title=table.title)
     for heading in ("row", "reported", *(KINDS[kind][0] for kind in columns), "status"):
@@ -89,8 +81,6 @@ def show_scores(table: ReportedTable, comparisons: Sequence[Comparison], left_ou
 
 def show_reported(table: ReportedTable) -> None:
     """Prints a table that nothing here measures."""
-    from benchmarks.tables.report import formatted
-
     shown = rich.table.Table("row", title=table.title)
     statistics = list(dict.fromkeys(s for row in table.rows.values() for s in row.scores))
     for statistic in statistics:

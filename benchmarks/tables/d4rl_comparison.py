@@ -1,4 +1,4 @@
-"""`python -m benchmarks.tables.d4rl_comparison VERSION FILE`: a recollected dataset beside D4RL's own.
+"""`python -m benchmarks.tables.d4rl_comparison VERSION FILE`: data collected again beside D4RL's.
 
 Few episodes of D4RL's may be in hand, so their means are placed in the distribution of the
 recollected ones: of returns, of lengths, and of the mean and the spread of every number of an

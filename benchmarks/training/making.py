@@ -9,7 +9,7 @@ from rl_datasets.collection import mixtures, naming
 from rl_datasets.sources.d4rl_tasks import tasks
 
 if TYPE_CHECKING:
-    from benchmarks.recipe import Row
+    from benchmarks.training.recipe import Row
 
 _FILES = {  # that a user has, by what the name says: whose policy, or else which mixture
     "-brac": " --policy BRAC_CHECKPOINT",

@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import figures, page, rl_unplugged_rewards
+from benchmarks import rl_unplugged_rewards
+from benchmarks.tables import figures, page
 from rl_datasets.errors import DatasetError
 from tests.rl_datasets.replaying.logs import GAME, play, write_shards
 

@@ -7,8 +7,7 @@ import statistics
 import pytest
 
 from benchmarks.reported import brac_bc
-from benchmarks.tables import report
-from benchmarks.tables import reported as tables
+from benchmarks.tables import report, reported
 from benchmarks.training.recipe import FOLDER as RECIPES
 from benchmarks.training.recipe import PUBLISHED, load_recipe
 from rl_datasets.errors import DatasetError
@@ -47,7 +46,7 @@ seeds = 3
 
 
 def test_the_table_says_what_was_reported():
-    rows = tables.load_table("brac_bc").rows
+    rows = reported.load_table("brac_bc").rows
     assert {
         name: (
             round(statistics.mean(row.scores["last_10"].per_seed)),
@@ -60,11 +59,11 @@ def test_the_table_says_what_was_reported():
 def test_the_table_is_what_the_authors_files_say(shared, tmp_path):
     brac_bc.write(shared / "brac", tmp_path)
     for name in ("brac_bc.toml", "brac_bc_curves.csv", "brac.toml"):
-        assert (tmp_path / name).read_bytes() == (tables.FOLDER / name).read_bytes()
+        assert (tmp_path / name).read_bytes() == (reported.FOLDER / name).read_bytes()
 
 
 def test_the_grid_of_brac_has_every_row_and_the_values_of_behaviour_cloning_alone():
-    grid, cloning = tables.load_table("brac"), tables.load_table("brac_bc")
+    grid, cloning = reported.load_table("brac"), reported.load_table("brac_bc")
     assert len(grid.rows) == 12 * 4 * 5
     assert {name for name, row in grid.rows.items() if row.scores} == {
         f"BC/{name}" for name in cloning.rows
@@ -74,7 +73,7 @@ def test_the_grid_of_brac_has_every_row_and_the_values_of_behaviour_cloning_alon
 
 
 def test_the_grids_bodies_are_those_of_d4rl():
-    grid = tables.load_table("brac")
+    grid = reported.load_table("brac")
     for row in grid.rows.values():
         assert grid.scale(row) == REFERENCES[row.dataset.partition("-")[0].lower()]
 
@@ -106,7 +105,7 @@ CORL_AVERAGES = {
 
 @pytest.mark.parametrize(("statistic", "domain"), CORL_AVERAGES)
 def test_the_means_of_corls_rows_are_the_averages_that_it_prints(statistic, domain):
-    rows = tables.load_table("corl").rows.values()
+    rows = reported.load_table("corl").rows.values()
     algorithms = dict.fromkeys(row.algorithm for row in rows)
     for algorithm, average in zip(algorithms, CORL_AVERAGES[statistic, domain], strict=True):
         scores = [
@@ -119,7 +118,7 @@ def test_the_means_of_corls_rows_are_the_averages_that_it_prints(statistic, doma
 
 def test_no_last_score_is_above_the_best_one():
     for name in ("corl", "d3rlpy"):
-        for row in tables.load_table(name).rows.values():
+        for row in reported.load_table(name).rows.values():
             assert row.scores["last"].mean <= row.scores["best"].mean
 
 
@@ -152,7 +151,7 @@ D3RLPY_RETURNS = {
 
 @pytest.mark.parametrize("name", D3RLPY_RETURNS)
 def test_d3rlpys_normalised_scores_are_its_raw_ones(name):
-    row = tables.load_table("d3rlpy").rows[name]
+    row = reported.load_table("d3rlpy").rows[name]
     last, last_spread, best, best_spread = D3RLPY_RETURNS[name]
     for score, mean, spread in (
         (row.scores["last"], last, last_spread),
@@ -182,7 +181,7 @@ D4RL_RETURNS = {
 
 @pytest.mark.parametrize("dataset", D4RL_RETURNS)
 def test_d4rls_normalised_scores_are_the_returns_that_another_text_quotes(dataset):
-    rows = tables.load_table("d4rl_v0").rows
+    rows = reported.load_table("d4rl_v0").rows
     algorithms = ("BC", "SAC-off", "BEAR", "BRAC-p", "BRAC-v")
     for algorithm, value in zip(algorithms, D4RL_RETURNS[dataset], strict=True):
         score = rows[f"{algorithm}/{dataset}"].scores["unstated"]
@@ -190,14 +189,14 @@ def test_d4rls_normalised_scores_are_the_returns_that_another_text_quotes(datase
 
 
 def test_what_texts_disagree_on_is_left_out():
-    rows = tables.load_table("d4rl_v0").rows
+    rows = reported.load_table("d4rl_v0").rows
     assert "BC/walker2d-medium-expert-v0" not in rows
     assert not [name for name in rows if re.search(r"(pen|hammer|door|relocate)-expert", name)]
 
 
 def test_cqls_column_is_of_one_version_of_its_paper():
     """The camera-ready version has 86.6, 74.5, 121.6 and 32.6; all other cells are the same."""
-    rows = tables.load_table("d4rl_v0").rows
+    rows = reported.load_table("d4rl_v0").rows
     of_the_third_version = {
         "hopper-medium-v0": 58.0,
         "walker2d-medium-v0": 79.2,
@@ -212,7 +211,7 @@ def test_cqls_column_is_of_one_version_of_its_paper():
 
 def test_every_row_of_d4rls_table_is_a_task_of_d4rls():
     """But for mixtures of random and expert data, which its code no longer has."""
-    for name in tables.load_table("d4rl_v0").rows:
+    for name in reported.load_table("d4rl_v0").rows:
         dataset = name.partition("/")[2]
         assert dataset.endswith("-random-expert-v0") or d4rl_tasks.task(dataset)
 
@@ -237,7 +236,7 @@ TIANSHOU_NORMALIZED = {
 
 
 def test_tianshous_returns_agree_with_their_normalised_scores():
-    rows = tables.load_table("tianshou_continuous").rows
+    rows = reported.load_table("tianshou_continuous").rows
     assert {
         name: round(normalized(row.dataset, row.scores["unstated"].mean), 1)
         for name, row in rows.items()
@@ -246,8 +245,8 @@ def test_tianshous_returns_agree_with_their_normalised_scores():
 
 
 def test_every_table_says_where_it_is_from_and_what_is_wrong_with_it():
-    for name in tables.table_names():
-        table = tables.load_table(name)
+    for name in reported.table_names():
+        table = reported.load_table(name)
         for text in (table.title, table.paper, table.source, table.license, table.metric):
             assert text.strip()
         assert table.defects
@@ -256,7 +255,7 @@ def test_every_table_says_where_it_is_from_and_what_is_wrong_with_it():
 
 @pytest.mark.parametrize("row", LAST_10)
 def test_the_curves_are_the_authors_number_for_number(shared, row):
-    table = tables.load_table("brac_bc")
+    table = reported.load_table("brac_bc")
     for seed in range(5):
         path = shared / "brac" / row / "n1000000/bc/0" / str(seed) / "results.csv"
         rows = list(csv.reader(path.open()))
@@ -285,7 +284,7 @@ def test_every_recipe_can_be_run_and_has_its_reported_table_and_protocol():
 
 def test_an_unknown_table_is_answered_with_the_known_ones():
     with pytest.raises(DatasetError, match=r"'brca'.*brac_bc"):
-        tables.load_table("brca")
+        reported.load_table("brca")
     with pytest.raises(DatasetError, match=r"'brca'.*brac_bc"):
         load_recipe("brca")
 
@@ -313,7 +312,7 @@ def test_an_unknown_table_is_answered_with_the_known_ones():
 def test_a_malformed_table_is_refused(tmp_path, text, named):
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(DatasetError, match=named):
-        tables.load_table("mine", tmp_path)
+        reported.load_table("mine", tmp_path)
 
 
 @pytest.mark.parametrize("content", ["5000,1.5\n", "5000,1.5\n" * 99 + "5000\n", "a,b\n" * 100])

@@ -20,7 +20,7 @@ import orbax.checkpoint
 import pytest
 import tensorflow as tf
 
-from benchmarks.training import run_folder, runner, tasks
+from benchmarks.training import offline, run_folder, tasks
 from benchmarks.training.cells import Cell, plan
 from benchmarks.training.recipe import Recipe, Row
 from benchmarks.training.results import RESULTS, read_results
@@ -72,8 +72,8 @@ def publish(data_dir: pathlib.Path) -> None:
 
 def run(folder: pathlib.Path, cells=None, progress=lambda cell, step: None, **options) -> None:
     publish(folder / "data")
-    places = runner.Places(folder / "data", folder / "runs")
-    runner.run_cells(cells or plan(RECIPE, ["first"], [0]), places, progress, **options)
+    places = offline.Places(folder / "data", folder / "runs")
+    offline.run_cells(cells or plan(RECIPE, ["first"], [0]), places, progress, **options)
 
 
 CELLS = plan(RECIPE, ["first"])
@@ -228,7 +228,7 @@ def test_results_that_were_lost_beside_their_checkpoint_are_told(tmp_path, left)
 
 
 def test_returns_that_are_not_numbers_are_not_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "play", lambda *_: np.array([1.0, np.nan]))
+    monkeypatch.setattr(offline, "play", lambda *_: np.array([1.0, np.nan]))
     with pytest.raises(DatasetError, match=r"not finite numbers at step 20: the learner diverged"):
         run(tmp_path)
     assert not results(tmp_path)
@@ -262,16 +262,16 @@ def test_a_cell_in_other_hands_is_left_alone(tmp_path):
 def test_a_dataset_that_changed_is_refused(tmp_path):
     with pytest.raises(_Cut):
         run(tmp_path, progress=cut_at(40))
-    places = runner.Places(tmp_path / "data", tmp_path / "runs")
+    places = offline.Places(tmp_path / "data", tmp_path / "runs")
     version_folders.write(tmp_path / "data" / ROWS[0].version_path, seed=1)
     with pytest.raises(DatasetError, match=r"fingerprint differ"):
-        runner.run_cells(CELLS[:1], places, lambda cell, step: None)
+        offline.run_cells(CELLS[:1], places, lambda cell, step: None)
 
 
 def test_a_dataset_that_is_not_there_is_named(tmp_path):
-    places = runner.Places(tmp_path / "nowhere", tmp_path / "runs")
+    places = offline.Places(tmp_path / "nowhere", tmp_path / "runs")
     with pytest.raises(DatasetError, match=r"nowhere/tiny/first/1.0.0.*publish"):
-        runner.run_cells(CELLS[:1], places, lambda cell, step: None)
+        offline.run_cells(CELLS[:1], places, lambda cell, step: None)
 
 
 def test_a_run_that_diverges_is_stopped_before_it_is_scored(tmp_path, monkeypatch):
@@ -385,7 +385,7 @@ def test_a_state_that_the_system_refuses_to_write(tmp_path, monkeypatch):
 @pytest.mark.parametrize("is_first", [True, False])
 def test_events_that_the_system_refuses_to_write(tmp_path, monkeypatch, is_first):
     """When a run is opened, or at an evaluation, which is kept; the next run has every point."""
-    monkeypatch.setattr("benchmarks.results.FIELDS", {"step": int})
+    monkeypatch.setattr("benchmarks.training.results.FIELDS", {"step": int})
     identity = {"evaluate_every": 1, "seed": 0}
     state = {"params": np.ones(3)}
     returns, numbers = {"act": np.ones(2)}, {"train": 1.0}

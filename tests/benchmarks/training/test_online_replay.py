@@ -8,8 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from benchmarks.training import online_control as online
-from benchmarks.training import online_replay
+from benchmarks.training import online_control, online_replay
 from builders.d4rl.d4rl_dataset_builder import Builder
 from learners import sac
 from rl_datasets.collection import collector, environments, policies
@@ -32,26 +31,26 @@ def trained(tmp_path_factory):
     """A folder with a policy, its replay buffer's folder, and the training that made both."""
     folder = tmp_path_factory.mktemp("trained")
     trainings = []
-    train = online.train
+    train = online_control.train
 
     def train_and_keep(*arguments):
         trainings.append(train(*arguments))
         return trainings[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(online, "RLKIT_SAC", sac.Config(policy_sizes=(8,), critic_sizes=(8,)))
-        patch.setattr(online, "RLKIT_EXPLORATION_STEPS", STEPS)
+        patch.setattr(online_control, "RLKIT_SAC", sac.Config(policy_sizes=(8,), critic_sizes=(8,)))
+        patch.setattr(online_control, "RLKIT_EXPLORATION_STEPS", STEPS)
         patch.setattr(
-            online,
+            online_control,
             "Recipe",
             lambda *a, **k: online_recipe(*a, **{**k, **SCHEDULE}),
         )
-        patch.setattr(online, "train", train_and_keep)
+        patch.setattr(online_control, "train", train_and_keep)
         patch.setattr(collector, "UNIT_TRANSITIONS", 50)
-        online.train_and_save(
+        online_control.train_and_save(
             "Hopper-v4",
             folder / "medium.npz",
-            online.MEDIUM,
+            online_control.MEDIUM,
             target=-1e6,
             seed=3,
             max_steps=STEPS,
@@ -60,7 +59,7 @@ def trained(tmp_path_factory):
     return folder, trainings[0]
 
 
-online_recipe = online.Recipe
+online_recipe = online_control.Recipe
 
 
 def test_the_folder_holds_what_the_training_saw(trained):
@@ -121,7 +120,7 @@ def test_it_is_published_by_its_own_name_with_its_lineage(trained, tmp_path):
 
 def test_a_terminal_at_the_time_limit_is_cut_by_it(monkeypatch, tmp_path):
     monkeypatch.setattr(environments, "time_limit", lambda name: 4)
-    environment = online.environments.make_environment("Hopper-v4", 7)
+    environment = online_control.environments.make_environment("Hopper-v4", 7)
     rows = {"observation": [], "next_observation": []}
     for length in (3, 4):
         timestep = environment.reset()
@@ -145,16 +144,20 @@ def test_a_terminal_at_the_time_limit_is_cut_by_it(monkeypatch, tmp_path):
 
 def test_what_could_not_be_kept_is_refused_beforehand(tmp_path):
     train = functools.partial(
-        online.train_and_save, "Hopper-v4", tmp_path / "p.npz", seed=0, replay=tmp_path / "full"
+        online_control.train_and_save,
+        "Hopper-v4",
+        tmp_path / "p.npz",
+        seed=0,
+        replay=tmp_path / "full",
     )
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     with pytest.raises(DatasetError, match="full is not empty: name a new folder"):
-        train(online.MEDIUM, None, max_steps=10)
+        train(online_control.MEDIUM, None, max_steps=10)
     with pytest.raises(DatasetError, match="lower --max-steps to that"):
         online_replay.check(tmp_path / "new", 1_000_001, 1_000_000)
     with pytest.raises(DatasetError, match="only a medium policy's replay buffer"):
-        train(online.PARTIAL, None, max_steps=10)
+        train(online_control.PARTIAL, None, max_steps=10)
 
 
 def test_another_environment_than_the_training_s_is_told(tmp_path):

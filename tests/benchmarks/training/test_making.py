@@ -4,10 +4,10 @@ import re
 import shlex
 
 import pytest
-from benchmarks.recipe import Row, load_recipe
 from typer.testing import CliRunner
 
-from benchmarks import making
+from benchmarks.training import making
+from benchmarks.training.recipe import Row, load_recipe
 from rl_datasets import cli
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources.d4rl_tasks import task

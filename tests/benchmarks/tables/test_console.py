@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.tables.reported import table_names
-from benchmarks.training import runner
+from benchmarks.tables.reproduce import first_seeds, reproduce
 from benchmarks.training.cells import plan
 from benchmarks.training.recipe import AGAIN, OWN, Recipe, Row
 from benchmarks.training.results import RESULTS, write_results
@@ -27,7 +27,7 @@ def test_without_a_table_every_table_is_listed():
 
 
 def test_a_table_that_nothing_measures_says_so(capsys):
-    assert runner.reproduce("jax_corl") is None
+    assert reproduce("jax_corl") is None
     shown = capsys.readouterr().out
     assert "│ CQL/hopper-medium-v2                │ 77.6 ± 7.1     │ not run (no recipe) │" in shown
     assert "known defect: no medium-replay rows" in shown
@@ -35,7 +35,7 @@ def test_a_table_that_nothing_measures_says_so(capsys):
 
 def test_a_dry_run_shows_what_was_reported_and_that_nothing_was_run(tmp_path, capsys):
     with pytest.raises(DatasetError, match=f"no published dataset at {tmp_path}"):
-        runner.reproduce(
+        reproduce(
             "tianshou_continuous", data_dir=tmp_path, runs_dir=tmp_path / "runs", dry_run=True
         )
     shown = capsys.readouterr().out
@@ -70,7 +70,7 @@ def test_a_row_that_cannot_be_run_says_why(tmp_path, capsys):
     recipe = tmp_path / "own.toml"
     recipe.write_text(BLOCKED)
     with pytest.raises(DatasetError, match=r"no published dataset at .*brac/one/1\.0\.0"):
-        runner.reproduce(str(recipe), data_dir=tmp_path, runs_dir=tmp_path / "runs", dry_run=True)
+        reproduce(str(recipe), data_dir=tmp_path, runs_dir=tmp_path / "runs", dry_run=True)
     shown = capsys.readouterr().out
     assert "left out, because no learner here can: another" in shown
     assert "rows that were not run: 1" in shown
@@ -81,7 +81,7 @@ def test_rows_whose_datasets_are_not_published_are_left_out_if_others_are(tmp_pa
     version.mkdir(parents=True)
     (version / "MANIFEST.json").write_text("{}")
     with pytest.raises(DatasetError, match="halfcheetah-medium-v2-recollected"):
-        runner.reproduce(
+        reproduce(
             "tianshou_continuous", data_dir=tmp_path / "data", runs_dir=tmp_path, dry_run=True
         )
     plan_shown = capsys.readouterr().out.partition("gradient steps left")[0]
@@ -91,9 +91,9 @@ def test_rows_whose_datasets_are_not_published_are_left_out_if_others_are(tmp_pa
 
 
 def test_the_first_seeds_are_counted_and_no_more_than_there_are():
-    assert runner.first_seeds("tianshou_continuous", 2) == [0, 1]
+    assert first_seeds("tianshou_continuous", 2) == [0, 1]
     with pytest.raises(DatasetError, match="has 5 seeds"):
-        runner.first_seeds("tianshou_continuous", 6)
+        first_seeds("tianshou_continuous", 6)
 
 
 def test_seeds_are_counted_or_named_and_not_both():

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.training import recipe, runner, tasks
+from benchmarks.training import offline, recipe, tasks
 from benchmarks.training.cells import plan
 from benchmarks.training.recipe import RETURN_RANGE, Recipe, Row, load_recipe
 from benchmarks.training.results import RESULTS, read_results
@@ -50,16 +50,16 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setattr(Recipe, "learner_module", lambda self: _Noting)
     # In the place of an episode, the action at an observation as the environment would give it.
     monkeypatch.setattr(
-        runner, "play", lambda env, act, *_: [float(act(OBSERVATION[:1] + 1)[0, 0])]
+        offline, "play", lambda env, act, *_: [float(act(OBSERVATION[:1] + 1)[0, 0])]
     )
     version_folders.write(tmp_path / "data" / ROW.version_path)
-    return runner.Places(tmp_path / "data", tmp_path / "runs")
+    return offline.Places(tmp_path / "data", tmp_path / "runs")
 
 
 def last_line(places, **options):
     row = dataclasses.replace(ROW, **options)
     (cell,) = plan(dataclasses.replace(RECIPE, rows=(row,)))
-    runner.run_cells([cell], places, lambda cell, step: None)
+    offline.run_cells([cell], places, lambda cell, step: None)
     return read_results(cell.folder(places.runs_dir) / RESULTS)[-1]
 
 

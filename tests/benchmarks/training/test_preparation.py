@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from benchmarks.training import preparation, runner
+from benchmarks.tables import reproduce as job
+from benchmarks.training import preparation
 from rl_datasets.errors import DatasetError
 
 RECIPE = """
@@ -37,7 +38,7 @@ def reproduce(pendulum, tmp_path):
             text = text.replace(line, by)
         (tmp_path / "mine.toml").write_text(text)
         options = {"data_dir": pendulum, "runs_dir": tmp_path / "runs", **options}
-        return runner.reproduce(str(tmp_path / "mine.toml"), **options)
+        return job.reproduce(str(tmp_path / "mine.toml"), **options)
 
     return reproduce
 

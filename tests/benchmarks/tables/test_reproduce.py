@@ -2,8 +2,9 @@
 
 import pytest
 
-from benchmarks.tables import reported as tables
-from benchmarks.training import recipe, runner, tasks
+from benchmarks.tables import reported
+from benchmarks.tables.reproduce import reproduce
+from benchmarks.training import recipe, tasks
 from benchmarks.training.results import read_results
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.reverb import ReverbServer
@@ -49,7 +50,7 @@ def data_dir(pendulum):
 
 @pytest.fixture(autouse=True)
 def _pendulum_table(tmp_path, monkeypatch):
-    for module, text in ((recipe, RECIPE), (tables, TABLE)):
+    for module, text in ((recipe, RECIPE), (reported, TABLE)):
         folder = tmp_path / module.__name__
         folder.mkdir()
         (folder / "pendulum.toml").write_text(text)
@@ -57,25 +58,25 @@ def _pendulum_table(tmp_path, monkeypatch):
 
 
 def test_two_processes_share_the_cells_and_the_report_follows(data_dir, tmp_path, capsys):
-    page = runner.reproduce("pendulum", data_dir=data_dir, runs_dir=tmp_path, processes=2)
+    page = reproduce("pendulum", data_dir=data_dir, runs_dir=tmp_path, processes=2)
     assert "40 gradient steps left" in capsys.readouterr().out
     lines = read_results(page.parent / "pendulum.jsonl")
     assert [(line["seed"], line["step"]) for line in lines] == [(0, 10), (0, 20), (1, 10), (1, 20)]
     assert "0 not run" in page.with_suffix(".md").read_text()
     # One process, alone, measures the same.
-    alone = runner.reproduce("pendulum", data_dir=data_dir, runs_dir=tmp_path / "alone")
+    alone = reproduce("pendulum", data_dir=data_dir, runs_dir=tmp_path / "alone")
     again = read_results(alone.parent / "pendulum.jsonl")
     assert [line["returns"] for line in again] == [line["returns"] for line in lines]
 
 
 def test_an_error_in_a_process_is_the_same_sentence(tmp_path):
     with pytest.raises(DatasetError, match="no published dataset"):
-        runner.reproduce("pendulum", data_dir=tmp_path, runs_dir=tmp_path, processes=2)
+        reproduce("pendulum", data_dir=tmp_path, runs_dir=tmp_path, processes=2)
 
 
 def test_a_dry_run_runs_nothing(data_dir, tmp_path, capsys):
     runs_dir = tmp_path / "runs"
-    assert runner.reproduce("pendulum", data_dir=data_dir, runs_dir=runs_dir, dry_run=True) is None
+    assert reproduce("pendulum", data_dir=data_dir, runs_dir=runs_dir, dry_run=True) is None
     assert "40 gradient steps left" in capsys.readouterr().out
     assert not runs_dir.exists()
 
@@ -85,7 +86,7 @@ def test_a_reverb_server_of_another_dataset_is_refused(data_dir, tmp_path, dry_r
     transitions = tasks._transitions(data_dir / "brac/pendulum/2.0.0", "train")
     other = ReverbServer(transitions, fingerprint="other")
     with other, pytest.raises(DatasetError, match="serves another dataset"):
-        runner.reproduce(
+        reproduce(
             "pendulum",
             data_dir=data_dir,
             runs_dir=tmp_path / "runs",
@@ -103,7 +104,7 @@ def test_a_folder_that_cannot_be_is_refused_before_anything_is_trained(
     (tmp_path / "file").touch()
     places = {"runs_dir": tmp_path / "runs", place: tmp_path / "file" / "folder"}
     with pytest.raises(DatasetError, match=r"written into .*file/folder: .*file is a file; name"):
-        runner.reproduce("pendulum", data_dir=data_dir, dry_run=dry_run, **places)
+        reproduce("pendulum", data_dir=data_dir, dry_run=dry_run, **places)
     assert not (tmp_path / "runs").exists()
 
 
@@ -114,20 +115,18 @@ def test_a_reverb_server_that_cuts_otherwise_is_refused(data_dir, tmp_path, cut)
         ReverbServer.from_published(version, **cut) as server,
         pytest.raises(DatasetError, match=r"--n-step 1 --gamma 1\.0$"),
     ):
-        runner.reproduce("pendulum", data_dir=data_dir, runs_dir=tmp_path, feed=server.address)
+        reproduce("pendulum", data_dir=data_dir, runs_dir=tmp_path, feed=server.address)
 
 
 def test_a_server_that_several_share_trains_as_well(data_dir, tmp_path):
     with ReverbServer.from_published(data_dir / "brac/pendulum/2.0.0") as server:
-        page = runner.reproduce(
+        page = reproduce(
             "pendulum", seeds=[0], data_dir=data_dir, runs_dir=tmp_path, feed=server.address
         )
     assert len(read_results(page.parent / "pendulum.jsonl")) == 2
 
 
 def test_the_reverb_feed_trains_as_well(data_dir, tmp_path):
-    page = runner.reproduce(
-        "pendulum", seeds=[0], data_dir=data_dir, runs_dir=tmp_path, feed="reverb"
-    )
+    page = reproduce("pendulum", seeds=[0], data_dir=data_dir, runs_dir=tmp_path, feed="reverb")
     lines = read_results(page.parent / "pendulum.jsonl")
     assert [line["feed"] for line in lines] == ["reverb"] * 2

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from benchmarks.training import online_control as online
+from benchmarks.training import online_control
 from benchmarks.training.online_control import (
     Evaluation,
     Recipe,
@@ -68,20 +68,20 @@ def test_a_policy_has_converged_where_evaluations_hardly_rise(means, converged):
 
 def test_an_expert_trains_until_it_hardly_improves():
     recipe = Recipe(target=None, window=2, gain=100.0, **SMALL | {"max_steps": 100})
-    assert online.train(recipe, TINY_SAC, seed=3).step == 80
+    assert online_control.train(recipe, TINY_SAC, seed=3).step == 80
     never = dataclasses.replace(recipe, gain=-100.0)
     with pytest.raises(DatasetError, match="still improves on Pendulum-v1 after 100 steps; raise"):
-        online.train(never, TINY_SAC, seed=3)
+        online_control.train(never, TINY_SAC, seed=3)
 
 
 def test_each_kind_of_policy_has_its_recipe():
-    partial, _ = online.recipe_of("partial", "HalfCheetah-v2", None, 9)
-    medium, config = online.recipe_of("medium", "HalfCheetah-v2", None, 9)
-    expert, same = online.recipe_of("expert", "Swimmer-v4", None, 9)
+    partial, _ = online_control.recipe_of("partial", "HalfCheetah-v2", None, 9)
+    medium, config = online_control.recipe_of("medium", "HalfCheetah-v2", None, 9)
+    expert, same = online_control.recipe_of("expert", "Swimmer-v4", None, 9)
     assert (partial.target, medium.target, expert.target) == (4000, 4743, None)
     assert (partial.exploration_steps, medium.exploration_steps) == (10_000, 1_000)
-    assert config == same == online.RLKIT_SAC
-    assert online.recipe_of("medium", "Swimmer-v4", 30.0, 9)[0].target == 30
+    assert config == same == online_control.RLKIT_SAC
+    assert online_control.recipe_of("medium", "Swimmer-v4", 30.0, 9)[0].target == 30
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_each_kind_of_policy_has_its_recipe():
 )
 def test_a_kind_that_cannot_be_trained_is_refused(kind, target, sentence):
     with pytest.raises(DatasetError, match=sentence):
-        online.recipe_of(kind, "Swimmer-v4", target, 9)
+        online_control.recipe_of(kind, "Swimmer-v4", target, 9)
 
 
 def test_the_replay_buffer_overwrites_the_oldest():
@@ -127,7 +127,7 @@ def test_a_replay_buffer_comes_back_from_what_was_added_last(capacity, intervals
     added = 0
     for interval in intervals:
         for i in range(added, added + interval):
-            replay.add(dict.fromkeys([*online.Transition._fields, "is_last"], i))
+            replay.add(dict.fromkeys([*online_control.Transition._fields, "is_last"], i))
         added += interval
         restored.restore(added, replay.latest(interval))
     one, two = (each.sample(np.random.default_rng(0), 50) for each in (replay, restored))
@@ -164,34 +164,36 @@ def compiled_once(monkeypatch):
 
 def test_training_stops_at_the_rule_and_repeats_bit_for_bit():
     recipe = Recipe(target=-1e6, **SMALL)
-    training = online.train(recipe, TINY_SAC, seed=3)
+    training = online_control.train(recipe, TINY_SAC, seed=3)
     assert [e.step for e in training.evaluations] == [20, 40]
     assert int(training.state.steps) == 10
-    assert_same(online.train(recipe, TINY_SAC, seed=3), training)
+    assert_same(online_control.train(recipe, TINY_SAC, seed=3), training)
 
 
 def test_a_target_that_is_never_reached_is_said():
     with pytest.raises(DatasetError, match="Pendulum-v1 twice in a row within 60 steps"):
-        online.train(Recipe(target=1e6, **SMALL), TINY_SAC, seed=3)
+        online_control.train(Recipe(target=1e6, **SMALL), TINY_SAC, seed=3)
 
 
 def test_a_saved_policy_acts_like_the_learner_that_it_came_from(tmp_path, monkeypatch):
     states = []
-    train = online.train
+    train = online_control.train
 
     def train_and_keep(recipe, config, seed, report, folder):
         training = train(Recipe(target=-1e6, **SMALL), config, seed, report, folder)
         states.append(training.state)
         return training
 
-    monkeypatch.setattr(online, "train", train_and_keep)
+    monkeypatch.setattr(online_control, "train", train_and_keep)
     path = tmp_path / "policy.npz"
-    online.train_and_save("Pendulum-v1", path, online.PARTIAL, -1e6, seed=3, max_steps=60)
+    online_control.train_and_save(
+        "Pendulum-v1", path, online_control.PARTIAL, -1e6, seed=3, max_steps=60
+    )
     minimum, maximum = np.full(1, -2, np.float32), np.full(1, 2, np.float32)
     layers = policies.load_policy(path).layers
     policy = policies.TanhGaussian(layers, minimum, maximum, mode=True)
     observation = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    learner = sac.make(online.BRAC_SAC, types.Spec(3, 1, minimum, maximum))
+    learner = sac.make(online_control.BRAC_SAC, types.Spec(3, 1, minimum, maximum))
     np.testing.assert_allclose(
         policy(np.random.default_rng(0), observation),
         learner.act(states[0], observation),
@@ -216,8 +218,8 @@ def cut_at(step):
 def train_with_cuts(recipe, folder, *cuts, seed=3):
     for step in cuts:
         with pytest.raises(Cut):
-            online.train(recipe, TINY_SAC, seed, cut_at(step), folder)
-    return online.train(recipe, TINY_SAC, seed, folder=folder)
+            online_control.train(recipe, TINY_SAC, seed, cut_at(step), folder)
+    return online_control.train(recipe, TINY_SAC, seed, folder=folder)
 
 
 def assert_same(one, other):
@@ -232,7 +234,7 @@ def assert_same(one, other):
 def test_a_run_that_was_cut_ends_as_it_would_have(tmp_path, environment):
     schedule = SMALL | {"environment": environment, "max_steps": 100, "replay_capacity": 45}
     recipe = Recipe(target=-1e6, patience=5, **schedule)
-    whole = online.train(recipe, TINY_SAC, seed=3)
+    whole = online_control.train(recipe, TINY_SAC, seed=3)
     assert [each.step for each in whole.evaluations] == [20, 40, 60, 80, 100]
     assert_same(train_with_cuts(recipe, tmp_path / "run", 40, 80, 80), whole)
 
@@ -241,21 +243,21 @@ def test_a_run_that_gave_up_goes_on_with_more_steps(tmp_path):
     more = Recipe(target=-1e6, patience=4, **SMALL | {"max_steps": 80})
     fewer = Recipe(target=-1e6, patience=4, **SMALL | {"max_steps": 40})
     with pytest.raises(DatasetError, match="within 40 steps; raise --max-steps"):
-        online.train(fewer, TINY_SAC, 3, folder=tmp_path / "run")
+        online_control.train(fewer, TINY_SAC, 3, folder=tmp_path / "run")
     steps = []
-    again = online.train(
+    again = online_control.train(
         more, TINY_SAC, 3, lambda evaluation, _: steps.append(evaluation.step), tmp_path / "run"
     )
     assert steps == [40, 60, 80]
-    assert_same(again, online.train(more, TINY_SAC, 3))
+    assert_same(again, online_control.train(more, TINY_SAC, 3))
 
 
 def test_another_run_is_not_gone_on_with(tmp_path):
     recipe = Recipe(target=-1e6, patience=3, **SMALL)
     with pytest.raises(Cut):
-        online.train(recipe, TINY_SAC, 3, cut_at(40), tmp_path / "run")
+        online_control.train(recipe, TINY_SAC, 3, cut_at(40), tmp_path / "run")
     with pytest.raises(DatasetError, match="run holds a run whose seed differ from this one's"):
-        online.train(recipe, TINY_SAC, 4, folder=tmp_path / "run")
+        online_control.train(recipe, TINY_SAC, 4, folder=tmp_path / "run")
 
 
 def test_two_processes_do_not_train_one_run(tmp_path):
@@ -263,46 +265,47 @@ def test_two_processes_do_not_train_one_run(tmp_path):
         filelock.FileLock(tmp_path / ".lock"),
         pytest.raises(DatasetError, match=r"another process trains in .*; wait"),
     ):
-        online.train(Recipe(target=0, **SMALL), TINY_SAC, 3, folder=tmp_path)
+        online_control.train(Recipe(target=0, **SMALL), TINY_SAC, 3, folder=tmp_path)
 
 
 @pytest.mark.parametrize("file", ["checkpoint.npz", "transitions-0000000020.npz"])
 def test_a_damaged_checkpoint_is_named(tmp_path, file):
     recipe = Recipe(target=-1e6, patience=3, **SMALL)
     with pytest.raises(Cut):
-        online.train(recipe, TINY_SAC, 3, cut_at(40), tmp_path)
+        online_control.train(recipe, TINY_SAC, 3, cut_at(40), tmp_path)
     content = (tmp_path / file).read_bytes()
     (tmp_path / file).write_bytes(content[:-30])
     with pytest.raises(DatasetError, match=f"{file} .*: delete .* to train from the start"):
-        online.train(recipe, TINY_SAC, 3, folder=tmp_path)
+        online_control.train(recipe, TINY_SAC, 3, folder=tmp_path)
 
 
 def test_an_environment_that_does_not_repeat_itself_is_told(tmp_path, monkeypatch):
     recipe = Recipe(target=-1e6, patience=3, **SMALL)
     with pytest.raises(Cut):
-        online.train(recipe, TINY_SAC, 3, cut_at(40), tmp_path)
-    make = online.environments.make_environment
+        online_control.train(recipe, TINY_SAC, 3, cut_at(40), tmp_path)
+    make = online_control.environments.make_environment
     monkeypatch.setattr(
-        online.environments, "make_environment", lambda name, seed=None: make(name, 9)
+        online_control.environments, "make_environment", lambda name, seed=None: make(name, 9)
     )
     with pytest.raises(DatasetError, match=r"does not repeat the episode .* at step 20"):
-        online.train(recipe, TINY_SAC, 3, folder=tmp_path)
+        online_control.train(recipe, TINY_SAC, 3, folder=tmp_path)
 
 
 SCRIPT = """
 import functools, os, pathlib, signal, sys
-from benchmarks import online
+from benchmarks.training import online_control
 path, kill_at = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-online.Recipe = functools.partial(
-    online.Recipe, patience=4, exploration_steps=30, evaluation_interval=20, evaluation_episodes=1
+online_control.Recipe = functools.partial(
+    online_control.Recipe,
+    patience=4, exploration_steps=30, evaluation_interval=20, evaluation_episodes=1,
 )
-take_step = online.Training.take_step
+take_step = online_control.Training.take_step
 def take_step_or_die(training):
     if training.step == kill_at:
         os.kill(os.getpid(), signal.SIGKILL)
     take_step(training)
-online.Training.take_step = take_step_or_die
-online.train_and_save("Pendulum-v1", path, "partial", -1e6, seed=3, max_steps=100)
+online_control.Training.take_step = take_step_or_die
+online_control.train_and_save("Pendulum-v1", path, "partial", -1e6, seed=3, max_steps=100)
 """
 
 
@@ -328,8 +331,10 @@ def test_a_killed_process_goes_on_to_the_same_policy(tmp_path, monkeypatch, caps
 
     schedule = {"exploration_steps": 30, "evaluation_interval": 20, "evaluation_episodes": 1}
     tiny = functools.partial(Recipe, patience=4, **schedule)
-    monkeypatch.setattr(online, "Recipe", tiny)
-    online.train_and_save("Pendulum-v1", whole, online.PARTIAL, -1e6, seed=3, max_steps=100)
+    monkeypatch.setattr(online_control, "Recipe", tiny)
+    online_control.train_and_save(
+        "Pendulum-v1", whole, online_control.PARTIAL, -1e6, seed=3, max_steps=100
+    )
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
     assert lines[0].startswith("Pendulum-v1: step 20 of at most 100, mean return -")
@@ -350,4 +355,4 @@ def test_a_killed_process_goes_on_to_the_same_policy(tmp_path, monkeypatch, caps
 )
 def test_what_no_policy_can_come_of_is_refused_first(tmp_path, environment, file, target, said):
     with pytest.raises(DatasetError, match=said):
-        online.train_and_save(environment, tmp_path / file, "partial", target, 0, 10)
+        online_control.train_and_save(environment, tmp_path / file, "partial", target, 0, 10)

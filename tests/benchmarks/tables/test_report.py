@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import pathlib
 import re
 import shutil
 import xml.etree.ElementTree as ET
@@ -13,9 +12,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks.tables import comparison, report
-from benchmarks.tables import reported as tables
+from benchmarks.tables import comparison, report, reported, results_folder
 from benchmarks.tables.page import COLOURS
+from benchmarks.tables.reported import load_table
 from benchmarks.training import recipe
 from benchmarks.training.cells import plan
 from benchmarks.training.recipe import load_recipe
@@ -124,7 +123,7 @@ REFERENCES = {"HalfCheetah-v2": (-280.178953, 12135.0), "Hopper-v2": (-20.272305
 
 def test_what_is_shipped_of_behaviour_cloning_says_what_scipy_says():
     """Verdicts and interquartile means, worked out from the lines apart from `comparison`."""
-    shipped = pathlib.Path(report.__file__).parent / "results/brac_bc"
+    shipped = results_folder.SHIPPED / "brac_bc"
     text = (shipped / "report.md").read_text()
     middle = {"reported": [], "measured": []}
     for row in RECIPE.rows:
@@ -135,9 +134,7 @@ def test_what_is_shipped_of_behaviour_cloning_says_what_scipy_says():
             continue
         by_seed = [[np.mean(x["returns"]) for x in results if x["seed"] == s] for s in range(5)]
         measured = np.mean([each[-10:] for each in by_seed], axis=1)
-        reported = np.array(
-            tables.load_table("brac_bc").rows[row.reported].scores["last_10"].per_seed
-        )
+        reported = np.array(load_table("brac_bc").rows[row.reported].scores["last_10"].per_seed)
         margin = 0.1 * (reported.mean() - random)
         welch = functools.partial(scipy.stats.ttest_ind, b=reported, equal_var=False)
         beyond = max(
@@ -158,7 +155,7 @@ def test_what_is_shipped_of_behaviour_cloning_says_what_scipy_says():
 
 
 def test_the_documents_say_what_the_shipped_report_says():
-    root = pathlib.Path(report.__file__).parents[1]
+    root = results_folder.SHIPPED.parents[1]
     text = (root / "benchmarks/results/brac_bc/report.md").read_text()
     agree, differ, unsure = re.search(r"(\d+) agrees, (\d+) differs, (\d+) cannot", text).groups()
     rows, reported, measured, difference = re.search(
@@ -265,7 +262,7 @@ def test_seeds_that_a_results_folder_has_whole_are_done_elsewhere_too(tmp_path):
     results_dir = tmp_path / "results"
     report.export(cells, tmp_path / "data", tmp_path / "runs", results_dir)
     elsewhere = tmp_path / "elsewhere"
-    report.adopt(cells, results_dir, elsewhere)
+    results_folder.adopt(cells, results_dir, elsewhere)
     assert [cell.is_done(elsewhere) for cell in cells[:3]] == [True, False, False]
     written = (results_dir / "report.md").read_text()
     report.export(cells[:1], tmp_path / "no data", elsewhere, results_dir)
@@ -280,7 +277,7 @@ def test_adopting_leaves_a_run_that_has_begun_alone(tmp_path):
     report.export(cells, tmp_path / "data", tmp_path / "runs", results_dir)
     begun = cells[0].folder(tmp_path / "runs") / RESULTS
     write_results(begun, read_results(begun)[:3])
-    report.adopt(cells, results_dir, tmp_path / "runs")
+    results_folder.adopt(cells, results_dir, tmp_path / "runs")
     assert len(read_results(begun)) == 3
 
 
@@ -289,7 +286,7 @@ def test_results_of_another_budget_are_not_written_over(tmp_path):
     results_dir = tmp_path / "results"
     report.export(plan(RECIPE, budget=0.1), tmp_path / "data", tmp_path / "runs", results_dir)
     with pytest.raises(DatasetError, match=r"holds results at 10\.00% .* 100\.00% is asked for"):
-        report.adopt(plan(RECIPE), results_dir, tmp_path / "runs")
+        results_folder.adopt(plan(RECIPE), results_dir, tmp_path / "runs")
     assert [path.name for path in results_dir.glob("*.jsonl")] == ["HalfCheetah-v2-pure.jsonl"]
 
 
@@ -300,7 +297,7 @@ def test_results_of_fewer_policies_than_are_scored_are_not_adopted(tmp_path):
     rows = tuple(dataclasses.replace(row, policies=("act", "max_q")) for row in RECIPE.rows)
     both = dataclasses.replace(RECIPE, rows=rows)
     with pytest.raises(DatasetError, match=r"without the returns of every policy .* act and max_q"):
-        report.adopt(plan(both), results_dir, tmp_path / "elsewhere")
+        results_folder.adopt(plan(both), results_dir, tmp_path / "elsewhere")
 
 
 def test_a_report_shows_the_other_policy(tmp_path, monkeypatch):
@@ -346,14 +343,13 @@ def test_results_of_two_budgets_make_no_report(tmp_path):
         report.write_report("brac_bc", page.parent)
 
 
-SHIPPED = pathlib.Path(report.__file__).parent / "results"
-
-
 @pytest.mark.parametrize("name", ["brac_bc", "cql_narrow"])
 def test_the_report_that_is_shipped_follows_from_the_results_that_are(tmp_path, name):
-    assert {path.parent.name for path in SHIPPED.glob("*/report.md")} == {"brac_bc", "cql_narrow"}
-    shipped = SHIPPED / name
-    for path in [*shipped.glob("*.jsonl"), shipped / report.DATASETS]:
+    shipped = results_folder.SHIPPED
+    reports = {path.parent.name for path in shipped.glob("*/report.md")}
+    assert reports == {"brac_bc", "cql_narrow"}
+    shipped = shipped / name
+    for path in [*shipped.glob("*.jsonl"), shipped / results_folder.DATASETS]:
         shutil.copy(path, tmp_path)
     report.write_report(name, tmp_path)
     assert (tmp_path / "report.md").read_text() == (shipped / "report.md").read_text()
@@ -440,7 +436,7 @@ defects = ["it is the worse one"]
 
 
 def test_each_kind_of_data_has_a_column_and_own_data_are_not_compared(tmp_path, monkeypatch):
-    for module, text in ((recipe, KINDS_RECIPE), (tables, KINDS_TABLE)):
+    for module, text in ((recipe, KINDS_RECIPE), (reported, KINDS_TABLE)):
         (tmp_path / module.__name__).mkdir()
         (tmp_path / module.__name__ / "kinds.toml").write_text(text)
         monkeypatch.setattr(module, "FOLDER", tmp_path / module.__name__)

@@ -1,6 +1,6 @@
 """Pages that are filled in from results."""
 
-from benchmarks import page
+from benchmarks.tables import page
 
 
 def test_a_page_is_filled_between_its_marks():

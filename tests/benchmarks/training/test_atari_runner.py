@@ -12,8 +12,9 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks.tables import report
-from benchmarks.training import online_atari, preparation, runner, tasks
+from benchmarks.tables import report_text, results_folder
+from benchmarks.tables.reproduce import reproduce
+from benchmarks.training import feeds, offline, online_atari, preparation, tasks
 from benchmarks.training.cells import plan
 from benchmarks.training.evaluation import StackedGame, play
 from benchmarks.training.preparation import Places
@@ -31,7 +32,7 @@ from rl_datasets.serving.reverb import ReverbServer
 from rl_datasets.serving.transitions import load_transitions
 from rl_datasets.sources import dqn_replay, rl_unplugged
 from tests.benchmarks import version_folders
-from tests.benchmarks.test_online_atari import MAKE, SMALL, Corridor, small_network
+from tests.benchmarks.training.test_online_atari import MAKE, SMALL, Corridor, small_network
 from tests.builders.rl_unplugged_atari.test_rl_unplugged_atari_dataset_builder import VERSION_1
 from tests.rl_datasets.collection.test_atari import Dopamine
 from tests.rl_datasets.sources import rl_unplugged_files
@@ -91,7 +92,7 @@ def run(data_dir, runs_dir, recipe=RECIPE, seeds=(0,), feed="arrays", **options)
     """Runs a recipe of one row; gives the lines of its first seed."""
     cells = plan(recipe, seeds=seeds)
     progress = options.pop("progress", lambda cell, step: None)
-    runner.run_cells(cells, Places(data_dir, runs_dir, feed), progress, **options)
+    offline.run_cells(cells, Places(data_dir, runs_dir, feed), progress, **options)
     return read_results(cells[0].folder(runs_dir) / RESULTS)
 
 
@@ -168,7 +169,7 @@ def test_batches_are_stacks_of_the_published_frames(data_dir):
         )
     }
     for feed in ("arrays", "stream"):
-        with runner._feed(cell, task, feed, 4, 0) as batches:
+        with feeds.open_feed(cell, task, feed, 4, 0) as batches:
             batch = next(batches)
         assert batch.observation.shape == (4, 2, 84, 84, 4)
         for place in np.ndindex(4, 2):
@@ -234,9 +235,7 @@ def test_a_recipe_of_ones_own_is_reported_without_columns_for_what_nobody_report
     data_dir, tmp_path
 ):
     (tmp_path / "own.toml").write_text(OWN)
-    page = runner.reproduce(
-        str(tmp_path / "own.toml"), data_dir=data_dir, runs_dir=tmp_path / "runs"
-    )
+    page = reproduce(str(tmp_path / "own.toml"), data_dir=data_dir, runs_dir=tmp_path / "runs")
     text = page.with_suffix(".md").read_text()
     (header,) = [line for line in text.splitlines() if line.startswith("| row | measured")]
     assert header == "| row | measured on this project's own data | status |"
@@ -251,7 +250,7 @@ def test_a_recipe_of_ones_own_is_reported_without_columns_for_what_nobody_report
 def test_returns_of_several_splits_are_those_of_all_their_episodes():
     of = [np.array([1.0, 2.0, 9.0]), np.array([4.0]), np.array([-3.0, 5.0])]
     splits = [manifest.statistics([10] * len(returns), list(returns)) for returns in of]
-    together = report._together(splits)
+    together = results_folder._together(splits)
     every = np.concatenate(of)
     assert (together["episodes"], together["transitions"]) == (6, 60)
     assert together["episode_return"]["mean"] == pytest.approx(every.mean())
@@ -274,9 +273,13 @@ def test_a_log_that_was_replayed_tells_its_agents_score_in_the_games_own_points(
     files = {f"dqn_replay-{name}.tfrecord-0": {"size": 999, "sha256": ""} for name in splits}
     manifest.write(version, manifest.make(plan, splits, files, counted={}, skipped={}))
     row = Row("Pong", "dqn_replay/Pong_run_1-replayed:1.0.0", "Pong")
-    text = report._data({"all": report._describe(dataclasses.replace(row, split="all"), version)})
+    text = report_text._data(
+        {"all": results_folder.describe(dataclasses.replace(row, split="all"), version)}
+    )
     assert "| 4 | 40 | 400 ± 294, raw |" in text
-    text = report._data({"a": report._describe(dataclasses.replace(row, split="a"), version)})
+    text = report_text._data(
+        {"a": results_folder.describe(dataclasses.replace(row, split="a"), version)}
+    )
     assert "| 2 | 20 | 200 ± 100, raw |" in text
 
 

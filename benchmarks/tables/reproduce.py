@@ -1,0 +1,113 @@
+"""Measures a table: plans its runs, trains what is not done, and writes the report."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+
+from benchmarks.tables import console, report, results_folder
+from benchmarks.tables.reported import load_table, table_names
+from benchmarks.training.cells import Cell, plan, with_behaviors
+from benchmarks.training.offline import run_cells
+from benchmarks.training.preparation import Places, check
+from benchmarks.training.processes import run_in_processes
+from benchmarks.training.recipe import Row, load_recipe, recipe_names
+from rl_datasets import files
+from rl_datasets.errors import DatasetError
+
+
+def reproduce(
+    table: str,
+    rows: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    budget: float = 1.0,
+    data_dir: pathlib.Path | str = ".data",
+    runs_dir: pathlib.Path | str = ".runs",
+    processes: int = 1,
+    seeds_at_once: int = 1,
+    feed: str = "arrays",
+    results_dir: pathlib.Path | str | None = None,
+    dry_run: bool = False,
+) -> pathlib.Path | None:
+    """Measures a table: runs what is not done, goes on with what was cut, writes the report.
+
+    Args:
+      table: the recipe's name, such as `brac_bc`, or the file of a user's own, `x.toml`.
+      rows: names of its rows, or patterns such as `CQL/*`; by default all that can be run and whose
+        datasets are published.
+      seeds: all of the recipe's by default.
+      budget: fraction of the recipe's gradient steps; results of a smaller budget lie apart, and a
+        larger one goes on from their runs. Behaviour policies are trained in full at any.
+      data_dir: where the published datasets lie.
+      runs_dir: where the runs are kept.
+      processes: each on a core of its own; 1 runs in this process, on all cores.
+      seeds_at_once: seeds of a row trained in one `vmap`.
+      feed: see `Places`.
+      results_dir: results folder that the report is written to; seeds that it has whole are not
+        run again. By default beside the runs.
+      dry_run: say what would run, refuse what could not, and run nothing.
+
+    Returns:
+      The path of the report's page; None after a dry run, and of a table that nothing measures.
+
+    Raises:
+      DatasetError: something the user can mend, such as a row that does not exist.
+    """
+    if table in table_names() and table not in recipe_names():
+        console.show_reported(load_table(table))
+        return None
+    places = Places(pathlib.Path(data_dir), pathlib.Path(runs_dir), feed)
+    recipe = load_recipe(table)
+    report.reported_of(recipe)  # refuses a row that the table does not have
+    cells = plan(recipe, rows, seeds, budget)
+    left_out = {row: row.blocked for row in recipe.rows if row.blocked}
+    if not rows:
+        absent = _absent(cells, places.data_dir)
+        cells = [cell for cell in cells if cell.row not in absent]
+        left_out.update(absent)
+    results_dir = None if results_dir is None else pathlib.Path(results_dir)
+    if results_dir is not None:
+        files.check_can_write(results_dir)
+        results_folder.adopt(plan(recipe, budget=budget), results_dir, places.runs_dir)
+    runs = with_behaviors(cells)
+    console.show_plan(runs, places.runs_dir, left_out)
+    every_cell, asked_for = plan(recipe, budget=budget), {cell.row.name for cell in cells}
+    if dry_run:
+        report.show(recipe, every_cell, places.runs_dir, budget, asked_for)
+    check(runs, places, seeds_at_once)
+    if dry_run:
+        return None
+    with console.progress(runs, places.runs_dir) as progress:
+        for starts_from_another in (False, True):  # what others start from is run to its end first
+            wave = [cell for cell in runs if (cell.behavior is not None) is starts_from_another]
+            if processes == 1:
+                run_cells(wave, places, progress, seeds_at_once)
+            elif wave:
+                run_in_processes(processes, wave, places, progress, seeds_at_once)
+    page = report.export(every_cell, places.data_dir, places.runs_dir, results_dir)
+    report.show(recipe, every_cell, places.runs_dir, budget, asked_for)
+    console.show_page(page)
+    return page
+
+
+def first_seeds(table: str, number: int) -> list[int]:
+    """The first seeds of a table's recipe.
+
+    Raises:
+      DatasetError: it has not so many.
+    """
+    seeds = load_recipe(table).seeds
+    if number > len(seeds):
+        raise DatasetError(f"table {table!r} has {len(seeds)} seeds, ask for no more of them")
+    return list(seeds[:number])
+
+
+def _absent(cells: Sequence[Cell], data_dir: pathlib.Path) -> dict[Row, str]:
+    """Rows whose datasets are not published, if others' are."""
+    rows = dict.fromkeys(cell.row for cell in cells)
+    absent = {
+        row: f"{data_dir / row.version_path} is not published"
+        for row in rows
+        if not (data_dir / row.version_path / "MANIFEST.json").is_file()
+    }
+    return {} if len(absent) == len(rows) else absent

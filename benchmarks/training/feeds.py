@@ -1,0 +1,60 @@
+"""Where a run's batches come from: arrays in memory, a version's files, or a Reverb server."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from benchmarks.training.cells import Cell
+from benchmarks.training.preparation import check_served
+from benchmarks.training.tasks import Task, with_extras
+from rl_datasets.serving.transitions import Transition
+
+
+@contextlib.contextmanager
+def open_feed(
+    cell: Cell, task: Task, feed: str, steps_a_call: int, step: int
+) -> Iterator[Iterator[Transition]]:
+    """Batches [K, B, ...] from `step` on; only the array feed can be sought."""
+    batch_size = cell.recipe.batch_size
+    if feed == "arrays":
+        from rl_datasets.serving.arrays import ArrayFeed
+
+        arrays = ArrayFeed(task.transitions(), batch_size, cell.seed, steps=steps_a_call)
+        arrays.seek(step)
+        yield arrays
+    elif feed == "stream":
+        from rl_datasets.serving.streaming import StreamFeed
+
+        (seed,) = np.random.SeedSequence([cell.seed, step]).generate_state(1)
+        _check_shards(task.version_dir, task.cut["split"])
+        stream = StreamFeed(task.version_dir, batch_size, int(seed), steps_a_call, **task.cut)
+        yield (with_extras(batch, ()) for batch in stream)
+    elif feed == "reverb":
+        from rl_datasets.serving.reverb import ReverbServer
+
+        with ReverbServer.from_published(task.version_dir, seed=cell.seed, **task.cut) as server:
+            yield _reverb_feed(server.address, task, batch_size, steps_a_call, cell.seed)
+    else:
+        yield _reverb_feed(feed, task, batch_size, steps_a_call, cell.seed)
+
+
+@functools.cache  # Once a process is enough: what other feeds read is checked as they load it.
+def _check_shards(version_dir: pathlib.Path, split: str) -> None:
+    from rl_datasets.publishing import reader
+
+    reader.check_shards(version_dir, split)
+
+
+def _reverb_feed(
+    address: str, task: Task, batch_size: int, steps_a_call: int, seed: int
+) -> Iterator[Transition]:
+    from rl_datasets.serving.reverb import ReverbFeed
+
+    feed = ReverbFeed(address, batch_size, steps=steps_a_call, seed=seed)
+    check_served(address, feed.schema, task)
+    return (with_extras(batch, task.extras) for batch in feed)
