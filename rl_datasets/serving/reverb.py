@@ -33,7 +33,9 @@ import pathlib
 import re
 import secrets
 import socket
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -159,7 +161,8 @@ def _dtype(descr: list) -> np.dtype:
 class ReverbServer:
     """A Reverb server in this process, filled when the constructor returns.
 
-    Use it as a context manager, or call `stop`. Sampling is held back until every item is there.
+    Use it as a context manager, or call `stop`; else it stops when it is no longer referred to, or
+    the process ends. Sampling is held back until every item is there.
 
     Args:
       transitions: Transition of [N, ...] arrays.
@@ -177,7 +180,6 @@ class ReverbServer:
 
     schema: Schema
     address: str
-    _server: reverb.Server | None = None
 
     def __init__(
         self,
@@ -273,8 +275,12 @@ class ReverbServer:
 
     def _open(self, schema: Schema, port: int | None, fill: Callable[[str], None]) -> None:
         self.schema = schema
-        self._server = _start(schema, port)
-        self.address = f"localhost:{self._server.port}"
+        server = _start(schema, port)
+        self.address = f"localhost:{server.port}"
+        self._is_stopped = threading.Event()
+        # At the end of a process too: Reverb's own finalizer comes when half of Python is gone.
+        self._stop = weakref.finalize(self, _stop, server, self._is_stopped)
+        del server  # The last reference is that one, which goes as it stops.
         try:
             fill(self.address)
         except BaseException:
@@ -282,22 +288,24 @@ class ReverbServer:
             raise
 
     def wait(self) -> None:
-        """Blocks until Ctrl-C, which it raises as `KeyboardInterrupt`."""
-        if self._server is not None:
-            self._server.wait()
+        """Blocks until Ctrl-C, which it raises as `KeyboardInterrupt`, or until it is stopped."""
+        self._is_stopped.wait()
 
     def stop(self) -> None:
         """Stops serving and frees the memory and the port."""
-        if self._server is not None:
-            with holding_back(CHATTER):
-                self._server.stop()
-            self._server = None
+        self._stop()
 
     def __enter__(self) -> ReverbServer:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.stop()
+
+
+def _stop(server: reverb.Server, is_stopped: threading.Event) -> None:
+    with holding_back(CHATTER):
+        server.stop()
+    is_stopped.set()
 
 
 def serve(

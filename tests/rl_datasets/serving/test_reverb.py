@@ -306,6 +306,41 @@ def test_serve_feeds_learners_in_other_processes_until_ctrl_c(published):
             process.stdout.close()
 
 
+_ONE = """
+import numpy as np
+from rl_datasets.serving.reverb import ReverbFeed, ReverbServer
+from rl_datasets.serving.transitions import Transition
+rows = np.ones((64, 3), np.float32)
+server = ReverbServer(Transition(rows, rows, rows[:, 0], rows[:, 0], rows, {}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("print(next(ReverbFeed(server.address, 8)).reward.sum())", "8.0"),
+        ("server = None; print('let go')", "let go"),
+        ("import os, signal, threading\n"
+         "threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+         "try: server.wait()\n"
+         "except KeyboardInterrupt: print('interrupted')", "interrupted"),
+        ("import threading\n"
+         "threading.Timer(1, server.stop).start()\n"
+         "print(server.wait())", "None"),
+    ],
+    ids=["left open", "let go", "Ctrl-C", "stopped by another thread"],
+)  # fmt: skip
+def test_nothing_of_reverbs_is_written_when_a_server_ends(code, shown):
+    result = subprocess.run(
+        [sys.executable, "-c", _ONE + code],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"{shown}\n", "")
+
+
 _SERVER = """
 import sys
 from rl_datasets.serving import reverb
