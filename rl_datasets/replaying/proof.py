@@ -41,12 +41,15 @@ def prove(emulator: Emulator, log: Log, most_states: int) -> Proof | None:
     """Follows every way through an episode that has one.
 
     Returns:
-      What they have in common; None where more states than `most_states` are open at once.
+      What they have in common; None where more states than `most_states` are open at once, or a
+      twentieth of that on average.
     """
     states = [each for each in map(step.begin, emulator.starts) if log.begins_with(each)]
+    states_left = len(log.actions) * most_states // 20
     for _ in range(log.last_row):
         states = _advance(emulator, log, states, most_states)
-        if len(states) > most_states:
+        states_left -= len(states)
+        if len(states) > most_states or states_left < 0:
             return None
     last = [
         outcome

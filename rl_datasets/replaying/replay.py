@@ -83,7 +83,7 @@ def replay(
       prove_unique: follow all ways through the game, to tell what else could have happened.
       patience: how many steps may be tried without coming a row further, before the episode counts
         as lost; a thousand take about half a second.
-      most_states: that may be open at once before a proof is given up.
+      most_states: that may be open at once before a proof is given up; on average a twentieth.
 
     Raises:
       ValueError: the log is not of T rows, or has an action that the game lacks.
