@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rl_datasets.replaying.emulator import observe
-from rl_datasets.replaying.step import Outcome, State
+from rl_datasets.replaying.emulator import Start, observe
+from rl_datasets.replaying.step import Outcome
 
 
 class LoggedEpisode(NamedTuple):
@@ -56,16 +56,16 @@ class Log:
     def num_frames(self) -> int:
         return len(self._observations)
 
-    def begins_with(self, state: State) -> bool:
+    def begins_with(self, start: Start) -> bool:
         """Whether the log shows a start in its first row."""
-        return state.pooled is not None and self._shows(state.pooled, 0)
+        return np.array_equal(observe(start.screen), self._observations[0])
 
     def objection(self, outcome: Outcome) -> str:
         """What speaks against an outcome of a row's action; empty where it agrees with the log."""
         row = outcome.way.before.row
         if row < self.last_row and outcome.is_over:
             return f"the game ends after row {row}, and the log goes on"
-        if row + 1 < self.num_frames and not self._shows(outcome.pooled, row + 1):
+        if row + 1 < self.num_frames and not outcome.shows(self._observations[row + 1]):
             return f"row {row}'s action does not lead to row {row + 1}'s frame"
         if row == self.last_row and outcome.is_over != self._is_terminal:
             return f"the game {'ends' if outcome.is_over else 'goes on'} after the last row, {row}"
@@ -73,6 +73,3 @@ class Log:
         if not math.isnan(logged) and max(-1.0, min(reward, 1.0)) != logged:
             return f"row {row} has the reward {logged:g}, and its action earns {reward:g}"
         return ""
-
-    def _shows(self, screen: np.ndarray, row: int) -> bool:
-        return np.array_equal(observe(screen), self._observations[row])

@@ -44,7 +44,7 @@ def prove(emulator: Emulator, log: Log, most_states: int) -> Proof | None:
       What they have in common; None where more states than `most_states` are open at once, or a
       twentieth of that on average.
     """
-    states = [each for each in map(step.begin, emulator.starts) if log.begins_with(each)]
+    states = [step.begin(each) for each in emulator.starts if log.begins_with(each)]
     states_left = len(log.actions) * most_states // 20
     for _ in range(log.last_row):
         states = _advance(emulator, log, states, most_states)
@@ -67,13 +67,15 @@ def _advance(emulator: Emulator, log: Log, states: list[State], most_states: int
         for outcome in step.outcomes(emulator, state, log.actions[state.row]):
             if log.objection(outcome):
                 continue
-            new = step.state_after(emulator, outcome)
+            new = step.after(outcome)
+            new.snapshot = emulator.clone()
             known = after.setdefault(step.identity(new), new)
             if known is not new:
                 known.ways.append(outcome.way)
         if len(after) > most_states:
             break
-        step.forget(state)
+        if state.ways:  # Else it is a start, which cannot be come to again.
+            state.snapshot = None
     return list(after.values())
 
 

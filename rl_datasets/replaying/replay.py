@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from rl_datasets.replaying.emulator import FRAME_SKIP, Emulator, observe
+from rl_datasets.replaying import step
+from rl_datasets.replaying.emulator import FRAME_SKIP, Emulator
 from rl_datasets.replaying.log import Log, LoggedEpisode
 from rl_datasets.replaying.proof import Proof, prove
 from rl_datasets.replaying.search import Found, Search
@@ -101,7 +102,7 @@ def replay(
     proof = prove(emulator, log, most_states) if prove_unique else None
     if proof is not None:
         replayed = _what_was_proved(replayed, proof)
-    return _with_end(replayed, found.last if proof is None else proof.last)
+    return _with_end(emulator, replayed, found.last if proof is None else proof.last)
 
 
 def rerun(
@@ -169,7 +170,7 @@ def _what_was_proved(replayed: Replayed, proof: Proof) -> Replayed:
     )
 
 
-def _with_end(replayed: Replayed, last: list[Outcome]) -> Replayed:
+def _with_end(emulator: Emulator, replayed: Replayed, last: list[Outcome]) -> Replayed:
     """With what all outcomes of the last action have in common that agree with the log."""
     reward, lives, executed = map(np.copy, (replayed.reward, replayed.lives, replayed.executed))
     reward[-1] = _common([outcome.way.reward for outcome in last], np.nan)
@@ -177,7 +178,7 @@ def _with_end(replayed: Replayed, last: list[Outcome]) -> Replayed:
     for frame in range(FRAME_SKIP):
         actions = [outcome.way.executed[frame : frame + 1] or (NOT_KNOWN,) for outcome in last]
         executed[-1, frame] = _common(actions, (NOT_KNOWN,))[0]
-    observations = [observe(outcome.pooled) for outcome in last]
+    observations = [step.final_observation(emulator, outcome) for outcome in last]
     is_only = all(np.array_equal(each, observations[0]) for each in observations)
     is_return_known = replayed.only_return or not np.isnan(reward[-1])
     return dataclasses.replace(

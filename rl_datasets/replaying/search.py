@@ -82,7 +82,7 @@ class Search:
           starts: of the episode, those that do not show its first frame among them.
           patience: how many steps may be tried without coming further.
         """
-        begun = [each for each in map(step.begin, starts) if self._log.begins_with(each)]
+        begun = [step.begin(each) for each in starts if self._log.begins_with(each)]
         if not begun:
             return Found(None, [], FIRST_FRAME_DIFFERS)
         for state in begun:
@@ -103,13 +103,18 @@ class Search:
                     objections.add(objection)
             elif state.row == self._log.last_row:
                 return Found(state, self._last_outcomes(state), "")
-            elif not self._is_known(child := step.state_after(self._emulator, outcome)):
-                child.cost = self._cost(state, kept)
-                self._offer(child, 0)
-                standing_at = child
-                if child.row > furthest.row:
-                    furthest, patience_left, objections = child, patience, set[str]()
-        return Found(furthest, [], max(objections, key=_tells))
+            else:
+                standing_at = step.after(outcome)
+                standing_at.cost = self._cost(state, kept)
+                if self._is_known(standing_at):
+                    continue
+                self._offer(standing_at, 0)
+                if standing_at.row > furthest.row:
+                    furthest, patience_left, objections = standing_at, patience, set[str]()
+        objection = max(objections, key=_tells, default="the search was given up")
+        if self._choices:
+            objection += f"; no other way was found in {patience:,} steps"
+        return Found(furthest, [], objection)
 
     def _last_outcomes(self, state: State) -> list[Outcome]:
         every = step.outcomes(self._emulator, state, self._log.actions[state.row])
@@ -131,21 +136,20 @@ class Search:
 
     def _is_known(self, state: State) -> bool:
         """Whether a state was come to before; if not, it is known from now on."""
+        if self._log.actions[state.row] == state.last_action:
+            return False  # It has one outcome, so that it is not gone back to.
+        state.snapshot = self._emulator.clone()
         if state.row not in self._known:
             self._known[state.row] = set()
             self._known.pop(state.row - _KNOWN_ROWS, None)
-            is_sparse = state.row % _SPARSE_ROWS == 0
-        else:
-            is_sparse = False
-        identity = step.identity(state)
-        if identity in self._known[state.row]:
-            return True
-        self._known[state.row].add(identity)
-        if not is_sparse:
+        states = self._known[state.row]
+        if states or state.row % _SPARSE_ROWS:
             self._with_snapshot.append(state)
         if len(self._with_snapshot) > _SNAPSHOTS:
-            step.forget(self._with_snapshot.popleft())
-        return False
+            self._with_snapshot.popleft().snapshot = None
+        number, identity = len(states), step.identity(state)
+        states.add(identity)
+        return len(states) == number
 
 
 def _tells(objection: str) -> tuple[bool, str]:

@@ -24,6 +24,7 @@ from rl_datasets.replaying.emulator import (
     Emulator,
     Start,
     fingerprint,
+    observe,
 )
 
 # Of an outcome, by how many frames keep the action before.
@@ -43,17 +44,15 @@ class State:
       lives: left.
       ways: the steps that came here, the likeliest first; none at the start.
       cost: that the search gives the way here.
-      pooled: the maximum of the two last screens; None where it was forgotten.
-      snapshot: of the emulator; None where it was forgotten.
+      snapshot: of the emulator; None where there is none, or none any more.
     """
 
     row: int
     last_action: int
     lives: int
     ways: list[Way]
-    cost: float
-    pooled: np.ndarray | None
-    snapshot: ale_py.ALEState | None
+    cost: float = 0.0
+    snapshot: ale_py.ALEState | None = None
 
 
 class Way(NamedTuple):
@@ -70,19 +69,23 @@ class Outcome(NamedTuple):
     Attributes:
       way: the step. Fewer than four frames were executed where the game ended.
       is_over: whether the game ended.
-      pooled: the maximum of the two last screens, as the protocol pools them.
+      screens: of the third frame and of the fourth, as far as the game was not over.
       lives: left after it.
     """
 
     way: Way
     is_over: bool
-    pooled: np.ndarray
+    screens: tuple[np.ndarray, ...]
     lives: int
+
+    def shows(self, observation: np.ndarray) -> bool:
+        """Whether the game goes on and this is seen: [84, 84] uint8."""
+        return not self.is_over and np.array_equal(observe(np.maximum(*self.screens)), observation)
 
 
 def begin(start: Start) -> State:
     """The start of an episode."""
-    return State(0, NOOP, start.lives, [], 0.0, start.screen, start.snapshot)
+    return State(0, NOOP, start.lives, [], snapshot=start.snapshot)
 
 
 def go_to(emulator: Emulator, state: State) -> None:
@@ -98,6 +101,27 @@ def go_to(emulator: Emulator, state: State) -> None:
     for executed in reversed(way_there):
         for action in executed:
             emulator.act(action)
+
+
+def outcome(emulator: Emulator, state: State, action: int, kept: int) -> Outcome:
+    """Steps from a state, where the emulator must stand, to the outcome, where it stands then.
+
+    Args:
+      emulator: of the game.
+      state: where it stands.
+      action: the new one.
+      kept: how many frames keep the action before.
+    """
+    reward, executed, screens = 0, [state.last_action] * kept + [action] * (FRAME_SKIP - kept), []
+    for frame, each in enumerate(executed):
+        reward += emulator.act(each)
+        if emulator.is_over:
+            executed = executed[: frame + 1]
+            break
+        if frame >= FRAME_SKIP - 2:
+            screens.append(emulator.screen())
+    way = Way(state, tuple(executed), float(reward))
+    return Outcome(way, len(screens) < 2, tuple(screens), emulator.lives)
 
 
 def has_more_outcomes(outcome: Outcome, action: int, kept: int) -> bool:
@@ -117,18 +141,33 @@ def outcomes(emulator: Emulator, state: State, action: int) -> Iterator[Outcome]
             return
 
 
-def state_after(emulator: Emulator, outcome: Outcome) -> State:
-    """Where an outcome led, at which the emulator stands."""
+def after(outcome: Outcome) -> State:
+    """Where an outcome led."""
     before, executed, _ = outcome.way
-    return State(
-        before.row + 1,
-        executed[-1],
-        outcome.lives,
-        [outcome.way],
-        0.0,
-        outcome.pooled,
-        emulator.clone(),
-    )
+    return State(before.row + 1, executed[-1], outcome.lives, [outcome.way])
+
+
+def final_observation(emulator: Emulator, outcome: Outcome) -> np.ndarray:
+    """What is seen after an outcome: [84, 84] uint8.
+
+    Where the game is over, that is what the protocol pools: the screens that it still took, with
+    the maximum of the two before the step.
+    """
+    if not outcome.is_over:
+        return observe(np.maximum(*outcome.screens))
+    before = outcome.way.before
+    if before.ways:
+        earlier, executed, _ = before.ways[0]
+        go_to(emulator, earlier)
+        for action in executed[:-1]:
+            emulator.act(action)
+        third = emulator.screen()
+        emulator.act(executed[-1])
+        screens = (third, emulator.screen())
+    else:
+        starts = [emulator.first_start, *(emulator.starts if before.snapshot else ())]
+        screens = tuple(each.screen for each in starts if each.snapshot is before.snapshot)
+    return observe(functools.reduce(np.maximum, (*screens, *outcome.screens)))
 
 
 def identity(state: State) -> Hashable:
@@ -140,37 +179,3 @@ def identity(state: State) -> Hashable:
     if state.snapshot is None:
         return state
     return state.last_action, hashlib.blake2b(fingerprint(state.snapshot), digest_size=16).digest()
-
-
-def forget(state: State) -> None:
-    """Frees what a state can be come to again without."""
-    if state.ways:
-        state.pooled = state.snapshot = None
-
-
-def outcome(emulator: Emulator, state: State, action: int, kept: int) -> Outcome:
-    """Steps from a state, where the emulator must stand, to the outcome, where it stands then.
-
-    Args:
-      emulator: of the game.
-      state: where it stands.
-      action: the new one.
-      kept: how many frames keep the action before.
-    """
-    executed, reward, screens = [], 0, []
-    for frame in range(FRAME_SKIP):
-        executed.append(state.last_action if frame < kept else action)
-        reward += emulator.act(executed[-1])
-        if emulator.is_over:
-            break
-        if frame >= FRAME_SKIP - 2:
-            screens.append(emulator.screen())
-    if len(screens) < 2:  # The game is over: the protocol pools what it has with the step before.
-        assert state.pooled is not None
-        screens.insert(0, state.pooled)
-    return Outcome(
-        Way(state, tuple(executed), float(reward)),
-        emulator.is_over,
-        functools.reduce(np.maximum, screens),
-        emulator.lives,
-    )

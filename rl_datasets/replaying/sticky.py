@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rl_datasets.replaying import step
-from rl_datasets.replaying.emulator import FRAME_SKIP, Emulator, observe
+from rl_datasets.replaying.emulator import FRAME_SKIP, Emulator
 
 _PROBABILITIES = np.linspace(0, 1, 201)
 _INTERVAL = 1.92  # In log likelihood below the greatest: 95 %, by Wilks's theorem.
@@ -58,15 +58,16 @@ def shown(
     for row, executed in enumerate(way[:-1]):
         numbers, after = [], None
         for kept, outcome in enumerate(step.outcomes(emulator, state, int(actions[row]))):
-            if np.array_equal(observe(outcome.pooled), observations[row + 1].reshape(84, 84)):
+            if outcome.shows(observations[row + 1].reshape(84, 84)):
                 numbers.append(kept)
             if outcome.way.executed == executed:
-                after = step.state_after(emulator, outcome)
+                after = step.after(outcome)
+                after.snapshot = emulator.clone()
         assert after is not None
         if actions[row] != state.last_action and len(numbers) <= FRAME_SKIP:
             counts[tuple(numbers)] += 1
-        if state.ways:  # What leads to the next state begins one before it at most.
-            step.forget(state.ways[0].before)
+        if state.row > 1:  # To go to a state begins one before it at most.
+            state.ways[0].before.snapshot = None
         state = after
     return counts
 
