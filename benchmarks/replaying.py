@@ -25,7 +25,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import typer
 
-from benchmarks import results
+from benchmarks.training import results
 from rl_datasets import roms
 from rl_datasets.collection.atari import AtariEnvironment
 from rl_datasets.errors import DatasetError
