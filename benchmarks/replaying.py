@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import pathlib
-import time
 from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple
 
@@ -134,6 +133,7 @@ def compare(recorded: Recorded, replayed: Replayed) -> dict[str, Any]:
         "reached": replayed.rows,
         "whole": replayed.whole,
         "reason": replayed.reason,
+        "steps": replayed.steps,
         "raw_return": float(reward.sum()),
         "clipped_return": float(logged.rewards.sum()),
         "found_return": None if np.isnan(replayed.raw_return) else replayed.raw_return,
@@ -186,9 +186,7 @@ def run(task: Task, rows: int, folder: pathlib.Path | None) -> dict[str, Any]:
     game, recorded_on, replayed_on, action_steps = task
     recorded = record(roms.rom_path(game, recorded_on, folder), rows, 0, action_steps)
     emulator = Emulator(roms.rom_path(game, replayed_on, folder))
-    start = time.perf_counter()
     replayed = replay(emulator, recorded.logged, patience=PATIENCE)
-    seconds = time.perf_counter() - start
     if replayed.whole and recorded_on == replayed_on:
         replayed = replay(
             emulator,
@@ -197,8 +195,7 @@ def run(task: Task, rows: int, folder: pathlib.Path | None) -> dict[str, Any]:
             patience=PATIENCE,
             most_states=MOST_STATES,
         )
-    compared = compare(recorded, replayed)
-    return {**task._asdict(), **compared, "rows_per_second": round(replayed.rows / seconds)}
+    return {**task._asdict(), **compare(recorded, replayed)}
 
 
 def main(

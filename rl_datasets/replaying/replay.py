@@ -37,6 +37,7 @@ class Replayed:
       rows: how many logged frames were reached, from the first on; T + 1 where so many are logged.
       whole: whether all were, and an outcome of the last action agrees with the log.
       reason: why it is not whole; empty where it is.
+      steps: how many were tried; a row took one where the likeliest was right.
       open_states: of the game, that agree with the log before the last action: all that there are
         where it was proved, else the one that was found.
       only_return: whether all ways through the game have the same raw return; None where that was
@@ -56,6 +57,7 @@ class Replayed:
     rows: int
     whole: bool
     reason: str
+    steps: int
     open_states: int
     only_return: bool | None
     only_reward: np.ndarray | None
@@ -143,6 +145,7 @@ def _what_was_found(found: Found, log: Log) -> Replayed:
         rows=log.num_frames if found.last else reached,
         whole=bool(found.last),
         reason=found.objection,
+        steps=found.steps,
         open_states=0 if found.state is None else 1,
         only_return=None,
         only_reward=None,

@@ -41,11 +41,13 @@ class Found(NamedTuple):
         frame is not the game's.
       last: outcomes of the last row's action that agree with the log; none where it was lost.
       objection: what spoke against the steps from the furthest row, where it was lost.
+      steps: how many were tried.
     """
 
     state: State | None
     last: list[Outcome]
     objection: str
+    steps: int
 
 
 class _Choice(NamedTuple):
@@ -84,25 +86,26 @@ class Search:
         """
         begun = [step.begin(each) for each in starts if self._log.begins_with(each)]
         if not begun:
-            return Found(None, [], FIRST_FRAME_DIFFERS)
+            return Found(None, [], FIRST_FRAME_DIFFERS, 0)
         for state in begun:
             self._offer(state, 0)
-        furthest, patience_left, objections = begun[0], patience, set[str]()
+        steps, given_up_at = 0, patience
+        furthest, objections = begun[0], set[str]()
         standing_at: State | None = None
-        while self._choices and patience_left:
+        while self._choices and steps < given_up_at:
             _, _, state, kept = heapq.heappop(self._choices)
             action = self._log.actions[state.row]
             if standing_at is not state:
                 step.go_to(self._emulator, state)
             outcome = step.outcome(self._emulator, state, action, kept)
-            standing_at, patience_left = None, patience_left - 1
+            standing_at, steps = None, steps + 1
             if step.has_more_outcomes(outcome, action, kept):
                 self._offer(state, kept + 1)
             if objection := self._log.objection(outcome):
                 if state.row == furthest.row:
                     objections.add(objection)
             elif state.row == self._log.last_row:
-                return Found(state, self._last_outcomes(state), "")
+                return Found(state, self._last_outcomes(state), "", steps)
             else:
                 standing_at = step.after(outcome)
                 standing_at.cost = self._cost(state, kept)
@@ -110,11 +113,12 @@ class Search:
                     continue
                 self._offer(standing_at, 0)
                 if standing_at.row > furthest.row:
-                    furthest, patience_left, objections = standing_at, patience, set[str]()
+                    furthest, objections = standing_at, set[str]()
+                    given_up_at = steps + patience
         objection = max(objections, key=_tells, default="the search was given up")
         if self._choices:
             objection += f"; no other way was found in {patience:,} steps"
-        return Found(furthest, [], objection)
+        return Found(furthest, [], objection, steps)
 
     def _last_outcomes(self, state: State) -> list[Outcome]:
         every = step.outcomes(self._emulator, state, self._log.actions[state.row])
