@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 from rl_datasets.collection import mixtures, naming
@@ -11,6 +13,7 @@ from rl_datasets.sources.d4rl_tasks import tasks
 if TYPE_CHECKING:
     from benchmarks.training.recipe import Row
 
+DEFAULT_DATA_DIR = pathlib.Path(".data")
 _FILES = {  # that a user has, by what the name says: whose policy, or else which mixture
     "-brac": " --policy BRAC_CHECKPOINT",
     "medium-v2": " --policy D4RL_FILE",
@@ -22,25 +25,35 @@ _COLLECTED = re.compile(
 )
 
 
-def commands(row: Row) -> list[str]:
+def commands(row: Row, data_dir: pathlib.Path = DEFAULT_DATA_DIR) -> list[str]:
     """What to type for the dataset of a row; nothing where its name does not say how it was made.
 
     An argument in capitals is a file that the user has.
+
+    Args:
+      row: of a recipe.
+      data_dir: where the dataset is to be published.
     """
     name, _, version = row.dataset.partition(":")
     builder, _, config = name.partition("/")
+    options = f"--version {version}"
+    if data_dir != DEFAULT_DATA_DIR:
+        options += f" --data-dir {shlex.quote(str(data_dir))}"
     if builder == "d4rl" and config in tasks():
-        return [f"rl-datasets publish {name} {tasks()[config].url} --version {version}"]
+        return [f"rl-datasets publish {name} {tasks()[config].url} {options}"]
     of = _COLLECTED.fullmatch(config)
     if of is None or row.in_another_environment:
         return []
     if builder != mixtures.load_mixture(of["mixture"]).protocol:
         return []
-    collect = f"rl-datasets collect {row.environment} {of['mixture']} collected"
+    folder = f"collected/{config}"
+    collect = f"rl-datasets collect {row.environment} {of['mixture']} {folder}"
     collect += _FILES.get(of["whose"] or of["mixture"], "")
     for option in ("transitions", "seed"):
         if of[option]:
             collect += f" --{option} {of[option]}"
-    if of["environment"] != naming.environment_name(row.environment):
+    task, whose = row.environment.rpartition("-")[0], of["whose"] or ""
+    is_known = whose != f"-{naming.BRAC}" or (naming.BRAC, task) in naming.OWNERS.values()
+    if of["environment"] != naming.environment_name(row.environment) or not is_known:
         collect += f" --name {config}"
-    return [collect, f"rl-datasets publish {builder} collected --version {version}"]
+    return [collect, f"rl-datasets publish {builder} {folder} {options}"]

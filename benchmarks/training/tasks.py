@@ -350,7 +350,7 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
             f"{kind.spec_type.__name__}: name a learner of its kind, such as "
             f"{'dqn' if kind is Atari else 'td3_bc'}"
         )
-    _check_published(row, version_dir)
+    _check_published(row, data_dir)
     if kind is Atari:
         plain = AS_SERVED | ({"reading": AS_STORED} if row.reading == AS_STORED else {})
         if any(getattr(row, name) != value for name, value in plain.items()):
@@ -370,11 +370,12 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
     return ContinuousControl(row, version_dir, collected_in, _discount(recipe, row))
 
 
-def _check_published(row: Row, version_dir: pathlib.Path) -> None:
+def _check_published(row: Row, data_dir: pathlib.Path) -> None:
     try:
-        fingerprint(version_dir)
+        fingerprint(data_dir / row.version_path)
     except DatasetError as error:
-        if not (how := " and ".join(f"`{command}`" for command in making.commands(row))):
+        commands = making.commands(row, data_dir)
+        if not (how := " and ".join(f"`{command}`" for command in commands)):
             raise
         raise DatasetError(f"{error}: {how}") from error
 

@@ -38,7 +38,7 @@ environment = "{environment}"
 def test_the_commands_make_what_is_missing(tmp_path, monkeypatch, dataset, environment):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").write_text(RECIPE.format(dataset=dataset, environment=environment))
-    dry_run = ["reproduce", "mine.toml", "--dry-run"]
+    dry_run = ["reproduce", "mine.toml", "--dry-run", "--data-dir", "my data"]
     with pytest.raises(DatasetError, match="publish it first: `") as told:
         CliRunner().invoke(cli.app, dry_run, catch_exceptions=False)
     for command in re.findall("`(.*?)`", str(told.value)):
@@ -55,16 +55,23 @@ def commands(dataset, environment, **options):
 
 def test_the_policy_that_is_asked_for_is_named():
     assert commands("brac/ant-eps1-recollected-brac:2.0.0", "Ant-v2") == [
-        "rl-datasets collect Ant-v2 eps1 collected --policy BRAC_CHECKPOINT",
-        "rl-datasets publish brac collected --version 2.0.0",
+        "rl-datasets collect Ant-v2 eps1 collected/ant-eps1-recollected-brac "
+        "--policy BRAC_CHECKPOINT",
+        "rl-datasets publish brac collected/ant-eps1-recollected-brac --version 2.0.0",
     ]
     assert commands("d4rl/hopper-medium-v2-recollected:2.0.0", "Hopper-v2") == [
-        "rl-datasets collect Hopper-v2 medium-v2 collected --policy D4RL_FILE",
-        "rl-datasets publish d4rl collected --version 2.0.0",
+        "rl-datasets collect Hopper-v2 medium-v2 collected/hopper-medium-v2-recollected "
+        "--policy D4RL_FILE",
+        "rl-datasets publish d4rl collected/hopper-medium-v2-recollected --version 2.0.0",
     ]
+    # At no hand, so that no name says whose it is.
+    assert commands("brac/walker2d-pure-recollected-brac:2.0.0", "Walker2d-v2")[0] == (
+        "rl-datasets collect Walker2d-v2 pure collected/walker2d-pure-recollected-brac "
+        "--policy BRAC_CHECKPOINT --name walker2d-pure-recollected-brac"
+    )
     assert commands("d4rl/ant-v4-random-v2-recollected:2.0.0", "Ant-v4") == [
-        "rl-datasets collect Ant-v4 random-v2 collected",
-        "rl-datasets publish d4rl collected --version 2.0.0",
+        "rl-datasets collect Ant-v4 random-v2 collected/ant-v4-random-v2-recollected",
+        "rl-datasets publish d4rl collected/ant-v4-random-v2-recollected --version 2.0.0",
     ]
 
 
