@@ -104,12 +104,15 @@ def _check_file(
     told, frame_bytes = FileCheck(unit.name), 0
     left = source.stored(unit)()
     for stored in itertools.islice(left, episodes):
-        if isinstance(stored, EpisodeError):
-            told.tried, told.why = told.tried + 1, told.why or str(stored)
-            continue
-        without = stored._replace(reward=np.full_like(stored.reward, np.nan))
         start = time.perf_counter()
-        attempt = replayer.attempt(emulators, replayer.roms, without)
+        try:
+            if isinstance(stored, EpisodeError):
+                raise stored
+            without = stored._replace(reward=np.full_like(stored.reward, np.nan))
+            attempt = replayer.attempt(emulators, replayer.roms, without)
+        except EpisodeError as error:
+            told.tried, told.why = told.tried + 1, told.why or str(error)
+            continue
         told.seconds += time.perf_counter() - start
         _add(told, stored, attempt, emulators[attempt.rom_set], source.is_a_row_early)
         frame_bytes += _size(stored)

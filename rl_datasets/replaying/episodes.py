@@ -116,12 +116,10 @@ class Replayer:
     @property
     def tried(self) -> list[RomSet]:
         """The sets whose ROM is tried: a dataset's screens are all of one size."""
+        if not self.screens:
+            return list(self.roms)
         size = _screen_shape(self.roms[self.named])
-        return [
-            rom_set
-            for rom_set, rom in self.roms.items()
-            if not self.screens or _screen_shape(rom) == size
-        ]
+        return [rom_set for rom_set, rom in self.roms.items() if _screen_shape(rom) == size]
 
     def spec(self, stored: EpisodeSpec) -> EpisodeSpec:
         """What the spec of stored episodes becomes.
@@ -152,8 +150,8 @@ class Replayer:
                 continue
             try:
                 attempt = self.attempt(emulators, order, stored)
-            except ValueError as error:  # A damaged frame, or an action that the game lacks.
-                yield EpisodeError(str(error))
+            except EpisodeError as error:
+                yield error
                 continue
             if attempt.replayed.whole:  # The next one is probably of the same set.
                 order.sort(key=lambda rom_set: rom_set != attempt.rom_set)
@@ -170,15 +168,12 @@ class Replayer:
           stored: the episode.
 
         Raises:
-          ValueError: a frame cannot be decoded, or the game lacks an action.
+          EpisodeError: a frame cannot be decoded, or the game lacks an action.
         """
-        best: Attempt | None = None
+        logged, best = _logged(stored, emulators[self.named].num_actions), None
         for rom_set in order:
             replayed = replay(
-                emulators[rom_set],
-                _logged(stored),
-                prove_unique=self.prove,
-                patience=self.patience,
+                emulators[rom_set], logged, prove_unique=self.prove, patience=self.patience
             )
             attempt = Attempt(rom_set, replayed)
             if replayed.whole:
@@ -242,7 +237,7 @@ class _Given(NamedTuple):
       reward: [T] float32, raw; NaN where not known.
       lives: [T + 1] int32.
       executed: [T, 4] int8.
-      final_observation: [84, 84, 1] uint8; None where not known.
+      final_observation: [84, 84, 1] uint8; None where not known, or stored.
     """
 
     reward: np.ndarray
@@ -258,19 +253,26 @@ def _screen_shape(rom: pathlib.Path) -> tuple[int, ...]:
     return Emulator(rom).color_screen().shape
 
 
-def _logged(stored: Stored) -> LoggedEpisode:
+def _logged(stored: Stored, num_actions: int) -> LoggedEpisode:
     """What a search is to agree with: the final observation too, where that is a stored one."""
-    observation, action = stored.episode.observation, stored.episode.action
-    is_terminal = bool(stored.episode.is_terminal[-1])
-    known = len(observation) - is_terminal
-    return LoggedEpisode(np.asarray(observation)[:known], action[:-1], stored.reward, is_terminal)
+    episode = stored.episode
+    known = len(episode.observation) - bool(episode.is_terminal[-1])
+    if not np.all((episode.action >= 0) & (episode.action < num_actions)):
+        raise EpisodeError(f"the game's actions are 0 to {num_actions - 1}, and it has another")
+    try:
+        observation = np.asarray(episode.observation)
+    except ValueError as error:
+        raise EpisodeError(str(error)) from error
+    return LoggedEpisode(
+        observation[:known], episode.action[:-1], stored.reward, bool(episode.is_terminal[-1])
+    )
 
 
 def _given(stored: Stored, replayed: Replayed) -> _Given:
     if replayed.whole:
-        return _Given(
-            replayed.reward, replayed.lives, replayed.executed, replayed.final_observation
-        )
+        # One that is stored stays the file that it is.
+        final = replayed.final_observation if stored.episode.is_terminal[-1] else None
+        return _Given(replayed.reward, replayed.lives, replayed.executed, final)
     transitions = stored.episode.num_transitions
     return _Given(
         np.full(transitions, np.nan, np.float32),

@@ -1,6 +1,9 @@
 """What `rl-datasets replay` says of what it cannot replay, and of options that clash."""
 
+import io
+
 import numpy as np
+import PIL.Image
 import pytest
 
 from rl_datasets import wire
@@ -67,6 +70,41 @@ def test_a_frame_that_cannot_be_decoded_stops_it_or_is_left_out(run, tmp_path, g
     assert outcome.status == 0
     assert "episode 0: frame 3 is a damaged PNG" in outcome.stderr
     assert [each.metadata["episode_id"] for each in episodes(tmp_path)] == [1]
+
+
+def test_frames_stay_the_files_that_they_are(run, tmp_path):
+    games = play(2, last_rows=30)  # One that ends, and the beginning of one.
+    pngs = [[_by_pillow(frame) for frame in each.observation[:-1, ..., 0]] for each in games]
+    examples = [
+        example(each, index) | {"observations": wire.bytes_list(pngs[index])}
+        for index, each in enumerate(games)
+    ]
+    shard = tmp_path / rl_unplugged.EPISODES / GAME / "run_1-00000-of-00001"
+    rl_unplugged_files.write(shard, examples)
+    run("replay", tmp_path, "--dataset", DATASET, "--data-dir", tmp_path)
+    ended, cut = episodes(tmp_path)
+    assert ended.metadata["replayed_whole"]
+    assert cut.metadata["replayed_whole"]
+    assert [bytes(png) for png in ended.observation.pngs[:-1]] == pngs[0]
+    np.testing.assert_array_equal(ended.observation[-1], games[0].observation[-1])
+    assert [bytes(png) for png in cut.observation.pngs] == pngs[1]
+
+
+def _by_pillow(frame):
+    file = io.BytesIO()
+    PIL.Image.fromarray(frame).save(file, "png")
+    return file.getvalue()
+
+
+def test_an_action_that_the_game_lacks_is_told(run, tmp_path, game):
+    actions = game[0].action.copy()
+    actions[7] = 9  # Asterix has 0 to 8.
+    write_shards(tmp_path, [game[0]._replace(action=actions)], shards=1)
+    command = ["replay", tmp_path, "--dataset", DATASET]
+    assert "the game's actions are 0 to 8, and it has another" in run(*command).sentence
+    checked = run(*command, "--check")
+    assert "0 of 1 episodes" in checked.stdout
+    assert "the game's actions are 0 to 8" in " ".join(checked.stdout.split())
 
 
 def test_what_was_replayed_is_not_replayed_again(run, tmp_path, game):
