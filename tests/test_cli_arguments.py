@@ -53,6 +53,7 @@ def folder(made, tmp_path, monkeypatch) -> pathlib.Path:
         "show synthetic/mine --data-dir data --sheet {}",
         "verify brac/x:1.0.0 --data-dir {}",
         "verify {}",
+        "replay dqn_replay/x:1.0.0 --data-dir {}",
         "serve brac/x:1.0.0 --data-dir {}",
         "serve {}",
         "export brac/x:1.0.0 arrays out --data-dir {}",
