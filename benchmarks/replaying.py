@@ -35,7 +35,7 @@ from rl_datasets.sources.atari import ATARI_GAMES
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "results" / "replaying"
 PATIENCE = 5_000
-MOST_STATES = 1_000
+MOST_STATES = 300
 ROWS = {"games": 500, "truth": 2_000}
 TRUTH_GAMES = (  # Both of the reference's unsolved ones, nine whose ROM differs, four that flicker.
     "Asterix",

@@ -28,7 +28,7 @@ NOOP = 0  # In every minimal action set; after a reset it is "the action before"
 _OBSERVATION_SIZE = (84, 84)
 _SYSTEM = b"System"  # Before it in a snapshot: cycles, and the random numbers of resets.
 _UNFINISHED_CYCLES = 50_000  # A frame has about 20,000; see `clone`.
-_RESETS, _RESETS_WITHOUT_NEWS = 400, 60
+_MOST_RESETS = 500
 
 
 class Start(NamedTuple):
@@ -129,17 +129,17 @@ class Emulator:
         game.setFloat("repeat_action_probability", STICKY_PROBABILITY)
         game.setInt("random_seed", 0)
         game.loadROM(self._rom)
-        resets_without_news = 0
-        for _ in range(_RESETS):
+        without_news = 0
+        for _ in range(_MOST_RESETS):
             game.reset_game()
             snapshot = game.cloneState()
-            resets_without_news += 1
+            without_news += 1
             if fingerprint(snapshot) not in known and _cycles(snapshot) < _UNFINISHED_CYCLES:
                 known.add(fingerprint(snapshot))
                 screens = game.getScreenGrayscale(), game.getScreenRGB()
                 starts.append(Start(snapshot, *screens, game.lives()))
-                resets_without_news = 0
-            if resets_without_news == _RESETS_WITHOUT_NEWS:
+                without_news = 0
+            if without_news == max(10, 2 * len(starts)):
                 break
         return starts
 
