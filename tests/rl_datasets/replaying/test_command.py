@@ -15,6 +15,7 @@ from rl_datasets.sources import rl_unplugged
 from tests.rl_datasets.exporting import versions
 from tests.rl_datasets.replaying.logs import GAME, example, play, write_dopamine_log, write_shards
 from tests.rl_datasets.sources import rl_unplugged_files
+from tests.rl_datasets.sources.fake_bucket import serving
 
 DATASET = "rl_unplugged_atari/Asterix_run_1"
 
@@ -105,6 +106,19 @@ def test_an_action_that_the_game_lacks_is_told(run, tmp_path, game):
     checked = run(*command, "--check")
     assert "0 of 1 episodes" in checked.stdout
     assert "the game's actions are 0 to 8" in " ".join(checked.stdout.split())
+
+
+def test_a_bucket_is_replayed_as_a_copy_of_it_and_not_checked(run, tmp_path, game, monkeypatch):
+    write_shards(tmp_path / "bucket", game, shards=1)
+    run("replay", tmp_path / "bucket", "--dataset", DATASET, "--data-dir", tmp_path / "copy")
+    with serving(rl_unplugged=tmp_path / "bucket") as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        command = ["replay", "gs://rl_unplugged", "--dataset", DATASET, "--data-dir", tmp_path]
+        assert "lies in a bucket, and --check reads files" in run(*command, "--check").sentence
+        assert "1 episodes: 1 replayed whole" in run(*command).stdout
+    (ours,) = tmp_path.glob(f"{DATASET}-replayed/1.0.0/*.tfrecord-*")
+    (theirs,) = (tmp_path / "copy").glob(f"{DATASET}-replayed/1.0.0/*.tfrecord-*")
+    assert ours.read_bytes() == theirs.read_bytes()
 
 
 def test_what_was_replayed_is_not_replayed_again(run, tmp_path, game):
