@@ -126,9 +126,9 @@ class Builder(PublishedDatasetBuilder):
             }
         return {
             **told,
-            "rewards": "clipped to [-1, 1]; each with the action that earned it, but for the first "
-            "action's, which is stored nowhere and is 0; `stored_reward` is what the file has in "
-            "the row of a step",
+            "rewards": "clipped to [-1, 1]; each with the action that earned it; the first "
+            "action's is stored nowhere, and is 0, because no first action of these games can earn "
+            "anything; `stored_reward` is what the file has in the row of a step",
             "final_observation": "never stored: a frame of zeros after a terminal transition, the "
             "last row's own observation after a truncated one",
             "repaired": [

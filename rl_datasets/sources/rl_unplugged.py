@@ -24,10 +24,12 @@ is what it shows after a reset, and the action of the last row ends the game. He
 missing, and the frame after the last action is.
 
 The reward that an episode's record stores in row i is what the action of row i + 1 earned:
-replaying the two episodes shows it of every row that has a next one (docs/atari_rewards.md). Here a
-reward stands with the action that earned it (`earned`). The first action's is stored nowhere and is
-0; the last row's is no action's. What the file has in each row is `stored_reward`. No transition
-shard could be had, so whether `r_t` is what `a_t` earned is not known, and it stays as it is.
+replaying the two episodes shows it of every row that has a next one (docs/atari_rewards.md). Here
+a reward stands with the action that earned it (`earned`). The first action's is stored nowhere,
+and is 0, because no first action of the 46 games can earn anything
+(`benchmarks/first_actions.py`); the last row's is no action's. What the file has in each row is
+`stored_reward`. No transition shard could be had, so whether `r_t` is what `a_t` earned is not
+known, and it stays as it is.
 """
 
 from __future__ import annotations
@@ -111,7 +113,7 @@ def episode_spec(num_actions: int = atari.NUM_ALE_ACTIONS) -> EpisodeSpec:
 def earned(stored: np.ndarray) -> np.ndarray:
     """The rewards of an episode's rows, [N], moved from where the file has them to their actions.
 
-    The first action's is not known and is 0; the last one that is stored is no action's.
+    The first action's is stored nowhere and is 0; the last one that is stored is no action's.
     """
     return np.concatenate([np.zeros_like(stored[:1]), stored[:-1]])
 

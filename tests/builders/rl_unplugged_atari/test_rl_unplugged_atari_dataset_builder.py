@@ -83,7 +83,7 @@ class TestReal(DatasetContract):
         }
         lineage = told["plan"]["lineage"]
         assert lineage["rom_set"] == "atari-py 0.2.5"
-        assert "but for the first action's, which is stored nowhere and is 0" in lineage["rewards"]
+        assert "the first action's is stored nowhere, and is 0" in lineage["rewards"]
         assert "stores a reward one row before" in lineage["repaired"][0]
         assert told["plan"]["version"] == "2.0.0"
         assert told["plan"]["spec"]["action"]["maximum"] == 8

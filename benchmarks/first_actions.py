@@ -1,0 +1,53 @@
+"""`python -m benchmarks.first_actions`: what the first action of a game can earn.
+
+RL Unplugged's episodes lack the reward of their first action. Every game begins in one of a few
+states, and sticky actions may keep the no-op of the beginning for the first 0 to 4 of the action's
+frames, so all that it can come to is emulated: every action of the minimal set, from every start,
+with every number of kept frames. Both sets of ROMs must be installed (`rl-datasets roms`).
+
+Writes `benchmarks/results/first_actions.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from benchmarks.training import results
+from rl_datasets import roms
+from rl_datasets.replaying import step
+from rl_datasets.replaying.emulator import Emulator
+from rl_datasets.roms import RomSet
+from rl_datasets.sources import atari
+
+RESULTS = pathlib.Path(__file__).parent / "results" / "first_actions.json"
+
+
+def measure(rom: pathlib.Path) -> Mapping[str, Any]:
+    """How many outcomes the first action of a game has, and the least and most that they earn."""
+    emulator = Emulator(rom)
+    rewards = [
+        outcome.way.reward
+        for start in emulator.starts
+        for action in range(emulator.num_actions)
+        for outcome in step.outcomes(emulator, step.begin(start), action)
+    ]
+    return {"outcomes": len(rewards), "least": min(rewards), "most": max(rewards)}
+
+
+def main() -> None:
+    """Measures all games of DQN Replay and writes the results, a line a game."""
+    measured = {
+        game: {str(rom_set): measure(roms.rom_path(game, rom_set)) for rom_set in RomSet}
+        for game in atari.ATARI_GAMES
+    }
+    lines = [f"{json.dumps(game)}: {json.dumps(of)}" for game, of in measured.items()]
+    results.write_atomically(RESULTS, "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
