@@ -412,7 +412,7 @@ def replay(
     source: Annotated[
         str,
         typer.Argument(
-            help="A published version, dqn_replay/Pong_run_1:1.0.0, or its folder; a folder with a "
+            help="A published version, dqn_replay/Pong_run_1:1.1.0, or its folder; a folder with a "
             "log in Dopamine's layout; or, with --dataset, RL Unplugged's shards."
         ),
     ],
@@ -483,7 +483,7 @@ def replay(
     the source was recorded on: see `rl-datasets roms`. Interrupt it at any time: the same command
     goes on from the files that are whole.
 
-    Examples: `rl-datasets replay dqn_replay/Pong_run_1:1.0.0 --workers 2`,
+    Examples: `rl-datasets replay dqn_replay/Pong_run_1:1.1.0 --workers 2`,
     `rl-datasets replay /mnt/dqn/Pong/1 --check`,
     `rl-datasets replay gs://rl_unplugged --dataset rl_unplugged_atari/Pong_run_1`
     """
@@ -630,7 +630,7 @@ def show(
 ) -> None:
     """Shows what a published version holds and what it was made from, or how an episode looks.
 
-    Example: `rl-datasets show dqn_replay/Pong_run_1:1.0.0 --split checkpoint_49 --gif pong.gif`
+    Example: `rl-datasets show dqn_replay/Pong_run_1:1.1.0 --split checkpoint_49 --gif pong.gif`
     """
     import json
 

@@ -72,6 +72,16 @@ def default_folder() -> pathlib.Path:
     return pathlib.Path(cache) / "rl-datasets" / "roms" / "atari-py-0.2.5"
 
 
+def check_is_game(rom: pathlib.Path) -> None:
+    """Raises `DatasetError` where a file is not the ROM of a game, named as ale-py names it."""
+    import ale_py
+
+    if not rom.is_file() or rom.stem not in ale_py.roms.get_all_rom_ids():
+        raise DatasetError(
+            f"{rom} is not the ROM of a game: give the file of one, named as ale-py names it"
+        )
+
+
 def show(folder: pathlib.Path | None = None) -> list[Rom]:
     """Every game, its ROM's md5 in both sets, and which of them are here.
 

@@ -51,6 +51,21 @@ def shared() -> RealFiles:
     return RealFiles()
 
 
+@pytest.fixture(scope="session")
+def legacy_rom():
+    """The path of a game's ROM in atari-py 0.2.5; skips where those are not installed."""
+    from rl_datasets import roms
+    from rl_datasets.errors import DatasetError
+
+    def find(game):
+        try:
+            return roms.rom_path(game, roms.RomSet.LEGACY)
+        except DatasetError:
+            pytest.skip("atari-py's ROMs: `rl-datasets roms --install --accept` puts them here")
+
+    return find
+
+
 def pytest_terminal_summary(terminalreporter):
     """Ends the suite with what was skipped, how often, and what brings it."""
     skipped = terminalreporter.stats.get("skipped", [])

@@ -594,7 +594,7 @@ def logged(tmp_path, monkeypatch):
 
 def test_a_logged_run_is_published_shown_and_exported(run, logged):
     assert run("publish", "dqn_replay", "Pong/1", *data_dir()).status == 0
-    version = "published/dqn_replay/Pong_run_1/1.0.0"
+    version = "published/dqn_replay/Pong_run_1/1.1.0"
     shown = run("show", version, "--gif", "pong.gif", "--sheet", "pong.png", "--episode", "1")
     assert "every frame of 18" in shown.stdout
     with PIL.Image.open("pong.gif") as gif, PIL.Image.open("pong.png") as sheet:
@@ -610,7 +610,7 @@ def test_a_logged_run_is_published_shown_and_exported(run, logged):
 def test_an_episode_that_is_not_there(run, logged):
     assert run("publish", "dqn_replay", "Pong/1", *data_dir()).status == 0
     outcome = run(
-        "show", "published/dqn_replay/Pong_run_1/1.0.0", "--gif", "a.gif", "--episode", 99
+        "show", "published/dqn_replay/Pong_run_1/1.1.0", "--gif", "a.gif", "--episode", 99
     )
     assert outcome.status == 1
     assert "has no episode 99" in outcome.sentence
@@ -628,7 +628,7 @@ def test_publishing_stops_at_a_bad_checkpoint_or_keeps_going(run, logged):
     assert went_on.status == 0
     assert "skipped checkpoint_01" in went_on.stderr
     assert damaged.name in went_on.stderr
-    manifest = json.loads(run("show", "published/dqn_replay/Pong_run_1/1.0.0", "--json").stdout)
+    manifest = json.loads(run("show", "published/dqn_replay/Pong_run_1/1.1.0", "--json").stdout)
     assert list(manifest["skipped"]) == ["checkpoint_01"]
     assert "checkpoint_01" not in manifest["splits"]
 
@@ -640,7 +640,7 @@ def test_an_agent_that_learns_a_game_is_logged(run, tmp_path, monkeypatch):
     assert logged.status == 0, logged.stderr
     assert "publish dqn_replay logs/Pong/1" in logged.stdout
     published = run("publish", "dqn_replay", "logs/Pong/1", *data_dir())
-    assert "dqn_replay/Pong_run_1-recollected/1.0.0: published" in published.stdout
+    assert "dqn_replay/Pong_run_1-recollected/1.1.0: published" in published.stdout
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 from isal import igzip
 
-from benchmarks.speed import replaying_cost
 from benchmarks.training import results
 from builders.dqn_replay.dqn_replay_dataset_builder import Builder
 from rl_datasets import frames
@@ -34,7 +33,6 @@ from rl_datasets.sources import dqn_replay
 
 ROOT = pathlib.Path(__file__).parents[2]
 SAVED = ROOT / "benchmarks" / "results" / "speed" / "dqn_replay.json"
-GAMES = ROOT / "benchmarks" / "results" / "replaying" / "games.json"
 PAGE = ROOT / "docs" / "dqn_replay_cost.md"
 MARK = "<!-- Written by `python -m benchmarks.speed.dqn_replay`; what follows is not kept. -->\n"
 ALL_TRANSITIONS = 15_000_000_000  # 60 games, 5 runs each, 50 million agent steps a run.
@@ -234,20 +232,12 @@ def cost_of_all(measured: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def cost_of_replaying(measured: dict[str, Any], games: dict[str, Any]) -> str:
-    """The section behind it, from what `benchmarks.replaying` saved."""
-    rows = {row["name"]: row for row in measured["rows"]}
-    shared = rows["publish, 2 workers"]["ratio"] / 2
-    lines = replaying_cost.cost_of_all(games, rows["publish"]["value"], shared)
-    return "\n".join(["", "## Replayed, as measured", "", *lines]) + "\n"
-
-
 def main() -> None:
-    """Writes the tables into their page."""
+    """Writes the table into its page."""
     kept, mark, _ = PAGE.read_text(encoding="utf-8").partition(MARK)
-    measured, games = (json.loads(path.read_text(encoding="utf-8")) for path in (SAVED, GAMES))
-    tables = cost_of_all(measured) + cost_of_replaying(measured, games)
-    results.write_atomically(PAGE, f"{kept}{mark}\n{tables}")
+    results.write_atomically(
+        PAGE, kept + mark + "\n" + cost_of_all(json.loads(SAVED.read_text(encoding="utf-8")))
+    )
 
 
 if __name__ == "__main__":

@@ -64,8 +64,12 @@ class Builder(PublishedDatasetBuilder):
     The `source` is the folder `<Game>/<run>` that holds `replay_logs`, or the root of many such.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES: ClassVar = {
+        "1.1.0": "An episode that begins with the first row after a skipped checkpoint is kept "
+        "where that row is certainly no padding; the lineage no longer says that scores are lost.",
+        "1.0.0": "First release.",
+    }
     BUILDER_CONFIGS: ClassVar = [
         tfds.core.BuilderConfig(
             name=f"{game}_run_{run}{origin}",
@@ -130,7 +134,7 @@ class Builder(PublishedDatasetBuilder):
             "game": self._run.game,
             "run": self._run.run,
             **(published if log is None else log),
-            "rewards": "clipped to [-1, 1] when they were logged; scores cannot be recovered",
+            "rewards": "clipped to [-1, 1] when they were logged",
             "final_observation": "never stored: a frame of zeros after a terminal transition, the "
             "last row's own observation after a truncated one",
             "repaired": list(self._logged.repaired),

@@ -23,7 +23,7 @@ import dm_env
 import numpy as np
 from dm_env import specs
 
-from rl_datasets.errors import DatasetError
+from rl_datasets import roms
 
 FRAME_SHAPE = (84, 84, 1)
 STICKY_PROBABILITY = 0.25
@@ -65,10 +65,7 @@ class AtariEnvironment(dm_env.Environment):
           DatasetError: there is no such file, or ALE has no game of its name.
         """
         rom = pathlib.Path(rom)
-        if not rom.is_file() or rom.stem not in ale_py.roms.get_all_rom_ids():
-            raise DatasetError(
-                f"{rom} is not the ROM of a game: give the file of one, named as ale-py names it"
-            )
+        roms.check_is_game(rom)
         # It would greet on stderr, and warn of every ROM that is not its own.
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
         self._game = ale_py.ALEVectorInterface(  # type: ignore[call-arg]  # Its stub has no defaults.

@@ -28,7 +28,7 @@ class Source:
 
     Attributes:
       folder: of the version.
-      name: as `tfds.load` takes it, such as `dqn_replay/Pong_run_1:1.0.0`.
+      name: as `tfds.load` takes it, such as `dqn_replay/Pong_run_1:1.1.0`.
       manifest_sha256: of its MANIFEST.json, which names every byte of the version.
       spec: of an episode.
       splits: names of the splits, in the order in which they are read.

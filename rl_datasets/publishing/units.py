@@ -62,8 +62,7 @@ class Receipt:
       unit: name of the unit.
       size: of the shard, in bytes.
       sha256: of the shard, in hexadecimal.
-      records, lengths, returns, truncated, flags, raw_returns: as
-        `kinds.Tally` says.
+      records, lengths, returns, truncated, flags, raw_returns: as `kinds.Tally` says.
       copied: sha256 of every object that was copied from a bucket, by its name.
       left_out: why each record of the source that the shard lacks is not in it.
     """

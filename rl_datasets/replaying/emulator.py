@@ -20,7 +20,7 @@ import ale_py
 import cv2
 import numpy as np
 
-from rl_datasets.errors import DatasetError
+from rl_datasets import roms
 
 FRAME_SKIP = 4
 STICKY_PROBABILITY = 0.25
@@ -60,10 +60,7 @@ class Emulator:
           DatasetError: there is no such file, or ALE has no game of its name.
         """
         rom = pathlib.Path(rom)
-        if not rom.is_file() or rom.stem not in ale_py.roms.get_all_rom_ids():
-            raise DatasetError(
-                f"{rom} is not the ROM of a game: give the file of one, named as ale-py names it"
-            )
+        roms.check_is_game(rom)
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
         self._rom = rom
         self._game = ale_py.ALEInterface()

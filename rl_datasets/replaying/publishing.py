@@ -21,9 +21,7 @@ REPLAYED = "-replayed"
 _LIBRARIES = ("ale-py", "opencv-python-headless", "numpy")
 
 
-class ReplayedBuilder(  # type: ignore[call-arg]
-    PublishedDatasetBuilder, skip_registration=True
-):
+class ReplayedBuilder(PublishedDatasetBuilder):
     """Publishes what replaying a source gives, under the source's name and `-replayed`."""
 
     VERSION = tfds.core.Version("1.0.0")

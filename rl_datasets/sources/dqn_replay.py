@@ -469,7 +469,7 @@ class _Chain:
 
     Args:
       first: their first row.
-      begins: whether an episode is known to begin there: at the beginning of the run behind its
+      begins: whether an episode is known to begin there: at the beginning of the run after its
         padding, elsewhere with that row.
     """
 

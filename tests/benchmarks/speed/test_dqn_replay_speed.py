@@ -3,7 +3,6 @@
 import numpy as np
 
 from benchmarks.speed import dqn_replay as speed
-from benchmarks.speed import replaying_cost
 from rl_datasets import frames
 from rl_datasets.sources import dqn_replay
 
@@ -41,25 +40,6 @@ def test_the_cost_of_all():
     assert "| 1 | 8.7 |" in page
     assert "| 16 | 0.6 |" in page
     assert "| 24 TB |" in page
-
-
-def test_the_cost_of_replaying_all():
-    def log(game, rate, whole=True, on="atari-py 0.2.5"):
-        sets = {"recorded_on": on, "replayed_on": "atari-py 0.2.5"}
-        return {"game": game, "rows": 500, "whole": whole, "rows_per_second": rate, **sets}
-
-    logs = [log("A", 1_000), log("B", 400), log("C", 9, False), log("A", 1, on="ale-py 0.12.1")]
-    games = {"command": "the command", "machine": "a machine", "code_version": "1", "logs": logs}
-    lines = "\n".join(replaying_cost.cost_of_all(games, 20_000.0, 0.9))
-    assert "Of 3 games the first 500 rows" in lines
-    assert "2 whole, at 400 to 1,000 rows/s on a core, 700 at the median" in lines
-    assert "Below 500: B (400)." in lines
-    assert "Not whole, and not in what follows: C." in lines
-    # 250e6 rows of each at 1,000 and 400 rows/s: 875,000 s; published at 20,000: 25,000 s.
-    assert "| the search, 0.50 billion rows | 10 |" in lines
-    assert "| publishing | 0.3 |" in lines
-    assert "| 1 | 10 |" in lines
-    assert "| 100 | 0.1 |" in lines
 
 
 def test_the_page_has_the_mark():

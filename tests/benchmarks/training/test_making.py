@@ -11,21 +11,7 @@ from benchmarks.training.recipe import Row, load_recipe
 from rl_datasets import cli
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources.d4rl_tasks import task
-
-RECIPE = """
-title = "Pure"
-learner = "bc"
-seeds = [0]
-steps = 20
-batch_size = 8
-evaluate_every = 10
-episodes = 1
-[config]
-[[rows]]
-name = "pure"
-dataset = "{dataset}"
-environment = "{environment}"
-"""
+from tests.benchmarks.made_up import recipe
 
 
 @pytest.mark.parametrize(
@@ -37,7 +23,7 @@ environment = "{environment}"
 )
 def test_the_commands_make_what_is_missing(tmp_path, monkeypatch, dataset, environment):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.toml").write_text(RECIPE.format(dataset=dataset, environment=environment))
+    (tmp_path / "mine.toml").write_text(recipe(dataset, environment))
     dry_run = ["reproduce", "mine.toml", "--dry-run", "--data-dir", "my data"]
     with pytest.raises(DatasetError, match="publish it first: `") as told:
         CliRunner().invoke(cli.app, dry_run, catch_exceptions=False)
@@ -90,7 +76,7 @@ def test_d4rls_own_files_are_published_from_where_they_lie():
         ("d4rl/hopper-pure-recollected:2.0.0", "Hopper-v2", {}),
         ("brac/hopper-medium-v2-recollected:2.0.0", "Hopper-v2", {}),
         ("brac/hopper-pure-recollected:2.0.0", "Hopper-v4", {"in_another_environment": True}),
-        ("dqn_replay/Pong_run_1:1.0.0", "Pong", {}),
+        ("dqn_replay/Pong_run_1:1.1.0", "Pong", {}),
     ],
 )
 def test_what_a_name_does_not_say_is_not_made_up(dataset, environment, options):

@@ -7,23 +7,9 @@ import pytest
 from benchmarks.tables import reproduce as job
 from benchmarks.training import preparation
 from rl_datasets.errors import DatasetError
+from tests.benchmarks.made_up import recipe
 
-RECIPE = """
-title = "Pendulum"
-learner = "bc"
-seeds = [0]
-steps = 20
-batch_size = 8
-evaluate_every = 10
-episodes = 1
-
-[config]
-
-[[rows]]
-name = "row"
-dataset = "brac/pendulum:2.0.0"
-environment = "Pendulum-v1"
-"""
+RECIPE = recipe("brac/pendulum:2.0.0", "Pendulum-v1")
 SMALL = "hidden_sizes = [8]"
 
 

@@ -244,7 +244,7 @@ class TestBadCheckpoint:
         builder = Builder(config="Pong_run_1", source=source, data_dir=tmp_path / "data")
         with pytest.raises(DatasetError, match=r"\$store\$_action_ckpt\.0\.gz cannot be read"):
             publish(builder)
-        assert not (tmp_path / "data" / "dqn_replay" / "Pong_run_1" / "1.0.0").exists()
+        assert not (tmp_path / "data" / "dqn_replay" / "Pong_run_1" / "1.1.0").exists()
 
     def test_the_rest_can_be_published_without_it(self, source, tmp_path):
         builder = Builder(config="Pong_run_1", source=source, data_dir=tmp_path / "data")

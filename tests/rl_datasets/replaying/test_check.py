@@ -9,8 +9,6 @@ import pytest
 import tensorflow_datasets as tfds
 
 from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder
-from rl_datasets import roms
-from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import manifest
 from rl_datasets.publishing.publish import publish
 from rl_datasets.replaying import check, command, replay, sticky
@@ -95,12 +93,9 @@ def played_elsewhere(tmp_path):
     return source, Replayer(paths)
 
 
-def test_a_game_whose_roms_differ(run, tmp_path, monkeypatch):
+def test_a_game_whose_roms_differ(run, tmp_path, monkeypatch, legacy_rom):
     """Of a log that says the wrong one; then with the right one named."""
-    try:
-        rom = roms.rom_path("Amidar", RomSet.LEGACY)
-    except DatasetError as error:
-        pytest.skip(str(error))
+    rom = legacy_rom("Amidar")
     monkeypatch.chdir(tmp_path)
     log = write_dopamine_log(tmp_path / "Amidar" / "1", play(2, rom=rom), game="Amidar")
     checked = run("replay", log, "--check", "--episodes", 1, "--patience", 500).stdout

@@ -185,7 +185,7 @@ def test_a_damaged_version_is_named_and_nothing_is_published(run, tmp_path, game
     log = write_dopamine_log(tmp_path / GAME / "1", game)
     run("publish", "dqn_replay", log, "--data-dir", tmp_path / "data")
     config = "dqn_replay/Asterix_run_1-recollected"
-    (shard,) = (tmp_path / "data" / config / "1.0.0").glob("*.tfrecord-*")
+    (shard,) = (tmp_path / "data" / config / "1.1.0").glob("*.tfrecord-*")
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)

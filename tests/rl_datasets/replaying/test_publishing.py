@@ -126,8 +126,8 @@ def test_a_published_version_gives_the_same_episodes(run, log, of_log, tmp_path)
     assert outcome.status == 0, outcome.stderr
     ours, theirs = contents(tmp_path / OF_LOG / "1.0.0"), contents(of_log[1])
     told = json.loads(ours.pop(manifest.FILE_NAME))["plan"]
-    assert told["lineage"]["source"] == "dqn_replay/Asterix_run_1-recollected:1.0.0"
-    source = tmp_path / "dqn_replay" / "Asterix_run_1-recollected" / "1.0.0"
+    assert told["lineage"]["source"] == "dqn_replay/Asterix_run_1-recollected:1.1.0"
+    source = tmp_path / "dqn_replay" / "Asterix_run_1-recollected" / "1.1.0"
     assert told["lineage"]["source_manifest_sha256"] == told["sources"][manifest.FILE_NAME]
     assert told["sources"].keys() == {manifest.FILE_NAME, *(p.name for p in source.glob("*.tf*"))}
     assert all(unit["transitions"] for unit in told["units"])

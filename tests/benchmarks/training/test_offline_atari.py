@@ -24,7 +24,6 @@ from builders.dqn_replay.dqn_replay_dataset_builder import Builder
 from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder as RlUnplugged
 from learners import dqn
 from learners.types import DiscreteSpec, Learner
-from rl_datasets import roms
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing import manifest
 from rl_datasets.publishing.publish import publish
@@ -37,8 +36,8 @@ from tests.builders.rl_unplugged_atari.test_rl_unplugged_atari_dataset_builder i
 from tests.rl_datasets.collection.test_atari import Dopamine
 from tests.rl_datasets.sources import rl_unplugged_files
 
-PONG = Row("Pong", "dqn_replay/Pong_run_1-recollected:1.0.0", "Pong")
-INVADERS = Row("Invaders", "dqn_replay/SpaceInvaders_run_1-recollected:1.0.0", "SpaceInvaders")
+PONG = Row("Pong", "dqn_replay/Pong_run_1-recollected:1.1.0", "Pong")
+INVADERS = Row("Invaders", "dqn_replay/SpaceInvaders_run_1-recollected:1.1.0", "SpaceInvaders")
 RECIPE = Recipe(
     title="Tiny",
     table="tiny",
@@ -221,11 +220,11 @@ episodes = 2
 max_episode_steps = 20
 [[rows]]
 name = "Pong, all"
-dataset = "dqn_replay/Pong_run_1-recollected:1.0.0"
+dataset = "dqn_replay/Pong_run_1-recollected:1.1.0"
 environment = "Pong"
 [[rows]]
 name = "Pong, early"
-dataset = "dqn_replay/Pong_run_1-recollected:1.0.0"
+dataset = "dqn_replay/Pong_run_1-recollected:1.1.0"
 environment = "Pong"
 split = "checkpoint_00"
 """
@@ -438,16 +437,13 @@ class TestRoms:
         self.refused(
             data_dir,
             tmp_path,
-            r"SpaceInvaders_run_1-recollected:1\.0\.0 in SpaceInvaders: .* atari-py 0\.2\.5, is "
+            r"SpaceInvaders_run_1-recollected:1\.1\.0 in SpaceInvaders: .* atari-py 0\.2\.5, is "
             r"not there: run `rl-datasets roms --install --accept`",
             dataclasses.replace(RECIPE, rows=(PONG, INVADERS)),
         )
 
-    def test_the_old_ones_are_played_where_they_are_installed(self, data_dir, tmp_path):
-        try:
-            rom = roms.rom_path("SpaceInvaders", roms.RomSet.LEGACY)
-        except DatasetError:
-            pytest.skip("atari-py's ROMs are not here; `rl-datasets roms --install` puts them here")
+    def test_the_old_ones_are_played_where_they_are_installed(self, data_dir, tmp_path, legacy_rom):
+        rom = legacy_rom("SpaceInvaders")
         (line,) = run(data_dir, tmp_path, self.RECIPE)
         assert (line["rom_set"], line["rom_md5"]) == (
             "atari-py 0.2.5",
