@@ -212,7 +212,7 @@ def main(
         if part not in ROWS:
             raise DatasetError(f"there is no part {part}: name {' or '.join(ROWS)}")
         path = FOLDER / f"{part}.json"
-        done = json.loads(path.read_text())["logs"] if path.is_file() else []
+        done = json.loads(path.read_text(encoding="utf-8"))["logs"] if path.is_file() else []
         known = {tuple(each[field] for field in Task._fields) for each in done}
         for task in tasks(part):
             if task in known or only not in ("", task.game):
