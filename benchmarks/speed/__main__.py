@@ -20,6 +20,7 @@ ROOMS = (
     "d4rl",
     "rl_unplugged",
     "dqn_replay",
+    "replaying",
     "exporting",
     "serving",
     "atari_reading",

@@ -1,0 +1,164 @@
+"""How fast logged Atari episodes are replayed, beside the emulator that does nothing else.
+
+The logs: games that a random agent plays, which draws an action every four steps. The anchor: the
+same actions, emulated once with no search, no comparison and no screen taken. Rates are of
+processor time, of one core; the two are taken in turns. What two workers do is of `rl-datasets
+replay`, publishing included: what each row adds, so that their start does not count.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.replaying import Recorded, record
+from builders.dqn_replay.dqn_replay_dataset_builder import Builder
+from rl_datasets import roms
+from rl_datasets.errors import DatasetError
+from rl_datasets.publishing.publish import publish
+from rl_datasets.replaying import replay as replaying
+from rl_datasets.replaying import source
+from rl_datasets.replaying.emulator import Emulator
+from rl_datasets.replaying.episodes import Replayer
+from rl_datasets.replaying.publishing import ReplayedBuilder
+from rl_datasets.roms import RomSet
+from rl_datasets.sources.dqn_replay import ReplayLog
+
+GAMES = ("Asterix", "Pong", "SpaceInvaders", "Freeway", "Breakout", "Enduro")
+PROVED = "Asterix"
+SHARED = "Asterix"
+FILES = (2, 6)
+ACTION_STEPS = 4
+
+
+def measure(quick: bool = False) -> list[dict[str, Any]]:
+    """Rows replayed a second; `ratio` is to the emulator alone, or to one worker."""
+    rows, rounds, shared = (150, 1, 200) if quick else (2_000, 5, 10_000)
+    measured: list[dict[str, Any]] = []
+    for game in GAMES:
+        measured += _of_game(game, rows, rounds)
+    return measured + _shared(shared)
+
+
+def _of_game(game: str, rows: int, rounds: int) -> list[dict[str, Any]]:
+    rom = roms.rom_path(game, RomSet.ALE)
+    recorded, emulator = record(rom, rows, seed=0, action_steps=ACTION_STEPS), Emulator(rom)
+    found = replaying.replay(emulator, recorded.logged)
+    if not found.whole:
+        raise DatasetError(f"{game} is not replayed whole: {found.reason}; report it")
+    ways: dict[str, Callable[[], object]] = {
+        "the emulator alone": lambda: _emulate(emulator, found),
+        "replayed": lambda: replaying.replay(emulator, recorded.logged),
+    }
+    if game == PROVED:
+        ways["replayed and proved"] = lambda: replaying.replay(
+            emulator, recorded.logged, prove_unique=True
+        )
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            rates[name].append(_rows_a_second(way, recorded))
+    anchor, *others = ((name, statistics.median(each)) for name, each in rates.items())
+    anchor_name = f"{game}: {anchor[0]}"
+    return [
+        {"name": anchor_name, "value": anchor[1], "unit": "rows/s a core"},
+        *(
+            {
+                "name": f"{game}: {name}",
+                "value": rate,
+                "unit": "rows/s a core",
+                "anchor": anchor_name,
+                "ratio": rate / anchor[1],
+            }
+            for name, rate in others
+        ),
+    ]
+
+
+def _emulate(emulator: Emulator, found: replaying.Replayed) -> None:
+    assert emulator.first_start.snapshot is not None
+    emulator.restore(emulator.first_start.snapshot)
+    for executed in found.way:
+        for action in executed:
+            emulator.act(action)
+
+
+def _rows_a_second(way: Callable[[], object], recorded: Recorded) -> float:
+    start = time.process_time()
+    way()
+    return len(recorded.reward) / (time.process_time() - start)
+
+
+def _shared(rows: int) -> list[dict[str, Any]]:
+    """Logs of some files and of more, replayed and published by one worker and by two."""
+    with tempfile.TemporaryDirectory() as scratch:
+        logs = {count: pathlib.Path(scratch) / str(count) for count in FILES}
+        for count, log in logs.items():
+            _write_log(log / SHARED / "1" / "replay_logs", count, rows)
+        rates = [_added(logs, workers) for workers in (1, 2)]
+    name = f"{SHARED}: `rl-datasets replay`"
+    one, two = f"{name}, 1 worker", f"{name}, 2 workers"
+    return [
+        {"name": one, "value": rates[0], "unit": "rows/s"},
+        {
+            "name": two,
+            "value": rates[1],
+            "unit": "rows/s",
+            "anchor": one,
+            "ratio": rates[1] / rates[0],
+        },
+    ]
+
+
+def _added(logs: dict[int, pathlib.Path], workers: int) -> float:
+    """Rows a second of those that the largest log has more than the smallest."""
+    (few_rows, few_seconds), (rows, seconds) = (
+        _publish_apart(logs[count], workers) for count in FILES
+    )
+    return (rows - few_rows) / (seconds - few_seconds)
+
+
+def _write_log(folder: pathlib.Path, files: int, rows: int) -> None:
+    """So many full checkpoints, of games one after another."""
+    log, seed = ReplayLog(folder, rows), 0
+    rom = roms.rom_path(SHARED, RomSet.ALE)
+    while log.add_count < files * rows - 1:
+        logged = record(rom, 100_000, seed, ACTION_STEPS).logged
+        last = len(logged.actions) - 1
+        for row, (action, reward) in enumerate(zip(logged.actions, logged.rewards, strict=True)):
+            if log.add_count < files * rows - 1:
+                log.add(logged.observations[row, ..., 0], action, reward, row == last)
+        seed += 1
+
+
+def _publish_apart(log: pathlib.Path, workers: int) -> tuple[int, float]:
+    """Rows and seconds."""
+    script = (
+        "import sys; from benchmarks.speed import replaying; replaying.publish_here(*sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", script, str(log), str(workers)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    rows, seconds = json.loads(done.stdout.splitlines()[-1])
+    return rows, seconds
+
+
+def publish_here(log: str, workers: str) -> None:
+    """Replays and publishes a log, and prints its rows and seconds, for a process of its own."""
+    builder = Builder(config=f"{SHARED}_run_1", source=log, data_dir=f"{log}/read")
+    of = source.of_builder(builder)
+    replayer = Replayer(of.roms(RomSet.ALE))
+    data_dir = f"{log}/by_{workers}"
+    start = time.perf_counter()
+    version = publish(
+        ReplayedBuilder(of=of, replayer=replayer, data_dir=data_dir), num_workers=int(workers)
+    )
+    seconds = time.perf_counter() - start
+    rows = sum(split["transitions"] for split in version.manifest["splits"].values())
+    print(json.dumps([rows, seconds]))
