@@ -521,7 +521,7 @@ def verify(
     shallow: Annotated[bool, typer.Option(help="Files and counts alone, not episodes.")] = False,
 ) -> None:
     """Proves a published version whole: every file's sha256, every count, every episode."""
-    from rl_datasets.publishing import catalog
+    from rl_datasets.published import catalog
 
     folder = catalog.find(version, data_dir)
     manifest = catalog.verify(folder, deep=not shallow)
@@ -560,7 +560,7 @@ def which_body(
 
     from rl_datasets import terminal
     from rl_datasets.collection import which_body as bodies
-    from rl_datasets.publishing import catalog, manifest, reader
+    from rl_datasets.published import catalog, manifest, reader
 
     path = files.local_path(source)
     read = functools.partial(bodies.read_episodes, path)
@@ -584,7 +584,7 @@ def list_versions(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     import rich.table
 
     from rl_datasets import terminal
-    from rl_datasets.publishing import catalog
+    from rl_datasets.published import catalog
 
     versions, errors = catalog.list_published(data_dir)
     if not versions:
@@ -635,7 +635,7 @@ def show(
     import json
 
     from rl_datasets import terminal
-    from rl_datasets.publishing import catalog, summary
+    from rl_datasets.published import catalog, summary
 
     is_drawn = gif is not None or sheet is not None
     if not is_drawn and (split is not None or episode is not None):
@@ -658,7 +658,7 @@ def _draw(
     sheet: pathlib.Path | None,
 ) -> None:
     from rl_datasets import rendering
-    from rl_datasets.publishing import catalog
+    from rl_datasets.published import catalog
 
     frames = catalog.read_episode(folder, split, episode).observation
     if gif is not None:
@@ -693,7 +693,7 @@ def export(
     Example: `rl-datasets export brac/halfcheetah-eps1-recollected:1.0.0 d4rl halfcheetah.hdf5`
     """
     from rl_datasets.exporting import export as exporting
-    from rl_datasets.publishing import catalog
+    from rl_datasets.published import catalog
 
     written = exporting.export(catalog.find(version, data_dir), kind, target, split)
     typer.echo(f"{target}: {written.episodes:,} episodes, {written.transitions:,} transitions")
@@ -732,7 +732,7 @@ def serve(
 
     Reverb has no authentication: whoever reaches the port can read, write and stop it.
     """
-    from rl_datasets.publishing import catalog
+    from rl_datasets.published import catalog
     from rl_datasets.serving import reverb
 
     reverb.serve(

@@ -24,7 +24,7 @@ import pytest
 
 from rl_datasets.episode import Episode, check_episode
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import catalog, manifest, reader
+from rl_datasets.published import catalog, manifest, reader
 from rl_datasets.publishing.builder import PublishedDatasetBuilder
 from rl_datasets.publishing.publish import Publication, publish
 

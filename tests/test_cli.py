@@ -422,7 +422,7 @@ def test_a_disk_that_refuses_what_is_collected(published):
 
 
 def test_what_the_system_refuses_elsewhere_is_a_sentence_too(run, published, monkeypatch):
-    from rl_datasets.publishing import catalog
+    from rl_datasets.published import catalog
 
     def refuse(data_dir):
         raise error
@@ -435,7 +435,7 @@ def test_what_the_system_refuses_elsewhere_is_a_sentence_too(run, published, mon
 
 
 def test_what_is_no_users_fault_keeps_its_traceback(monkeypatch):
-    from rl_datasets.publishing import catalog
+    from rl_datasets.published import catalog
 
     def broken(data_dir):
         raise KeyError("episodes")
@@ -566,7 +566,7 @@ def test_ctrl_c_while_the_workers_of_a_publish_start(published):
 
 def test_ctrl_c_under_another_name(run, published, monkeypatch):
     """An extension that is imported makes it an ImportError."""
-    from rl_datasets.publishing import catalog
+    from rl_datasets.published import catalog
 
     def interrupted(data_dir):
         raise ImportError("initialization failed") from KeyboardInterrupt()

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from rl_datasets import files, terminal
-from rl_datasets.publishing import manifest, summary
+from rl_datasets.published import manifest, summary
 from rl_datasets.publishing.publish import publish
 from tests.command_line import COMMAND, end, start
 from tests.rl_datasets.publishing.synthetic import Synthetic, unit

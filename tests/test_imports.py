@@ -53,9 +53,10 @@ ROOMS = {
         "rl_datasets.episode",
         "rl_datasets.transition",
         "rl_datasets.sources",
+        "rl_datasets.published",
         "rl_datasets.publishing",
     },
-    "rl_datasets.publishing": {
+    "rl_datasets.published": {
         "rl_datasets.errors",
         "rl_datasets.files",
         "rl_datasets.frames",
@@ -63,7 +64,16 @@ ROOMS = {
         "rl_datasets.wire",
         "rl_datasets.episode",
         "rl_datasets.transition",
+    },
+    "rl_datasets.publishing": {
+        "rl_datasets.errors",
+        "rl_datasets.files",
+        "rl_datasets.frames",
+        "rl_datasets.records",
+        "rl_datasets.episode",
+        "rl_datasets.transition",
         "rl_datasets.sources",
+        "rl_datasets.published",
     },
     "rl_datasets.serving": {
         "rl_datasets.background",
@@ -73,7 +83,7 @@ ROOMS = {
         "rl_datasets.frames",
         "rl_datasets.records",
         "rl_datasets.episode",
-        "rl_datasets.publishing",
+        "rl_datasets.published",
     },
     "rl_datasets.exporting": {
         "rl_datasets.errors",
@@ -82,7 +92,7 @@ ROOMS = {
         "rl_datasets.frames",
         "rl_datasets.episode",
         "rl_datasets.sources",
-        "rl_datasets.publishing",
+        "rl_datasets.published",
     },
     "builders": {"rl_datasets"},
     "learners": set(),

@@ -24,7 +24,7 @@ from isal import igzip
 from benchmarks.speed import publishing
 from rl_datasets.episode import Episode, EpisodeSpec
 from rl_datasets.exporting.export import export
-from rl_datasets.publishing import reader
+from rl_datasets.published import reader
 from rl_datasets.publishing.builder import PublishedDatasetBuilder
 from rl_datasets.publishing.publish import publish
 from rl_datasets.publishing.units import SourceUnit

@@ -21,8 +21,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from rl_datasets.episode import Episode, EpisodeSpec
+from rl_datasets.published.features import features_dict
 from rl_datasets.publishing.builder import PublishedDatasetBuilder
-from rl_datasets.publishing.features import features_dict
 from rl_datasets.publishing.publish import publish
 from rl_datasets.publishing.units import SourceUnit
 

@@ -16,7 +16,7 @@ import typer
 
 from builders.d4rl.d4rl_dataset_builder import Builder
 from rl_datasets.episode import Episode
-from rl_datasets.publishing import reader
+from rl_datasets.published import reader
 from rl_datasets.sources import d4rl
 from rl_datasets.sources.d4rl_tasks import normalized_score, task
 

@@ -39,7 +39,7 @@ from benchmarks.training.results import (
     write_results,
 )
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import manifest
+from rl_datasets.published import manifest
 
 
 def export(

@@ -13,7 +13,7 @@ from benchmarks.training.recipe import Row
 from benchmarks.training.results import RESULTS, fingerprint, read_results, write_results
 from rl_datasets.episode import RAW_RETURN, RAW_RETURN_IS_KNOWN
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import manifest
+from rl_datasets.published import manifest
 
 DATASETS = "datasets.json"
 

@@ -45,7 +45,7 @@ def open_feed(
 
 @functools.cache  # Once a process is enough: what other feeds read is checked as they load it.
 def _check_shards(version_dir: pathlib.Path, split: str) -> None:
-    from rl_datasets.publishing import reader
+    from rl_datasets.published import reader
 
     reader.check_shards(version_dir, split)
 

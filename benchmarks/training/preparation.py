@@ -21,7 +21,7 @@ from benchmarks.training.tasks import Atari, Task, task_of
 from learners import training, types
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import manifest
+from rl_datasets.published import manifest
 from rl_datasets.serving.transitions import REWARD
 
 _SERVER_SECONDS = 60.0  # until a server has answered, and is full

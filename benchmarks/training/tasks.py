@@ -39,7 +39,7 @@ from rl_datasets import roms
 from rl_datasets.collection.atari import AtariEnvironment
 from rl_datasets.collection.environments import make_environment, resolve
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import manifest
+from rl_datasets.published import manifest
 from rl_datasets.serving.rewards import return_range
 from rl_datasets.serving.transitions import NEXT_ACTION, Transition, published_counts
 from rl_datasets.sources.atari import ATARI_GAMES, FRAME_SHAPE

@@ -14,7 +14,7 @@ import numpy as np
 from rl_datasets import files
 from rl_datasets.episode import Episode, EpisodeSpec
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import manifest, reader
+from rl_datasets.published import manifest, reader
 from rl_datasets.terminal import progress
 
 ALL_SPLITS = "all"

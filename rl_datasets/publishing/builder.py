@@ -13,8 +13,8 @@ import tensorflow_datasets as tfds
 from rl_datasets import files
 from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import manifest
-from rl_datasets.publishing.features import features_dict
+from rl_datasets.published import manifest
+from rl_datasets.published.features import features_dict
 from rl_datasets.publishing.publish import publish
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.sources.collected import RECOLLECTED

@@ -33,7 +33,8 @@ import tensorflow_datasets as tfds
 
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import catalog, kinds, manifest, pipeline, runners
+from rl_datasets.published import catalog, kinds, manifest
+from rl_datasets.publishing import pipeline, runners
 from rl_datasets.publishing.units import Receipt, SourceChanged, SourceUnit, read_receipt
 from rl_datasets.sources import buckets
 

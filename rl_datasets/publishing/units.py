@@ -20,7 +20,7 @@ from typing import Any
 from rl_datasets import files, records
 from rl_datasets.episode import EpisodeError, EpisodeSpec
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import kinds
+from rl_datasets.published import kinds
 from rl_datasets.sources import buckets
 from rl_datasets.transition import TransitionSpec
 

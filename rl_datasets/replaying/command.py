@@ -9,7 +9,7 @@ from typing import Any
 
 from rl_datasets import files, terminal
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import catalog, manifest
+from rl_datasets.published import catalog, manifest
 from rl_datasets.publishing.publish import Publication, publish
 from rl_datasets.replaying import check
 from rl_datasets.replaying.episodes import Replayer

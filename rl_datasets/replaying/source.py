@@ -13,7 +13,7 @@ import numpy as np
 from rl_datasets import files, roms
 from rl_datasets.episode import Episode, EpisodeError, EpisodeSpec
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import manifest, reader
+from rl_datasets.published import manifest, reader
 from rl_datasets.publishing.builder import PublishedDatasetBuilder
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.replaying.episodes import EXTRAS, Stored

@@ -57,7 +57,7 @@ def load_qlearning_dataset(version_dir: str | os.PathLike[str], split: str = "tr
       DatasetError: as `load_transitions`; or the version lacks a row that this reading needs, or
         was published before episodes had `is_done`.
     """
-    from rl_datasets.publishing import manifest
+    from rl_datasets.published import manifest
 
     plan = manifest.read(pathlib.Path(version_dir))["plan"]
     lineage = plan["lineage"]

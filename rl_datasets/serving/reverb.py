@@ -248,7 +248,7 @@ class ReverbServer:
           ValueError: n_step, gamma or frame_stack is out of its range.
         """
         from rl_datasets import files
-        from rl_datasets.publishing import manifest
+        from rl_datasets.published import manifest
 
         check_cut(n_step, gamma, frame_stack)
         published = manifest.read(pathlib.Path(version_dir))

@@ -20,9 +20,9 @@ import numpy as np
 from rl_datasets.background import ahead
 from rl_datasets.episode import Episode
 from rl_datasets.frames import EncodedFrames
+from rl_datasets.published.random_access import EpisodeFiles
 from rl_datasets.serving import transitions as tr
 from rl_datasets.serving import windows
-from rl_datasets.serving.episode_files import EpisodeFiles
 from rl_datasets.serving.transitions import Transition
 from rl_datasets.serving.windows import Windows
 

@@ -328,7 +328,7 @@ def published_counts(version_dir: str | os.PathLike[str], split: str) -> tuple[i
     Raises:
       DatasetError: the folder holds no published version, no such split, or no episodes.
     """
-    from rl_datasets.publishing import manifest
+    from rl_datasets.published import manifest
 
     published = manifest.read(pathlib.Path(version_dir))
     manifest.spec_from_json(published["plan"]["spec"])  # refuses a dataset without episodes
@@ -342,7 +342,7 @@ def counted_episodes(version_dir: str | os.PathLike[str], split: str) -> Iterato
     Raises:
       DatasetError: as `reader.read_episodes`, which counts them.
     """
-    from rl_datasets.publishing.reader import read_episodes
+    from rl_datasets.published.reader import read_episodes
 
     _, num_transitions = published_counts(version_dir, split)
     with progress(f"loading {os.fspath(version_dir)}", num_transitions) as advance:

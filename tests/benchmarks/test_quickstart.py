@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import quickstart
 from rl_datasets.collection import policies
-from rl_datasets.publishing import catalog
+from rl_datasets.published import catalog
 
 SMALL = quickstart.Size(
     transitions=3_000,

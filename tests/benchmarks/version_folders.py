@@ -6,7 +6,7 @@ import numpy as np
 from dm_env import specs
 
 from rl_datasets.episode import EpisodeSpec
-from rl_datasets.publishing import manifest
+from rl_datasets.published import manifest
 
 SPEC = EpisodeSpec(specs.Array((3,), np.float32), specs.BoundedArray((1,), np.float32, -2.0, 2.0))
 

@@ -25,7 +25,7 @@ from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Build
 from learners import dqn
 from learners.types import DiscreteSpec, Learner
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import manifest
+from rl_datasets.published import manifest
 from rl_datasets.publishing.publish import publish
 from rl_datasets.serving.reverb import ReverbServer
 from rl_datasets.serving.transitions import load_transitions

@@ -14,7 +14,8 @@ from learners import sac
 from rl_datasets.collection import collector, environments, policies
 from rl_datasets.episode import check_episode
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import publish, reader
+from rl_datasets.published import reader
+from rl_datasets.publishing import publish
 from rl_datasets.sources import collected
 
 STEPS = 130

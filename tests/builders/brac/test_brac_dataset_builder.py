@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from builders.brac.brac_dataset_builder import Builder
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import reader
+from rl_datasets.published import reader
 from rl_datasets.publishing.publish import publish
 from rl_datasets.sources import brac, collected
 from tests.dataset_contract import DatasetContract

@@ -15,7 +15,7 @@ from builders.d4rl.d4rl_dataset_builder import Builder
 from rl_datasets import files
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import catalog, reader
+from rl_datasets.published import catalog, reader
 from rl_datasets.publishing.publish import publish
 from rl_datasets.sources import collected, d4rl, downloads
 from rl_datasets.sources.d4rl_tasks import task

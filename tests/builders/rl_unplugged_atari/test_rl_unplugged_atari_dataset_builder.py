@@ -17,7 +17,7 @@ import tensorflow_datasets as tfds
 from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder
 from rl_datasets import records, wire
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import catalog, encoding, manifest, reader
+from rl_datasets.published import catalog, encoding, manifest, reader
 from rl_datasets.publishing.publish import publish
 from rl_datasets.sources import buckets, rl_unplugged
 from tests.dataset_contract import DatasetContract

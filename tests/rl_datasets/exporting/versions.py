@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rl_datasets import records
 from rl_datasets.episode import Episode, EpisodeSpec, check_episode
-from rl_datasets.publishing import encoding, manifest
+from rl_datasets.published import encoding, manifest
 
 VECTORS = EpisodeSpec(
     observation=dm_env.specs.Array((3,), np.float32),

@@ -13,7 +13,8 @@ import pytest
 from benchmarks.speed import publishing as speed
 from rl_datasets import records
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import encoding, pipeline, reader
+from rl_datasets.published import encoding, reader
+from rl_datasets.publishing import pipeline
 from rl_datasets.publishing.publish import publish
 from tests.rl_datasets.publishing import synthetic
 from tests.rl_datasets.publishing.synthetic import Synthetic, unit
@@ -23,7 +24,7 @@ SCRIPT = """
 import sys
 from tests.rl_datasets.publishing import synthetic
 from rl_datasets import records
-from rl_datasets.publishing import encoding, reader
+from rl_datasets.published import encoding, reader
 from rl_datasets.publishing.publish import publish
 data_dir, source, num_workers, *beam_flags = sys.argv[1:]
 units = [synthetic.unit(index, source) for index in range(12)]

@@ -22,7 +22,8 @@ import tensorflow_datasets as tfds
 from rl_datasets.episode import EpisodeError
 from rl_datasets.errors import DatasetError
 from rl_datasets.exporting import staging
-from rl_datasets.publishing import catalog, manifest, pipeline, reader
+from rl_datasets.published import catalog, manifest, reader
+from rl_datasets.publishing import pipeline
 from rl_datasets.publishing import publish as publishing
 from rl_datasets.publishing.publish import publish
 from tests.rl_datasets.publishing import synthetic
@@ -337,7 +338,7 @@ def test_a_publisher_at_work_turns_others_away_and_can_be_interrupted(tmp_path, 
 def test_publishing_leaves_no_module_of_tensorflow_behind():
     """A worker imports this much; it should not pay for more."""
     script = (
-        "import sys, rl_datasets.publishing.pipeline, rl_datasets.publishing.reader;"
+        "import sys, rl_datasets.publishing.pipeline, rl_datasets.published.reader;"
         "print(sorted({'tensorflow', 'tensorflow_datasets'} & set(sys.modules)))"
     )
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout

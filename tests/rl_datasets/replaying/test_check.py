@@ -9,7 +9,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder
-from rl_datasets.publishing import manifest
+from rl_datasets.published import manifest
 from rl_datasets.publishing.publish import publish
 from rl_datasets.replaying import check, command, replay, sticky
 from rl_datasets.replaying.emulator import Emulator

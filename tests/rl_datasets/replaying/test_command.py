@@ -9,7 +9,7 @@ import pytest
 from rl_datasets import wire
 from rl_datasets.episode import EpisodeSpec
 from rl_datasets.frames import encode_png
-from rl_datasets.publishing import manifest, reader
+from rl_datasets.published import manifest, reader
 from rl_datasets.replaying.source import of_version
 from rl_datasets.sources import rl_unplugged
 from tests.rl_datasets.exporting import versions

@@ -10,7 +10,7 @@ import pytest
 
 from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import manifest, reader
+from rl_datasets.published import manifest, reader
 from rl_datasets.replaying.episodes import Replayer
 from rl_datasets.replaying.publishing import ReplayedBuilder
 from rl_datasets.replaying.source import of_builder

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from rl_datasets.episode import Episode, EpisodeSpec
-from rl_datasets.publishing import manifest, units
+from rl_datasets.published import manifest
+from rl_datasets.publishing import units
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.serving.transitions import Transition
 from tests.rl_datasets.publishing import synthetic

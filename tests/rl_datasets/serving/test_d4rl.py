@@ -10,7 +10,7 @@ from builders.brac.brac_dataset_builder import Builder as Brac
 from builders.d4rl.d4rl_dataset_builder import Builder
 from rl_datasets.errors import DatasetError
 from rl_datasets.exporting.d4rl import to_d4rl
-from rl_datasets.publishing import manifest
+from rl_datasets.published import manifest
 from rl_datasets.publishing.publish import publish
 from rl_datasets.serving import d4rl as serving
 from rl_datasets.serving.d4rl import load_qlearning_dataset

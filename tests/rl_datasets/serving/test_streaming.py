@@ -16,11 +16,11 @@ from PIL import Image
 
 from rl_datasets.errors import DatasetError
 from rl_datasets.frames import EncodedFrames
-from rl_datasets.publishing.manifest import spec_to_json, statistics
+from rl_datasets.published.manifest import spec_to_json, statistics
+from rl_datasets.published.random_access import EpisodeFiles
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.serving import streaming, windows
 from rl_datasets.serving.arrays import ArrayFeed
-from rl_datasets.serving.episode_files import EpisodeFiles
 from rl_datasets.serving.streaming import StreamFeed
 from rl_datasets.serving.transitions import from_episode, load_rows, load_transitions, pack
 from rl_datasets.sources import rl_unplugged

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from rl_datasets.episode import STEP_FIELDS, EpisodeError, check_episode
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import encoding
-from rl_datasets.publishing.features import features_dict
+from rl_datasets.published import encoding
+from rl_datasets.published.features import features_dict
 from rl_datasets.sources import d4rl, hdf5
 from rl_datasets.sources.d4rl_tasks import task
 from tests.rl_datasets.sources import d4rl_files

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from rl_datasets import records
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import encoding, manifest, reader
+from rl_datasets.published import encoding, manifest, reader
 
 _HEADER = struct.Struct("<QI")  # of a record: its length, and the checksum of that
 _FRAMING = len(records.frame(b""))

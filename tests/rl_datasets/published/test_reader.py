@@ -8,10 +8,10 @@ import pytest
 from rl_datasets import records
 from rl_datasets.errors import DatasetError
 from rl_datasets.exporting.export import export
-from rl_datasets.publishing import catalog, encoding, manifest, reader
+from rl_datasets.published import catalog, encoding, manifest, reader
+from rl_datasets.published.random_access import EpisodeFiles
 from rl_datasets.publishing.publish import publish
 from rl_datasets.serving.d4rl import load_qlearning_dataset
-from rl_datasets.serving.episode_files import EpisodeFiles
 from rl_datasets.serving.reverb import ReverbServer
 from rl_datasets.serving.streaming import StreamFeed
 from rl_datasets.serving.transitions import load_transitions

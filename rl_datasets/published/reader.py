@@ -19,7 +19,7 @@ from typing import Any
 from rl_datasets import files, records
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import kinds, manifest
+from rl_datasets.published import kinds, manifest
 from rl_datasets.transition import StackedTransition
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from rl_datasets import files, records
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import catalog, encoding, manifest
+from rl_datasets.published import catalog, encoding, manifest
 from rl_datasets.publishing.publish import publish
 from tests.rl_datasets.publishing import synthetic
 from tests.rl_datasets.publishing.synthetic import Synthetic, unit

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import catalog, manifest
+from rl_datasets.published import catalog, manifest
 from rl_datasets.publishing.publish import publish
 from tests.rl_datasets.publishing.synthetic import Synthetic, unit
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from rl_datasets.episode import Episode, EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.frames import EncodedFrames, encode_png
-from rl_datasets.publishing import encoding
-from rl_datasets.publishing.features import features_dict
+from rl_datasets.published import encoding
+from rl_datasets.published.features import features_dict
 from tests.rl_datasets.publishing import synthetic
 
 DTYPES = ["float32", "float64", "bool", "uint8", "int8", "int32", "uint32", "int64", "uint64"]

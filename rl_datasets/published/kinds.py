@@ -18,7 +18,7 @@ from rl_datasets.episode import (
     check_episode,
 )
 from rl_datasets.frames import EncodedFrames
-from rl_datasets.publishing import encoding, manifest
+from rl_datasets.published import encoding, manifest
 from rl_datasets.transition import StackedTransition, TransitionSpec, check_transition
 
 

@@ -17,7 +17,7 @@ from rl_datasets import files
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.frames import EncodedFrames
-from rl_datasets.publishing import kinds, manifest, reader
+from rl_datasets.published import kinds, manifest, reader
 
 _FRAMES_AT_ONCE = 1024
 _NUMBER = re.compile(r"(\d+)\.(\d+)\.(\d+)")

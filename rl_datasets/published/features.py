@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 from rl_datasets import episode
 from rl_datasets.episode import EpisodeSpec
-from rl_datasets.publishing import encoding
+from rl_datasets.published import encoding
 from rl_datasets.transition import TransitionSpec
 
 _DOCUMENTATION = {

@@ -37,7 +37,7 @@ import numpy as np
 from rl_datasets import __version__, files
 from rl_datasets.episode import RAW_RETURN, EpisodeSpec
 from rl_datasets.errors import DatasetError
-from rl_datasets.publishing import encoding
+from rl_datasets.published import encoding
 from rl_datasets.transition import TransitionSpec
 
 FILE_NAME = "MANIFEST.json"
