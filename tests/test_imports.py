@@ -98,7 +98,13 @@ ROOMS = {
     "learners": set(),
     "benchmarks.training": {"rl_datasets", "builders", "learners"},
     "benchmarks.tables": {"rl_datasets", "builders", "benchmarks.training"},
-    "benchmarks.speed": {"rl_datasets", "builders", "learners", "benchmarks.training"},
+    "benchmarks.speed": {
+        "rl_datasets",
+        "builders",
+        "learners",
+        "benchmarks.training",
+        "benchmarks.replaying",  # whose recorded games it replays
+    },
     "benchmarks": {"rl_datasets", "builders", "learners"},  # what stands on all of its rooms
 }
 ROOF = "rl_datasets.cli"
