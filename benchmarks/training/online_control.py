@@ -32,7 +32,7 @@ import rich.progress
 
 from benchmarks.training import evaluation, online_checkpoint, online_replay, results
 from learners import sac, types
-from rl_datasets.collection import collector, environments, policies
+from rl_datasets.collection import environments, policies
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.transitions import Transition
 
@@ -282,7 +282,7 @@ class Training:
         self.recipe, self._seed = recipe, seed
         self._rng = np.random.default_rng(seed)
         self._environment = environments.make_environment(recipe.environment, seed=seed)
-        observation, self._bounds = collector.specs(recipe.environment)
+        observation, self._bounds = environments.policy_specs(recipe.environment)
         (observation_size,), (action_size,) = observation.shape, self._bounds.shape
         spec = types.Spec(observation_size, action_size, self._bounds.minimum, self._bounds.maximum)
         self._learner = sac.make(config, spec)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from rl_datasets import files
-from rl_datasets.collection import collector, environments, mixtures, naming, policies
+from rl_datasets.collection import description, environments, mixtures, naming, planning, policies
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources import collected
@@ -59,7 +59,7 @@ def write(
     episodes = list(_episodes(environment, seed, transitions))
     lengths = np.array([each.num_transitions for each in episodes])
     # An episode belongs to the unit in which its first transition falls.
-    unit_of = (np.cumsum(lengths) - lengths) // collector.UNIT_TRANSITIONS
+    unit_of = (np.cumsum(lengths) - lengths) // planning.UNIT_TRANSITIONS
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -104,7 +104,7 @@ def write(
             ),
         ),
         units=units,
-        versions=collector.versions(),
+        versions=description.versions(),
         protocol=mixtures.D4RL,
     )
     collected.write_collection(collection)

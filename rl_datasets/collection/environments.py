@@ -84,6 +84,24 @@ def make_environment(name: str, seed: Any = None) -> GymnasiumEnvironment:
     return GymnasiumEnvironment(make_gymnasium(name), seed)
 
 
+def policy_specs(name: str) -> tuple[specs.Array, specs.BoundedArray]:
+    """Of an observation and an action, where the policies here can act.
+
+    Raises:
+      DatasetError: there is no such environment, or the policies here cannot act in it.
+    """
+    env = make_environment(name)
+    observation, action = env.observation_spec(), env.action_spec()
+    env.close()
+    bounded = isinstance(action, specs.BoundedArray) and action.dtype == np.float32
+    if not bounded or len(action.shape) != 1 or len(observation.shape) != 1:
+        raise errors.DatasetError(
+            f"environment {name!r} must have observations of one axis, and actions of "
+            "bounded real numbers and one axis: choose another"
+        )
+    return observation, action
+
+
 def time_limit(name: str) -> int | None:
     """Steps after which an environment's episodes are cut; None where it has no such limit.
 

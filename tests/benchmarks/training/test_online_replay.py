@@ -11,7 +11,7 @@ import pytest
 from benchmarks.training import online_control, online_replay
 from builders.d4rl.d4rl_dataset_builder import Builder
 from learners import sac
-from rl_datasets.collection import collector, environments, policies
+from rl_datasets.collection import environments, planning, policies
 from rl_datasets.episode import check_episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import reader
@@ -47,7 +47,7 @@ def trained(tmp_path_factory):
             lambda *a, **k: online_recipe(*a, **{**k, **SCHEDULE}),
         )
         patch.setattr(online_control, "train", train_and_keep)
-        patch.setattr(collector, "UNIT_TRANSITIONS", 50)
+        patch.setattr(planning, "UNIT_TRANSITIONS", 50)
         online_control.train_and_save(
             "Hopper-v4",
             folder / "medium.npz",

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from rl_datasets import episode, errors, files
-from rl_datasets.collection import collector, environments, mixtures, policies
+from rl_datasets.collection import collector, environments, lock_step, mixtures, planning, policies
 from rl_datasets.sources import collected
 
 TRANSITIONS = 6_000
@@ -70,7 +70,7 @@ def read_all(collection):
 @contextlib.contextmanager
 def units_made_small():
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(collector, "UNIT_TRANSITIONS", UNIT_TRANSITIONS)
+        monkeypatch.setattr(planning, "UNIT_TRANSITIONS", UNIT_TRANSITIONS)
         monkeypatch.setattr(environments, "time_limit", lambda name: 100)
         yield
 
@@ -92,7 +92,7 @@ def test_workers_need_no_tensorflow():
 
 
 def test_plan_splits_shares_into_units():
-    units = collector.plan(mixtures.load_mixture("eps1"), 300_000, 1000)
+    units = planning.plan(mixtures.load_mixture("eps1"), 300_000, 1000)
     assert [(unit.policy_id, unit.transitions) for unit in units] == [
         (0, 50_000),
         (0, 10_000),
@@ -109,7 +109,7 @@ def test_plan_splits_shares_into_units():
 @pytest.mark.parametrize("transitions", [-1, 0, 4])
 def test_too_few_transitions(transitions):
     with pytest.raises(errors.DatasetError, match=f"{transitions} transitions leave a policy"):
-        collector.plan(mixtures.load_mixture("eps1"), transitions, 1000)
+        planning.plan(mixtures.load_mixture("eps1"), transitions, 1000)
 
 
 def test_collection_holds_what_was_asked_for(hopper):
@@ -237,9 +237,9 @@ def test_whole_units_are_kept_and_damaged_ones_mended(hopper, policy_path, tmp_p
     damaged = tmp_path / "unit-00001.npz"
     damaged.write_bytes(damaged.read_bytes()[:-100])
     done = []
-    original = collector.collect_unit
+    original = lock_step.collect_unit
     monkeypatch.setattr(
-        collector, "collect_unit", lambda job, report: done.append(job) or original(job, report)
+        lock_step, "collect_unit", lambda job, report: done.append(job) or original(job, report)
     )
     assert collect(tmp_path, policy_path).units == hopper.units
     assert [job.unit.index for job in done] == [1]
@@ -263,9 +263,9 @@ def test_a_unit_with_other_numbers_is_mended(hopper, policy_path, tmp_path):
 SCRIPT = """
 import resource
 import sys
-from rl_datasets.collection import collector, environments
+from rl_datasets.collection import collector, environments, planning
 
-collector.UNIT_TRANSITIONS = 1_000
+planning.UNIT_TRANSITIONS = 1_000
 environments.time_limit = lambda name: 100
 
 if __name__ == "__main__":
@@ -478,18 +478,18 @@ def test_ants_policies_act_in_either_body(shared, tmp_path, environment, size):
 
 
 def test_d4rls_plan_leaves_room_for_whole_episodes():
-    units = collector.plan(mixtures.load_mixture("random-v2"), 1_000_000, 1000)
+    units = planning.plan(mixtures.load_mixture("random-v2"), 1_000_000, 1000)
     assert [(unit.transitions, unit.is_whole) for unit in units] == [
         *[(49_000, True)] * 19,
         (1_000_000 - 19 * 49_000, False),
     ]
-    (unit,) = collector.plan(mixtures.load_mixture("random-v2"), 99_999, 1000)
+    (unit,) = planning.plan(mixtures.load_mixture("random-v2"), 99_999, 1000)
     assert (unit.transitions, unit.is_whole) == (99_999, False)
 
 
 @pytest.mark.parametrize("time_limit", [50, 1_600, 30_000, 200_000])
 def test_d4rls_plan_leaves_room_by_the_environments_own_time_limit(time_limit):
-    *whole, last = collector.plan(mixtures.load_mixture("random-v2"), 2_000_000, time_limit)
+    *whole, last = planning.plan(mixtures.load_mixture("random-v2"), 2_000_000, time_limit)
     assert whole
     assert all(unit.is_whole and unit.transitions >= time_limit for unit in whole)
     assert len(whole) * (time_limit - 1) < last.transitions
@@ -497,8 +497,8 @@ def test_d4rls_plan_leaves_room_by_the_environments_own_time_limit(time_limit):
 
 def test_by_d4rls_rules_an_environment_has_a_time_limit():
     with pytest.raises(errors.DatasetError, match="has none: use the protocol brac"):
-        collector.plan(mixtures.load_mixture("random-v2"), 1_000, None)
-    assert collector.plan(mixtures.load_mixture("pure"), 1_000, None)
+        planning.plan(mixtures.load_mixture("random-v2"), 1_000, None)
+    assert planning.plan(mixtures.load_mixture("pure"), 1_000, None)
 
 
 class AlwaysEnds(gymnasium.Env):
@@ -537,7 +537,7 @@ def test_the_time_limit_is_the_environments_own(tmp_path, monkeypatch, time_limi
 def of_d4rl(shared, tmp_path_factory):
     """Hopper's medium policy in three units."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(collector, "UNIT_TRANSITIONS", 2_000)
+        monkeypatch.setattr(planning, "UNIT_TRANSITIONS", 2_000)
         yield collect(
             tmp_path_factory.mktemp("d4rl") / "collected",
             shared / "d4rl" / "hopper_medium-v2.hdf5",
@@ -565,7 +565,7 @@ def test_by_d4rls_rules_only_the_very_last_episode_is_cut(of_d4rl):
 
 
 def test_d4rls_collection_is_mended_to_the_byte(of_d4rl, shared, tmp_path, monkeypatch):
-    monkeypatch.setattr(collector, "UNIT_TRANSITIONS", 2_000)
+    monkeypatch.setattr(planning, "UNIT_TRANSITIONS", 2_000)
     folder = pathlib.Path(shutil.copytree(of_d4rl.folder, tmp_path / "again"))
     (folder / "unit-00001.npz").unlink()
     (folder / "unit-00002.npz").write_bytes(b"cut")
@@ -578,11 +578,11 @@ def test_by_d4rls_rules_the_time_limit_comes_first():
     """An environment that ends in its last step: a terminal by BRAC, a time limit by D4RL."""
     observations = np.zeros((51, 1, 3), np.float32)
     actions, rewards = np.zeros((51, 1, 1), np.float32), np.zeros((50, 1), np.float32)
-    span = collector._Span(0, 0, 7, transitions=50, is_open=False, is_terminal=True)
+    span = lock_step._Span(0, 0, 7, transitions=50, is_open=False, is_terminal=True)
     for protocol, is_terminal in (("brac", True), ("d4rl", False)):
-        unit = collector.Unit(0, 0, 50)
-        job = collector.Job(unit, "Any-v0", None, 0, pathlib.Path("unit.npz"), 50, protocol)
-        (each,) = collector._cut_out(job, [span], observations, actions, rewards)
+        unit = planning.Unit(0, 0, 50)
+        job = lock_step.Job(unit, "Any-v0", None, 0, pathlib.Path("unit.npz"), 50, protocol)
+        (each,) = lock_step._cut_out(job, [span], observations, actions, rewards)
         assert each.is_terminal[-1] == is_terminal
         assert not each.metadata["is_cut"]
 
