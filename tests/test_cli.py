@@ -25,7 +25,8 @@ import pytest
 import tensorflow as tf
 
 from rl_datasets import cli
-from rl_datasets.sources import collected, dqn_replay
+from rl_datasets.collection.replay_log import ReplayLog
+from rl_datasets.sources import collected
 from tests.command_line import COMMAND, Outcome, end, start
 
 COMMANDS = sorted(
@@ -585,7 +586,7 @@ def logged(tmp_path, monkeypatch):
     """A folder with a run of Pong in Dopamine's layout: 3 checkpoints of 60 rows, and the last."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    with dqn_replay.ReplayLog(tmp_path / "Pong/1/replay_logs", capacity=60) as log:
+    with ReplayLog(tmp_path / "Pong/1/replay_logs", capacity=60) as log:
         for step in range(1, 190):
             frame = rng.integers(0, 256, (84, 84), np.uint8)
             log.add(frame, rng.integers(6), rng.integers(-1, 2), step % 17 == 0)

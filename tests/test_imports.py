@@ -86,6 +86,7 @@ ROOMS = {
         "rl_datasets.published",
     },
     "rl_datasets.exporting": {
+        "rl_datasets.collection.replay_log",
         "rl_datasets.errors",
         "rl_datasets.files",
         "rl_datasets.terminal",

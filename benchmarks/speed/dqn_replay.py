@@ -28,8 +28,8 @@ from isal import igzip
 from benchmarks.training import results
 from builders.dqn_replay.dqn_replay_dataset_builder import Builder
 from rl_datasets import frames
+from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.publishing.publish import publish
-from rl_datasets.sources import dqn_replay
 
 ROOT = pathlib.Path(__file__).parents[2]
 SAVED = ROOT / "benchmarks" / "results" / "speed" / "dqn_replay.json"
@@ -62,7 +62,7 @@ def synthetic_frames(count: int, seed: int = 0) -> np.ndarray:
 def write_log(folder: pathlib.Path, checkpoints: int, capacity: int) -> None:
     """A run of so many full checkpoints; its final one is not written."""
     film, rng = synthetic_frames(2_000), np.random.default_rng(0)
-    log = dqn_replay.ReplayLog(folder, capacity)
+    log = ReplayLog(folder, capacity)
     row = 0
     while log.add_count < checkpoints * capacity - 1:
         row += 1

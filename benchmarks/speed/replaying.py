@@ -21,6 +21,7 @@ from typing import Any
 from benchmarks.replaying import Recorded, record
 from builders.dqn_replay.dqn_replay_dataset_builder import Builder
 from rl_datasets import roms
+from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.publish import publish
 from rl_datasets.replaying import replay as replaying
@@ -29,7 +30,6 @@ from rl_datasets.replaying.emulator import Emulator
 from rl_datasets.replaying.episodes import Replayer
 from rl_datasets.replaying.publishing import ReplayedBuilder
 from rl_datasets.roms import RomSet
-from rl_datasets.sources.dqn_replay import ReplayLog
 
 GAMES = ("Asterix", "Pong", "SpaceInvaders", "Freeway", "Breakout", "Enduro")
 PROVED = "Asterix"

@@ -41,12 +41,13 @@ from learners import dqn, qr_dqn
 from learners.types import DiscreteSpec, Learner
 from rl_datasets import roms
 from rl_datasets.collection import atari
+from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.errors import DatasetError
 from rl_datasets.roms import RomSet
 from rl_datasets.serving.transitions import Transition
 from rl_datasets.sources import collected
 from rl_datasets.sources.atari import ATARI_GAMES
-from rl_datasets.sources.dqn_replay import STACK_SIZE, ReplayLog
+from rl_datasets.sources.dqn_replay import STACK_SIZE
 
 AGENTS: Mapping[str, dqn.Config | qr_dqn.Config | None] = {
     "dqn": dqn.Config(),

@@ -1,7 +1,7 @@
 """A published version of Atari episodes as logs of DQN Replay, which Dopamine loads.
 
     export.json             what was exported, and what the logs cannot hold
-    replay_logs/            checkpoints, as `rl_datasets.sources.dqn_replay` describes them
+    replay_logs/            checkpoints, as `rl_datasets.sources.dqn_replay.layout` says
 
 An episode is written as rows (o_t, a_t, r_{t+1}, terminal), and its end as the logs can hold it:
 
@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from rl_datasets.collection import replay_log
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.exporting import columns, staging
@@ -131,7 +132,7 @@ def _fitting_capacity(rows: np.ndarray, capacity: int) -> int:
     """The greatest capacity, up to this one, with which no checkpoint is skipped.
 
     An episode's first row is added together with its padding, and a checkpoint over whose end
-    those jump is never saved (see `rl_datasets.sources.dqn_replay`).
+    those jump is never saved (see `rl_datasets.sources.dqn_replay.layout`).
     """
     starts = np.cumsum(rows) - rows
     for fitting in range(capacity, dqn_replay.STACK_SIZE, -1):
@@ -148,7 +149,7 @@ def _write(
     source: Source, logs: pathlib.Path, ring: np.ndarray, differences: collections.Counter[str]
 ) -> Iterator[Episode]:
     """Writes the logs; gives every episode as a reader of them must see it."""
-    with dqn_replay.ReplayLog(logs, len(ring), dqn_replay.STACK_SIZE, _FRAME) as log:
+    with replay_log.ReplayLog(logs, len(ring), dqn_replay.STACK_SIZE, _FRAME) as log:
         log.store["observation"] = ring
         for index, episode in enumerate(source.read("exporting")):
             rows = episode.num_transitions + _keeps_final_observation(episode, source, index)

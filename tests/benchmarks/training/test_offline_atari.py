@@ -24,12 +24,13 @@ from builders.dqn_replay.dqn_replay_dataset_builder import Builder
 from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder as RlUnplugged
 from learners import dqn
 from learners.types import DiscreteSpec, Learner
+from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import manifest
 from rl_datasets.publishing.publish import publish
 from rl_datasets.serving.reverb import ReverbServer
 from rl_datasets.serving.transitions import load_transitions
-from rl_datasets.sources import dqn_replay, rl_unplugged
+from rl_datasets.sources import rl_unplugged
 from tests.benchmarks import version_folders
 from tests.benchmarks.training.test_online_atari import MAKE, SMALL, Corridor, small_network
 from tests.builders.rl_unplugged_atari.test_rl_unplugged_atari_dataset_builder import VERSION_1
@@ -56,7 +57,7 @@ SHORT = dataclasses.replace(RECIPE, steps=4)
 def log_by_hand(folder: pathlib.Path, **log: object) -> str:
     """A few rows of a run of Space Invaders that says of itself what `log` says."""
     home = folder / "SpaceInvaders" / "1"
-    with dqn_replay.ReplayLog(home / "replay_logs", 30) as replay:
+    with ReplayLog(home / "replay_logs", 30) as replay:
         for number in range(40):
             replay.add(np.full((84, 84), number, np.uint8), number % 6, 0, number % 10 == 9)
     plain = {"game": "SpaceInvaders", "run": 1, "time_limit": 27_000, "sticky_probability": 0.25}

@@ -14,10 +14,10 @@ from benchmarks.training.online_atari import Schedule
 from learners import dqn, networks, qr_dqn
 from rl_datasets import roms
 from rl_datasets.collection import atari
+from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.errors import DatasetError
 from rl_datasets.roms import RomSet
 from rl_datasets.sources import dqn_replay
-from rl_datasets.sources.dqn_replay import ReplayLog
 
 SMALL = Schedule(
     iterations=2,

@@ -9,9 +9,9 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.rl_unplugged.rlu_atari_checkpoints import rlu_atari_checkpoints
 
 from builders.dqn_replay.dqn_replay_dataset_builder import Builder
+from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.publish import publish
-from rl_datasets.sources import dqn_replay
 
 # Checkpoints 0 to 2; episodes begin in rows 3, 16, 32 and 43 of the run, and the last is cut.
 LENGTHS = (10, 13, 8, 20)
@@ -34,7 +34,7 @@ def frame_of(number):
 def write_run(folder):
     """Steps are numbered from 1; a frame is filled with its step's number."""
     number = 0
-    with dqn_replay.ReplayLog(folder / "replay_logs", CAPACITY) as log:
+    with ReplayLog(folder / "replay_logs", CAPACITY) as log:
         for index, length in enumerate(LENGTHS):
             for row in range(length):
                 number += 1

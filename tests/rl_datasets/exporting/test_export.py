@@ -13,11 +13,11 @@ import filelock
 import numpy as np
 import pytest
 
+from rl_datasets.collection import replay_log
 from rl_datasets.errors import DatasetError
 from rl_datasets.exporting import columns
 from rl_datasets.exporting.export import KINDS, export
 from rl_datasets.frames import EncodedFrames, encode_png
-from rl_datasets.sources import dqn_replay
 from tests.rl_datasets.exporting import versions
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -120,13 +120,13 @@ def test_a_write_that_goes_wrong_is_seen_when_it_is_read_back(tmp_path, version,
             column._pending[0].reshape(-1).view(np.uint8)[0] ^= 1
         flush(column)
 
-    class ForgetsTheFirstReward(dqn_replay.ReplayLog):
+    class ForgetsTheFirstReward(replay_log.ReplayLog):
         def add(self, observation, action, reward, terminal):
             reward = reward if self.add_count else reward + 1
             super().add(observation, action, reward, terminal)
 
     monkeypatch.setattr(columns.Column, "_flush", flip_a_bit)
-    monkeypatch.setattr(dqn_replay, "ReplayLog", ForgetsTheFirstReward)
+    monkeypatch.setattr(replay_log, "ReplayLog", ForgetsTheFirstReward)
     out = tmp_path / "somewhere" / "out"
     fails("field .* reads back as .* that was written; check that disk", version, kind, out)
     assert left_beside(out) == []

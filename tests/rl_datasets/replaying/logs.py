@@ -13,10 +13,10 @@ import numpy as np
 
 from rl_datasets import wire
 from rl_datasets.collection.atari import AtariEnvironment
+from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.frames import encode_png
 from rl_datasets.replaying.replay import LoggedEpisode
 from rl_datasets.sources import rl_unplugged
-from rl_datasets.sources.dqn_replay import ReplayLog
 from tests.rl_datasets.sources import rl_unplugged_files
 
 GAME, ROM = "Asterix", "asterix"  # Its rewards are never 1, and both sets have the same ROM.

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from isal import igzip
 
 from rl_datasets import errors, files
+from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.episode import check_episode
 from rl_datasets.sources import atari, dqn_replay
 
@@ -51,7 +52,7 @@ def reward_of(number):
 def write_log(folder, lengths, capacity=CAPACITY, is_last_whole=True):
     """Episodes of so many rows, whose steps are numbered from 1; the last may be cut."""
     number = 0
-    with pytest.MonkeyPatch.context() as patch, dqn_replay.ReplayLog(folder, capacity) as log:
+    with pytest.MonkeyPatch.context() as patch, ReplayLog(folder, capacity) as log:
         patch.setattr(files, "sync", lambda path: None)  # Waiting for the disk takes most time.
         for index, length in enumerate(lengths):
             for row in range(length):
@@ -148,7 +149,7 @@ class TestDopaminesOwnLogs:
 
     def test_the_writer_writes_the_same_arrays(self, log, truth, frames, tmp_path):
         ends = set(truth["starts"] + truth["lengths"] - 1)
-        with dqn_replay.ReplayLog(tmp_path, capacity=int(truth["capacity"])) as ours:
+        with ReplayLog(tmp_path, capacity=int(truth["capacity"])) as ours:
             for number, action, reward in zip(
                 itertools.count(1), truth["actions"], truth["rewards"], strict=False
             ):
@@ -298,7 +299,7 @@ class TestBoundaries:
     )
     def test_a_first_row_of_zeros_may_be_padding(self, tmp_path, frame, action, reward, is_known):
         """Three steps that begin in the last place before a jump, after a first checkpoint."""
-        with dqn_replay.ReplayLog(tmp_path, CAPACITY) as log:
+        with ReplayLog(tmp_path, CAPACITY) as log:
             for row in range(36):  # rows 3-38
                 log.add(frame_of(1), 1, 1, row == 35)
             for row in range(34):  # rows 42-75, so that the next begins in row 79
@@ -398,7 +399,7 @@ class TestReplayLog:
         assert log.store["action"][:11].tolist() == [0, 0, 0, 1, 2, 0, 0, 0, 3, 4, 5]
 
     def test_other_frames_and_stacks(self, tmp_path):
-        log = dqn_replay.ReplayLog(tmp_path, 10, stack_size=2, frame_shape=(3, 5))
+        log = ReplayLog(tmp_path, 10, stack_size=2, frame_shape=(3, 5))
         log.add(np.ones((3, 5), np.uint8), 1, 1.0, False)
         log.close()
         assert load(tmp_path / "$store$_observation_ckpt.0.gz").shape == (10, 3, 5)
@@ -411,7 +412,7 @@ class TestReplayLog:
             assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
     def test_an_exception_saves_no_final_checkpoint(self, tmp_path):
-        log = dqn_replay.ReplayLog(tmp_path, CAPACITY)
+        log = ReplayLog(tmp_path, CAPACITY)
         with pytest.raises(ValueError, match="broadcast"), log:
             log.add(np.zeros((7, 7), np.uint8), 1, 0.0, False)
         assert list(tmp_path.iterdir()) == []
@@ -419,13 +420,13 @@ class TestReplayLog:
     def test_a_folder_with_checkpoints_is_left_alone(self, tmp_path):
         write_log(tmp_path, [3])
         with pytest.raises(errors.DatasetError, match="is there already"):
-            dqn_replay.ReplayLog(tmp_path)
+            ReplayLog(tmp_path)
 
     def test_what_cannot_be_written_is_named(self, tmp_path):
         (tmp_path / "file").touch()
         with pytest.raises(errors.DatasetError, match=r"cannot write into .*file"):
-            dqn_replay.ReplayLog(tmp_path / "file" / "replay_logs", CAPACITY)
-        with dqn_replay.ReplayLog(tmp_path / "log", CAPACITY) as log:
+            ReplayLog(tmp_path / "file" / "replay_logs", CAPACITY)
+        with ReplayLog(tmp_path / "log", CAPACITY) as log:
             shutil.rmtree(tmp_path / "log")
             with pytest.raises(errors.DatasetError, match=r"cannot write .*observation_ckpt\.0"):
                 log.close()
@@ -433,7 +434,7 @@ class TestReplayLog:
 
     def test_a_buffer_has_room_for_a_stack(self, tmp_path):
         with pytest.raises(ValueError, match="capacity must be at least 5"):
-            dqn_replay.ReplayLog(tmp_path, 4)
+            ReplayLog(tmp_path, 4)
 
 
 class Bomb:

@@ -1,0 +1,140 @@
+"""A replay buffer that logs itself as Dopamine's does."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+from isal import igzip
+
+from rl_datasets import errors, files
+from rl_datasets.sources.dqn_replay import layout
+
+
+class ReplayLog:
+    """A circular replay buffer that logs itself as Dopamine's does, one bug for one.
+
+        with ReplayLog("Pong/1/replay_logs") as log:
+            log.add(observation, action, reward, terminal)
+
+    Leaving the block without an exception saves the final checkpoint.
+
+    Attributes:
+      store: the buffer by field: observation [C, *frame_shape] uint8, action [C] int32, reward [C]
+        float32, terminal [C] uint8.
+      add_count: rows that were ever added, padding included; the cursor is `add_count % capacity`.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        capacity: int = layout.CAPACITY,
+        stack_size: int = layout.STACK_SIZE,
+        frame_shape: tuple[int, int] = layout.FRAME_SHAPE,
+    ):
+        """Makes the folder and an empty buffer; memory is taken as rows are added.
+
+        Args:
+          folder: of the checkpoints, such as `Pong/1/replay_logs`.
+          capacity: C, rows of the buffer and of a checkpoint.
+          stack_size: frames that an agent stacks, one more than the rows of padding.
+          frame_shape: (height, width) of a frame.
+
+        Raises:
+          DatasetError: the folder cannot be made, or holds checkpoints already.
+          ValueError: the capacity is too small for a stack.
+        """
+        if capacity < stack_size + layout.UPDATE_HORIZON:
+            raise ValueError(f"capacity must be at least {stack_size + layout.UPDATE_HORIZON}")
+        self.folder = pathlib.Path(folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            present = sorted(self.folder.glob("*_ckpt.*.gz"))
+        except OSError as error:
+            raise errors.DatasetError(
+                f"cannot write into {folder} ({error.strerror}): name another folder"
+            ) from error
+        if present:
+            raise errors.DatasetError(
+                f"{present[0]} is there already: name a folder without checkpoints"
+            )
+        self.store = {
+            name: np.zeros((capacity, *(frame_shape if name == "observation" else ())), dtype)
+            for name, dtype in layout.STORE.items()
+        }
+        self.add_count = 0
+        self._capacity = capacity
+        self._stack_size = stack_size
+        self._blank = np.zeros(frame_shape, np.uint8)
+        self._checkpoints = 0
+        self._is_episode_start = True
+
+    def __enter__(self) -> ReplayLog:
+        return self
+
+    def __exit__(self, error_type: Any, *_: Any) -> None:
+        if error_type is None:
+            self.close()
+
+    def add(self, observation: np.ndarray, action: int, reward: float, terminal: bool) -> None:
+        """Adds a row, behind its padding where it is the first of an episode.
+
+        Args:
+          observation: [*frame_shape] uint8, the frame seen when the action was chosen.
+          action: taken in it.
+          reward: earned by it, clipped.
+          terminal: whether it ended the episode.
+
+        Raises:
+          DatasetError: the checkpoint that this row completes cannot be written.
+        """
+        if self._is_episode_start:
+            for _ in range(self._stack_size - 1):
+                self._put(self._blank, 0, 0.0, False)
+        self._put(observation, action, reward, terminal)
+        self._is_episode_start = bool(terminal)
+        if self.add_count % self._capacity == self._capacity - 1:
+            self._save(self.add_count)
+
+    def close(self) -> None:
+        """Saves the final checkpoint, which holds the cursor where others hold `add_count`.
+
+        Raises:
+          DatasetError: it cannot be written.
+        """
+        self._save(self.add_count % self._capacity)
+
+    def _put(self, observation: np.ndarray, action: int, reward: float, terminal: bool) -> None:
+        row = (observation, action, reward, terminal)
+        for array, value in zip(self.store.values(), row, strict=True):
+            array[self.add_count % self._capacity] = value
+        self.add_count += 1
+
+    def _save(self, add_count: int) -> None:
+        cursor = self.add_count % self._capacity
+        near = np.arange(self._stack_size + layout.UPDATE_HORIZON) - layout.UPDATE_HORIZON
+        arrays = (
+            *self.store.values(),
+            np.array(add_count, np.int64),
+            (cursor + near) % self._capacity,
+        )
+        for member, array in zip(layout.MEMBERS, arrays, strict=True):
+            _write_array(self.folder / layout.file_name(member, self._checkpoints), array)
+        self._checkpoints += 1
+
+
+def _write_array(path: pathlib.Path, array: np.ndarray) -> None:
+    """Writes a NumPy file in gzip, bit for bit the same whenever it is written."""
+    try:
+        with (
+            files.replacing(path) as partial,
+            open(partial, "wb") as raw,
+            igzip.IGzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as file,
+        ):
+            np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
+    except OSError as error:
+        raise errors.DatasetError(
+            f"cannot write {path} ({error.strerror or error}): mend that and log again"
+        ) from error

@@ -1,0 +1,204 @@
+"""Where the episodes of a run lie.
+
+An episode belongs to the checkpoint in which its first row lies, and may run on into the next.
+What comes before the first terminal row after a gap is left out, because its episode's beginning,
+and so its first stacks of frames, cannot be known. A number that jumped proves that an episode's
+first row is among the three after the gap: it is the first of them if that is not all zeros, and
+so no padding, and the episode is kept; else nothing tells which. The last episode before a gap,
+and of the log, is cut: not terminal. `atari.episode_from_rows` says what that means for its last
+row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rl_datasets import errors
+from rl_datasets.sources.dqn_replay import checkpoints, layout
+
+# Where the log skipped a checkpoint, an episode begins, and its padding may straddle the boundary.
+_WHERE_NOT_KNOWN = (
+    "; the log skipped a checkpoint there, so an episode begins at one of the first three of them, "
+    "but its own first row may be all zeros, as the rows of padding before it are"
+)
+
+
+class Span(NamedTuple):
+    """The rows of an episode, by their numbers in the run.
+
+    Attributes:
+      start: its first row.
+      stop: the row after its last.
+      is_terminal: whether the game ended, as against a time limit or a cut.
+    """
+
+    start: int
+    stop: int
+    is_terminal: bool
+
+    @property
+    def num_transitions(self) -> int:
+        return self.stop - self.start - (not self.is_terminal)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """The episodes that begin in one checkpoint.
+
+    Attributes:
+      number: of the checkpoint.
+      checkpoints: that checkpoint, and those that its last episode runs on into.
+      spans: its episodes; each has a transition or more.
+    """
+
+    number: int
+    checkpoints: tuple[checkpoints.Checkpoint, ...]
+    spans: tuple[Span, ...]
+
+    @property
+    def num_transitions(self) -> int:
+        return sum(span.num_transitions for span in self.spans)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What it is read from."""
+        own, *others = self.checkpoints
+        return layout.files_of(own.folder, own.number) + tuple(
+            str(other.path(f"$store$_{name}")) for other in others for name in layout.STORE
+        )
+
+
+class Chain:
+    """Checkpoints that follow one another without a gap.
+
+    Args:
+      first: their first row.
+      begins: whether an episode is known to begin there: at the beginning of the run after its
+        padding, elsewhere with that row.
+    """
+
+    def __init__(self, first: int, begins: bool):
+        self.first = first
+        self.checkpoints: list[checkpoints.Checkpoint] = []
+        # The rows after which an episode begins: terminal ones, and one that would be where it is
+        # not in the log, such as "row -1".
+        self._ends: list[int] = [first - layout.STACK_SIZE if first else -1] if begins else []
+
+    def append(self, checkpoint: checkpoints.Checkpoint, arrays: checkpoints.SmallArrays) -> None:
+        """Adds a checkpoint whose first row is the one behind the last row here."""
+        rows = np.arange(checkpoint.first, checkpoint.stop)
+        action, reward, terminal = (each[rows % checkpoint.capacity] for each in arrays[2:])
+        path = checkpoint.path("$store$_terminal")
+        if np.any(terminal > 1):
+            raise errors.DatasetError(f"{path} holds more than 0 and 1: {layout.COPY_AGAIN}")
+        if not np.all(np.abs(reward) <= 1):
+            odd = reward[~(np.abs(reward) <= 1)][0]
+            raise errors.DatasetError(
+                f"{checkpoint.path('$store$_reward')} holds a reward of {odd}, and a log of "
+                f"Dopamine's is clipped to [-1, 1]: log clipped rewards, or {layout.COPY_AGAIN}"
+            )
+        ends = rows[terminal == 1].tolist()
+        behind = np.add.outer(self._ends[-1:] + ends, np.arange(1, layout.STACK_SIZE)).astype(
+            np.int64
+        )
+        within = (behind >= checkpoint.first) & (behind < checkpoint.stop)
+        padding = behind[within] - checkpoint.first
+        if any(np.any(field[padding]) for field in (action, reward, terminal)):
+            raise errors.DatasetError(
+                f"{path} has a terminal row without {layout.STACK_SIZE - 1} rows of zeros behind "
+                "it, so its checkpoint is damaged or of another run: copy one run whole"
+            )
+        self.checkpoints.append(checkpoint)
+        self._ends += ends
+
+    def spans(self, time_limit: int) -> list[Span]:
+        """Every episode whose beginning is known."""
+        stop = self.checkpoints[-1].stop
+        spans = [
+            Span(
+                end + layout.STACK_SIZE,
+                next_end + 1,
+                next_end + 1 - end - layout.STACK_SIZE != time_limit,
+            )
+            for end, next_end in itertools.pairwise(self._ends)
+        ]
+        if self._ends and self._ends[-1] + layout.STACK_SIZE < stop:
+            spans.append(Span(self._ends[-1] + layout.STACK_SIZE, stop, False))
+        for span in spans:
+            if span.stop - span.start > time_limit:
+                raise errors.DatasetError(
+                    f"an episode of checkpoint {self._checkpoint_of(span).number} of "
+                    f"{self.checkpoints[0].folder} has {span.stop - span.start} rows, but the time "
+                    f"limit is {time_limit}: name the run's own, or copy one run whole"
+                )
+        return spans
+
+    def units(self, spans: Iterable[Span]) -> list[Unit]:
+        """The spans that have a transition, by the checkpoint in which they begin."""
+        units = []
+        kept = [span for span in spans if span.num_transitions]
+        for own, group in itertools.groupby(kept, self._checkpoint_of):
+            of_unit = tuple(group)
+            stop = of_unit[-1].stop
+            needed = [each for each in self.checkpoints if own.first <= each.first < stop]
+            units.append(Unit(own.number, tuple(needed), of_unit))
+        return units
+
+    @property
+    def rows_without_beginning(self) -> int:
+        """The rows in front, up to a terminal one, whose episode's beginning is missing."""
+        behind_first_end = self._ends[0] + 1 if self._ends else self.checkpoints[-1].stop
+        return max(0, behind_first_end - self.first)
+
+    @property
+    def stale_rows(self) -> int:
+        """The rows of a final checkpoint that are older than its first."""
+        last = self.checkpoints[-1]
+        is_full = (last.stop + 1) % last.capacity == 0 and last.stop > last.first
+        return 0 if is_full or last.number == 0 else last.capacity - (last.stop - last.first)
+
+    def _checkpoint_of(self, span: Span) -> checkpoints.Checkpoint:
+        return next(each for each in self.checkpoints if each.first <= span.start < each.stop)
+
+
+def repaired(chains: Sequence[Chain], spans: Sequence[Span], time_limit: int) -> list[str]:
+    """What was left out or mended, one sentence each."""
+    at_limit = sum(not each.is_terminal and each.stop - each.start == time_limit for each in spans)
+    cut = sum(not each.is_terminal for each in spans) - at_limit
+    read = {-1, *(each.number for chain in chains for each in chain.checkpoints)}
+    told = []
+    for chain in chains:
+        if chain.first:
+            number = chain.checkpoints[0].number
+            before = f"the rows before checkpoint {number} are not in the log"
+            if lost := chain.rows_without_beginning:
+                told.append(
+                    f"{before}, so its first {lost} rows, whose episode's beginning is missing, "
+                    f"are left out{_WHERE_NOT_KNOWN if number - 1 in read else ''}"
+                )
+            else:
+                told.append(f"{before}, which skipped a checkpoint there; an episode begins after")
+    if stale := sum(chain.stale_rows for chain in chains):
+        told.append(f"{stale} stale rows of the final checkpoint are left out")
+    if at_limit:
+        told.append(
+            f"{at_limit} episodes of exactly {time_limit} rows reached the time limit, which the "
+            "log records as terminal: they are truncated, and end in their last row's observation"
+        )
+    if cut:
+        told.append(
+            f"{cut} episodes are cut by a gap or by the end of the log: they are truncated, and "
+            "end in their last row's observation"
+        )
+    if at_limit + cut:
+        told.append(
+            f"{at_limit + cut} truncated episodes lose the action and the reward of their last row"
+        )
+    if lost := sum(not each.num_transitions for each in spans):
+        told.append(f"{lost} truncated episodes of one row have no transition, and are left out")
+    return told
