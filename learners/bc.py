@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from learners import training
+from learners.losses import squared_error
 from learners.networks import mlp, torch_initializers
 from learners.ranges import Positive, Sizes
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
@@ -25,11 +26,6 @@ class Config:
     hidden_sizes: Sizes = (256, 256)  # Fujimoto & Gu 2021, table 3
     learning_rate: Positive = 3e-4  # likewise
     bottleneck: bool = False  # a linear layer as wide as the action before the last; Tianshou's
-
-
-def policy_loss(pi_tm1: jax.Array, a_tm1: jax.Array) -> jax.Array:
-    """Mean over entries of (pi_tm1 - a_tm1)^2 (Fujimoto & Gu 2021, eq. 3 without Q)."""
-    return jnp.mean(jnp.square(pi_tm1 - a_tm1), axis=-1)
 
 
 def make(config: Config, spec: Spec) -> Learner:
@@ -46,7 +42,7 @@ def make(config: Config, spec: Spec) -> Learner:
         return jnp.tanh(head) * spec.action_magnitude + spec.action_centre
 
     def batch_loss(params: Params, batch: Transition) -> jax.Array:
-        return jnp.mean(policy_loss(policy(params, batch.observation), batch.action))
+        return jnp.mean(squared_error(policy(params, batch.observation), batch.action))
 
     @jax.jit
     def init(key: jax.Array) -> TrainingState:
@@ -56,8 +52,9 @@ def make(config: Config, spec: Spec) -> Learner:
 
     def step(state: TrainingState, batch: Transition) -> tuple[TrainingState, Metrics]:
         loss, gradients = jax.value_and_grad(batch_loss)(state.params, batch)
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state)
-        params = optax.apply_updates(state.params, updates)
+        params, optimizer_state = training.descend(
+            optimizer, gradients, state.optimizer_state, state.params
+        )
         new_state = TrainingState(params, (), optimizer_state, state.key, state.steps + 1)
         return new_state, {"policy_loss": loss}
 

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from learners import candidates, training
+from learners.losses import critic_loss, first_critic, squared_error
 from learners.networks import ensemble, mlp, torch_initializers, twin
 from learners.ranges import Count, NotNegative, Positive, Share, Sizes
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
@@ -79,8 +80,7 @@ def autoencoder_loss(
     Section 4 and appendix, with the code's means over entries in place of sums.
     """
     kl = 0.5 * (jnp.square(mean) + jnp.exp(2.0 * log_std) - 1.0) - log_std
-    error = jnp.mean(jnp.square(reconstruction - a_tm1), axis=-1)
-    return error + kl_weight * jnp.mean(kl, axis=-1)
+    return squared_error(reconstruction, a_tm1) + kl_weight * jnp.mean(kl, axis=-1)
 
 
 def critic_target(
@@ -91,11 +91,6 @@ def critic_target(
     q_t [2, N, B] are of N perturbed proposals a_i each (algorithm 1).
     """
     return r_t + discount_t * jnp.max(ensemble(q_t, weight), axis=0)
-
-
-def critic_loss(q_tm1: jax.Array, target_tm1: jax.Array) -> jax.Array:
-    """sum_k (q_tm1[k] - target_tm1)^2 (algorithm 1)."""
-    return jnp.sum(jnp.square(q_tm1 - jax.lax.stop_gradient(target_tm1)), axis=0)
 
 
 def each(function: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
@@ -161,9 +156,8 @@ def make(config: Config, spec: Spec) -> Learner:
         params: Params, critic_params: Params, s_tm1: jax.Array, proposal: jax.Array
     ) -> jax.Array:
         """-Q_1 of the perturbed proposal (algorithm 1)."""
-        first_critic = jax.tree.map(lambda p: p[0], critic_params)
         a_tm1 = perturbed(params, s_tm1, proposal)
-        return -jnp.mean(critic.apply(first_critic, s_tm1, a_tm1))
+        return -jnp.mean(critic.apply(first_critic(critic_params), s_tm1, a_tm1))
 
     @jax.jit
     def init(key: jax.Array) -> TrainingState:
@@ -196,8 +190,9 @@ def make(config: Config, spec: Spec) -> Learner:
         metrics["autoencoder_loss"], gradients = jax.value_and_grad(batch_autoencoder_loss)(
             autoencoder, noise[0], batch
         )
-        updates, autoencoder_state = optimizers.autoencoder.update(gradients, states.autoencoder)
-        new_encoder, new_decoder = optax.apply_updates(autoencoder, updates)
+        (new_encoder, new_decoder), autoencoder_state = training.descend(
+            optimizers.autoencoder, gradients, states.autoencoder, autoencoder
+        )
 
         def next_q(noise: jax.Array) -> jax.Array:
             a_t = propose(new_decoder, s_t, noise)
@@ -212,14 +207,16 @@ def make(config: Config, spec: Spec) -> Learner:
         metrics["critic_loss"], gradients = jax.value_and_grad(batch_critic_loss)(
             params.critics, target_tm1, batch
         )
-        updates, critics_state = optimizers.critics.update(gradients, states.critics)
-        new_critics = optax.apply_updates(params.critics, updates)
+        new_critics, critics_state = training.descend(
+            optimizers.critics, gradients, states.critics, params.critics
+        )
 
         metrics["perturbation_loss"], gradients = jax.value_and_grad(batch_perturbation_loss)(
             params.perturbation, new_critics, s_tm1, propose(new_decoder, s_tm1, noise[1])
         )
-        updates, perturbation_state = optimizers.perturbation.update(gradients, states.perturbation)
-        new_perturbation = optax.apply_updates(params.perturbation, updates)
+        new_perturbation, perturbation_state = training.descend(
+            optimizers.perturbation, gradients, states.perturbation, params.perturbation
+        )
 
         new_state = TrainingState(
             params=BCQParams(new_encoder, new_decoder, new_critics, new_perturbation),
@@ -239,7 +236,7 @@ def make(config: Config, spec: Spec) -> Learner:
         observations = jnp.broadcast_to(observation, (config.act_samples, *observation.shape))
         proposals = propose(params.decoder, observations, noise)
         actions = perturbed(params.perturbation, observations, proposals)
-        first_critic = jax.tree.map(lambda p: p[0], params.critics)
-        return candidates.best(actions, critic.apply(first_critic, observations, actions)[..., 0])
+        values = critic.apply(first_critic(params.critics), observations, actions)[..., 0]
+        return candidates.best(actions, values)
 
     return Learner(init, training.scan(step), act)

@@ -25,10 +25,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from learners import candidates
+from learners import candidates, training
+from learners.losses import critic_loss, entropy_loss, first_critic, target_entropy
 from learners.networks import TanhGaussian, ensemble, mlp, twin
 from learners.ranges import Count, NotNegative, Positive, Share, Sizes, Steps
-from learners.types import Metrics, Params, Spec, TrainingState, Transition
+from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,10 +107,6 @@ def within_bounds(action: jax.Array, spec: Spec, margin: float = 1e-3) -> jax.Ar
     return jnp.clip(action, spec.action_centre - reach, spec.action_centre + reach)
 
 
-def target_entropy(config: Config, spec: Spec) -> float:
-    return -float(spec.action_size) if config.target_entropy is None else config.target_entropy
-
-
 def critic_target(
     r_t: jax.Array,
     discount_t: jax.Array,
@@ -126,11 +123,6 @@ def critic_target(
     return r_t + discount_t * (q_t - entropy_alpha * log_pi_t - alpha * divergence_t)
 
 
-def critic_loss(q_tm1: jax.Array, target_tm1: jax.Array) -> jax.Array:
-    """sum_k (q_tm1[k] - target_tm1)^2 (code, _build_q_loss)."""
-    return jnp.sum(jnp.square(q_tm1 - jax.lax.stop_gradient(target_tm1)), axis=0)
-
-
 def policy_loss(
     q_tm1: jax.Array,
     log_pi_tm1: jax.Array,
@@ -145,13 +137,6 @@ def policy_loss(
 def alpha_loss(alpha: jax.Array, divergence_tm1: jax.Array, target_divergence: float) -> jax.Array:
     """-alpha (D(s_tm1) - target_divergence): alpha grows while the divergence is too large."""
     return -alpha * (divergence_tm1 - target_divergence)
-
-
-def entropy_alpha_loss(
-    entropy_alpha: jax.Array, log_pi_tm1: jax.Array, target_entropy: float
-) -> jax.Array:
-    """entropy_alpha (-log pi(a~|s_tm1) - target_entropy): grows while the entropy is too low."""
-    return entropy_alpha * (-log_pi_tm1 - target_entropy)
 
 
 class Samples(NamedTuple):
@@ -174,21 +159,19 @@ Divergence = Callable[[Params, jax.Array, Samples], jax.Array]  # (params, key, 
 
 
 class ActorCritic(NamedTuple):
-    """The parts of a learner, none of them jitted.
+    """The parts of a learner that do not know how the divergence is estimated.
 
     Attributes:
       policy: (params of a policy's network, observation) -> distribution.
       init: (key, params of the divergence, state of their optimiser) -> state.
       step: (state, batch, key) -> (state, metrics), on everything but the divergence's params.
-      act, max_q, sample: as `Learner` has them.
+      learner: (init, step) -> the learner of these two, with the policies of all.
     """
 
     policy: Callable[[Params, jax.Array], TanhGaussian]
     init: Callable[[jax.Array, Params, optax.OptState], TrainingState]
     step: Callable[[TrainingState, Transition, jax.Array], tuple[TrainingState, Metrics]]
-    act: Callable[[TrainingState, jax.Array], jax.Array]
-    max_q: Callable[[TrainingState, jax.Array], jax.Array]
-    sample: Callable[[TrainingState, jax.Array, jax.Array], jax.Array]
+    learner: Callable[[Callable[[jax.Array], TrainingState], training.Step], Learner]
 
 
 def actor_critic(config: Config, spec: Spec, divergence: Divergence) -> ActorCritic:
@@ -213,7 +196,7 @@ def actor_critic(config: Config, spec: Spec, divergence: Divergence) -> ActorCri
     ) -> tuple[Samples, jax.Array]:
         """The samples, and log pi of their action."""
         pi = policy(params, observation)
-        action, log_pi = pi.sample(jax.random.normal(key, pi.mean.shape))
+        action, log_pi = pi.draw(key)
         return Samples(observation, pi, action, data_action), log_pi
 
     def alphas_of(params: BRACParams) -> tuple[jax.Array, jax.Array]:
@@ -274,13 +257,10 @@ def actor_critic(config: Config, spec: Spec, divergence: Divergence) -> ActorCri
             "entropy_alpha": entropy_alpha,
         }
         if config.train_alpha:
-            losses = alpha_loss(alpha, stop(divergence_tm1), config.target_divergence)
-            loss += jnp.mean(losses)
+            loss += jnp.mean(alpha_loss(alpha, stop(divergence_tm1), config.target_divergence))
         if config.train_entropy_alpha:
-            losses = entropy_alpha_loss(
-                entropy_alpha, stop(log_pi_tm1), target_entropy(config, spec)
-            )
-            loss += jnp.mean(losses)
+            wanted = target_entropy(config.target_entropy, spec)
+            loss += jnp.mean(entropy_loss(entropy_alpha, stop(log_pi_tm1), wanted))
         return loss, metrics
 
     def init(
@@ -315,19 +295,22 @@ def actor_critic(config: Config, spec: Spec, divergence: Divergence) -> ActorCri
 
         target_tm1 = batch_critic_target(params, target_params, key_t, batch)
         loss, gradients = jax.value_and_grad(batch_critic_loss)(params.critics, target_tm1, batch)
-        updates, critics_state = critic_optimizer.update(gradients, optimizer_state.critics)
-        params = params._replace(critics=optax.apply_updates(params.critics, updates))
+        new_critics, critics_state = training.descend(
+            critic_optimizer, gradients, optimizer_state.critics, params.critics
+        )
+        params = params._replace(critics=new_critics)
 
         trained = params.policy, (params.alpha, params.entropy_alpha)
         follows_q = (state.steps > config.warm_start).astype(jnp.float32)
         gradients, metrics = jax.grad(batch_policy_loss, has_aux=True)(
             trained, params, key_tm1, follows_q, batch
         )
-        policy_updates, policy_state = policy_optimizer.update(gradients[0], optimizer_state.policy)
+        new_policy, policy_state = training.descend(
+            policy_optimizer, gradients[0], optimizer_state.policy, trained[0]
+        )
         # An alpha that is not trained has no gradient, and stays to the bit.
-        alpha_updates, alphas_state = alpha_optimizer.update(gradients[1], optimizer_state.alphas)
-        new_policy, (alpha, entropy_alpha) = optax.apply_updates(
-            trained, (policy_updates, alpha_updates)
+        (alpha, entropy_alpha), alphas_state = training.descend(
+            alpha_optimizer, gradients[1], optimizer_state.alphas, trained[1]
         )
 
         new_state = TrainingState(
@@ -341,18 +324,23 @@ def actor_critic(config: Config, spec: Spec, divergence: Divergence) -> ActorCri
         )
         return new_state, {"critic_loss": loss, **metrics}
 
+    @jax.jit
     def act(state: TrainingState, observation: jax.Array) -> jax.Array:
         return policy(state.params.policy, observation).mode()
 
+    @jax.jit
     def max_q(state: TrainingState, observation: jax.Array) -> jax.Array:
         noise = candidates.noise(state.key, observation, config.max_q_samples, spec.action_size)
         actions, _ = policy(state.params.policy, observation).sample(noise)
-        first_critic = jax.tree.map(lambda p: p[0], state.params.critics)
         observations = jnp.broadcast_to(observation, (config.max_q_samples, *observation.shape))
-        return candidates.best(actions, critic.apply(first_critic, observations, actions)[..., 0])
+        values = critic.apply(first_critic(state.params.critics), observations, actions)[..., 0]
+        return candidates.best(actions, values)
 
+    @jax.jit
     def sample(state: TrainingState, key: jax.Array, observation: jax.Array) -> jax.Array:
-        pi = policy(state.params.policy, observation)
-        return pi.sample(jax.random.normal(key, pi.mean.shape))[0]
+        return policy(state.params.policy, observation).draw(key)[0]
 
-    return ActorCritic(policy, init, step, act, max_q, sample)
+    def learner(init: Callable[[jax.Array], TrainingState], step: training.Step) -> Learner:
+        return Learner(jax.jit(init), training.scan(step), act, sample, max_q)
+
+    return ActorCritic(policy, init, step, learner)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from learners import training
+from learners import losses, training
 from learners.brac import one_sided_relu, within_bounds
 from learners.networks import TanhGaussian, mlp
 from learners.ranges import NotNegative, Positive, Sizes
@@ -43,23 +43,11 @@ class BCParams(NamedTuple):
     alpha: jax.Array  # scalar; used through `brac.one_sided_relu`
 
 
-def policy_loss(alpha: jax.Array, log_pi: jax.Array, log_pi_data: jax.Array) -> jax.Array:
-    """alpha log pi(a~|s) - log pi(a|s), a~ ~ pi, a from the data (BRAC, section 3 and code)."""
-    return alpha * log_pi - log_pi_data
-
-
-def alpha_loss(alpha: jax.Array, log_pi: jax.Array, target_entropy: float) -> jax.Array:
-    """alpha (-log pi(a~|s) - target_entropy): alpha grows while the entropy is too low."""
-    return alpha * (-log_pi - target_entropy)
-
-
 def make(config: Config, spec: Spec) -> Learner:
     """The learner of `config` for a task of `spec`."""
     network = mlp([*config.hidden_sizes, 2 * spec.action_size])
     optimizer = optax.adam(config.learning_rate, eps=config.adam_epsilon)
-    target_entropy = (
-        -float(spec.action_size) if config.target_entropy is None else config.target_entropy
-    )
+    target_entropy = losses.target_entropy(config.target_entropy, spec)
 
     def policy(params: BCParams, observation: jax.Array) -> TanhGaussian:
         return TanhGaussian.from_head(network.apply(params.policy, observation), spec)
@@ -70,8 +58,8 @@ def make(config: Config, spec: Spec) -> Learner:
         log_pi_data = pi.log_prob(within_bounds(batch.action, spec, config.clip_margin))
         alpha = one_sided_relu(params.alpha)
         stop = jax.lax.stop_gradient
-        policy_losses = policy_loss(stop(alpha), log_pi, log_pi_data)
-        alpha_losses = alpha_loss(alpha, stop(log_pi), target_entropy)
+        policy_losses = losses.cloning_loss(stop(alpha), log_pi, log_pi_data)
+        alpha_losses = losses.entropy_loss(alpha, stop(log_pi), target_entropy)
         metrics = {
             "policy_loss": jnp.mean(policy_losses),
             "alpha_loss": jnp.mean(alpha_losses),
@@ -95,8 +83,9 @@ def make(config: Config, spec: Spec) -> Learner:
         key = jax.random.fold_in(state.key, state.steps)
         noise = jax.random.normal(key, batch.action.shape)
         gradients, metrics = jax.grad(loss, has_aux=True)(state.params, noise, batch)
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state)
-        params = optax.apply_updates(state.params, updates)
+        params, optimizer_state = training.descend(
+            optimizer, gradients, state.optimizer_state, state.params
+        )
         return TrainingState(params, (), optimizer_state, state.key, state.steps + 1), metrics
 
     @jax.jit
@@ -105,7 +94,6 @@ def make(config: Config, spec: Spec) -> Learner:
 
     @jax.jit
     def sample(state: TrainingState, key: jax.Array, observation: jax.Array) -> jax.Array:
-        pi = policy(state.params, observation)
-        return pi.sample(jax.random.normal(key, pi.mean.shape))[0]
+        return policy(state.params, observation).draw(key)[0]
 
     return Learner(init, training.scan(step), act, sample)

@@ -105,7 +105,7 @@ def make(config: Config, spec: Spec) -> Learner:
         params: Params, key: jax.Array, pi: TanhGaussian, batch: Transition
     ) -> jax.Array:
         sample_key, between_key = jax.random.split(key)
-        action, _ = pi.sample(jax.random.normal(sample_key, pi.mean.shape))
+        action, _ = pi.draw(sample_key)
         fraction = jax.random.uniform(between_key, (len(action), 1))
         between = action + fraction * (batch.action - action)
         action_gradient = jax.grad(lambda a: jnp.sum(discriminator(params, batch.observation, a)))(
@@ -146,8 +146,9 @@ def make(config: Config, spec: Spec) -> Learner:
             loss, gradients = jax.value_and_grad(batch_discriminator_loss)(
                 params, key, pi, minibatch
             )
-            updates, optimizer_state = optimizer.update(gradients, optimizer_state)
-            params = optax.apply_updates(params, updates)
+            params, optimizer_state = training.descend(
+                optimizer, gradients, optimizer_state, params
+            )
             losses.append(loss)
         state = state._replace(
             params=state.params._replace(divergence=params),
@@ -155,11 +156,5 @@ def make(config: Config, spec: Spec) -> Learner:
         )
         return state, {**metrics, "discriminator_loss": jnp.mean(jnp.stack(losses))}
 
-    return Learner(
-        init=jax.jit(init),
-        update=training.scan(step),
-        act=jax.jit(core.act),
-        sample=jax.jit(core.sample),
-        max_q=jax.jit(core.max_q),
-        extras=("next_action",) if config.value_penalty else (),
-    )
+    extras = ("next_action",) if config.value_penalty else ()
+    return core.learner(init, step)._replace(extras=extras)

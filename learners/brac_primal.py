@@ -18,7 +18,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from learners import brac, training
+from learners import brac
 from learners.ranges import Count, Positive
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
@@ -101,10 +101,4 @@ def make(config: Config, spec: Spec) -> Learner:
     def step(state: TrainingState, batch: Transition) -> tuple[TrainingState, Metrics]:
         return core.step(state, batch, jax.random.fold_in(state.key, state.steps))
 
-    return Learner(
-        init=jax.jit(init),
-        update=training.scan(step),
-        act=jax.jit(core.act),
-        sample=jax.jit(core.sample),
-        max_q=jax.jit(core.max_q),
-    )
+    return core.learner(init, step)

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from learners import sac, training
+from learners import losses, sac, training
 from learners.networks import (
     Initializer,
     Network,
@@ -118,11 +118,6 @@ def multiplier_loss(
     return -0.5 * penalty(gap_tm1, penalty_multiplier(log_multiplier), weight, threshold)
 
 
-def cloning_loss(log_pi_tm1: jax.Array, log_pi_data: jax.Array, log_alpha: jax.Array) -> jax.Array:
-    """alpha log pi(a~|s_tm1) - log pi(a_tm1|s_tm1) (the code, where it also bounds the means)."""
-    return jnp.exp(log_alpha) * log_pi_tm1 - log_pi_data
-
-
 def bounded(gradients: Params, bound: float) -> Params:
     """Each critic's gradient, scaled down to a norm over all its layers of at most `bound`."""
     clip = optax.clip_by_global_norm(bound)
@@ -148,9 +143,7 @@ def make(config: Config, spec: Spec) -> Learner:
     critics = twin(network(1, 3e-3))
     policy_optimizer = optax.adam(config.policy_learning_rate)
     critic_optimizer = optax.adam(config.critic_learning_rate)
-    target_entropy = (
-        -float(spec.action_size) if config.target_entropy is None else config.target_entropy
-    )
+    target_entropy = losses.target_entropy(config.target_entropy, spec)
     threshold = config.lagrange_threshold or 0.0
     # With 31 actions each, what a layer makes of 16 stays in one core's cache; 64 fill several.
     states_at_once = 16 if training.num_cores() == 1 else 64
@@ -201,7 +194,7 @@ def make(config: Config, spec: Spec) -> Learner:
             gap(q[..., :1], q[..., 1:].reshape(2, *estimates), log_density.reshape(estimates)),
             axis=-1,
         )
-        td_losses = sac.critic_loss(q[..., 0], target_tm1)
+        td_losses = losses.critic_loss(q[..., 0], target_tm1)
         penalties = penalty(gap_tm1, multiplier, config.weight, threshold)
         sums = jnp.sum(td_losses), jnp.sum(gap_tm1, axis=-1)
         return jnp.sum(td_losses + penalties), sums
@@ -214,20 +207,15 @@ def make(config: Config, spec: Spec) -> Learner:
         a_tm1, log_pi_tm1 = pi.sample(noise)
         q_tm1 = critics.apply(critic_params, batch.observation, a_tm1)
         log_pi_data = pi.log_prob(jnp.clip(batch.action, centre - margin, centre + margin))
-        stop = jax.lax.stop_gradient
-        policy_losses = jnp.where(
+        fixed = jax.lax.stop_gradient(log_alpha)
+        policy_losses = jnp.where(  # Where it clones, the code bounds the means too.
             steps < config.cloning_steps,
-            cloning_loss(log_pi_tm1, log_pi_data, stop(log_alpha)),
-            sac.policy_loss(q_tm1, log_pi_tm1, stop(log_alpha)),
+            losses.cloning_loss(jnp.exp(fixed), log_pi_tm1, log_pi_data),
+            sac.policy_loss(q_tm1, log_pi_tm1, fixed),
         )
-        metrics = {
-            "policy_loss": jnp.mean(policy_losses),
-            "alpha_loss": jnp.mean(sac.alpha_loss(log_alpha, stop(log_pi_tm1), target_entropy)),
-            "alpha": jnp.exp(log_alpha),
-            "entropy": -jnp.mean(log_pi_tm1),
-            "q": jnp.mean(q_tm1),
-        }
-        return metrics["policy_loss"] + metrics["alpha_loss"], metrics
+        return sac.policy_and_alpha_loss(
+            policy_losses, q_tm1, log_pi_tm1, log_alpha, target_entropy
+        )
 
     @jax.jit
     def init(key: jax.Array) -> TrainingState:
@@ -269,22 +257,25 @@ def make(config: Config, spec: Spec) -> Learner:
         (critic_loss, (td_loss, gap_tm1)), gradients = jax.tree.map(lambda x: x / batch_size, sums)
         if config.gradient_bound is not None:
             gradients = bounded(gradients, config.gradient_bound)
-        updates, critics_state = critic_optimizer.update(gradients, optimizers.critics)
-        new_critics = optax.apply_updates(params.critics, updates)
+        new_critics, critics_state = training.descend(
+            critic_optimizer, gradients, optimizers.critics, params.critics
+        )
 
         log_multiplier, multiplier_state = params.log_multiplier, optimizers.multiplier
         if config.lagrange_threshold is not None:
             gradient = jax.grad(multiplier_loss)(log_multiplier, gap_tm1, config.weight, threshold)
-            updates, multiplier_state = critic_optimizer.update(gradient, multiplier_state)
-            log_multiplier = optax.apply_updates(log_multiplier, updates)
+            log_multiplier, multiplier_state = training.descend(
+                critic_optimizer, gradient, multiplier_state, log_multiplier
+            )
 
         policy_params = (params.policy, params.log_alpha)
         noise = jax.random.normal(policy_key, batch.action.shape)
         policy_gradients, metrics = jax.grad(batch_policy_loss, has_aux=True)(
             policy_params, new_critics, noise, state.steps, batch
         )
-        updates, policy_state = policy_optimizer.update(policy_gradients, optimizers.policy)
-        new_policy, new_log_alpha = optax.apply_updates(policy_params, updates)
+        (new_policy, new_log_alpha), policy_state = training.descend(
+            policy_optimizer, policy_gradients, optimizers.policy, policy_params
+        )
 
         new_state = TrainingState(
             params=CQLParams(new_policy, new_critics, new_log_alpha, log_multiplier),
@@ -307,7 +298,6 @@ def make(config: Config, spec: Spec) -> Learner:
 
     @jax.jit
     def sample(state: TrainingState, key: jax.Array, observation: jax.Array) -> jax.Array:
-        pi = policy(state.params.policy, observation)
-        return pi.sample(jax.random.normal(key, pi.mean.shape))[0]
+        return policy(state.params.policy, observation).draw(key)[0]
 
     return Learner(init, training.scan(step), act, sample)

@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from learners import training
+from learners import value_based
+from learners.losses import huber
 from learners.networks import nature_dqn
 from learners.ranges import Count, Positive, Share
-from learners.types import DiscreteSpec, Learner, Metrics, Params, TrainingState, Transition
+from learners.types import DiscreteSpec, Learner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,52 +58,15 @@ def td_error(
     return jax.lax.stop_gradient(r_t + discount_t * jnp.max(q_t)) - q_tm1[a_tm1]
 
 
-def huber(error: jax.Array, kappa: float = 1.0) -> jax.Array:
-    """error^2 / 2 within kappa of zero, and linear beyond (Huber 1964)."""
-    within = jnp.minimum(jnp.abs(error), kappa)
-    return within * (jnp.abs(error) - 0.5 * within)
-
-
 def make(config: Config, spec: DiscreteSpec) -> Learner:
     """The learner of `config` for a game of `spec`; its policy is greedy."""
-    network = nature_dqn(spec.num_actions)
-    optimizer = _optimizer(config)
-
-    def batch_loss(
-        params: Params, target_params: Params, batch: Transition
-    ) -> tuple[jax.Array, jax.Array]:
-        q_tm1 = network.apply(params, batch.observation)
-        q_t = network.apply(target_params, batch.next_observation)
-        discount_t = config.discount * batch.discount
-        errors = jax.vmap(td_error)(q_tm1, batch.action, batch.reward, discount_t, q_t)
-        return jnp.mean(huber(errors)), jnp.mean(jnp.max(q_tm1, axis=-1))
-
-    @jax.jit
-    def init(key: jax.Array) -> TrainingState:
-        network_key, run_key = jax.random.split(key)
-        params = network.init(network_key, jnp.zeros((1, *spec.observation_shape), jnp.uint8))
-        return TrainingState(
-            params, params, optimizer.init(params), run_key, jnp.zeros((), jnp.int32)
-        )
-
-    def step(state: TrainingState, batch: Transition) -> tuple[TrainingState, Metrics]:
-        (loss, q), gradients = jax.value_and_grad(batch_loss, has_aux=True)(
-            state.params, state.target_params, batch
-        )
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state)
-        params = optax.apply_updates(state.params, updates)
-        steps = state.steps + 1
-        target_params = training.copy_every(
-            config.target_period, steps, params, state.target_params
-        )
-        new_state = TrainingState(params, target_params, optimizer_state, state.key, steps)
-        return new_state, {"loss": loss, "q": q}
-
-    @jax.jit
-    def act(state: TrainingState, observation: jax.Array) -> jax.Array:
-        return jnp.argmax(network.apply(state.params, observation), axis=-1)
-
-    return Learner(init, training.steps_with_convolutions(step), act)
+    algorithm = value_based.Algorithm(
+        network=nature_dqn(spec.num_actions),
+        optimizer=_optimizer(config),
+        loss=lambda *of_sample: huber(td_error(*of_sample)),
+        values=lambda q: q,
+    )
+    return value_based.make(config, spec, algorithm)
 
 
 def _optimizer(config: Config) -> optax.GradientTransformation:

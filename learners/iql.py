@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import optax
 
 from learners import training
+from learners.losses import critic_loss
 from learners.networks import mlp, orthogonal_initializers, twin
 from learners.ranges import Count, NotNegative, Positive, Share, Sizes
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
@@ -74,11 +75,6 @@ def value_loss(q_tm1: jax.Array, v_tm1: jax.Array, expectile: float) -> jax.Arra
 def critic_target(r_t: jax.Array, discount_t: jax.Array, v_t: jax.Array) -> jax.Array:
     """r_t + discount_t v_t (eq. 6)."""
     return r_t + discount_t * v_t
-
-
-def critic_loss(q_tm1: jax.Array, target_tm1: jax.Array) -> jax.Array:
-    """sum_k (q_tm1[k] - target_tm1)^2 (eq. 6, both critics)."""
-    return jnp.sum(jnp.square(q_tm1 - jax.lax.stop_gradient(target_tm1)), axis=0)
 
 
 def policy_weight(
@@ -158,8 +154,9 @@ def make(config: Config, spec: Spec) -> Learner:
 
         q_tm1 = jnp.min(critics.apply(targets, s_tm1, a_tm1), axis=0)
         v_loss, gradients = jax.value_and_grad(batch_value_loss)(params.value, s_tm1, q_tm1)
-        updates, value_state = optimizer.update(gradients, optimizers.value)
-        new_value = optax.apply_updates(params.value, updates)
+        new_value, value_state = training.descend(
+            optimizer, gradients, optimizers.value, params.value
+        )
         v_tm1, v_t = jnp.split(
             value(new_value, jnp.concatenate([s_tm1, batch.next_observation])), 2
         )
@@ -168,15 +165,17 @@ def make(config: Config, spec: Spec) -> Learner:
         pi_loss, gradients = jax.value_and_grad(batch_policy_loss)(
             params.policy, s_tm1, a_tm1, weight
         )
-        updates, policy_state = policy_optimizer.update(gradients, optimizers.policy)
-        new_policy = optax.apply_updates(params.policy, updates)
+        new_policy, policy_state = training.descend(
+            policy_optimizer, gradients, optimizers.policy, params.policy
+        )
 
         target_tm1 = critic_target(batch.reward, config.discount * batch.discount, v_t)
         q_loss, gradients = jax.value_and_grad(batch_critic_loss)(
             params.critics, s_tm1, a_tm1, target_tm1
         )
-        updates, critics_state = optimizer.update(gradients, optimizers.critics)
-        new_critics = optax.apply_updates(params.critics, updates)
+        new_critics, critics_state = training.descend(
+            optimizer, gradients, optimizers.critics, params.critics
+        )
 
         new_state = TrainingState(
             params=IQLParams(new_policy, new_critics, new_value),

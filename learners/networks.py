@@ -149,6 +149,10 @@ class TanhGaussian(NamedTuple):
         """What BRAC evaluates: the image of u's mean, [..., A]."""
         return self.centre + self.magnitude * jnp.tanh(self.mean)
 
+    def draw(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """One action [..., A] at random, and its log density [...]."""
+        return self.sample(jax.random.normal(key, self.mean.shape))
+
     def sample(self, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Action [..., A] and its log density [...] from standard normal noise [..., A].
 

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from learners import training
-from learners.dqn import huber
+from learners import value_based
+from learners.losses import huber
 from learners.networks import fan_in_initializers, nature_dqn
 from learners.ranges import Count, Positive, Share
-from learners.types import DiscreteSpec, Learner, Metrics, Params, TrainingState, Transition
+from learners.types import DiscreteSpec, Learner, Params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,6 @@ def quantile_huber_loss(theta_tm1: jax.Array, target_tm1: jax.Array, kappa: floa
 def make(config: Config, spec: DiscreteSpec) -> Learner:
     """The learner of `config` for a game of `spec`; its policy is greedy in the mean."""
     network = nature_dqn(spec.num_actions * config.num_quantiles, fan_in_initializers)
-    optimizer = optax.adam(config.learning_rate, eps=config.epsilon)
 
     def quantiles(params: Params, observation: jax.Array) -> jax.Array:
         flat = network.apply(params, observation)
@@ -71,38 +70,10 @@ def make(config: Config, spec: DiscreteSpec) -> Learner:
         target_tm1 = target(r_t, discount_t, theta_t)
         return quantile_huber_loss(theta_tm1[a_tm1], target_tm1, config.kappa)
 
-    def batch_loss(
-        params: Params, target_params: Params, batch: Transition
-    ) -> tuple[jax.Array, jax.Array]:
-        theta_tm1 = quantiles(params, batch.observation)
-        theta_t = quantiles(target_params, batch.next_observation)
-        discount_t = config.discount * batch.discount
-        losses = jax.vmap(loss)(theta_tm1, batch.action, batch.reward, discount_t, theta_t)
-        return jnp.mean(losses), jnp.mean(jnp.max(jnp.mean(theta_tm1, axis=-1), axis=-1))
-
-    @jax.jit
-    def init(key: jax.Array) -> TrainingState:
-        network_key, run_key = jax.random.split(key)
-        params = network.init(network_key, jnp.zeros((1, *spec.observation_shape), jnp.uint8))
-        return TrainingState(
-            params, params, optimizer.init(params), run_key, jnp.zeros((), jnp.int32)
-        )
-
-    def step(state: TrainingState, batch: Transition) -> tuple[TrainingState, Metrics]:
-        (loss, q), gradients = jax.value_and_grad(batch_loss, has_aux=True)(
-            state.params, state.target_params, batch
-        )
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state)
-        params = optax.apply_updates(state.params, updates)
-        steps = state.steps + 1
-        target_params = training.copy_every(
-            config.target_period, steps, params, state.target_params
-        )
-        new_state = TrainingState(params, target_params, optimizer_state, state.key, steps)
-        return new_state, {"loss": loss, "q": q}
-
-    @jax.jit
-    def act(state: TrainingState, observation: jax.Array) -> jax.Array:
-        return jnp.argmax(jnp.mean(quantiles(state.params, observation), axis=-1), axis=-1)
-
-    return Learner(init, training.steps_with_convolutions(step), act)
+    algorithm = value_based.Algorithm(
+        network=network._replace(apply=quantiles),
+        optimizer=optax.adam(config.learning_rate, eps=config.epsilon),
+        loss=loss,
+        values=lambda theta: jnp.mean(theta, axis=-1),
+    )
+    return value_based.make(config, spec, algorithm)

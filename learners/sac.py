@@ -20,7 +20,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from learners import training
+from learners import losses, training
+from learners.losses import critic_loss, entropy_loss
 from learners.networks import TanhGaussian, mlp, twin
 from learners.ranges import Positive, Share, Sizes
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
@@ -62,19 +63,37 @@ def critic_target(
     return r_t + discount_t * (jnp.min(q_t, axis=0) - jnp.exp(log_alpha) * log_pi_t)
 
 
-def critic_loss(q_tm1: jax.Array, target_tm1: jax.Array) -> jax.Array:
-    """sum_k (q_tm1[k] - target_tm1)^2 (eq. 5, both critics, without its factor of a half)."""
-    return jnp.sum(jnp.square(q_tm1 - jax.lax.stop_gradient(target_tm1)), axis=0)
-
-
 def policy_loss(q_tm1: jax.Array, log_pi_tm1: jax.Array, log_alpha: jax.Array) -> jax.Array:
     """alpha log pi(a~|s_tm1) - min_k q_tm1[k] of that a~ (eq. 7)."""
     return jnp.exp(log_alpha) * log_pi_tm1 - jnp.min(q_tm1, axis=0)
 
 
-def alpha_loss(log_alpha: jax.Array, log_pi_tm1: jax.Array, target_entropy: float) -> jax.Array:
-    """alpha (-log pi(a~|s_tm1) - target_entropy) (eq. 18)."""
-    return jnp.exp(log_alpha) * (-log_pi_tm1 - target_entropy)
+def policy_and_alpha_loss(
+    policy_losses: jax.Array,
+    q_tm1: jax.Array,
+    log_pi_tm1: jax.Array,
+    log_alpha: jax.Array,
+    target_entropy: float,
+) -> tuple[jax.Array, Metrics]:
+    """What the policy and the temperature descend together, and what a step tells of them.
+
+    Args:
+      policy_losses: of the samples, [B], without a gradient of the temperature.
+      q_tm1: of the policy's actions, [2, B].
+      log_pi_tm1: of these actions, [B].
+      log_alpha: of the temperature.
+      target_entropy: of the policy.
+    """
+    alpha = jnp.exp(log_alpha)
+    alpha_losses = entropy_loss(alpha, jax.lax.stop_gradient(log_pi_tm1), target_entropy)
+    metrics = {
+        "policy_loss": jnp.mean(policy_losses),
+        "alpha_loss": jnp.mean(alpha_losses),
+        "alpha": alpha,
+        "entropy": -jnp.mean(log_pi_tm1),
+        "q": jnp.mean(q_tm1),
+    }
+    return metrics["policy_loss"] + metrics["alpha_loss"], metrics
 
 
 def make(config: Config, spec: Spec) -> Learner:
@@ -82,9 +101,7 @@ def make(config: Config, spec: Spec) -> Learner:
     policy_network = mlp([*config.policy_sizes, 2 * spec.action_size])
     critics = twin(mlp([*config.critic_sizes, 1]))
     optimizer = optax.adam(config.learning_rate, eps=config.adam_epsilon)
-    target_entropy = (
-        -float(spec.action_size) if config.target_entropy is None else config.target_entropy
-    )
+    target_entropy = losses.target_entropy(config.target_entropy, spec)
 
     def policy(params: Params, observation: jax.Array) -> TanhGaussian:
         return TanhGaussian.from_head(policy_network.apply(params, observation), spec)
@@ -105,15 +122,8 @@ def make(config: Config, spec: Spec) -> Learner:
         network_params, log_alpha = policy_params
         a_tm1, log_pi_tm1 = policy(network_params, batch.observation).sample(noise)
         q_tm1 = critics.apply(critic_params, batch.observation, a_tm1)
-        stop = jax.lax.stop_gradient
-        metrics = {
-            "policy_loss": jnp.mean(policy_loss(q_tm1, log_pi_tm1, stop(log_alpha))),
-            "alpha_loss": jnp.mean(alpha_loss(log_alpha, stop(log_pi_tm1), target_entropy)),
-            "alpha": jnp.exp(log_alpha),
-            "entropy": -jnp.mean(log_pi_tm1),
-            "q": jnp.mean(q_tm1),
-        }
-        return metrics["policy_loss"] + metrics["alpha_loss"], metrics
+        policy_losses = policy_loss(q_tm1, log_pi_tm1, jax.lax.stop_gradient(log_alpha))
+        return policy_and_alpha_loss(policy_losses, q_tm1, log_pi_tm1, log_alpha, target_entropy)
 
     @jax.jit
     def init(key: jax.Array) -> TrainingState:
@@ -142,15 +152,17 @@ def make(config: Config, spec: Spec) -> Learner:
         loss, gradients = jax.value_and_grad(batch_critic_loss)(
             params.critics, params, target_params, noise_t, batch
         )
-        updates, critics_state = optimizer.update(gradients, state.optimizer_state.critics)
-        new_critics = optax.apply_updates(params.critics, updates)
+        new_critics, critics_state = training.descend(
+            optimizer, gradients, state.optimizer_state.critics, params.critics
+        )
 
         policy_params = (params.policy, params.log_alpha)
         policy_gradients, metrics = jax.grad(batch_policy_loss, has_aux=True)(
             policy_params, new_critics, noise_tm1, batch
         )
-        updates, policy_state = optimizer.update(policy_gradients, state.optimizer_state.policy)
-        new_policy, new_log_alpha = optax.apply_updates(policy_params, updates)
+        (new_policy, new_log_alpha), policy_state = training.descend(
+            optimizer, policy_gradients, state.optimizer_state.policy, policy_params
+        )
 
         new_state = TrainingState(
             params=SACParams(new_policy, new_critics, new_log_alpha),
@@ -167,7 +179,6 @@ def make(config: Config, spec: Spec) -> Learner:
 
     @jax.jit
     def sample(state: TrainingState, key: jax.Array, observation: jax.Array) -> jax.Array:
-        pi = policy(state.params.policy, observation)
-        return pi.sample(jax.random.normal(key, pi.mean.shape))[0]
+        return policy(state.params.policy, observation).draw(key)[0]
 
     return Learner(init, training.scan(step), act, sample)

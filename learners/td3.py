@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import optax
 
 from learners import training
+from learners.losses import critic_loss
 from learners.networks import Network
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
@@ -72,11 +73,6 @@ class Algorithm(NamedTuple):
     normalize: Callable[[jax.Array], jax.Array] = lambda observation: observation
     act_observation_bound: float | None = None
     clip_target: bool = True
-
-
-def critic_loss(q_tm1: jax.Array, target_tm1: jax.Array) -> jax.Array:
-    """sum_k (q_tm1[k] - target_tm1)^2 (algorithm 1)."""
-    return jnp.sum(jnp.square(q_tm1 - jax.lax.stop_gradient(target_tm1)), axis=0)
 
 
 def make(config: Config, spec: Spec, algorithm: Algorithm) -> Learner:
@@ -146,15 +142,18 @@ def make(config: Config, spec: Spec, algorithm: Algorithm) -> Learner:
             loss, gradients = jax.value_and_grad(batch_critic_loss)(
                 critic_params, s_tm1[i], batches.action[i], target_tm1[i]
             )
-            updates, critic_state = critic_optimizer.update(gradients, critic_state)
-            critic_params = optax.apply_updates(critic_params, updates)
+            critic_params, critic_state = training.descend(
+                critic_optimizer, gradients, critic_state, critic_params
+            )
             critic_losses.append(loss)
 
         (loss, q), gradients = jax.value_and_grad(batch_policy_loss, has_aux=True)(
             state.params.policy, critic_params, s_tm1[-1], batches.action[-1]
         )
-        updates, policy_state = policy_optimizer.update(gradients, state.optimizer_state.policy)
-        params = TD3Params(optax.apply_updates(state.params.policy, updates), critic_params)
+        policy_params, policy_state = training.descend(
+            policy_optimizer, gradients, state.optimizer_state.policy, state.params.policy
+        )
+        params = TD3Params(policy_params, critic_params)
 
         new_state = TrainingState(
             params=params,

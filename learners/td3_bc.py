@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from learners import td3
+from learners.losses import first_critic, squared_error
 from learners.networks import mlp, torch_initializers, twin
 from learners.ranges import Count, NotNegative, Positive, Share, Sizes
 from learners.types import Learner, Params, Spec, Transition
@@ -45,7 +46,7 @@ def policy_loss(
     q_tm1: jax.Array, pi_tm1: jax.Array, a_tm1: jax.Array, weight: jax.Array
 ) -> jax.Array:
     """-weight q_tm1 + mean over entries of (pi_tm1 - a_tm1)^2 (eq. 3; q_tm1 is of pi_tm1)."""
-    return -weight * q_tm1 + jnp.mean(jnp.square(pi_tm1 - a_tm1), axis=-1)
+    return -weight * q_tm1 + squared_error(pi_tm1, a_tm1)
 
 
 def q_weight(q_tm1: jax.Array, alpha: float) -> jax.Array:
@@ -70,8 +71,8 @@ def make(config: Config, spec: Spec) -> Learner:
         del pi_t
         return critic_target(batches.reward, discount_t, q_t)
 
-    def first_critic(critic_params: Params, s_tm1, pi_tm1) -> jax.Array:
-        return critic.apply(jax.tree.map(lambda p: p[0], critic_params), s_tm1, pi_tm1)[..., 0]
+    def value_by_first(critic_params: Params, s_tm1, pi_tm1) -> jax.Array:
+        return critic.apply(first_critic(critic_params), s_tm1, pi_tm1)[..., 0]
 
     def weighted_policy_loss(q_tm1, pi_tm1, a_tm1) -> jax.Array:
         return policy_loss(q_tm1, pi_tm1, a_tm1, q_weight(q_tm1, config.alpha))
@@ -82,7 +83,7 @@ def make(config: Config, spec: Spec) -> Learner:
         policy_optimizer=optax.adam(config.learning_rate),
         critic_optimizer=optax.adam(config.learning_rate),
         critic_target=target_of_batches,
-        policy_value=first_critic,
+        policy_value=value_by_first,
         policy_loss=weighted_policy_loss,
         normalize=normalize,
         act_observation_bound=config.act_observation_bound,

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
@@ -44,6 +45,17 @@ def steps_with_convolutions(step: Step) -> Step:
         return state, jax.tree.map(lambda *values: jnp.mean(jnp.stack(values)), *history)
 
     return update
+
+
+def descend(
+    optimizer: optax.GradientTransformation,
+    gradients: Params,
+    state: optax.OptState,
+    params: Params,
+) -> tuple[Params, optax.OptState]:
+    """The params after one step of the optimiser, and its state."""
+    updates, state = optimizer.update(gradients, state)
+    return optax.apply_updates(params, updates), state
 
 
 def copy_every(period: int, steps: jax.Array, params: Params, target_params: Params) -> Params:

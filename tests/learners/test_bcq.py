@@ -37,14 +37,6 @@ def test_critic_target():
     np.testing.assert_allclose(target, [2.0, 4.0])
 
 
-def test_critic_loss():
-    # (1 - 2)^2 + (4 - 2)^2 = 5, a loss a sample; no gradient goes through the target.
-    q_tm1, target = jnp.array([[1.0], [4.0]]), jnp.array([2.0])
-    np.testing.assert_allclose(bcq.critic_loss(q_tm1, target), [5.0])
-    gradient = jax.grad(lambda t: jnp.sum(bcq.critic_loss(q_tm1, t)))(target)
-    np.testing.assert_array_equal(gradient, [0.0])
-
-
 def decode(params, observation, latent):
     return CENTRE + MAGNITUDE * jnp.tanh(plain.forward(params, observation, latent))
 

@@ -55,11 +55,6 @@ def test_the_norm_of_each_critics_gradient_is_bounded_apart():
     np.testing.assert_allclose(bounded["b"], [[12 / 13], [0.0]], rtol=1e-6)
 
 
-def test_cloning_loss():
-    # alpha log pi(a~) - log pi(a) = 2 * -1 - 0.5
-    assert cql.cloning_loss(-1.0, 0.5, jnp.log(2.0)) == pytest.approx(-2.5)
-
-
 def test_sum_in_pieces_is_the_sum():
     x = jnp.arange(48.0).reshape(24, 2)
     for size in (1, 7, 16, 24, 100):  # of which 7 shares no factor with 24

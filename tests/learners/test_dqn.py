@@ -56,23 +56,6 @@ def test_gradient_of_the_td_error_reaches_the_taken_action_alone():
     np.testing.assert_array_equal(wanted[1], [0, 0, 0])
 
 
-@pytest.mark.parametrize(
-    ("error", "kappa", "value", "slope"),
-    [
-        (0.5, 1.0, 0.125, 0.5),
-        (-0.5, 1.0, 0.125, -0.5),
-        (3.0, 1.0, 2.5, 1.0),  # 1 (3 - 1 / 2)
-        (-3.0, 1.0, 2.5, -1.0),
-        (3.0, 2.0, 4.0, 2.0),  # 2 (3 - 2 / 2)
-        (1.5, 2.0, 1.125, 1.5),
-        (0.0, 1.0, 0.0, 0.0),
-    ],
-)
-def test_huber_by_hand(error, kappa, value, slope):
-    assert dqn.huber(jnp.float32(error), kappa) == value
-    assert jax.grad(dqn.huber)(jnp.float32(error), kappa) == slope
-
-
 def test_qr_dqn_target_is_of_the_action_with_the_highest_mean():
     # Means 1, 2 and 1.5: the second action's quantiles, halved, and one more.
     theta_t = jnp.array([[0.0, 2.0], [4.0, 0.0], [-5.0, 8.0]])

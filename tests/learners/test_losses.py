@@ -5,17 +5,31 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from learners import bc, brac_bc, iql, sac, td3, td3_bc
+from learners import brac, iql, losses, sac, td3_bc
+from learners.types import Spec
 
 
-def test_brac_bc_policy_loss():
+def test_cloning_loss():
     # alpha log pi(a~) - log pi(a) = 2 * -1 - 0.5
-    assert brac_bc.policy_loss(2.0, -1.0, 0.5) == -2.5
+    assert losses.cloning_loss(2.0, -1.0, 0.5) == -2.5
 
 
-def test_brac_bc_alpha_loss():
-    # alpha (-log pi - target) = 2 * (-1 + 3)
-    assert brac_bc.alpha_loss(2.0, 1.0, -3.0) == 4.0
+def test_entropy_loss():
+    # alpha (-log pi - target) = 2 * (-1 + 3), and 2 * (1 + 3).
+    assert losses.entropy_loss(2.0, 1.0, -3.0) == 4.0
+    assert losses.entropy_loss(2.0, -1.0, -3.0) == 8.0
+
+
+def test_the_target_of_the_entropy_is_of_the_actions_size_where_none_is_given():
+    assert losses.target_entropy(None, Spec(3, 6)) == -6.0
+    assert losses.target_entropy(0.0, Spec(3, 6)) == 0.0
+
+
+def test_the_first_critic_is_the_first_of_those_stacked():
+    stacked = {"w": jnp.array([[1.0, 2.0], [3.0, 4.0]]), "b": jnp.array([[5.0], [6.0]])}
+    first = losses.first_critic(stacked)
+    np.testing.assert_array_equal(first["w"], [1.0, 2.0])
+    np.testing.assert_array_equal(first["b"], [5.0])
 
 
 @pytest.mark.parametrize(
@@ -29,7 +43,7 @@ def test_brac_bc_alpha_loss():
     ],
 )
 def test_one_sided_relu(x, cotangent, value, gradient):
-    y, vjp = jax.vjp(brac_bc.one_sided_relu, jnp.float32(x))
+    y, vjp = jax.vjp(brac.one_sided_relu, jnp.float32(x))
     assert y == value
     assert vjp(jnp.float32(cotangent))[0] == gradient
 
@@ -46,14 +60,30 @@ def test_sac_critic_target():
     np.testing.assert_allclose(target, [2.5, 4.0])
 
 
-@pytest.mark.parametrize("learner", [iql, sac, td3])
-def test_critic_loss(learner):
+def test_critic_loss():
     # (1 - 2)^2 + (4 - 2)^2 = 5 and (3 - 3)^2 + (0 - 3)^2 = 9, a loss a sample.
     q_tm1, target = jnp.array([[1.0, 3.0], [4.0, 0.0]]), jnp.array([2.0, 3.0])
-    np.testing.assert_allclose(learner.critic_loss(q_tm1, target), [5.0, 9.0])
+    np.testing.assert_allclose(losses.critic_loss(q_tm1, target), [5.0, 9.0])
     # No gradient goes through the target.
-    gradient = jax.grad(lambda t: jnp.sum(learner.critic_loss(q_tm1, t)))(target)
+    gradient = jax.grad(lambda t: jnp.sum(losses.critic_loss(q_tm1, t)))(target)
     np.testing.assert_array_equal(gradient, [0.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("error", "kappa", "value", "slope"),
+    [
+        (0.5, 1.0, 0.125, 0.5),
+        (-0.5, 1.0, 0.125, -0.5),
+        (3.0, 1.0, 2.5, 1.0),  # 1 (3 - 1 / 2)
+        (-3.0, 1.0, 2.5, -1.0),
+        (3.0, 2.0, 4.0, 2.0),  # 2 (3 - 2 / 2)
+        (1.5, 2.0, 1.125, 1.5),
+        (0.0, 1.0, 0.0, 0.0),
+    ],
+)
+def test_huber_by_hand(error, kappa, value, slope):
+    assert losses.huber(jnp.float32(error), kappa) == value
+    assert jax.grad(losses.huber)(jnp.float32(error), kappa) == slope
 
 
 def test_sac_policy_loss():
@@ -62,9 +92,18 @@ def test_sac_policy_loss():
     np.testing.assert_allclose(loss, [-4.0], rtol=1e-6)
 
 
-def test_sac_alpha_loss():
-    # alpha (-log pi - target) = 2 * (1 + 3)
-    np.testing.assert_allclose(sac.alpha_loss(jnp.log(2.0), jnp.array([-1.0]), -3.0), [8.0])
+def test_sac_policy_and_alpha_loss():
+    # The mean of 1 and 2, and alpha (-log pi - target) = 2 * (1 + 3) and 2 * (-1 + 3), mean 6.
+    log_pi, q_tm1 = jnp.array([-1.0, 1.0]), jnp.array([[3.0, 5.0], [1.0, 3.0]])
+    arguments = jnp.array([1.0, 2.0]), q_tm1, log_pi, jnp.log(2.0), -3.0
+    loss, metrics = sac.policy_and_alpha_loss(*arguments)
+    assert loss == pytest.approx(7.5)
+    told = {"policy_loss": 1.5, "alpha_loss": 6.0, "alpha": 2.0, "entropy": 0.0, "q": 3.0}
+    assert metrics == pytest.approx(told)
+    # The slope of alpha's loss in its log is the loss; the policy takes no gradient from it.
+    slopes = jax.grad(lambda *x: sac.policy_and_alpha_loss(*x)[0], argnums=(2, 3))(*arguments)
+    np.testing.assert_array_equal(slopes[0], [0.0, 0.0])
+    assert slopes[1] == pytest.approx(6.0)
 
 
 def test_td3_critic_target():
@@ -93,10 +132,10 @@ def test_td3_bc_weight_of_q():
     np.testing.assert_array_equal(jax.grad(lambda q: td3_bc.q_weight(q, 2.5))(q_tm1), [0.0, 0.0])
 
 
-def test_bc_policy_loss():
+def test_squared_error():
     # (0.5^2 + 1^2) / 2, a loss a sample.
-    loss = bc.policy_loss(jnp.array([[0.5, 0.0], [1.0, 1.0]]), jnp.array([[0.0, 1.0], [1.0, 1.0]]))
-    np.testing.assert_allclose(loss, [0.625, 0.0])
+    pi_tm1, a_tm1 = jnp.array([[0.5, 0.0], [1.0, 1.0]]), jnp.array([[0.0, 1.0], [1.0, 1.0]])
+    np.testing.assert_allclose(losses.squared_error(pi_tm1, a_tm1), [0.625, 0.0])
 
 
 def test_iql_value_loss():
