@@ -26,7 +26,7 @@ import typer
 
 from benchmarks import partial_policies
 from benchmarks.tables import figures, page
-from benchmarks.training import results
+from rl_datasets import files
 from rl_datasets.collection import bodies, environments, policies, which_body
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -307,11 +307,11 @@ def main(
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name in parts or measure:
         lines = [f"{json.dumps(key)}: {json.dumps(of)}" for key, of in measure[name]().items()]
-        results.write_atomically(FOLDER / f"{name}.json", "{\n" + ",\n".join(lines) + "\n}\n")
+        files.write(FOLDER / f"{name}.json", "{\n" + ",\n".join(lines) + "\n}\n")
     measured = read()
     for name, svg in pictures(measured).items():
-        results.write_atomically(IMAGES / f"bodies_{name}.svg", svg)
-    results.write_atomically(PAGE, page.filled(PAGE.read_text(encoding="utf-8"), tables(measured)))
+        files.write(IMAGES / f"bodies_{name}.svg", svg)
+    files.write(PAGE, page.filled(PAGE.read_text(encoding="utf-8"), tables(measured)))
 
 
 if __name__ == "__main__":

@@ -17,8 +17,7 @@ from typing import Any
 
 import typer
 
-from benchmarks.training import results
-from rl_datasets import roms
+from rl_datasets import files, roms
 from rl_datasets.replaying import step
 from rl_datasets.replaying.emulator import Emulator
 from rl_datasets.roms import RomSet
@@ -46,7 +45,7 @@ def main() -> None:
         for game in atari.ATARI_GAMES
     }
     lines = [f"{json.dumps(game)}: {json.dumps(of)}" for game, of in measured.items()]
-    results.write_atomically(RESULTS, "{\n" + ",\n".join(lines) + "\n}\n")
+    files.write(RESULTS, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import json
 import numpy as np
 import typer
 
-from benchmarks.training import evaluation, results
+from benchmarks.training import evaluation
+from rl_datasets import files
 from rl_datasets.collection import bodies, environments, policies
 
 EPISODES, SEED = 100, 0
@@ -54,7 +55,7 @@ def main() -> None:
             f"{task}-{version}": measure(source, f"{task}-{version}") for version in VERSIONS
         }
         text = json.dumps(lineage, indent=2, sort_keys=True) + "\n"
-        results.write_atomically(path.with_suffix(".json"), text)
+        files.write(path.with_suffix(".json"), text)
         for environment, measured in lineage["returns"].items():
             mean, error = measured["mean"], measured["standard_error"]
             typer.echo(f"{environment}: {mean:,.0f} ± {error:,.0f}")

@@ -25,7 +25,7 @@ import numpy as np
 import typer
 
 from benchmarks.training import results
-from rl_datasets import roms
+from rl_datasets import files, roms
 from rl_datasets.collection.atari import AtariEnvironment
 from rl_datasets.errors import DatasetError
 from rl_datasets.replaying.emulator import FRAME_SKIP, STICKY_PROBABILITY, Emulator, observe
@@ -228,7 +228,7 @@ def main(
                 "most_states": MOST_STATES,
                 "logs": done,
             }
-            results.write_atomically(path, json.dumps(measured, indent=1) + "\n")
+            files.write(path, json.dumps(measured, indent=1) + "\n")
 
 
 if __name__ == "__main__":

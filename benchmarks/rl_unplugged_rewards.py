@@ -23,7 +23,6 @@ import typer
 from matplotlib.figure import Figure
 
 from benchmarks.tables import figures, page
-from benchmarks.training import results
 from rl_datasets import files, roms
 from rl_datasets.collection.atari import AtariEnvironment
 from rl_datasets.replaying.replay import Emulator, LoggedEpisode, replay
@@ -202,11 +201,9 @@ def main(
 ) -> None:
     """Measures, writes the results, and from these the page's table and picture."""
     measured = {f"{shard.parent.name}/{shard.name}": measure(shard) for shard in shards}
-    results.write_atomically(RESULTS, json.dumps(measured, indent=1) + "\n")
-    results.write_atomically(PICTURE, figures.svg(picture(played())))
-    results.write_atomically(
-        PAGE, page.filled(PAGE.read_text(encoding="utf-8"), {"rewards": table(measured)})
-    )
+    files.write(RESULTS, json.dumps(measured, indent=1) + "\n")
+    files.write(PICTURE, figures.svg(picture(played())))
+    files.write(PAGE, page.filled(PAGE.read_text(encoding="utf-8"), {"rewards": table(measured)}))
 
 
 if __name__ == "__main__":

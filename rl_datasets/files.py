@@ -72,6 +72,22 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         partial.unlink(missing_ok=True)
 
 
+def write(path: pathlib.Path, content: str | bytes | memoryview) -> None:
+    """Writes a file whole or not at all, text as UTF-8.
+
+    Raises:
+      DatasetError: it cannot be written.
+    """
+    try:
+        with replacing(path) as partial:
+            partial.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    except OSError as error:
+        raise DatasetError(
+            f"cannot write {path} ({error.strerror or error}): mend that and run the same command "
+            "again"
+        ) from error
+
+
 def remove_partial(folder: pathlib.Path) -> None:
     """Removes what a killed process left half-written in a folder that nobody else writes to."""
     for partial in folder.glob(f".*{PARTIAL}"):

@@ -24,7 +24,8 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
-from rl_datasets import cli
+from rl_datasets import cli, npz
+from rl_datasets.collection import collected_folder
 from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.sources import collected
 from tests.command_line import COMMAND, Outcome, end, start
@@ -201,7 +202,7 @@ def test_publishing_the_same_again_reuses_it(run, published):
 def test_list_has_a_line_a_version_whatever_the_length_of_its_name(run, folder):
     long = "halfcheetah-" + "of-a-very-long-name-" * 10
     collection = dataclasses.replace(collected.read_collection("collected"), dataset=long)
-    collected.write_collection(collection)
+    collected_folder.write_collection(collection)
     assert run("publish", "brac", "collected", *data_dir()).status == 0
     told = run("list", *data_dir()).stdout
     for name in (DATASET, long):
@@ -314,7 +315,7 @@ def test_an_unknown_builder_or_configuration_or_source(run, published, dataset, 
 def change_unit(**changes) -> pathlib.Path:
     """Gives the second unit other arrays, and says so in `collection.json` as its writer would."""
     path = pathlib.Path("collected") / "unit-00001.npz"
-    arrays = collected.read_arrays(path)
+    arrays = npz.read_arrays(path, "")
     for name, change in changes.items():
         arrays[f"steps/{name}"] = change(arrays[f"steps/{name}"])
     np.savez(path, **arrays)
@@ -324,7 +325,7 @@ def change_unit(**changes) -> pathlib.Path:
         dataclasses.replace(unit, sha256=sha256) if unit.file == path.name else unit
         for unit in collection.units
     ]
-    collected.write_collection(dataclasses.replace(collection, units=tuple(units)))
+    collected_folder.write_collection(dataclasses.replace(collection, units=tuple(units)))
     return path
 
 
@@ -522,16 +523,16 @@ def test_ctrl_c_while_collecting(published):
 WAITING = """
 import pathlib, time
 from rl_datasets import cli
-from rl_datasets.sources import collected
+from rl_datasets import npz
 
-read_arrays = collected.read_arrays
+read_arrays = npz.read_arrays
 
 def read_slowly(*arguments):
     pathlib.Path("reading").touch()
     time.sleep(60)
     return read_arrays(*arguments)
 
-collected.read_arrays = read_slowly
+npz.read_arrays = read_slowly
 cli.main()
 """
 

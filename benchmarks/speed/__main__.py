@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.training import results
+from rl_datasets import files
 
 ROOMS = (
     "collection",
@@ -68,9 +69,7 @@ def main(
                 "code_version": results.code_version(),
                 "rows": rows,
             }
-            results.write_atomically(
-                RESULTS / f"{room}.json", json.dumps(measured, indent=1) + "\n"
-            )
+            files.write(RESULTS / f"{room}.json", json.dumps(measured, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -25,9 +25,8 @@ from typing import Any
 import numpy as np
 from isal import igzip
 
-from benchmarks.training import results
 from builders.dqn_replay.dqn_replay_dataset_builder import Builder
-from rl_datasets import frames
+from rl_datasets import files, frames
 from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.publishing.publish import publish
 
@@ -235,7 +234,7 @@ def cost_of_all(measured: dict[str, Any]) -> str:
 def main() -> None:
     """Writes the table into its page."""
     kept, mark, _ = PAGE.read_text(encoding="utf-8").partition(MARK)
-    results.write_atomically(
+    files.write(
         PAGE, kept + mark + "\n" + cost_of_all(json.loads(SAVED.read_text(encoding="utf-8")))
     )
 

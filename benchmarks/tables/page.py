@@ -14,7 +14,7 @@ import markdown
 from matplotlib.figure import Figure
 
 from benchmarks.tables.figures import svg
-from benchmarks.training.results import write_atomically
+from rl_datasets import files
 
 COLOURS = {  # of a status, which a report sets in bold at the start of a cell
     "agrees": "#1a7f37",
@@ -56,14 +56,14 @@ def write_page(
     linked, embedded = {}, {}
     for figure, drawn in figures.items():
         drawing = svg(drawn)
-        write_atomically(folder / f"{name}-{figure}.svg", drawing)
+        files.write(folder / f"{name}-{figure}.svg", drawing)
         linked[figure] = f"![{figure}]({name}-{figure}.svg)"
         data = base64.b64encode(drawing.encode()).decode()
         embedded[figure] = f'<img alt="{figure}" src="data:image/svg+xml;base64,{data}">'
     text = f"# {title}\n\n{text}"
-    write_atomically(folder / f"{name}.md", _fill(text, linked))
+    files.write(folder / f"{name}.md", _fill(text, linked))
     path = folder / f"{name}.html"
-    write_atomically(
+    files.write(
         path,
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n'
         f"<style>\n{STYLE}</style>\n{_fill(_html(text), embedded)}\n</html>\n",

@@ -35,9 +35,9 @@ from benchmarks.training.recipe import Recipe, load_recipe, recipe_names
 from benchmarks.training.results import (
     RESULTS,
     read_results,
-    write_atomically,
     write_results,
 )
+from rl_datasets import files
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import manifest
 
@@ -80,7 +80,7 @@ def export(
         if (version_dir / manifest.FILE_NAME).is_file():
             datasets[row.name] = describe(row, version_dir)
             check_fingerprints(results, datasets[row.name], version_dir)
-    write_atomically(known, json.dumps(datasets, indent=1) + "\n")
+    files.write(known, json.dumps(datasets, indent=1) + "\n")
     return write_report(cells[0].recipe, folder)
 
 

@@ -36,18 +36,17 @@ import rich.console
 import rich.progress
 
 from benchmarks.training import online_checkpoint
-from benchmarks.training.results import code_version, write_atomically
+from benchmarks.training.results import code_version
 from learners import dqn, qr_dqn
 from learners.types import DiscreteSpec, Learner
-from rl_datasets import roms
+from rl_datasets import files, npz, roms, run_log
 from rl_datasets.collection import atari
 from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.errors import DatasetError
 from rl_datasets.roms import RomSet
 from rl_datasets.serving.transitions import Transition
-from rl_datasets.sources import collected
 from rl_datasets.sources.atari import ATARI_GAMES
-from rl_datasets.sources.dqn_replay import STACK_SIZE
+from rl_datasets.sources.dqn_replay import FOLDER_NAME, STACK_SIZE
 
 AGENTS: Mapping[str, dqn.Config | qr_dqn.Config | None] = {
     "dqn": dqn.Config(),
@@ -56,7 +55,7 @@ AGENTS: Mapping[str, dqn.Config | qr_dqn.Config | None] = {
     "random": None,
 }
 LIBRARIES = ("ale-py", "jax", "dm-haiku", "optax", "numpy")
-REPLAY_LOGS, LOG, RETURNS, TRAINING = "replay_logs", "log.json", "returns.json", "training"
+RETURNS = "returns.json"
 COLUMNS = (
     rich.progress.TextColumn("{task.description}"),
     rich.progress.BarColumn(),
@@ -163,12 +162,12 @@ def log_run(
         raise DatasetError(f"there is no agent {agent}: name one of {', '.join(AGENTS)}")
     rom = roms.rom_path(game, rom_set)
     home = folder / game / str(run)
-    if (home / LOG).exists() and not (home / TRAINING).exists():
+    if run_log.is_finished(home):
         raise DatasetError(f"{home} holds a run that is finished: name another run or folder")
     identity = _identity(game, agent, run, seed, rom_set, rom, schedule)
     with (
-        online_checkpoint.opened(home / TRAINING, identity),
-        _replay_log(home / REPLAY_LOGS, schedule) as log,
+        online_checkpoint.opened(home / run_log.TRAINING, identity),
+        _replay_log(home / FOLDER_NAME, schedule) as log,
         _progress(f"{game} {run}", schedule) as report,
     ):
         environment = atari.AtariEnvironment(
@@ -185,7 +184,7 @@ def log_run(
             logged.keep()
             report(0, logged.iterations)
     logged.describe(is_finished=True)
-    shutil.rmtree(home / TRAINING)
+    shutil.rmtree(home / run_log.TRAINING)
     return home
 
 
@@ -296,7 +295,7 @@ class _LoggedRun:
         """Writes all that the next iteration needs; the agent's state last, as the commit."""
         number = len(self.iterations) - 1
         actions = {"action": np.array(self._actions, np.uint8)}
-        collected.write_arrays(self._training(f"actions-{number:05}.npz"), actions)
+        npz.write_arrays(self._training(f"actions-{number:05}.npz"), actions)
         self.describe(is_finished=False)
         leaves = jax.tree.leaves(self.agent.state)
         plain = {
@@ -306,7 +305,7 @@ class _LoggedRun:
         }
         arrays = {f"leaf-{index}": np.asarray(leaf) for index, leaf in enumerate(leaves)}
         arrays["plain"] = np.array(json.dumps(plain))
-        collected.write_arrays(self._training("agent.npz"), arrays)
+        npz.write_arrays(self._training("agent.npz"), arrays)
 
     def go_on(self) -> None:
         """Plays the iterations that were kept again, and gives the agent its state back."""
@@ -314,11 +313,11 @@ class _LoggedRun:
         if not path.exists():
             return
         anew = f"delete {self.home} to log from the start"
-        arrays = collected.read_arrays(path, anew)
+        arrays = npz.read_arrays(path, anew)
         plain = json.loads(str(arrays["plain"]))
         expected = [[Episode(*each) for each in episodes] for episodes in plain["iterations"]]
         for number, episodes in enumerate(expected):
-            kept = collected.read_arrays(self._training(f"actions-{number:05}.npz"), anew)
+            kept = npz.read_arrays(self._training(f"actions-{number:05}.npz"), anew)
             with contextlib.suppress(_NoActionLeft):
                 self._play(_again(kept["action"]))
             if self.iterations[number:] != [episodes]:
@@ -352,8 +351,8 @@ class _LoggedRun:
             name: [[getattr(each, name) for each in episodes] for episodes in self.iterations]
             for name in Episode._fields
         }
-        write_atomically(self.home / RETURNS, json.dumps(returns) + "\n")
-        write_atomically(self.home / LOG, json.dumps(description, indent=2) + "\n")
+        files.write(self.home / RETURNS, json.dumps(returns) + "\n")
+        run_log.write(self.home, description)
 
     def _play(self, choose: Callable[[np.ndarray], int]) -> None:
         episodes: list[Episode] = []
@@ -381,7 +380,7 @@ class _LoggedRun:
         return Episode(self.environment.episode_seed, step, episode_return)
 
     def _training(self, name: str) -> pathlib.Path:
-        return self.home / TRAINING / name
+        return self.home / run_log.TRAINING / name
 
 
 class _NoActionLeft(Exception):

@@ -22,10 +22,9 @@ import jax
 import numpy as np
 
 from benchmarks.training import run_folder
-from benchmarks.training.results import write_atomically
 from learners.types import TrainingState
+from rl_datasets import files, npz
 from rl_datasets.errors import DatasetError
-from rl_datasets.sources import collected
 
 _RUN, _CHECKPOINT, _LEAF = "run.json", "checkpoint.npz", "state/"
 
@@ -70,7 +69,7 @@ def opened(folder: pathlib.Path, identity: Mapping[str, Any]) -> Iterator[Checkp
         path = folder / _RUN
         text = json.dumps(identity, indent=2) + "\n"
         if not path.exists():
-            write_atomically(path, text)
+            files.write(path, text)
         before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(text)
         differing = [name for name in now if before.get(name) != now[name]]
         if differing:
@@ -89,7 +88,7 @@ class CheckpointFolder:
 
     def save(self, checkpoint: Checkpoint, added: Mapping[str, np.ndarray]) -> None:
         """Keeps a checkpoint and the transitions [N, ...] added since the one before."""
-        collected.write_arrays(self._transitions(checkpoint.step), added)
+        npz.write_arrays(self._transitions(checkpoint.step), added)
         leaves = jax.tree.leaves(checkpoint.state)
         plain = {
             name: getattr(checkpoint, name) for name in ("step", "rng", "evaluations", "resets")
@@ -100,7 +99,7 @@ class CheckpointFolder:
             "observation": checkpoint.observation,
             **{f"{_LEAF}{index}": np.asarray(leaf) for index, leaf in enumerate(leaves)},
         }
-        collected.write_arrays(self._folder / _CHECKPOINT, arrays)
+        npz.write_arrays(self._folder / _CHECKPOINT, arrays)
 
     def restore(self, initial: TrainingState) -> Checkpoint | None:
         """The last checkpoint, or None where there is none.
@@ -128,4 +127,4 @@ class CheckpointFolder:
         return self._folder / f"transitions-{step:010}.npz"
 
     def _read(self, path: pathlib.Path) -> dict[str, np.ndarray]:
-        return collected.read_arrays(path, f"delete {self._folder} to train from the start")
+        return npz.read_arrays(path, f"delete {self._folder} to train from the start")

@@ -14,7 +14,14 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from rl_datasets import files
-from rl_datasets.collection import description, environments, mixtures, naming, planning, policies
+from rl_datasets.collection import (
+    collected_folder,
+    environments,
+    mixtures,
+    naming,
+    planning,
+    policies,
+)
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources import collected
@@ -67,7 +74,7 @@ def write(
             f"cannot make the folder {folder} ({error.strerror}): give another"
         ) from error
     units = tuple(
-        collected.write_unit(
+        collected_folder.write_unit(
             folder / f"unit-{unit:05d}.npz",
             [each for each, its_unit in zip(episodes, unit_of, strict=True) if its_unit == unit],
         )
@@ -104,10 +111,10 @@ def write(
             ),
         ),
         units=units,
-        versions=description.versions(),
+        versions=collected_folder.versions(),
         protocol=mixtures.D4RL,
     )
-    collected.write_collection(collection)
+    collected_folder.write_collection(collection)
 
 
 def _dataset_name(environment: str, policy: pathlib.Path) -> str:

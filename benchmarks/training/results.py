@@ -133,10 +133,4 @@ def append_result(path: pathlib.Path, result: dict[str, Any]) -> None:
 
 def write_results(path: pathlib.Path, results: Iterable[dict[str, Any]]) -> None:
     """Replaces the file at once, so that a kill leaves the old lines or the new ones."""
-    write_atomically(path, "".join(json.dumps(result) + "\n" for result in results))
-
-
-def write_atomically(path: pathlib.Path, text: str) -> None:
-    """Writes a file whole or not at all, so that nobody reads half of it."""
-    with files.replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    files.write(path, "".join(json.dumps(result) + "\n" for result in results))

@@ -30,10 +30,10 @@ from benchmarks.training.results import (
     append_result,
     code_version,
     read_results,
-    write_atomically,
     write_results,
 )
 from learners.types import TrainingState
+from rl_datasets import files
 from rl_datasets.errors import DatasetError
 
 RUN = "run.json"
@@ -63,7 +63,7 @@ class RunFolder:
         )
         path = folder / RUN
         if not path.exists():
-            write_atomically(path, json.dumps(self._identity, indent=2) + "\n")
+            files.write(path, json.dumps(self._identity, indent=2) + "\n")
         check_same(folder, identity)
 
     @property

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import os
 import pathlib
 import re
@@ -20,6 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import tensorflow_datasets as tfds
 
+from rl_datasets import run_log
 from rl_datasets.episode import Episode, EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.builder import PublishedDatasetBuilder
@@ -28,9 +28,6 @@ from rl_datasets.sources import atari, dqn_replay
 
 RUNS = range(1, 6)
 ORIGINS = {"": "of DQN Replay", "-recollected": "that this project logged"}
-# Beside the folder of checkpoints: what a run that was logged here is, and that it goes on.
-LOG_FILE, TRAINING = "log.json", "training"
-_LOG_FIELDS = {"game": str, "run": int, "time_limit": int}
 _CONFIG = re.compile(r"(?P<game>\w+)_run_(?P<run>\d+)(?P<origin>-recollected)?")
 _ALTERNATIVES = (
     "name a local copy of DQN Replay's <Game>/<run>, a bucket that is mounted as a folder, or a "
@@ -199,28 +196,9 @@ def _holds_checkpoints(folder: pathlib.Path) -> bool:
 
 def _run_in(folder: pathlib.Path) -> Run | None:
     """The run that these checkpoints are of, by what it says of itself, or by <Game>/<run>."""
-    log = _read_log(folder.parent)
+    log = run_log.read(folder.parent)
     if log is not None:
         return Run(log["game"], log["run"], folder, log)
     game, run = folder.parts[-3:-1] if len(folder.parts) > 2 else ("", "")
     is_named = game in atari.ATARI_GAMES and run.isdecimal() and folder.name == "replay_logs"
     return Run(game, int(run), folder, None) if is_named else None
-
-
-def _read_log(home: pathlib.Path) -> Mapping[str, Any] | None:
-    path = home / LOG_FILE
-    if (home / TRAINING).exists():
-        raise DatasetError(
-            f"{home} holds a run that is not finished: run the same `rl-datasets collect` again"
-        )
-    try:
-        log = json.loads(path.read_text(encoding="utf-8"))
-        if any(type(log[name]) is not kind for name, kind in _LOG_FIELDS.items()):
-            raise ValueError("game, run or time_limit is of a wrong type")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DatasetError(
-            f"{path} cannot be read ({error!r}): restore it, it says what was logged"
-        ) from error
-    return log

@@ -17,6 +17,7 @@ import rich.progress
 
 from rl_datasets import episode, errors, files
 from rl_datasets.collection import (
+    collected_folder,
     description,
     environments,
     lock_step,
@@ -99,7 +100,7 @@ def collect(
             show_progress,
         )
         collection = dataclasses.replace(planned, units=tuple(records[u.file] for u in units))
-        collected.write_collection(collection)
+        collected_folder.write_collection(collection)
         (folder / PLAN_FILE).unlink(missing_ok=True)
     return collection
 
@@ -183,7 +184,7 @@ def _check_same_collection(
             "or versions differ): give another folder"
         )
     if done is None:
-        collected.write_atomically(plan_path, lambda file: file.write(text.encode("utf-8")))
+        files.write(plan_path, text)
     return done
 
 

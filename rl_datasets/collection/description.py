@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import pathlib
 
 import dm_env
 import dm_env.specs
 import numpy as np
 
-import rl_datasets
 from rl_datasets import errors, files
-from rl_datasets.collection import environments, mixtures, naming, policies
+from rl_datasets.collection import collected_folder, environments, mixtures, naming, policies
 from rl_datasets.sources import collected
 
 
@@ -78,19 +76,10 @@ def describe(
         },
         policies=tuple(records),
         units=(),
-        versions=versions(),
+        versions=collected_folder.versions(),
         protocol=mixture.protocol,
     )
     return collection, behaviours
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that decide what is collected, by name."""
-    packages = ("gymnasium", "mujoco", "numpy")
-    return {
-        "rl-datasets": rl_datasets.__version__,
-        **{name: importlib.metadata.version(name) for name in packages},
-    }
 
 
 def _shipped_policy(environment: str, mixture: mixtures.Mixture) -> pathlib.Path:

@@ -18,7 +18,7 @@ import dm_env.specs
 import numpy as np
 
 from rl_datasets import episode
-from rl_datasets.collection import environments, mixtures, planning, policies
+from rl_datasets.collection import collected_folder, environments, mixtures, planning, policies
 from rl_datasets.sources import collected
 
 # Of MuJoCo's tasks, whose episodes have 1,000 steps, a unit is whole rounds of 10 copies: where no
@@ -48,7 +48,7 @@ def collect_unit(job: Job, report: Callable[[int], None]) -> collected.UnitRecor
       report: called now and then with the transitions gathered since the last call.
     """
     episodes = _lock_step_episodes(job, report)
-    return collected.write_unit(job.path, episodes)
+    return collected_folder.write_unit(job.path, episodes)
 
 
 def _lock_step_episodes(job: Job, report: Callable[[int], None]) -> list[episode.Episode]:

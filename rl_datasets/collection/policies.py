@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from rl_datasets import errors, files
-from rl_datasets.sources import brac, collected, d4rl, tf_checkpoint
+from rl_datasets import errors, files, npz
+from rl_datasets.sources import brac, d4rl, tf_checkpoint
 
 Policy = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 Layers = Sequence[tuple[np.ndarray, np.ndarray]]
@@ -181,7 +181,7 @@ def load_policy(path: str | pathlib.Path) -> PolicySource:
         prefix = str(path).removesuffix(".index")
         layers = brac.read_policy(prefix)
         return PolicySource(layers, "by", _hashed(tf_checkpoint.checkpoint_files(prefix)))
-    arrays = collected.read_arrays(
+    arrays = npz.read_arrays(
         path, "give the .npz that `rl-datasets train-policy` wrote, or another policy's file"
     )
     try:
@@ -210,8 +210,8 @@ def save_policy(path: str | pathlib.Path, layers: Layers, lineage: Mapping[str, 
         arrays[f"kernel_{i}"], arrays[f"bias_{i}"] = np.asarray(kernel), np.asarray(bias)
     text = json.dumps(lineage, indent=2, sort_keys=True) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    collected.write_atomically(path.with_suffix(".json"), lambda f: f.write(text.encode()))
-    collected.write_arrays(path, arrays)
+    files.write(path.with_suffix(".json"), text)
+    npz.write_arrays(path, arrays)
 
 
 def partial_policy_path(environment: str) -> pathlib.Path:

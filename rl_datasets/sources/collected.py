@@ -1,4 +1,4 @@
-"""The collected folder: what `rl-datasets collect` writes, and its reader.
+"""The collected folder that `rl-datasets collect` writes: its format, and its reader.
 
     collection.json   written last, so its presence says that the collection is complete
     unit-00000.npz    the first unit: one policy's episodes, at most 50,000 transitions
@@ -14,21 +14,20 @@ A unit is a NumPy archive without pickles:
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import pathlib
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, BinaryIO
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import dm_env.specs
 import numpy as np
 
-from rl_datasets import episode, errors, fields, files
+from rl_datasets import episode, errors, fields, files, npz
 
 FORMAT_VERSION = 1
 COLLECTION_FILE = "collection.json"
 RECOLLECTED = "-recollected"  # In the name of a published dataset that was collected again.
+_MEND = "delete it and run the same collection again"
 _OF_ANOTHER_FORM = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 # Every step bears its policy, every episode its number, the seed with which its environment was
@@ -127,36 +126,6 @@ class Collection:
         )
 
 
-def write_unit(path: str | pathlib.Path, episodes: Iterable[episode.Episode]) -> UnitRecord:
-    """Writes a unit file: first under a temporary name, then by one rename.
-
-    Args:
-      path: the unit file.
-      episodes: at least one, all with the same fields.
-
-    Raises:
-      DatasetError: the disk is full or the folder cannot be written; no half unit is left.
-      ValueError: there is no episode, or the episodes' fields differ.
-    """
-    path, episodes = pathlib.Path(path), list(episodes)
-    steps = [each.steps() for each in episodes]
-    metadata = [each.metadata for each in episodes]
-    if not episodes or any(each.keys() != steps[0].keys() for each in steps):
-        raise ValueError("a unit must have episodes, all with the same fields")
-    arrays = {
-        **{f"steps/{name}": np.concatenate([each[name] for each in steps]) for name in steps[0]},
-        "episode_length": np.array([len(each.observation) for each in episodes], np.int64),
-        **{f"metadata/{name}": np.array([each[name] for each in metadata]) for name in metadata[0]},
-    }
-    write_arrays(path, arrays)
-    return UnitRecord(
-        file=path.name,
-        sha256=files.sha256_of(path),
-        episodes=len(episodes),
-        transitions=sum(each.num_transitions for each in episodes),
-    )
-
-
 def read_unit(path: str | pathlib.Path) -> Iterator[episode.Episode]:
     """Reads the episodes of a unit file, in order.
 
@@ -164,7 +133,7 @@ def read_unit(path: str | pathlib.Path) -> Iterator[episode.Episode]:
       DatasetError: the file is missing, truncated or damaged, holds a pickle, lacks a field, or
         has a field of a wrong length or with a number that is not finite.
     """
-    arrays = read_arrays(pathlib.Path(path))
+    arrays = npz.read_arrays(pathlib.Path(path), _MEND)
     lengths = arrays.pop("episode_length", np.zeros(0, np.int64))
     fields = {name: array for name, array in arrays.items() if name.startswith("steps/")}
     metadata = {
@@ -180,20 +149,6 @@ def read_unit(path: str | pathlib.Path) -> Iterator[episode.Episode]:
             {name.removeprefix("steps/"): field[rows] for name, field in fields.items()},
             {name: _metadata_value(values[i]) for name, values in metadata.items()},
         )
-
-
-def write_collection(collection: Collection) -> None:
-    """Writes `collection.json`, which declares the collection complete.
-
-    Raises:
-      DatasetError: the disk is full or the folder cannot be written.
-    """
-    content = {"format_version": FORMAT_VERSION, **dataclasses.asdict(collection)}
-    del content["folder"]
-    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
-    write_atomically(
-        collection.folder / COLLECTION_FILE, lambda file: file.write(text.encode("utf-8"))
-    )
 
 
 def read_collection(folder: str | pathlib.Path, check_units: bool = True) -> Collection:
@@ -247,55 +202,6 @@ def read_collection(folder: str | pathlib.Path, check_units: bool = True) -> Col
     return collection
 
 
-def write_atomically(path: pathlib.Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Writes a file whole or not at all.
-
-    Raises:
-      DatasetError: it cannot be written.
-    """
-    try:
-        with files.replacing(path) as partial, open(partial, "wb") as file:
-            write(file)
-    except OSError as error:
-        raise errors.DatasetError(
-            f"cannot write {path} ({error.strerror or error}): mend that and run the same command "
-            "again"
-        ) from error
-
-
-def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes an archive that `read_arrays` reads, whole or not at all."""
-    # Made in memory, because zipfile complains once more, on its own, of a file that failed it.
-    content = io.BytesIO()
-    np.savez(content, **arrays)
-    write_atomically(path, lambda file: file.write(content.getbuffer()))
-
-
-def read_arrays(
-    path: pathlib.Path, what_to_do: str = "delete it and run the same collection again"
-) -> dict[str, np.ndarray]:
-    """Reads an archive that `write_arrays` wrote.
-
-    Raises:
-      DatasetError: there is none, or it is damaged; `what_to_do` ends the sentence.
-    """
-    if not path.is_file():
-        raise errors.DatasetError(f"{path} does not exist: {what_to_do}")
-    arrays = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                # The whole member first: zipfile checks its sum before NumPy trusts its header.
-                content = io.BytesIO(archive.read(member))
-                name = member.removesuffix(".npy")
-                arrays[name] = np.lib.format.read_array(content, allow_pickle=False)
-    except Exception as error:  # A damaged archive can raise almost anything, and no more is told.
-        raise errors.DatasetError(
-            f"{path} is truncated, damaged or not of arrays alone ({error}): {what_to_do}"
-        ) from error
-    return arrays
-
-
 def _check_unit(
     path: str | pathlib.Path,
     lengths: np.ndarray,
@@ -318,7 +224,7 @@ def _check_unit(
         if bad:
             problem = f"holds numbers that are not finite in {bad[0]}"
     if problem:
-        raise errors.DatasetError(f"{path} {problem}: delete it and run the same collection again")
+        raise errors.DatasetError(f"{path} {problem}: {_MEND}")
 
 
 def _metadata_value(value: Any) -> Any:

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.training import online_atari
 from benchmarks.training.online_atari import Schedule
 from learners import dqn, networks, qr_dqn
-from rl_datasets import roms
+from rl_datasets import npz, roms
 from rl_datasets.collection import atari
 from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.errors import DatasetError
@@ -283,11 +283,11 @@ def test_two_processes_do_not_log_one_run(tmp_path):
 def test_a_game_that_does_not_repeat_itself_is_told(tmp_path):
     log_until(250, tmp_path)
     path = tmp_path / "Pong" / "1" / "training" / "agent.npz"
-    kept = online_atari.collected.read_arrays(path)
+    kept = npz.read_arrays(path, "")
     plain = json.loads(str(kept["plain"]))
     plain["iterations"][0][1][0] += 1  # the seed of the second episode
     kept["plain"] = np.array(json.dumps(plain))
-    online_atari.collected.write_arrays(path, kept)
+    npz.write_arrays(path, kept)
     with pytest.raises(DatasetError, match=r"Pong does not play iteration 0 of .* as it was"):
         log_run(tmp_path)
 
@@ -295,8 +295,8 @@ def test_a_game_that_does_not_repeat_itself_is_told(tmp_path):
 def test_actions_that_are_missing_are_told(tmp_path):
     log_until(250, tmp_path)
     path = tmp_path / "Pong" / "1" / "training" / "actions-00000.npz"
-    kept = online_atari.collected.read_arrays(path)["action"]
-    online_atari.collected.write_arrays(path, {"action": kept[:-1]})
+    kept = npz.read_arrays(path, "")["action"]
+    npz.write_arrays(path, {"action": kept[:-1]})
     with pytest.raises(
         DatasetError, match=r"Pong does not play iteration 0 of .*: delete .*Pong/1"
     ):

@@ -9,6 +9,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from builders.brac.brac_dataset_builder import Builder
+from rl_datasets.collection import collected_folder
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import reader
@@ -42,7 +43,9 @@ def collect(folder: pathlib.Path, dataset: str = DATASET) -> str:
     """A collected folder of two units with two episodes each, by hand."""
     folder.mkdir()
     units = [
-        collected.write_unit(folder / f"unit-{i:05d}.npz", [episode(2 * i), episode(2 * i + 1)])
+        collected_folder.write_unit(
+            folder / f"unit-{i:05d}.npz", [episode(2 * i), episode(2 * i + 1)]
+        )
         for i in range(2)
     ]
     policy = collected.PolicyRecord(
@@ -67,7 +70,7 @@ def collect(folder: pathlib.Path, dataset: str = DATASET) -> str:
         units=tuple(units),
         versions={"gymnasium": "1.4.0"},
     )
-    collected.write_collection(collection)
+    collected_folder.write_collection(collection)
     return str(folder)
 
 

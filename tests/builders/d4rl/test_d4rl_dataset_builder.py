@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 
 from builders.d4rl.d4rl_dataset_builder import Builder
 from rl_datasets import files
+from rl_datasets.collection import collected_folder
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import catalog, reader
@@ -86,9 +87,9 @@ def collect(folder: pathlib.Path, dataset: str, protocol: str = "d4rl") -> list[
         for i, length in enumerate((4, 5, 2))
     ]
     folder.mkdir()
-    unit = collected.write_unit(folder / "unit-00000.npz", episodes)
+    unit = collected_folder.write_unit(folder / "unit-00000.npz", episodes)
     bounds = {"minimum": -1.0, "maximum": 1.0}
-    collected.write_collection(
+    collected_folder.write_collection(
         collected.Collection(
             folder=folder,
             dataset=dataset,

@@ -17,7 +17,15 @@ import numpy as np
 import pytest
 
 from rl_datasets import episode, errors, files
-from rl_datasets.collection import collector, environments, lock_step, mixtures, planning, policies
+from rl_datasets.collection import (
+    collected_folder,
+    collector,
+    environments,
+    lock_step,
+    mixtures,
+    planning,
+    policies,
+)
 from rl_datasets.sources import collected
 
 TRANSITIONS = 6_000
@@ -254,7 +262,7 @@ def test_a_unit_with_other_numbers_is_mended(hopper, policy_path, tmp_path):
     path = tmp_path / "unit-00000.npz"
     episodes = list(collected.read_unit(path))
     episodes[0].reward[0] += 1
-    collected.write_unit(path, episodes)
+    collected_folder.write_unit(path, episodes)
     collect(tmp_path, policy_path)
     assert content(tmp_path) == content(hopper.folder)
 

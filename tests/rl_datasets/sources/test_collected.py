@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rl_datasets import episode, errors, files
+from rl_datasets.collection import collected_folder
 from rl_datasets.sources import collected
 
 PROPERTIES = settings(
@@ -42,7 +43,7 @@ def make_collection(folder, lengths=((3, 1), (4,))):
     units = []
     for index, unit in enumerate(lengths):
         episodes = [make_episode(length, number, index) for number, length in enumerate(unit)]
-        units.append(collected.write_unit(folder / f"unit-{index:05d}.npz", episodes))
+        units.append(collected_folder.write_unit(folder / f"unit-{index:05d}.npz", episodes))
     policy = collected.PolicyRecord(
         0, "random", "uniform", False, 0.0, 0.1, (("a.npz", "00"),), sum(map(sum, lengths))
     )
@@ -58,7 +59,7 @@ def make_collection(folder, lengths=((3, 1), (4,))):
         units=tuple(units),
         versions={"numpy": "1"},
     )
-    collected.write_collection(collection)
+    collected_folder.write_collection(collection)
     return collection
 
 
@@ -97,14 +98,14 @@ def test_units_round_trip(lengths, observation_dtype, observation_shape, text, d
         )
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "unit.npz"
-        record = collected.write_unit(path, iter(episodes))
+        record = collected_folder.write_unit(path, iter(episodes))
         for written, read in zip(episodes, collected.read_unit(path), strict=True):
             assert_same(written, read)
         assert record.episodes == len(lengths)
         assert record.transitions == sum(lengths)
         assert record.sha256 == files.sha256_of(path)
         first = path.read_bytes()
-        collected.write_unit(path, episodes)
+        collected_folder.write_unit(path, episodes)
         assert path.read_bytes() == first
 
 
@@ -121,7 +122,7 @@ def test_collection_round_trip(tmp_path):
 @pytest.fixture(scope="module")
 def unit_bytes(tmp_path_factory):
     path = tmp_path_factory.mktemp("unit") / "unit.npz"
-    collected.write_unit(path, [make_episode(20), make_episode(5)])
+    collected_folder.write_unit(path, [make_episode(20), make_episode(5)])
     return path.read_bytes()
 
 
@@ -212,14 +213,14 @@ def test_units_without_episodes_or_of_different_fields_are_refused(tmp_path):
     other = dataclasses.replace(make_episode(2), extras={})
     for episodes in ([], [make_episode(2), other]):
         with pytest.raises(ValueError, match="all with the same fields"):
-            collected.write_unit(tmp_path / "unit.npz", episodes)
+            collected_folder.write_unit(tmp_path / "unit.npz", episodes)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
 def test_full_disk_leaves_the_folder_as_it_was(tmp_path, monkeypatch, failing):
     path = tmp_path / "unit.npz"
-    collected.write_unit(path, [make_episode(2)])
+    collected_folder.write_unit(path, [make_episode(2)])
     before = path.read_bytes()
 
     def full(*_args, **_kwargs):
@@ -227,7 +228,7 @@ def test_full_disk_leaves_the_folder_as_it_was(tmp_path, monkeypatch, failing):
 
     monkeypatch.setattr(os, failing, full)
     with pytest.raises(errors.DatasetError, match=r"cannot write .*unit\.npz \(No space left"):
-        collected.write_unit(path, [make_episode(3)])
+        collected_folder.write_unit(path, [make_episode(3)])
     assert [file.name for file in tmp_path.iterdir()] == ["unit.npz"]
     assert path.read_bytes() == before
 
