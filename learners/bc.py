@@ -62,4 +62,4 @@ def make(config: Config, spec: Spec) -> Learner:
     def act(state: TrainingState, observation: jax.Array) -> jax.Array:
         return policy(state.params, observation)
 
-    return Learner(init, training.scan(step), act)
+    return Learner(init, training.scan(step), {"act": act})

@@ -239,4 +239,4 @@ def make(config: Config, spec: Spec) -> Learner:
         values = critic.apply(first_critic(params.critics), observations, actions)[..., 0]
         return candidates.best(actions, values)
 
-    return Learner(init, training.scan(step), act)
+    return Learner(init, training.scan(step), {"act": act})

@@ -341,6 +341,6 @@ def actor_critic(config: Config, spec: Spec, divergence: Divergence) -> ActorCri
         return policy(state.params.policy, observation).draw(key)[0]
 
     def learner(init: Callable[[jax.Array], TrainingState], step: training.Step) -> Learner:
-        return Learner(jax.jit(init), training.scan(step), act, sample, max_q)
+        return Learner(jax.jit(init), training.scan(step), {"act": act, "max_q": max_q}, sample)
 
     return ActorCritic(policy, init, step, learner)

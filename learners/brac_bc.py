@@ -96,4 +96,4 @@ def make(config: Config, spec: Spec) -> Learner:
     def sample(state: TrainingState, key: jax.Array, observation: jax.Array) -> jax.Array:
         return policy(state.params, observation).draw(key)[0]
 
-    return Learner(init, training.scan(step), act, sample)
+    return Learner(init, training.scan(step), {"act": act}, sample)

@@ -41,6 +41,10 @@ class Config(brac.Config):
         if self.divergence not in DIVERGENCES:
             raise ValueError(f"divergence must be kl or w, got {self.divergence!r}")
 
+    def extras(self) -> tuple[str, ...]:
+        """Names of a batch's extras that an update reads."""
+        return ("next_action",) if self.value_penalty else ()
+
 
 def kl_divergence(c_policy: jax.Array, c_data: jax.Array) -> jax.Array:
     """log softplus(c(s, a~)) - softplus(c(s, a)) + 1, a~ ~ pi and a from the data (section 4.2).
@@ -156,5 +160,4 @@ def make(config: Config, spec: Spec) -> Learner:
         )
         return state, {**metrics, "discriminator_loss": jnp.mean(jnp.stack(losses))}
 
-    extras = ("next_action",) if config.value_penalty else ()
-    return core.learner(init, step)._replace(extras=extras)
+    return core.learner(init, step)

@@ -203,4 +203,6 @@ def make(config: Config, spec: Spec) -> Learner:
         action = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
         return jnp.clip(action, -1.0, 1.0) * magnitude + centre
 
-    return Learner(init, training.scan(step), act, None if config.deterministic else sample)
+    return Learner(
+        init, training.scan(step), {"act": act}, None if config.deterministic else sample
+    )

@@ -100,4 +100,4 @@ def make(config: Config, spec: Spec) -> Learner:
         policy_value=lower_critic,
         policy_loss=weighted_policy_loss,
     )
-    return td3.make(config, spec, algorithm)._replace(extras=("next_action",))
+    return td3.make(config, spec, algorithm)

@@ -188,4 +188,4 @@ def make(config: Config, spec: Spec, algorithm: Algorithm) -> Learner:
             observation = jnp.clip(observation, -bound, bound)
         return policy(state.params.policy, observation)
 
-    return Learner(init, update, act)
+    return Learner(init, update, {"act": act})

@@ -89,23 +89,21 @@ def sum_in_pieces(function: Callable[..., Any], size: int, *samples: jax.Array) 
 def over_seeds(learner: Learner) -> Learner:
     """The same learner with a leading axis [S] of seeds on every argument and result.
 
-    `init` takes keys [S, 2], `update` batches [S, K, B, ...], `act` observations [S, B, obs].
+    `init` takes keys [S, 2], `update` batches [S, K, B, ...], a policy observations [S, B, obs].
     """
     return Learner(
         init=jax.jit(jax.vmap(learner.init)),
         update=jit_update(jax.vmap(learner.update)),
-        act=jax.jit(jax.vmap(learner.act)),
+        policies={name: jax.jit(jax.vmap(each)) for name, each in learner.policies.items()},
         sample=None if learner.sample is None else jax.jit(jax.vmap(learner.sample)),
-        max_q=None if learner.max_q is None else jax.jit(jax.vmap(learner.max_q)),
-        extras=learner.extras,
     )
 
 
 def on_normalized_observations(learner: Learner, spec: Spec, epsilon: float = 1e-3) -> Learner:
     """The same learner, which meets (observation - mean) / (deviation + epsilon) instead.
 
-    TD3+BC proposes it (Fujimoto & Gu 2021, eq. 6), and CORL does it to other algorithms too. `act`,
-    `sample` and `max_q` still take observations as the environment gives them.
+    TD3+BC proposes it (Fujimoto & Gu 2021, eq. 6), and CORL does it to other algorithms too. Its
+    policies still take observations as the environment gives them.
 
     Args:
       learner: of continuous control.
@@ -128,9 +126,8 @@ def on_normalized_observations(learner: Learner, spec: Spec, epsilon: float = 1e
 
     return learner._replace(
         update=update,
-        act=acting(learner.act),
+        policies={name: acting(each) for name, each in learner.policies.items()},
         sample=None if learner.sample is None else acting(learner.sample),
-        max_q=None if learner.max_q is None else acting(learner.max_q),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -122,6 +122,9 @@ class TrainingState(NamedTuple):
     steps: jax.Array
 
 
+Policy = Callable[[TrainingState, jax.Array], jax.Array]
+
+
 class Learner(NamedTuple):
     """An algorithm as pure functions; every one of them is jitted.
 
@@ -129,19 +132,20 @@ class Learner(NamedTuple):
       init: key -> state.
       update: (state, batches [K, B, ...]) -> (state, metrics averaged over the K steps). The
         state that goes in is donated: use only the one that comes out.
-      act: (state, observation [B, obs]) -> action [B, act] of the evaluated policy; int32 [B] where
-        actions are numbers.
+      policies: those that may be evaluated, by their names, each (state, observation [B, obs]) ->
+        action [B, act], or int32 [B] where actions are numbers. Every learner has `act`; BRAC's
+        have `max_q`, of several samples of the stochastic policy the one that the first critic
+        values most.
       sample: (state, key, observation [B, obs]) -> action [B, act] of the stochastic policy;
         None where the policy is deterministic.
-      max_q: (state, observation [B, obs]) -> action [B, act], of several samples of the stochastic
-        policy the one that the first critic values most: a second policy to evaluate, as BRAC does;
-        None where the algorithm has none.
-      extras: names of the batch's extras that an update reads.
     """
 
     init: Callable[[jax.Array], TrainingState]
     update: Callable[[TrainingState, Transition], tuple[TrainingState, Metrics]]
-    act: Callable[[TrainingState, jax.Array], jax.Array]
+    policies: Mapping[str, Policy]
     sample: Callable[[TrainingState, jax.Array, jax.Array], jax.Array] | None = None
-    max_q: Callable[[TrainingState, jax.Array], jax.Array] | None = None
-    extras: tuple[str, ...] = ()
+
+    @property
+    def act(self) -> Policy:
+        """The policy `act`."""
+        return self.policies["act"]

@@ -81,4 +81,4 @@ def make(config: Config, spec: DiscreteSpec, algorithm: Algorithm) -> Learner:
     def act(state: TrainingState, observation: jax.Array) -> jax.Array:
         return jnp.argmax(values(network.apply(state.params, observation)), axis=-1)
 
-    return Learner(init, training.steps_with_convolutions(step), act)
+    return Learner(init, training.steps_with_convolutions(step), {"act": act})

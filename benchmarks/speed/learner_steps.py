@@ -77,8 +77,9 @@ def load() -> dict[str, tuple[Callable[[], Any], float]]:
         "sac": sac.make(sac.Config(policy_sizes=(256, 256), critic_sizes=(256, 256)), spec),
         "brac_bc": brac_bc.make(brac_bc.Config(), spec),
     }
+    extras_of = {"rebrac": ("next_action",)}
     work: dict[str, tuple[Callable[[], Any], float]] = {
-        prefix + name: (updates(learner, batches[learner.extras]), STEPS_PER_CALL)
+        prefix + name: (updates(learner, batches[extras_of.get(name, ())]), STEPS_PER_CALL)
         for name, learner in learners.items()
         for prefix, batches in (("", in_memory), (SAMPLED, feeds))
     }

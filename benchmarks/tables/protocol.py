@@ -5,26 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.training.recipe import Recipe
+from benchmarks.training.recipe import Recipe, learners
 from benchmarks.training.results import FIELDS
-
-# How a learner acts where it is scored; {names} are of its config.
-ACT = {
-    "bc": "the deterministic action",
-    "bcq": "the best of {act_samples} proposals",
-    "bear": "the mode",
-    "brac_bc": "the mode",
-    "brac_dual": "the mode",
-    "brac_primal": "the mode",
-    "cql": "the mode",
-    "dqn": "the best action",
-    "iql": "the mean",
-    "qr_dqn": "the best action",
-    "rebrac": "the deterministic action",
-    "sac": "the mode",
-    "td3_bc": "the deterministic action",
-}
-MAX_Q = "the best of {max_q_samples} samples by the first critic"
 
 # Fields of a line that are told elsewhere, or are of single runs. All others set its row apart.
 TOLD = (
@@ -38,12 +20,11 @@ def policy(name: str, learner: str, config: Mapping[str, Any]) -> str:
     """What a policy that is scored does.
 
     Args:
-      name: `act` or `max_q`.
+      name: of the policy.
       learner: whose it is.
       config: the learner's, as lines have it.
     """
-    words = MAX_Q if name == "max_q" else ACT[learner]
-    return words.format(**config)
+    return learners()[learner].policies[name].format(**config)
 
 
 def measured(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> str:

@@ -51,6 +51,10 @@ class Cell:
             return dataclasses.replace(config, policy_decay_steps=self.steps)
         return config
 
+    def extras(self) -> tuple[str, ...]:
+        """Names of a transition's extras that the learner reads."""
+        return self.recipe.entry().extras(self.learner_config())
+
     def table_folder(self, runs_dir: pathlib.Path) -> pathlib.Path:
         """Runs of a smaller budget lie apart, so that they are never taken for whole ones."""
         at_budget = "" if self.budget == 1 else f"-budget-{self.budget:g}"
@@ -97,7 +101,7 @@ def plan(
 
     Raises:
       DatasetError: a row or seed that the recipe does not have, a row that cannot be run, whose
-        learner there is not, or whose config does not fit it, or a budget outside (0, 1].
+        learner there is not, or whose config or policies do not fit it, or a budget outside (0, 1].
     """
     chosen = [row for row in recipe.rows if not row.blocked]
     if rows:
@@ -110,7 +114,7 @@ def plan(
             )
     recipe.steps_at(budget)
     for row in chosen:
-        recipe.of(row).learner_config()
+        recipe.of(row).check_learner(row)
     seeds = list(dict.fromkeys(seeds))
     return [_cell(recipe, row, seed, budget) for row in dict.fromkeys(chosen) for seed in seeds]
 

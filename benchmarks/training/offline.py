@@ -81,8 +81,8 @@ def _run_group(
     recipe = cells[0].recipe
     spec: Any = task.spec()
     learner = learner_of(cells[0], spec)
-    policies: dict[str, Any] = {name: getattr(learner, name) for name in cells[0].row.policies}
-    task = task.read_by(learner, recipe.learner)
+    policies: dict[str, Any] = {name: learner.policies[name] for name in cells[0].row.policies}
+    task = task.read_by(recipe.learner, cells[0].extras())
     check_feed(cells[0], task, places.feed)
     update = (training.over_seeds(learner) if len(cells) > 1 else learner).update
     steps_a_call = task.steps_in_a_call(recipe.evaluate_every)

@@ -71,7 +71,7 @@ def check(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> None
         cell, task = of_row[0], tasks[of_row[0]]
         spec = task.shapes()
         learner = learner_of(cell, spec)
-        task = task.read_by(learner, cell.recipe.learner)
+        task = task.read_by(cell.recipe.learner, cell.extras())
         check_feed(cell, task, places.feed)
         if schema is not None:
             check_served(places.feed, schema, task)
@@ -101,20 +101,10 @@ def tasks_of(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> d
 
 
 def learner_of(cell: Cell, spec: Any) -> types.Learner:
-    """The learner as the cell's row has it.
-
-    Raises:
-      DatasetError: it has no such policy as the row asks for.
-    """
-    learner = cell.recipe.learner_module().make(cell.learner_config(), spec)
+    """The learner as the cell's row has it."""
+    learner = cell.recipe.entry().make(cell.learner_config(), spec)
     if cell.row.normalize_observations:
         learner = training.on_normalized_observations(learner, spec)
-    for name in cell.row.policies:
-        if getattr(learner, name) is None:
-            raise DatasetError(
-                f"learner {cell.recipe.learner} has no policy {name}, which row {cell.row.name!r} "
-                "asks for: use act"
-            )
     return learner
 
 
@@ -193,13 +183,13 @@ def initial(
     state = learner.init(key)
     if cloned is None:
         return state
-    module = cell.recipe.learner_module()
-    if not hasattr(module, "with_behavior") or not hasattr(cloned.params, "policy"):
+    with_behavior = cell.recipe.entry().with_behavior
+    if with_behavior is None or not hasattr(cloned.params, "policy"):
         raise DatasetError(
             f"row {cell.row.name!r} starts from the policy of {cell.row.behavior!r}, and "
             f"{cell.recipe.learner} takes none, or there is none: leave out its behavior"
         )
-    return module.with_behavior(state, cloned.params.policy)
+    return with_behavior(state, cloned.params.policy)
 
 
 def _kind(cell: Cell, spec: Any) -> str:
@@ -219,7 +209,7 @@ def _trace(cell: Cell, learner: types.Learner, task: Task, spec: Any) -> None:
         if cell.behavior is not None:
             cloned = learner_of(cell.behavior, spec).init(key)
         state, metrics = learner.update(initial(cell, learner, key, cloned), batches)
-        policies: list[Any] = [getattr(learner, name) for name in cell.row.policies]
+        policies = [learner.policies[name] for name in cell.row.policies]
         return [policy(state, batches.observation[0]) for policy in policies], metrics
 
     try:

@@ -22,16 +22,16 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib
-import inspect
 import pathlib
-import pkgutil
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from rl_datasets import fields
 from rl_datasets.errors import DatasetError
+
+if TYPE_CHECKING:
+    from learners.registry import Entry
 
 FOLDER = pathlib.Path(__file__).parents[1] / "recipes"
 
@@ -72,7 +72,7 @@ class Options:
         their deviation.
       reward_scale, reward_bias: the learner meets scale * reward + bias; a scale of
         `RETURN_RANGE` depends on the data. Scores are of the environment's own rewards.
-      policies: that are scored: `act`, and `max_q` where the learner has it; the first is compared.
+      policies: of the learner's, those that are scored; the first is compared.
       behavior: the algorithm whose run in full, on the same data and seed, gives the behaviour
         policy that the learner starts from; "" where it needs none.
       blocked: why it cannot be run; "" where it can.
@@ -92,7 +92,7 @@ class Options:
     normalize_observations: bool = False
     reward_scale: Annotated[float, "(0, inf)"] | Literal["1000 / return range"] = 1.0
     reward_bias: float = 0.0
-    policies: Annotated[tuple[Literal["act", "max_q"], ...], "[1, inf)"] = ("act",)
+    policies: Annotated[tuple[Text, ...], "[1, inf)"] = ("act",)
     behavior: str = ""
     blocked: str = ""
     in_another_environment: bool = False
@@ -204,7 +204,7 @@ class Recipe:
     Attributes:
       title: of the report.
       table: name of the reported table; of a recipe beside none, its own.
-      learner: the module of `learners`.
+      learner: the name of one of `learners()`.
       seeds: of the runs of one row.
       steps: gradient steps of one run at the full budget.
       batch_size: transitions a gradient step.
@@ -266,18 +266,18 @@ class Recipe:
             f"{row.dataset}, and recipe {self.table!r} has no such row: add it"
         )
 
-    def learner_module(self) -> Any:
-        """The module of `learners`, which has `Config` and `make`.
+    def entry(self) -> Entry:
+        """Its learner's.
 
         Raises:
           DatasetError: there is no such learner.
         """
-        if not _is_learner(self.learner):
+        if self.learner not in learners():
             raise DatasetError(
                 f"{self.file}: learner is {self.learner!r}, and there is none of that name: choose "
                 f"from {', '.join(learners())}"
             )
-        return importlib.import_module(f"learners.{self.learner}")
+        return learners()[self.learner]
 
     def learner_config(self) -> Any:
         """The learner's `Config`, with this recipe's overrides.
@@ -285,8 +285,23 @@ class Recipe:
         Raises:
           DatasetError: there is no such learner, or they do not fit its `Config`.
         """
-        kind = self.learner_module().Config
-        return fields.build(kind, self.config, f"{self.file}, config of {self.learner}")
+        where = f"{self.file}, config of {self.learner}"
+        return fields.build(self.entry().config, self.config, where)
+
+    def check_learner(self, row: Row) -> None:
+        """Refuses a row that its learner, as `of` gives it, cannot be made for.
+
+        Raises:
+          DatasetError: as `learner_config`, or the learner has no such policy.
+        """
+        self.learner_config()
+        known = self.entry().policies
+        for name in row.policies:
+            if name not in known:
+                raise DatasetError(
+                    f"{self.file}: learner {self.learner} has no policy {name}, which row "
+                    f"{row.name!r} asks for: use {' or '.join(known)}"
+                )
 
     def steps_at(self, budget: float) -> int:
         """Gradient steps at a fraction of the full budget, a whole number of evaluations."""
@@ -330,24 +345,11 @@ def load_recipe(name: str) -> Recipe:
     )
 
 
-def learners() -> list[str]:
-    """Names of the algorithms."""
-    return [name for name in _modules() if _is_learner(name)]
+def learners() -> Mapping[str, Entry]:
+    """Every learner that a recipe may name."""
+    from learners.registry import LEARNERS  # Brings JAX, which to show scores needs not.
 
-
-def _modules() -> list[str]:
-    import learners
-
-    return sorted(module.name for module in pkgutil.iter_modules(learners.__path__))
-
-
-def _is_learner(name: str) -> bool:
-    """Whether a module of `learners` is an algorithm, and not what several share."""
-    if name not in _modules():
-        return False
-    module = importlib.import_module(f"learners.{name}")
-    make = getattr(module, "make", None)
-    return make is not None and list(inspect.signature(make).parameters) == ["config", "spec"]
+    return LEARNERS
 
 
 def _rows(named: str, content: dict[str, Any], where: str) -> tuple[Row, ...]:

@@ -14,7 +14,6 @@ import hashlib
 import math
 import os
 import pathlib
-import typing
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
@@ -127,23 +126,23 @@ class ContinuousControl:
         names = ("reading", "across_time_limits")
         return {name: self.identity[name] for name in names if name in self.identity}
 
-    def read_by(self, learner: types.Learner, name: str) -> ContinuousControl:
-        """The task as a learner of this name reads its data.
+    def read_by(self, name: str, extras: tuple[str, ...]) -> ContinuousControl:
+        """The task as a learner of this name reads its data, and these extras of them.
 
         Raises:
           DatasetError: it reads what they do not have.
         """
-        if others := set(learner.extras) - {NEXT_ACTION}:
+        if others := set(extras) - {NEXT_ACTION}:
             raise DatasetError(
                 f"learner {name} reads {min(others)} of a transition, which no feed gives: name "
                 f"another for row {self.row.name!r}"
             )
-        if self._reading and learner.extras:
+        if self._reading and extras:
             raise DatasetError(
                 f"row {self.row.name!r} sets {' and '.join(self._reading)}, and its learner reads "
                 "the next action, which is not given so: leave one of them out"
             )
-        return dataclasses.replace(self, extras=tuple(learner.extras))
+        return dataclasses.replace(self, extras=extras)
 
     def transitions(self) -> Any:
         """All of the data in memory."""
@@ -283,15 +282,15 @@ class Atari:
             cut["reward_field"] = STORED_REWARD
         return cls(row, version_dir, identity, cut, rom)
 
-    def read_by(self, learner: types.Learner, name: str) -> Atari:
-        """The task as a learner of this name reads its data.
+    def read_by(self, name: str, extras: tuple[str, ...]) -> Atari:
+        """The task as a learner of this name reads its data, and these extras of them.
 
         Raises:
           DatasetError: it reads more than they have.
         """
-        if learner.extras:
+        if extras:
             raise DatasetError(
-                f"learner {name} reads the {' and '.join(learner.extras)} of a transition, which "
+                f"learner {name} reads the {' and '.join(extras)} of a transition, which "
                 f"data of games are not given with: name another for row {self.row.name!r}"
             )
         return self
@@ -343,7 +342,7 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
     """
     version_dir = data_dir / row.version_path
     kind: type[Task] = Atari if row.environment in ATARI_GAMES else ContinuousControl
-    takes = typing.get_type_hints(recipe.learner_module().make)["spec"]
+    takes = recipe.entry().spec
     if takes is not kind.spec_type:
         raise DatasetError(
             f"learner {recipe.learner} is made for a {takes.__name__}, and {row.environment} is a "

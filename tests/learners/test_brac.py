@@ -10,6 +10,7 @@ import pytest
 
 from learners import bear, brac, brac_bc, brac_dual, brac_primal, candidates
 from learners.networks import TanhGaussian
+from learners.registry import LEARNERS
 from learners.types import Spec
 from tests.learners import plain
 
@@ -254,7 +255,7 @@ def test_max_q_is_the_sample_that_the_first_critic_values_most():
     best = np.argmax(values, axis=0)
     assert len(set(best.tolist())) > 3
     expected = np.asarray(actions)[best, np.arange(16)]
-    plain.assert_close(learner.max_q(state, observation), expected, atol=1e-5)
+    plain.assert_close(learner.policies["max_q"](state, observation), expected, atol=1e-5)
 
 
 def test_update_needs_a_behaviour_policy_of_the_same_shape():
@@ -412,12 +413,12 @@ def test_dual_update(name):
 
 def test_dual_says_what_a_batch_lacks():
     learner = brac_dual.make(brac_dual.Config(**SIZES, discriminator_steps=3), SPEC)
-    assert learner.extras == ()
+    assert LEARNERS["brac_dual"].extras(brac_dual.Config()) == ()
     with pytest.raises(ValueError, match="discriminator_steps=3 minibatches, got 16 transitions"):
         learner.update(learner.init(jax.random.PRNGKey(0)), BATCHES)
     config = brac_dual.Config(**SIZES, discriminator_steps=2, value_penalty=True)
     learner = brac_dual.make(config, SPEC)
-    assert learner.extras == ("next_action",)
+    assert LEARNERS["brac_dual"].extras(config) == ("next_action",)
     with pytest.raises(ValueError, match="give batches with the extra next_action"):
         learner.update(learner.init(jax.random.PRNGKey(0)), BATCHES._replace(extras={}))
     with pytest.raises(ValueError, match="kl or w, got 'mmd'"):

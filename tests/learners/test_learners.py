@@ -156,12 +156,11 @@ def test_actions_keep_to_the_bounds(algorithm):
     learner = make(algorithm)
     state = learner.init(jax.random.PRNGKey(0))
     observation = 100 * plain.random_batches(1, 64, 3, 2).observation[0]
-    actions = [learner.act(state, observation)]
-    if learner.max_q:
-        actions.append(learner.max_q(state, observation))
-        # A function of the state and of the observation, whatever else is in the batch.
-        one = slice(7, 8)
-        plain.assert_close(learner.max_q(state, observation[one]), actions[-1][one], rtol=1e-5)
+    actions = [policy(state, observation) for policy in learner.policies.values()]
+    # Functions of the state and of the observation, whatever else is in the batch.
+    one = slice(7, 8)
+    for policy, action in zip(learner.policies.values(), actions, strict=True):
+        plain.assert_close(policy(state, observation[one]), action[one], rtol=1e-4, atol=1e-5)
     if learner.sample:
         samples = [learner.sample(state, jax.random.PRNGKey(k), observation) for k in (0, 0, 1)]
         np.testing.assert_array_equal(samples[0], samples[1])

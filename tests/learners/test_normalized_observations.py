@@ -44,7 +44,7 @@ def test_it_is_what_td3_bc_does_by_itself():
     expected, _ = learner.update(learner.init(KEY), BATCHES)
     plain.assert_close(state.params, expected.params, rtol=1e-4)
     assert normalized.sample is None
-    assert normalized.max_q is None
+    assert normalized.policies.keys() == {"act"}
 
 
 def test_a_bound_clips_what_td3_bc_acts_on_and_not_what_it_learns_from():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from learners import rebrac
+from learners.registry import LEARNERS
 from learners.types import Spec
 from tests.learners import plain
 
@@ -124,6 +125,6 @@ def test_update(normalize_q):
 
 def test_batches_without_next_actions_are_refused():
     learner = rebrac.make(rebrac.Config(hidden_sizes=(8, 8)), SPEC)
-    assert learner.extras == ("next_action",)
+    assert LEARNERS["rebrac"].extras(rebrac.Config()) == ("next_action",)
     with pytest.raises(ValueError, match=r"ReBRAC needs extras\['next_action'\]"):
         learner.update(learner.init(jax.random.PRNGKey(0)), BATCHES._replace(extras={}))

@@ -1,7 +1,6 @@
 """What a cell makes of its recipe: the learner's config, whose decay lasts as long as the run."""
 
 import dataclasses
-import types
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from benchmarks.training.cells import plan
 from benchmarks.training.recipe import Recipe, Row
 from benchmarks.training.results import RESULTS, read_results
 from learners import iql
+from learners.registry import LEARNERS
 from rl_datasets.serving.transitions import Transition
 from tests.benchmarks import version_folders
 
@@ -49,9 +49,8 @@ def test_the_runner_trains_by_it(tmp_path, monkeypatch):
         made.append(config)
         return iql.make(config, spec)
 
-    module = types.SimpleNamespace(Config=iql.Config, make=make)
-    make.__annotations__ = {"spec": tasks.ContinuousControl.spec_type}
-    monkeypatch.setattr(Recipe, "learner_module", lambda self: module)
+    entry = dataclasses.replace(LEARNERS["iql"], make=make)
+    monkeypatch.setitem(LEARNERS, "iql", entry)
     zeros = np.zeros((50, 3), np.float32)
     data = Transition(zeros, zeros[:, :1], zeros[:, 0], zeros[:, 0] + 1, zeros, {})
     monkeypatch.setattr(tasks, "_transitions", lambda *args, **cut: data)

@@ -25,6 +25,7 @@ from benchmarks.training.cells import Cell, plan
 from benchmarks.training.recipe import Recipe, Row
 from benchmarks.training.results import RESULTS, read_results
 from learners import brac_bc
+from learners.registry import LEARNERS
 from learners.types import Learner, Spec
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.transitions import Transition
@@ -275,10 +276,8 @@ def test_a_dataset_that_is_not_there_is_named(tmp_path):
 
 
 def test_a_run_that_diverges_is_stopped_before_it_is_scored(tmp_path, monkeypatch):
-    make_plain = brac_bc.make
-
     def make(config: brac_bc.Config, spec: Spec) -> Learner:
-        plain = make_plain(config, spec)
+        plain = brac_bc.make(config, spec)
 
         def update(state, batches):
             state, metrics = plain.update(state, batches)
@@ -286,7 +285,8 @@ def test_a_run_that_diverges_is_stopped_before_it_is_scored(tmp_path, monkeypatc
 
         return plain._replace(update=update)
 
-    monkeypatch.setattr(brac_bc, "make", make)
+    diverging = dataclasses.replace(LEARNERS["brac_bc"], make=make)
+    monkeypatch.setitem(LEARNERS, "brac_bc", diverging)
     with pytest.raises(
         DatasetError, match="first brac_bc seed 0 diverged: policy_loss is not a fin"
     ):

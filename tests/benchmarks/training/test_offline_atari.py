@@ -23,7 +23,7 @@ from benchmarks.training.results import RESULTS, read_results
 from builders.dqn_replay.dqn_replay_dataset_builder import Builder
 from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder as RlUnplugged
 from learners import dqn
-from learners.types import DiscreteSpec, Learner
+from learners.registry import LEARNERS
 from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import manifest
@@ -84,8 +84,9 @@ def data_dir(tmp_path_factory):
 def quick_learners(monkeypatch):
     """Learners of small networks, compiled once: both take longer than these runs."""
     for module, make in MAKE.items():
+        name = module.__name__.rpartition(".")[2]
         monkeypatch.setattr(module, "nature_dqn", small_network)
-        monkeypatch.setattr(module, "make", make)
+        monkeypatch.setitem(LEARNERS, name, dataclasses.replace(LEARNERS[name], make=make))
 
 
 def run(data_dir, runs_dir, recipe=RECIPE, seeds=(0,), feed="arrays", **options):
@@ -106,7 +107,8 @@ def uncut(data_dir, tmp_path_factory):
     """Lines of a run that nothing disturbed."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(dqn, "nature_dqn", small_network)
-        monkeypatch.setattr(dqn, "make", MAKE[dqn])
+        entry = dataclasses.replace(LEARNERS["dqn"], make=MAKE[dqn])
+        monkeypatch.setitem(LEARNERS, "dqn", entry)
         return run(data_dir, tmp_path_factory.mktemp("uncut"))
 
 
@@ -410,7 +412,8 @@ class TestSeedsAtOnce:
 
     def test_learn_on_an_accelerator_what_each_learns_alone(self, data_dir, tmp_path, monkeypatch):
         monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-        monkeypatch.setattr(dqn, "make", MAKE[dqn].__wrapped__)
+        entry = dataclasses.replace(LEARNERS["dqn"], make=MAKE[dqn].__wrapped__)
+        monkeypatch.setitem(LEARNERS, "dqn", entry)
         tasks._windows.cache_clear()
         (together,) = run(data_dir, tmp_path / "both", SHORT, seeds=(1, 0), seeds_at_once=2)
         (alone,) = run(data_dir, tmp_path / "alone", SHORT, seeds=(1,))
@@ -486,7 +489,7 @@ class TestRoms:
         self, data_dir, monkeypatch
     ):
         """Cloning of games, say, has a config without a discount."""
-        monkeypatch.setattr(Recipe, "learner_module", lambda self: _Cloning)
+        monkeypatch.setattr(Recipe, "entry", lambda self: CLONING)
         task = tasks.task_of(RECIPE, PONG, data_dir)
         assert (task.cut["n_step"], task.cut["gamma"]) == (1, 1.0)
         with pytest.raises(DatasetError, match="learner dqn does not discount rewards: leave it"):
@@ -495,12 +498,8 @@ class TestRoms:
     def test_a_learner_that_reads_more_than_games_have_is_refused(
         self, data_dir, tmp_path, monkeypatch
     ):
-        make = dqn.make
-
-        def make_reader(config: dqn.Config, spec: DiscreteSpec) -> Learner:
-            return make(config, spec)._replace(extras=("next_action",))
-
-        monkeypatch.setattr(dqn, "make", make_reader)
+        reader = dataclasses.replace(LEARNERS["dqn"], extras=lambda config: ("next_action",))
+        monkeypatch.setitem(LEARNERS, "dqn", reader)
         with pytest.raises(DatasetError, match="dqn reads the next_action of a transition, which"):
             run(data_dir, tmp_path)
         with pytest.raises(DatasetError, match="dqn reads the next_action of a transition, which"):
@@ -515,16 +514,10 @@ class TestRoms:
             run(data_dir, tmp_path, dataclasses.replace(RECIPE, rows=(row,), learner="bc"))
 
 
-class _Cloning:
-    """A learner of games without a discount, as far as a task looks at it."""
-
-    @dataclasses.dataclass(frozen=True)
-    class Config:
-        learning_rate: float = 1e-3
-
-    @staticmethod
-    def make(config: Config, spec: DiscreteSpec) -> Learner:
-        raise NotImplementedError
+# A learner of games without a discount, as far as a task looks at it.
+CLONING = dataclasses.replace(
+    LEARNERS["dqn"], config=dataclasses.make_dataclass("Config", [("learning_rate", float, 1e-3)])
+)
 
 
 class PlainAgent:

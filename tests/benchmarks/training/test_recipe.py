@@ -1,7 +1,6 @@
 """Recipes of several algorithms: the rows that they stand for, and what each of them runs."""
 
 import pathlib
-import sys
 import typing
 
 import pytest
@@ -260,8 +259,13 @@ def load_plain(tmp_path):
         ("name", 'name = "a"\nn_step = 0', "n_step must be a whole number of at least 1, got 0"),
         (
             "name",
-            'name = "a"\npolicies = ["sample"]',
-            "policies must be a list that is not empty, each 'act' or 'max_q'",
+            'name = "a"\npolicies = []',
+            "policies must be a list that is not empty, each a text that is not empty",
+        ),
+        (
+            "name",
+            'name = "a"\npolicies = ["max_q"]',
+            "bc has no policy max_q, which row 'a' asks for: use act",
         ),
         ("name", 'name = "a"\nreading = "d4rl"', "reading must be 'corrected' or 'qlearning_dat"),
         (
@@ -320,10 +324,9 @@ def test_every_number_of_a_learner_has_a_range_or_may_be_any():
         "target_divergence",
         "target_entropy",
     }
-    configs = {name: sys.modules[f"learners.{name}"].Config for name in recipe.learners()}
-    assert len(configs) == 13
-    for config in configs.values():
-        for field, kind in typing.get_type_hints(config, include_extras=True).items():
+    assert len(recipe.learners()) == 13
+    for entry in recipe.learners().values():
+        for field, kind in typing.get_type_hints(entry.config, include_extras=True).items():
             kinds = [each for each in typing.get_args(kind) or [kind] if each is not type(None)]
             assert not {int, float} & set(kinds) or field in of_any or "Annotated" in repr(kind)
 

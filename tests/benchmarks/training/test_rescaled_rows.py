@@ -12,7 +12,8 @@ from benchmarks.training.cells import plan
 from benchmarks.training.recipe import RETURN_RANGE, Recipe, Row, load_recipe
 from benchmarks.training.results import RESULTS, read_results
 from learners import bc, training
-from learners.types import Spec
+from learners.registry import LEARNERS
+from learners.types import Learner, Spec
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.transitions import Transition
 from tests.benchmarks import version_folders
@@ -27,27 +28,26 @@ OBSERVATION = np.full((50, 3), 5.0, np.float32)
 DATA = Transition(OBSERVATION, OBSERVATION[:, :1] * 0, DISCOUNT * 0 + 2, DISCOUNT, OBSERVATION, {})
 
 
-class _Noting:
+def _noting(config: bc.Config, spec: Spec) -> Learner:
     """A learner that learns nothing, and tells what it meets; its action is what it observes."""
 
-    Config = bc.Config
+    def step(state, batch):
+        means = {name: jnp.mean(getattr(batch, name)) for name in ("reward", "observation")}
+        return state, means | {"next_observation": jnp.mean(batch.next_observation)}
 
-    @classmethod
-    def make(cls, config: bc.Config, spec: Spec):
-        def step(state, batch):
-            means = {name: jnp.mean(getattr(batch, name)) for name in ("reward", "observation")}
-            return state, means | {"next_observation": jnp.mean(batch.next_observation)}
+    def act(state, observation):
+        return observation[:, :1]
 
-        def act(state, observation):
-            return observation[:, :1]
+    return bc.make(config, spec)._replace(update=training.scan(step), policies={"act": act})
 
-        return bc.make(config, spec)._replace(update=training.scan(step), act=act)
+
+NOTING = dataclasses.replace(LEARNERS["bc"], make=_noting)
 
 
 @pytest.fixture
 def places(tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "_transitions", lambda *args, **cut: DATA)
-    monkeypatch.setattr(Recipe, "learner_module", lambda self: _Noting)
+    monkeypatch.setattr(Recipe, "entry", lambda self: NOTING)
     # In the place of an episode, the action at an observation as the environment would give it.
     monkeypatch.setattr(
         offline, "play", lambda env, act, *_: [float(act(OBSERVATION[:1] + 1)[0, 0])]

@@ -14,6 +14,7 @@ from benchmarks.training.results import RESULTS, read_results
 from benchmarks.training.run_folder import last_state
 from builders.d4rl.d4rl_dataset_builder import Builder
 from learners import brac_bc, brac_primal, training
+from learners.registry import LEARNERS
 from learners.types import Learner, Spec, TrainingState
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.publish import publish
@@ -211,7 +212,7 @@ def test_a_reading_is_refused_where_a_feed_cannot_give_it(cuts, places, feed):
 
 
 def test_a_reading_is_refused_where_the_next_action_is_read(cuts, places, monkeypatch):
-    monkeypatch.setattr(Recipe, "learner_module", lambda self: _Nothing)
+    monkeypatch.setattr(Recipe, "entry", lambda self: NOTHING)
     row = dataclasses.replace(CLONING, reading="qlearning_dataset")
     with pytest.raises(DatasetError, match="sets reading, and its learner reads the next action"):
         run(plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0]), places)
@@ -261,23 +262,20 @@ def test_what_a_row_reads_of_a_real_file(shared, tmp_path):
     assert read(n_step=3).discount[999] == 1  # which ends where the episode does
 
 
-class _Nothing:
-    """A learner that reads the next action and learns nothing."""
+def _learning_nothing(config: brac_bc.Config, spec: Spec) -> Learner:
+    def step(state, batch):
+        return state, {"next_action": batch.extras["next_action"].mean()}
 
-    Config = brac_bc.Config
+    return brac_bc.make(config, spec)._replace(update=training.scan(step))
 
-    @classmethod
-    def make(cls, config: brac_bc.Config, spec: Spec) -> Learner:
-        plain = brac_bc.make(config, spec)
 
-        def step(state, batch):
-            return state, {"next_action": batch.extras["next_action"].mean()}
-
-        return plain._replace(update=training.scan(step), extras=("next_action",))
+NOTHING = dataclasses.replace(  # It reads the next action.
+    LEARNERS["brac_bc"], make=_learning_nothing, extras=lambda config: ("next_action",)
+)
 
 
 def test_the_data_s_next_action_is_served_to_a_learner_that_reads_it(cuts, places, monkeypatch):
-    monkeypatch.setattr(Recipe, "learner_module", lambda self: _Nothing)
+    monkeypatch.setattr(Recipe, "entry", lambda self: NOTHING)
     recipe = dataclasses.replace(RECIPE, rows=(CLONING,))
     run(plan(recipe, seeds=[0]), places)
     assert cuts[-1] == {"split": "all", "next_action": True}

@@ -1,0 +1,77 @@
+"""Every algorithm by its name: how it is made, what it is for, and what it asks of its data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from learners import (
+    bc,
+    bcq,
+    bear,
+    brac_bc,
+    brac_dual,
+    brac_primal,
+    cql,
+    dqn,
+    iql,
+    qr_dqn,
+    rebrac,
+    sac,
+    td3_bc,
+)
+from learners.types import DiscreteSpec, Learner, Params, Spec, TrainingState
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """An algorithm.
+
+    Attributes:
+      config: its `Config`.
+      make: (config, spec) -> learner.
+      policies: of the learner's policies, what each does; {names} are of the config.
+      spec: the kind that it is made for.
+      extras: config -> names of a batch's extras that an update reads.
+      with_behavior: (state, params) -> the state with these params of a behaviour policy; None
+        where it starts from none.
+    """
+
+    config: type
+    make: Callable[[Any, Any], Learner]
+    policies: Mapping[str, str]
+    spec: type[Spec] | type[DiscreteSpec] = Spec
+    extras: Callable[[Any], tuple[str, ...]] = lambda config: ()
+    with_behavior: Callable[[TrainingState, Params], TrainingState] | None = None
+
+
+_DETERMINISTIC = {"act": "the deterministic action"}
+_GREEDY = {"act": "the best action"}
+_MODE = {"act": "the mode"}
+_MODE_AND_BEST = {**_MODE, "max_q": "the best of {max_q_samples} samples by the first critic"}
+
+LEARNERS: Mapping[str, Entry] = {
+    "bc": Entry(bc.Config, bc.make, _DETERMINISTIC),
+    "bcq": Entry(bcq.Config, bcq.make, {"act": "the best of {act_samples} proposals"}),
+    "bear": Entry(bear.Config, bear.make, _MODE_AND_BEST, with_behavior=bear.with_behavior),
+    "brac_bc": Entry(brac_bc.Config, brac_bc.make, _MODE),
+    "brac_dual": Entry(
+        brac_dual.Config, brac_dual.make, _MODE_AND_BEST, extras=brac_dual.Config.extras
+    ),
+    "brac_primal": Entry(
+        brac_primal.Config,
+        brac_primal.make,
+        _MODE_AND_BEST,
+        with_behavior=brac_primal.with_behavior,
+    ),
+    "cql": Entry(cql.Config, cql.make, _MODE),
+    "dqn": Entry(dqn.Config, dqn.make, _GREEDY, DiscreteSpec),
+    "iql": Entry(iql.Config, iql.make, {"act": "the mean"}),
+    "qr_dqn": Entry(qr_dqn.Config, qr_dqn.make, _GREEDY, DiscreteSpec),
+    "rebrac": Entry(
+        rebrac.Config, rebrac.make, _DETERMINISTIC, extras=lambda config: ("next_action",)
+    ),
+    "sac": Entry(sac.Config, sac.make, _MODE),
+    "td3_bc": Entry(td3_bc.Config, td3_bc.make, _DETERMINISTIC),
+}
