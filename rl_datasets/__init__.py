@@ -1,3 +1,29 @@
-"""Logged reinforcement-learning experience as versioned datasets that can be trusted."""
+"""Logged reinforcement-learning experience as versioned datasets that can be trusted.
+
+version = rl_datasets.load("brac/halfcheetah-pure-recollected")
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rl_datasets.published.version import Version
 
 __version__ = "0.1.0"
+
+
+def load(version: str | os.PathLike[str], data_dir: str | os.PathLike[str] = ".data") -> Version:
+    """Opens a published version.
+
+    Args:
+      version: `builder/config:1.0.0`; without the number, the newest; or the folder of a version.
+      data_dir: where published datasets lie.
+
+    Raises:
+      DatasetError: there is no such version, or its manifest is damaged.
+    """
+    from rl_datasets.published.version import Version
+
+    return Version.open(version, data_dir)

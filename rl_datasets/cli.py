@@ -10,12 +10,15 @@ import os
 import pathlib
 import sys
 import warnings
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from rl_datasets import __version__, files
+from rl_datasets import __version__, files, load
 from rl_datasets.errors import DatasetError
+
+if TYPE_CHECKING:
+    from rl_datasets.published import version as published
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -521,11 +524,11 @@ def verify(
     shallow: Annotated[bool, typer.Option(help="Files and counts alone, not episodes.")] = False,
 ) -> None:
     """Proves a published version whole: every file's sha256, every count, every episode."""
-    from rl_datasets.published import catalog
+    from rl_datasets.published import verification
 
-    folder = catalog.find(version, data_dir)
-    manifest = catalog.verify(folder, deep=not shallow)
-    typer.echo(f"{folder}: whole, {len(manifest['files'])} files")
+    opened = load(version, data_dir)
+    verification.verify(opened, deep=not shallow)
+    typer.echo(f"{opened.folder}: whole, {len(opened.manifest['files'])} files")
 
 
 @app.command()
@@ -560,12 +563,12 @@ def which_body(
 
     from rl_datasets import terminal
     from rl_datasets.collection import which_body as bodies
-    from rl_datasets.published import catalog, manifest, reader
+    from rl_datasets.published import manifest
 
     path = files.local_path(source)
     read = functools.partial(bodies.read_episodes, path)
     if ":" in source or (path / manifest.FILE_NAME).is_file():
-        read = functools.partial(reader.read_episodes, catalog.find(source, data_dir), "all")
+        read = functools.partial(load(source, data_dir).episodes, "all")
     replays = bodies.investigate(source, read, task, rows)
     table = rich.table.Table(
         "body", "steps", "median error", "90 %", "largest", "of rewards", "terminals that differ"
@@ -594,8 +597,7 @@ def list_versions(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     for version in versions:
         table.add_row(
             version.name,
-            f"{version.episodes:,}",
-            f"{version.transitions:,}",
+            *(f"{count:,}" for count in version.counts()),
             f"{version.size / 1e6:,.1f}",
         )
     if versions:
@@ -635,32 +637,30 @@ def show(
     import json
 
     from rl_datasets import terminal
-    from rl_datasets.published import catalog, summary
+    from rl_datasets.published import summary
 
     is_drawn = gif is not None or sheet is not None
     if not is_drawn and (split is not None or episode is not None):
         raise DatasetError("--split and --episode say what --gif or --sheet draws: give one too")
-    folder = catalog.find(version, data_dir)
-    published = catalog.show(folder)
+    opened = load(version, data_dir)
     if as_json:
-        typer.echo(json.dumps(published, indent=2))
+        typer.echo(json.dumps(opened.manifest, indent=2))
     elif not is_drawn:
-        terminal.show(summary.of(folder, published))
+        terminal.show(summary.of(opened))
     if is_drawn:
-        _draw(folder, split or next(iter(published["splits"])), episode or 0, gif, sheet)
+        _draw(opened, split or next(iter(opened.splits)), episode or 0, gif, sheet)
 
 
 def _draw(
-    folder: pathlib.Path,
+    version: published.Version,
     split: str,
     episode: int,
     gif: pathlib.Path | None,
     sheet: pathlib.Path | None,
 ) -> None:
     from rl_datasets import rendering
-    from rl_datasets.published import catalog
 
-    frames = catalog.read_episode(folder, split, episode).observation
+    frames = version.episode(split, episode).observation
     if gif is not None:
         every = rendering.write_gif(gif, frames)
         shown = "every frame" if every == 1 else f"one frame in {every}"
@@ -693,9 +693,8 @@ def export(
     Example: `rl-datasets export brac/halfcheetah-eps1-recollected:1.0.0 d4rl halfcheetah.hdf5`
     """
     from rl_datasets.exporting import export as exporting
-    from rl_datasets.published import catalog
 
-    written = exporting.export(catalog.find(version, data_dir), kind, target, split)
+    written = exporting.export(load(version, data_dir), kind, target, split)
     typer.echo(f"{target}: {written.episodes:,} episodes, {written.transitions:,} transitions")
     for difference in written.differences:
         typer.echo(f"note: {difference}")
@@ -732,20 +731,14 @@ def serve(
 
     Reverb has no authentication: whoever reaches the port can read, write and stop it.
     """
-    from rl_datasets.published import catalog
     from rl_datasets.serving import reverb
+    from rl_datasets.serving.cut import Cut
 
-    reverb.serve(
-        catalog.find(version, data_dir),
-        split=split,
-        port=port,
-        seed=seed,
-        n_step=n_step,
-        gamma=gamma,
-        frame_stack=frame_stack,
-        next_action=next_action,
-        reward_field=reward_field,
-    )
+    try:
+        cut = Cut(n_step, gamma, frame_stack, next_action, reward_field)
+    except ValueError as error:
+        raise DatasetError(f"{error}: mend that option") from error
+    reverb.serve(load(version, data_dir), split, cut, port, seed)
 
 
 @app.command()

@@ -24,7 +24,9 @@ import pytest
 
 from rl_datasets.episode import Episode, check_episode
 from rl_datasets.errors import DatasetError
-from rl_datasets.published import catalog, manifest, reader
+from rl_datasets.published import manifest
+from rl_datasets.published.verification import verify
+from rl_datasets.published.version import Version
 from rl_datasets.publishing.builder import PublishedDatasetBuilder
 from rl_datasets.publishing.publish import Publication, publish
 
@@ -69,7 +71,7 @@ class DatasetContract(abc.ABC):
             return json.loads(pathlib.Path(f"{out}.json").read_text()), dict(arrays)
 
     def test_it_holds_the_episodes_of_its_source(self, published):
-        expected, found = self.episodes(), list(reader.read_episodes(published.path, self.split))
+        expected, found = self.episodes(), list(Version.open(published.path).episodes(self.split))
         assert len(found) == len(expected) > 0
         for ours, theirs in zip(found, expected, strict=True):
             assert ours.metadata == theirs.metadata
@@ -79,7 +81,7 @@ class DatasetContract(abc.ABC):
 
     def test_every_episode_obeys_the_alignment_rule(self, published):
         spec = manifest.spec_from_json(published.manifest["plan"]["spec"])
-        for episode in reader.read_episodes(published.path, self.split):
+        for episode in Version.open(published.path).episodes(self.split):
             check_episode(episode, spec)
 
     def test_the_manifest_counts_what_is_there(self, published):
@@ -144,14 +146,14 @@ class DatasetContract(abc.ABC):
             np.testing.assert_allclose(arrays[f"std/{name}"], spread, rtol=1e-4, atol=1e-6)
 
     def test_it_verifies_until_a_byte_changes(self, published, tmp_path):
-        assert catalog.verify(published.path) == published.manifest
+        verify(Version.open(published.path))
         copy = shutil.copytree(published.path, tmp_path / "copy")
         shard = next(copy.glob("*.tfrecord-*"))
         content = bytearray(shard.read_bytes())
         content[len(content) // 3] ^= 4
         shard.write_bytes(content)
         with pytest.raises(DatasetError, match=shard.name):
-            catalog.verify(copy)
+            verify(Version.open(copy))
 
     def test_publishing_it_again_changes_nothing(self, published, data_dir):
         before = {path: path.stat().st_mtime_ns for path in published.path.iterdir()}

@@ -25,7 +25,7 @@ def made(tmp_path_factory) -> pathlib.Path:
     first = publish(Synthetic(units=units, config="mine", data_dir=folder / "data")).path
     for number in ("1.9.0", "1.10.0"):
         shutil.copytree(first, first.with_name(number))
-        content = manifest.read(first)
+        content = manifest.read(first)[0]
         content["plan"]["version"] = number
         manifest.write(first.with_name(number), content)
     return folder
@@ -120,7 +120,7 @@ def test_a_version_by_its_name_by_its_datasets_or_by_its_folder(run, folder, nam
         ),
         ("sinthetic/mein", "is not published in data: the nearest there is synthetic/mine:1."),
         ("synthetic/../synthetic/mine", "is not published in data: the nearest there is synth"),
-        ("data/synthetic", "is a folder, but not of a published version"),
+        ("data/synthetic", "has no MANIFEST.json, so it was not published by rl-datasets"),
     ],
 )
 def test_a_version_that_is_not_published(run, folder, command, name, told):
@@ -151,7 +151,7 @@ def test_a_summary_fits_a_screen(run, folder):
     assert lines[0] == NEWEST
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
-    told = manifest.read(folder / "data/synthetic/mine/1.10.0")["splits"]["train"]
+    told = manifest.read(folder / "data/synthetic/mine/1.10.0")[0]["splits"]["train"]
     (row,) = [line.split() for line in lines if line.startswith("train")]
     assert row[1:3] == [str(told["episodes"]), str(told["transitions"])]
     assert f"{told['episode_return']['mean']:,.1f}" in row
@@ -159,7 +159,7 @@ def test_a_summary_fits_a_screen(run, folder):
 
 def test_of_many_splits_the_first_are_shown_and_all_together(made, capsys):
     path = made / "data/synthetic/mine/1.0.0"
-    content = manifest.read(path)
+    content = manifest.read(path)[0]
     split = content["splits"]["train"]
     splits = {f"part_{i:02}": split for i in range(50)}
     terminal.show(summary.of(path, {**content, "splits": splits}))

@@ -31,15 +31,16 @@ from rl_datasets.publishing.builder import PublishedDatasetBuilder
 from rl_datasets.publishing.publish import publish
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.serving.arrays import ArrayFeed
+from rl_datasets.serving.cut import Cut
+from rl_datasets.serving.loading import load_windows
 from rl_datasets.serving.reverb import ReverbFeed, ReverbServer
 from rl_datasets.serving.streaming import StreamFeed
-from rl_datasets.serving.windows import load_windows
 
 EPISODE_LENGTH = 1000
 UNIT_EPISODES = 10
 BATCH = 32
 STACK, N_STEP, GAMMA = 4, 3, 0.99
-WINDOW: dict[str, Any] = {"n_step": N_STEP, "gamma": GAMMA, "frame_stack": STACK}
+CUT = Cut(N_STEP, GAMMA, STACK)
 SHUFFLE = 10_000  # transitions, of every feed that has a shuffle buffer
 
 
@@ -90,14 +91,14 @@ def measure(quick: bool = False) -> list[dict[str, Any]]:
     tfds.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         version = publish(SyntheticAtari(source=str(episodes), data_dir=folder)).path
-        windows = load_windows(version, **WINDOW)
-        with ReverbServer.from_published(version, **WINDOW) as server:
+        windows = load_windows(version, cut=CUT)
+        with ReverbServer.from_published(version, cut=CUT) as server:
             nested = "tfds.load, the nested loop, single steps"
             feeds: dict[str, tuple[Iterator[Any], int]] = {
                 nested: (_nested_loop(version), 1),
             }
             for name, make in {
-                "StreamFeed": lambda: StreamFeed(version, BATCH, 0, shuffle=SHUFFLE, **WINDOW),
+                "StreamFeed": lambda: StreamFeed(version, BATCH, 0, cut=CUT, shuffle=SHUFFLE),
                 "ArrayFeed over windows": lambda: ArrayFeed(windows, BATCH, 0),
                 "ReverbFeed over windows": lambda: ReverbFeed(server.address, BATCH),
             }.items():

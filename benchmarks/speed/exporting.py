@@ -24,7 +24,7 @@ from isal import igzip
 from benchmarks.speed import publishing
 from rl_datasets.episode import Episode, EpisodeSpec
 from rl_datasets.exporting.export import export
-from rl_datasets.published import reader
+from rl_datasets.published.version import Version
 from rl_datasets.publishing.builder import PublishedDatasetBuilder
 from rl_datasets.publishing.publish import publish
 from rl_datasets.publishing.units import SourceUnit
@@ -130,7 +130,7 @@ def _in_one_call(
     save: Callable[[Mapping[str, np.ndarray], pathlib.Path], None],
     target: pathlib.Path,
 ) -> int:
-    episodes = list(reader.read_episodes(version))
+    episodes = list(Version.open(version).episodes())
     save(
         {
             name: np.concatenate([np.asarray(each.steps()[name]) for each in episodes])

@@ -16,7 +16,7 @@ import typer
 
 from builders.d4rl.d4rl_dataset_builder import Builder
 from rl_datasets.episode import Episode
-from rl_datasets.published import reader
+from rl_datasets.published.version import Version
 from rl_datasets.sources import d4rl
 from rl_datasets.sources.d4rl_tasks import normalized_score, task
 
@@ -67,7 +67,7 @@ def main(
     """
     of = task(Builder.config_of(str(file)))
     published = list(d4rl.read_episodes(file, of))
-    whole = [each for each in reader.read_episodes(version) if not each.metadata.get("is_cut")]
+    whole = [each for each in Version.open(version).episodes() if not each.metadata.get("is_cut")]
     scores = [
         f"{100 * normalized_score(of.id, np.mean([each.episode_return for each in some])):.1f}"
         for some in (whole, published)

@@ -40,6 +40,7 @@ from benchmarks.training.results import (
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import manifest
+from rl_datasets.published.version import Version
 
 
 def export(
@@ -76,10 +77,11 @@ def export(
         if not results:
             continue
         write_results(row_path(folder, row.name), results)
-        version_dir = data_dir / row.version_path
-        if (version_dir / manifest.FILE_NAME).is_file():
-            datasets[row.name] = describe(row, version_dir)
-            check_fingerprints(results, datasets[row.name], version_dir)
+        folder_of_version = data_dir / row.version_path
+        if (folder_of_version / manifest.FILE_NAME).is_file():
+            version = Version.open(folder_of_version)
+            datasets[row.name] = describe(row, version)
+            check_fingerprints(results, datasets[row.name], version)
     files.write(known, json.dumps(datasets, indent=1) + "\n")
     return write_report(cells[0].recipe, folder)
 

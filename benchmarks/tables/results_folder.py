@@ -10,10 +10,10 @@ import numpy as np
 
 from benchmarks.training.cells import Cell
 from benchmarks.training.recipe import Row
-from benchmarks.training.results import RESULTS, fingerprint, read_results, write_results
+from benchmarks.training.results import RESULTS, read_results, write_results
 from rl_datasets.episode import RAW_RETURN, RAW_RETURN_IS_KNOWN
 from rl_datasets.errors import DatasetError
-from rl_datasets.published import manifest
+from rl_datasets.published.version import Version
 
 DATASETS = "datasets.json"
 
@@ -68,11 +68,10 @@ def row_path(folder: pathlib.Path, row: str) -> pathlib.Path:
     return folder / f"{row.replace('/', '-')}.jsonl"
 
 
-def describe(row: Row, version_dir: pathlib.Path) -> Dataset:
-    published = manifest.read(version_dir)
-    splits = [published["splits"][name] for name in manifest.split_names(published, row.split)]
+def describe(row: Row, version: Version) -> Dataset:
+    splits = [version.splits[name] for name in version.split_names(row.split)]
     statistics = splits[0] if len(splits) == 1 else _together(splits)
-    return {"dataset": row.dataset, "fingerprint": fingerprint(version_dir), **statistics}
+    return {"dataset": row.dataset, "fingerprint": version.fingerprint, **statistics}
 
 
 def _together(splits: Sequence[Mapping[str, Any]]) -> Dataset:
@@ -108,12 +107,12 @@ def returns_of(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def check_fingerprints(
-    results: Sequence[Mapping[str, Any]], dataset: Dataset, version_dir: pathlib.Path
+    results: Sequence[Mapping[str, Any]], dataset: Dataset, version: Version
 ) -> None:
     for result in results:
         if result["fingerprint"] != dataset["fingerprint"]:
             raise DatasetError(
                 f"results of {result['row']!r} were measured on another {result['dataset']} than "
-                f"the one at {version_dir} (its manifest differs): name the data_dir that they "
+                f"the one at {version.folder} (its manifest differs): name the data_dir that they "
                 "were measured on, or move the runs away and measure again"
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import pathlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,6 +11,8 @@ import numpy as np
 from benchmarks.training.cells import Cell
 from benchmarks.training.preparation import check_served
 from benchmarks.training.tasks import Task, with_extras
+from rl_datasets.published import reader
+from rl_datasets.published.version import Version
 from rl_datasets.serving.transitions import Transition
 
 
@@ -20,7 +21,7 @@ def open_feed(
     cell: Cell, task: Task, feed: str, steps_a_call: int, step: int
 ) -> Iterator[Iterator[Transition]]:
     """Batches [K, B, ...] from `step` on; only the array feed can be sought."""
-    batch_size = cell.recipe.batch_size
+    batch_size, split = cell.recipe.batch_size, task.row.split
     if feed == "arrays":
         from rl_datasets.serving.arrays import ArrayFeed
 
@@ -31,23 +32,21 @@ def open_feed(
         from rl_datasets.serving.streaming import StreamFeed
 
         (seed,) = np.random.SeedSequence([cell.seed, step]).generate_state(1)
-        _check_shards(task.version_dir, task.cut["split"])
-        stream = StreamFeed(task.version_dir, batch_size, int(seed), steps_a_call, **task.cut)
+        _check_shards(task.version, split)
+        stream = StreamFeed(task.version, batch_size, int(seed), steps_a_call, split, task.cut)
         yield (with_extras(batch, ()) for batch in stream)
     elif feed == "reverb":
         from rl_datasets.serving.reverb import ReverbServer
 
-        with ReverbServer.from_published(task.version_dir, seed=cell.seed, **task.cut) as server:
+        with ReverbServer.from_published(task.version, split, task.cut, seed=cell.seed) as server:
             yield _reverb_feed(server.address, task, batch_size, steps_a_call, cell.seed)
     else:
         yield _reverb_feed(feed, task, batch_size, steps_a_call, cell.seed)
 
 
 @functools.cache  # Once a process is enough: what other feeds read is checked as they load it.
-def _check_shards(version_dir: pathlib.Path, split: str) -> None:
-    from rl_datasets.published import reader
-
-    reader.check_shards(version_dir, split)
+def _check_shards(version: Version, split: str) -> None:
+    reader.check_shards(version, split)
 
 
 def _reverb_feed(

@@ -21,8 +21,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from benchmarks.training import run_folder
 from learners.types import TrainingState
-from rl_datasets import files, npz, staging
+from rl_datasets import files, npz
 from rl_datasets.errors import DatasetError
 
 _RUN, _CHECKPOINT, _LEAF = "run.json", "checkpoint.npz", "state/"
@@ -62,8 +63,9 @@ def opened(folder: pathlib.Path, identity: Mapping[str, Any]) -> Iterator[Checkp
     Raises:
       DatasetError: the folder holds another run, or another process trains in it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with staging.lock(folder / ".lock", f"training in {folder}"):
+    with run_folder.lock(folder) as held:
+        if not held:
+            raise DatasetError(f"another process trains in {folder}; wait until it has finished")
         path = folder / _RUN
         text = json.dumps(identity, indent=2) + "\n"
         if not path.exists():

@@ -16,13 +16,11 @@ import jax.numpy as jnp
 
 from benchmarks.training import run_folder
 from benchmarks.training.cells import Cell, seeds_of_rows
-from benchmarks.training.results import fingerprint
 from benchmarks.training.tasks import Atari, Task, task_of
 from learners import training, types
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
-from rl_datasets.published import manifest
-from rl_datasets.serving.transitions import REWARD
+from rl_datasets.serving.cut import REWARD
 
 _SERVER_SECONDS = 60.0  # until a server has answered, and is full
 _ADDRESS = re.compile(r"[^\s:]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5}")
@@ -88,8 +86,10 @@ def tasks_of(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> d
     Raises:
       DatasetError: as `task_of`; or seeds of a game are to be trained at once on a CPU.
     """
-    left = [cell for cell in cells if not cell.is_done(places.runs_dir)]
-    tasks = {cell: task_of(cell.recipe, cell.row, places.data_dir) for cell in left}
+    tasks: dict[Cell, Task] = {}
+    for of_row in seeds_of_rows(cell for cell in cells if not cell.is_done(places.runs_dir)):
+        task = task_of(of_row[0].recipe, of_row[0].row, places.data_dir)
+        tasks |= dict.fromkeys(of_row, task)
     if seeds_at_once > 1 and jax.default_backend() == "cpu":
         for cell, task in tasks.items():
             if isinstance(task, Atari):
@@ -130,26 +130,21 @@ def _served(feed: str) -> Any:
 
 def check_served(address: str, schema: Any, task: Task) -> None:
     """Refuses a server of another dataset than the task's, or one that cuts it otherwise."""
-    from rl_datasets.serving.reverb import how_cut
-
-    if schema.fingerprint != fingerprint(task.version_dir):
+    version, split, cut = task.version, task.row.split, task.cut
+    if schema.fingerprint != version.fingerprint:
         raise DatasetError(
-            f"the Reverb server at {address} serves another dataset than {task.version_dir} (its "
+            f"the Reverb server at {address} serves another dataset than {version.folder} (its "
             "fingerprint differs): serve that one"
         )
-    cut = dict(task.cut)
-    split = cut.pop("split")
-    splits = tuple(sorted(manifest.split_names(manifest.read(task.version_dir), split)))
-    asked = how_cut(**cut)
-    if (schema.splits, schema.cut) != (splits, asked):
-        options = f"--split {split} --frame-stack {asked['frame_stack']}"
-        options += f" --n-step {asked['n_step']} --gamma {asked['gamma']}"
-        if asked["next_action"]:
+    if (schema.splits, schema.cut) != (tuple(sorted(version.split_names(split))), cut):
+        options = f"--split {split} --frame-stack {cut.frame_stack}"
+        options += f" --n-step {cut.n_step} --gamma {cut.gamma}"
+        if cut.next_action:
             options += " --next-action"
-        if asked["reward_field"] != REWARD:
-            options += f" --reward-field {asked['reward_field']}"
+        if cut.reward_field != REWARD:
+            options += f" --reward-field {cut.reward_field}"
         raise DatasetError(
-            f"the Reverb server at {address} cuts {task.version_dir} otherwise than the row: start "
+            f"the Reverb server at {address} cuts {version.folder} otherwise than the row: start "
             f"it with {options}"
         )
 
@@ -161,7 +156,7 @@ def identity(cell: Cell, task: Task, places: Places) -> dict[str, Any]:
         "table": recipe.table,
         "row": row.name,
         "dataset": row.dataset,
-        "fingerprint": fingerprint(places.data_dir / row.version_path),
+        "fingerprint": task.version.fingerprint,
         "environment": row.environment,
         "learner": recipe.learner,
         "config": dataclasses.asdict(cell.learner_config()),

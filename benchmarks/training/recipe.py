@@ -67,7 +67,7 @@ class Options:
       reading: of the data, `CORRECTED`, `QLEARNING_DATASET` (`rl_datasets.serving.d4rl`), or, of
         episodes of RL Unplugged's games, `AS_STORED`.
       across_time_limits: a defect of Tianshou's: a transition's rewards run on behind a time limit
-        (`rl_datasets.serving.transitions.across_time_limits`).
+        (`rl_datasets.serving.time_limits.across_time_limits`).
       normalize_observations: whether the learner meets them less their mean in the data, over
         their deviation.
       reward_scale, reward_bias: the learner meets scale * reward + bias; a scale of

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import math
 import os
@@ -38,14 +37,6 @@ FIELDS: dict[str, Any] = {  # that every line has, and of which type
     "code_version": str,
     "seconds": dict,
 }
-
-
-def fingerprint(version_dir: pathlib.Path) -> str:
-    """sha256 of the dataset's MANIFEST.json, which holds the sha256 of every file of it."""
-    manifest = version_dir / "MANIFEST.json"
-    if not manifest.is_file():
-        raise DatasetError(f"no published dataset at {version_dir}, publish it first")
-    return hashlib.sha256(manifest.read_bytes()).hexdigest()
 
 
 @functools.cache

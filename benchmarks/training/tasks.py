@@ -32,15 +32,18 @@ from benchmarks.training.recipe import (
     Recipe,
     Row,
 )
-from benchmarks.training.results import fingerprint
 from learners import types
 from rl_datasets import roms
 from rl_datasets.collection.atari import AtariEnvironment
 from rl_datasets.collection.environments import make_environment, resolve
 from rl_datasets.errors import DatasetError
-from rl_datasets.published import manifest
+from rl_datasets.published.version import Version
+from rl_datasets.serving import time_limits
+from rl_datasets.serving.cut import ONE_STEP, Cut
+from rl_datasets.serving.d4rl import load_qlearning_dataset
+from rl_datasets.serving.loading import load_transitions, load_windows
 from rl_datasets.serving.rewards import return_range
-from rl_datasets.serving.transitions import NEXT_ACTION, Transition, published_counts
+from rl_datasets.serving.transitions import NEXT_ACTION, Transition
 from rl_datasets.sources.atari import ATARI_GAMES, FRAME_SHAPE
 from rl_datasets.sources.dqn_replay import STACK_SIZE
 from rl_datasets.sources.rl_unplugged import STORED_REWARD
@@ -61,12 +64,12 @@ class ContinuousControl:
 
     Attributes:
       row: of the recipe.
-      version_dir: of the published dataset.
+      version: of the published dataset.
       collected_in: the environment of its data, by its manifest.
       discount: of the learner, where the row's transitions have several rewards.
       extras: of transitions that the learner reads.
       identity: what it adds to what a run is.
-      cut: how a feed cuts the version into transitions, as keywords.
+      cut: how a feed cuts the version into transitions.
 
     Raises:
       DatasetError: from `cut`, the row's reading is one that the feed arrays alone has; from
@@ -74,7 +77,7 @@ class ContinuousControl:
     """
 
     row: Row
-    version_dir: pathlib.Path
+    version: Version
     collected_in: str
     discount: float = 1.0
     extras: tuple[str, ...] = ()
@@ -103,7 +106,7 @@ class ContinuousControl:
         return float(self.row.reward_scale)
 
     @property
-    def cut(self) -> Mapping[str, Any]:
+    def cut(self) -> Cut:
         if self._reading:
             raise DatasetError(
                 f"row {self.row.name!r} sets {' and '.join(self._reading)}, which the feed arrays "
@@ -112,13 +115,8 @@ class ContinuousControl:
         return self._cut
 
     @property
-    def _cut(self) -> Mapping[str, Any]:
-        cut: dict[str, Any] = {"split": self.row.split}
-        if self.row.n_step > 1:
-            cut |= {"n_step": self.row.n_step, "gamma": self.discount}
-        if NEXT_ACTION in self.extras:
-            cut["next_action"] = True
-        return cut
+    def _cut(self) -> Cut:
+        return Cut(self.row.n_step, self.discount, next_action=NEXT_ACTION in self.extras)
 
     @property
     def _reading(self) -> Mapping[str, Any]:
@@ -146,7 +144,7 @@ class ContinuousControl:
 
     def transitions(self) -> Any:
         """All of the data in memory."""
-        return _transitions(self.version_dir, **self._cut, **self._reading)
+        return _transitions(self.version, self.row.split, self._cut, **self._reading)
 
     def shapes(self) -> types.Spec:
         """The spec but for its statistics, by the version's manifest: no data are read.
@@ -154,8 +152,8 @@ class ContinuousControl:
         Raises:
           DatasetError: there is no such split, or as `spec`.
         """
-        published_counts(self.version_dir, self.row.split)
-        published = manifest.spec_from_json(manifest.read(self.version_dir)["plan"]["spec"])
+        self.version.split_names(self.row.split)
+        published = self.version.episode_spec
         return self._spec(published.observation.shape, published.action.shape)
 
     def spec(self) -> types.Spec:
@@ -222,39 +220,38 @@ class Atari:
     """A row whose environment is a game.
 
     Attributes:
-      row, version_dir, identity, cut: as of `ContinuousControl`.
+      row, version, identity, cut: as of `ContinuousControl`.
       rom: that scores are measured on.
     """
 
     row: Row
-    version_dir: pathlib.Path
+    version: Version
     identity: Mapping[str, Any]
-    cut: Mapping[str, Any]
+    cut: Cut
     rom: pathlib.Path
     extras: ClassVar[tuple[str, ...]] = ()
     reward_scale: ClassVar = 1.0
     spec_type: ClassVar = types.DiscreteSpec
 
     @classmethod
-    def of(cls, recipe: Recipe, row: Row, version_dir: pathlib.Path) -> Atari:
+    def of(cls, recipe: Recipe, row: Row, version: Version) -> Atari:
         """The task, once it is certain that its policy can be scored.
 
         Raises:
           DatasetError: the dataset is of another game, holds no episodes or no such split, or its
             lineage names no ROMs or sticky actions, or ROMs that are not installed.
         """
-        published = manifest.read(version_dir)
-        lineage = published["plan"]["lineage"]
+        lineage = version.lineage
         try:
-            published_counts(version_dir, row.split)  # refuses one without episodes or split
-            rom_set = roms.roms_for(lineage)
+            spec, _ = version.episode_spec, version.split_names(row.split)
+            rom_set = roms.roms_for(lineage.facts)
             rom = roms.rom_path(row.environment, rom_set)
         except DatasetError as error:
             raise DatasetError(f"{row.dataset} in {row.environment}: {error}") from error
-        if lineage.get("game") != row.environment or "sticky_probability" not in lineage:
+        if lineage.game != row.environment or lineage.sticky_probability is None:
             raise DatasetError(
-                f"{row.dataset} is of the game {lineage.get('game')} with sticky actions of "
-                f"probability {lineage.get('sticky_probability')}, by its lineage, and the row's "
+                f"{row.dataset} is of the game {lineage.game} with sticky actions of "
+                f"probability {lineage.sticky_probability}, by its lineage, and the row's "
                 f"environment is {row.environment}: name the game that the data are from"
             )
         identity = {
@@ -262,25 +259,20 @@ class Atari:
             "n_step": row.n_step,
             "rom_set": rom_set,
             "rom_md5": hashlib.md5(rom.read_bytes()).hexdigest(),
-            "sticky_probability": lineage["sticky_probability"],
+            "sticky_probability": lineage.sticky_probability,
             **dataclasses.asdict(recipe.atari),
         }
-        cut: dict[str, Any] = {
-            "split": row.split,
-            "n_step": row.n_step,
-            "gamma": _discount(recipe, row),
-            "frame_stack": STACK_SIZE,
-        }
+        cut = Cut(row.n_step, _discount(recipe, row), STACK_SIZE)
         if row.reading == AS_STORED:
-            if STORED_REWARD not in published["plan"]["spec"]["extras"]:
+            if STORED_REWARD not in spec.extras:
                 raise DatasetError(
                     f"row {row.name!r} reads rewards as stored, and {row.dataset} does not have "
                     f"their field, {STORED_REWARD}: name a version of rl_unplugged_atari from "
                     "2.0.0 on, or leave out its reading"
                 )
             identity["reading"] = row.reading
-            cut["reward_field"] = STORED_REWARD
-        return cls(row, version_dir, identity, cut, rom)
+            cut = dataclasses.replace(cut, reward_field=STORED_REWARD)
+        return cls(row, version, identity, cut, rom)
 
     def read_by(self, name: str, extras: tuple[str, ...]) -> Atari:
         """The task as a learner of this name reads its data, and these extras of them.
@@ -297,7 +289,7 @@ class Atari:
 
     def transitions(self) -> Any:
         """All of the data in memory, each frame once."""
-        return _windows(self.version_dir, **self.cut)
+        return _windows(self.version, self.row.split, self.cut)
 
     def spec(self) -> types.DiscreteSpec:
         """The game's, which its data share."""
@@ -340,7 +332,6 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
       DatasetError: the learner is not for such a row, or cannot have its n_step; the data are of
         another environment and the row does not say that it means it; or as `Atari.of`.
     """
-    version_dir = data_dir / row.version_path
     kind: type[Task] = Atari if row.environment in ATARI_GAMES else ContinuousControl
     takes = recipe.entry().spec
     if takes is not kind.spec_type:
@@ -349,7 +340,7 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
             f"{kind.spec_type.__name__}: name a learner of its kind, such as "
             f"{'dqn' if kind is Atari else 'td3_bc'}"
         )
-    _check_published(row, data_dir)
+    version = _open(row, data_dir)
     if kind is Atari:
         plain = AS_SERVED | ({"reading": AS_STORED} if row.reading == AS_STORED else {})
         if any(getattr(row, name) != value for name, value in plain.items()):
@@ -357,26 +348,28 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
                 f"row {row.name!r} is of a game, whose frames and rewards are as they are served: "
                 f"leave out {', '.join(AS_SERVED)}"
             )
-        return Atari.of(recipe, row, version_dir)
+        return Atari.of(recipe, row, version)
     if row.reading == AS_STORED:
         raise DatasetError(
             f"row {row.name!r} reads rewards as stored, which episodes of RL Unplugged's games "
             "alone have: leave out its reading"
         )
-    collected_in = _check_environment(row, version_dir)
+    collected_in = _check_environment(row, version)
     if row.n_step == 1:
-        return ContinuousControl(row, version_dir, collected_in)
-    return ContinuousControl(row, version_dir, collected_in, _discount(recipe, row))
+        return ContinuousControl(row, version, collected_in)
+    return ContinuousControl(row, version, collected_in, _discount(recipe, row))
 
 
-def _check_published(row: Row, data_dir: pathlib.Path) -> None:
+def _open(row: Row, data_dir: pathlib.Path) -> Version:
     try:
-        fingerprint(data_dir / row.version_path)
+        return Version.open(row.dataset, data_dir)
     except DatasetError as error:
         commands = making.commands(row, data_dir)
         if not (how := " and ".join(f"`{command}`" for command in commands)):
             raise
-        raise DatasetError(f"{error}: {how}") from error
+        raise DatasetError(
+            f"{row.dataset} is not published in {data_dir}: publish it first: {how}"
+        ) from error
 
 
 def _discount(recipe: Recipe, row: Row) -> float:
@@ -390,12 +383,12 @@ def _discount(recipe: Recipe, row: Row) -> float:
     return 1.0 if discount is None else float(discount)
 
 
-def _check_environment(row: Row, version_dir: pathlib.Path) -> str:
+def _check_environment(row: Row, version: Version) -> str:
     """The environment that the data were collected in, which must be the row's unless it means it.
 
     The name decides: bodies of other versions have observations of the same shape.
     """
-    named = manifest.read(version_dir)["plan"]["lineage"].get("environment")
+    named = version.lineage.environment
     collected_in = named or "an environment that its manifest does not name"
     if collected_in == row.environment:
         return collected_in
@@ -416,22 +409,19 @@ def _check_environment(row: Row, version_dir: pathlib.Path) -> str:
 
 @functools.lru_cache(maxsize=2)  # The cells of a row follow one another; with and without extras.
 def _transitions(
-    version_dir: pathlib.Path,
+    version: Version,
     split: str,
+    cut: Cut,
     reading: str = CORRECTED,
     across_time_limits: bool = False,
-    **cut: Any,
 ) -> Any:
-    from rl_datasets.serving import d4rl, transitions
-
-    load: Any = transitions.load_transitions
     if reading == QLEARNING_DATASET:
-        load = d4rl.load_qlearning_dataset
-    if across_time_limits:
-        loaded = transitions.across_time_limits(load(version_dir, split), **cut)
+        loaded = load_qlearning_dataset(version, split)
     else:
-        loaded = load(version_dir, split, **cut)
-    return with_extras(loaded, (NEXT_ACTION,) if cut.get("next_action") else ())
+        loaded = load_transitions(version, split, ONE_STEP if across_time_limits else cut)
+    if across_time_limits:
+        loaded = time_limits.across_time_limits(loaded, cut.n_step, cut.gamma)
+    return with_extras(loaded, (NEXT_ACTION,) if cut.next_action else ())
 
 
 def with_extras(transitions: Any, names: Collection[str]) -> Any:
@@ -440,17 +430,15 @@ def with_extras(transitions: Any, names: Collection[str]) -> Any:
 
 
 @functools.lru_cache(maxsize=1)
-def _windows(version_dir: pathlib.Path, **cut: Any) -> Any:
+def _windows(version: Version, split: str, cut: Cut) -> Any:
     """Where batches are gathered on an accelerator, all seeds share the frames in its memory."""
-    from rl_datasets.serving.windows import load_windows
-
-    size = sum(published_counts(version_dir, cut["split"])) * int(np.prod(FRAME_SHAPE))
+    size = sum(version.counts(split)) * int(np.prod(FRAME_SHAPE))
     if size > _memory():
         raise DatasetError(
-            f"the frames of {version_dir} take {size / 1e9:.0f} GB, and this machine has "
+            f"the frames of {version.folder} take {size / 1e9:.0f} GB, and this machine has "
             f"{_memory() / 1e9:.0f}: name some of its splits in the row, or use the feed stream"
         )
-    windows = load_windows(version_dir, **cut)
+    windows = load_windows(version, split, cut)
     if jax.default_backend() == "cpu":
         return windows
     return windows._replace(frames=jax.device_put(windows.frames))

@@ -22,11 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from rl_datasets import staging
 from rl_datasets.errors import DatasetError
-from rl_datasets.exporting import columns
+from rl_datasets.exporting import columns, staging
 from rl_datasets.exporting.source import (
-    ALL_SPLITS,
     BLOCK_BYTES,
     SUMMARY_FILE,
     Export,
@@ -35,19 +33,18 @@ from rl_datasets.exporting.source import (
     open_source,
     summary,
 )
+from rl_datasets.published.version import ALL, VersionLike
 
 KIND = "arrays"
 
 
-def to_arrays(
-    version_dir: str | os.PathLike[str], folder: str | os.PathLike[str], split: str = ALL_SPLITS
-) -> Export:
+def to_arrays(version: VersionLike, folder: str | os.PathLike[str], split: str = ALL) -> Export:
     """Exports a split to a folder of NumPy files, laid out as the module says.
 
     Memory holds one episode as it is stored, a block of every field, and the episodes' metadata.
 
     Args:
-      version_dir: folder of a published version.
+      version: a published version, as `Version.open` takes it.
       folder: to be made; it is there whole or not at all.
       split: name of a split, or "all".
 
@@ -55,7 +52,7 @@ def to_arrays(
       DatasetError: there is no such version or split, a file of it is damaged, or the folder
         exists, does not fit on the disk or cannot be written.
     """
-    source = open_source(version_dir, split)
+    source = open_source(version, split)
     with staging.staged(folder) as path:
         path.mkdir()
         _check_space(source, path)
@@ -144,7 +141,7 @@ def _check_space(source: Source, folder: pathlib.Path) -> None:
     needed, free = row * source.steps, shutil.disk_usage(folder).free
     if needed > free:
         raise DatasetError(
-            f"{source.name} takes {needed / 1e9:,.1f} GB as arrays, and the disk of "
+            f"{source.version.name} takes {needed / 1e9:,.1f} GB as arrays, and the disk of "
             f"{folder.parent.parent} has {free / 1e9:,.1f} GB free; export to another disk, or "
             "one split at a time"
         )

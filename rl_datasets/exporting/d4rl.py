@@ -35,11 +35,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from rl_datasets import staging
 from rl_datasets.episode import Episode, EpisodeSpec
-from rl_datasets.exporting import columns
+from rl_datasets.exporting import columns, staging
 from rl_datasets.exporting.source import (
-    ALL_SPLITS,
     BLOCK_BYTES,
     Export,
     Source,
@@ -47,6 +45,7 @@ from rl_datasets.exporting.source import (
     open_source,
     summary,
 )
+from rl_datasets.published.version import ALL, VersionLike
 
 KIND = "d4rl"
 ATTRIBUTE = "rl_datasets"
@@ -54,15 +53,13 @@ FINAL_OBSERVATIONS = "metadata/final_observations"
 _CHUNK_BYTES = 32 << 10  # A random row costs one chunk; smaller ones compress worse.
 
 
-def to_d4rl(
-    version_dir: str | os.PathLike[str], file: str | os.PathLike[str], split: str = ALL_SPLITS
-) -> Export:
+def to_d4rl(version: VersionLike, file: str | os.PathLike[str], split: str = ALL) -> Export:
     """Exports a split to a D4RL-style HDF5 file, laid out as the module says.
 
     Memory holds one episode as it is stored, a block of every field, and the episodes' metadata.
 
     Args:
-      version_dir: folder of a published version.
+      version: a published version, as `Version.open` takes it.
       file: to be made; it is there whole or not at all.
       split: name of a split, or "all".
 
@@ -70,7 +67,7 @@ def to_d4rl(
       DatasetError: there is no such version or split, a file of it is damaged, or the target
         exists or cannot be written.
     """
-    source = open_source(version_dir, split)
+    source = open_source(version, split)
     with staging.staged(file) as path:
         with _creating(path) as (h5, raw):
             fields, differences = _write(source, h5, raw)
@@ -164,7 +161,7 @@ def _write(
 
 def _specs(source: Source) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     """Shape and dtype of every field that has a row a transition, and of final observations."""
-    spec, rows = source.spec, source.transitions
+    spec, rows = source.spec, source.counts.transitions
     observation, action = spec.observation, spec.action
     fields = {
         "observations": ((rows, *observation.shape), observation.dtype),
@@ -174,7 +171,7 @@ def _specs(source: Source) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         "timeouts": ((rows,), np.bool_),
     }
     if _has_images(spec):
-        fields[FINAL_OBSERVATIONS] = (source.episodes, *observation.shape), observation.dtype
+        fields[FINAL_OBSERVATIONS] = (source.counts.episodes, *observation.shape), observation.dtype
     else:
         fields["next_observations"] = fields["observations"]
     for name, extra in spec.extras.items():

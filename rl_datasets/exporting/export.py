@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 
 from rl_datasets.errors import DatasetError
-from rl_datasets.exporting.source import ALL_SPLITS, Export
+from rl_datasets.exporting.source import Export
+from rl_datasets.published.version import ALL, VersionLike
 
 KINDS = ("arrays", "d4rl", "replay-logs")
 
 
 def export(
-    version_dir: str | os.PathLike[str],
+    version: VersionLike,
     kind: str,
     target: str | os.PathLike[str],
-    split: str = ALL_SPLITS,
+    split: str = ALL,
 ) -> Export:
     """Exports a published version, streaming, and reads back what it wrote.
 
     Args:
-      version_dir: folder of a published version.
+      version: a published version, as `Version.open` takes it.
       kind: one of `KINDS`; see `to_arrays`, `to_d4rl` and `to_replay_logs`.
       target: the file or folder to make; it is there whole or not at all.
       split: name of a split, several joined by `+`, or "all" for every split in the order of the
@@ -32,13 +33,13 @@ def export(
     if kind == "arrays":
         from rl_datasets.exporting.arrays import to_arrays
 
-        return to_arrays(version_dir, target, split)
+        return to_arrays(version, target, split)
     if kind == "d4rl":
         from rl_datasets.exporting.d4rl import to_d4rl
 
-        return to_d4rl(version_dir, target, split)
+        return to_d4rl(version, target, split)
     if kind == "replay-logs":
         from rl_datasets.exporting.replay_logs import to_replay_logs
 
-        return to_replay_logs(version_dir, target, split)
+        return to_replay_logs(version, target, split)
     raise DatasetError(f"there is no export {kind!r}; choose one of {', '.join(KINDS)}")

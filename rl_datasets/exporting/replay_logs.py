@@ -26,13 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from rl_datasets import staging
 from rl_datasets.collection import replay_log
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
-from rl_datasets.exporting import columns
+from rl_datasets.exporting import columns, staging
 from rl_datasets.exporting.source import (
-    ALL_SPLITS,
     SUMMARY_FILE,
     Export,
     Source,
@@ -40,6 +38,7 @@ from rl_datasets.exporting.source import (
     open_source,
     summary,
 )
+from rl_datasets.published.version import ALL, VersionLike
 from rl_datasets.sources import atari, dqn_replay
 from rl_datasets.terminal import progress
 
@@ -51,9 +50,9 @@ _FINAL, _CUT, _LIMIT, _DISCOUNT = "final observation", "cut", "limit", "discount
 
 
 def to_replay_logs(
-    version_dir: str | os.PathLike[str],
+    version: VersionLike,
     folder: str | os.PathLike[str],
-    split: str = ALL_SPLITS,
+    split: str = ALL,
     capacity: int | None = None,
 ) -> Export:
     """Exports splits, one after another, to the logs of one run, laid out as the module says.
@@ -63,7 +62,7 @@ def to_replay_logs(
     as it can spare.
 
     Args:
-      version_dir: folder of a published version.
+      version: a published version, as `Version.open` takes it.
       folder: to be made, such as `Pong/1`; it is there whole or not at all.
       split: name of a split, or "all".
       capacity: rows of a checkpoint, a few less where with so many the layout would skip one. By
@@ -74,7 +73,7 @@ def to_replay_logs(
         none of Atari or longer than the logs' time limit, or the folder exists or cannot be
         written.
     """
-    source = open_source(version_dir, split)
+    source = open_source(version, split)
     _check_spec(source)
     differences: collections.Counter[str] = collections.Counter()
     with staging.staged(folder) as path:
@@ -94,9 +93,9 @@ def _check_spec(source: Source) -> None:
     is_atari = (observation.shape, observation.dtype) == (atari.FRAME_SHAPE, np.uint8)
     if not is_atari or action.shape or not np.issubdtype(action.dtype, np.integer):
         raise DatasetError(
-            f"{source.name} has observations {observation.dtype} {observation.shape} and actions "
-            f"{action.dtype} {action.shape}, and replay logs hold uint8 {atari.FRAME_SHAPE} and "
-            "integers alone; export it as arrays or d4rl"
+            f"{source.version.name} has observations {observation.dtype} {observation.shape} and "
+            f"actions {action.dtype} {action.shape}, and replay logs hold uint8 "
+            f"{atari.FRAME_SHAPE} and integers alone; export it as arrays or d4rl"
         )
 
 
@@ -104,7 +103,7 @@ def _keeps_final_observation(episode: Episode, source: Source, index: int) -> bo
     """Whether the logs can hold the final observation of the source's episode `index`."""
     if episode.is_terminal[-1]:
         return False
-    rows, is_last = len(episode.observation), index == source.episodes - 1
+    rows, is_last = len(episode.observation), index == source.counts.episodes - 1
     return rows == dqn_replay.TIME_LIMIT or (is_last and rows < dqn_replay.TIME_LIMIT)
 
 
@@ -115,8 +114,8 @@ def _rows_of_episodes(source: Source) -> np.ndarray:
         length = episode.num_transitions + _keeps_final_observation(episode, source, index)
         if length > dqn_replay.TIME_LIMIT:
             raise DatasetError(
-                f"episode {index} of {source.name} has {length} rows, and those of replay logs end "
-                f"after {dqn_replay.TIME_LIMIT}; export it as arrays or d4rl"
+                f"episode {index} of {source.version.name} has {length} rows, and those of replay "
+                f"logs end after {dqn_replay.TIME_LIMIT}; export it as arrays or d4rl"
             )
         rows.append(_PADDING + length)
     return np.array(rows)
@@ -172,7 +171,7 @@ def _write(
 
 def _read_back(source: Source, logs: pathlib.Path) -> Iterator[Episode]:
     run = dqn_replay.read_run(logs)
-    with progress("reading back", source.transitions) as advance:
+    with progress("reading back", source.counts.transitions) as advance:
         for unit in run.units:
             for episode in dqn_replay.read_episodes(unit):
                 yield episode

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from rl_datasets import files
 from rl_datasets.episode import Episode, EpisodeSpec
 from rl_datasets.errors import DatasetError
-from rl_datasets.published import manifest, reader
-from rl_datasets.terminal import progress
+from rl_datasets.published import manifest
+from rl_datasets.published.version import Counts, Version, VersionLike
 
-ALL_SPLITS = "all"
 SUMMARY_FILE = "export.json"
 BLOCK_BYTES = 1 << 20  # Frames are decoded, and fields written and read back, this much at a time.
 
@@ -27,72 +24,58 @@ class Source:
     """Splits of a published version, read as one stream of episodes.
 
     Attributes:
-      folder: of the version.
-      name: as `tfds.load` takes it, such as `dqn_replay/Pong_run_1:1.1.0`.
-      manifest_sha256: of its MANIFEST.json, which names every byte of the version.
-      spec: of an episode.
+      version: that is exported.
       splits: names of the splits, in the order in which they are read.
-      episodes: of all these splits, by the manifest.
-      transitions: of all these splits, by the manifest.
     """
 
-    folder: pathlib.Path
-    name: str
-    manifest_sha256: str
-    spec: EpisodeSpec
+    version: Version
     splits: tuple[str, ...]
-    episodes: int
-    transitions: int
+
+    @property
+    def spec(self) -> EpisodeSpec:
+        """Of an episode."""
+        return self.version.episode_spec
+
+    @property
+    def counts(self) -> Counts:
+        """Of all these splits, by the manifest."""
+        return self.version.counts("+".join(self.splits))
 
     @property
     def steps(self) -> int:
         """Rows of all episodes, their final observations included."""
-        return self.transitions + self.episodes
+        return self.counts.transitions + self.counts.episodes
 
     def read(self, doing: str = "exporting") -> Iterator[Episode]:
         """Every episode, one after another, with a progress bar on a terminal that says `doing`.
 
         Raises:
-          DatasetError: as `reader.read_episodes`.
+          DatasetError: as `Version.episodes`.
         """
-        with progress(doing, self.transitions) as advance:
-            for episode in reader.read_episodes(self.folder, "+".join(self.splits)):
-                yield episode
-                advance(episode.num_transitions)
+        return self.version.episodes("+".join(self.splits), doing)
 
 
-def open_source(version_dir: str | os.PathLike[str], split: str) -> Source:
+def open_source(version: VersionLike, split: str) -> Source:
     """The source of an export.
 
     Args:
-      version_dir: folder of a published version.
+      version: a published version, as `Version.open` takes it.
       split: name of a split, several joined by `+`, or "all" for every split in the order of the
         manifest.
 
     Raises:
       DatasetError: there is no such version or split, or a field's name leaves its folder.
     """
-    folder = pathlib.Path(version_dir)
-    published = manifest.read(folder)
-    plan, counts = published["plan"], published["splits"]
-    splits = tuple(counts if split == ALL_SPLITS else manifest.split_names(published, split))
-    spec = manifest.spec_from_json(plan["spec"])
+    version = Version.open(version)
+    splits = tuple(version.split_names(split))
+    spec = version.episode_spec
     for name in (*spec.extras, *spec.metadata):
         if not name.replace("/", "_").isidentifier() or name.startswith("/"):
             raise DatasetError(
-                f"{folder / manifest.FILE_NAME} names a field {name!r}, which cannot be the name "
-                "of a file; publish this version anew"
+                f"{version.folder / manifest.FILE_NAME} names a field {name!r}, which cannot be "
+                "the name of a file; publish this version anew"
             )
-    config = f"/{plan['config']}" if plan["config"] else ""
-    return Source(
-        folder=folder,
-        name=f"{plan['dataset']}{config}:{plan['version']}",
-        manifest_sha256=files.sha256_of(folder / manifest.FILE_NAME),
-        spec=spec,
-        splits=splits,
-        episodes=sum(counts[name]["episodes"] for name in splits),
-        transitions=sum(counts[name]["transitions"] for name in splits),
-    )
+    return Source(version, splits)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,12 +116,18 @@ def summary(
 ) -> Export:
     """The summary of an export of everything in `source`."""
     described = {
-        "name": source.name,
+        "name": source.version.name,
         "splits": list(source.splits),
-        "manifest_sha256": source.manifest_sha256,
+        "manifest_sha256": source.version.fingerprint,
     }
     return Export(
-        kind, target, described, source.episodes, source.transitions, fields, tuple(differences)
+        kind,
+        target,
+        described,
+        source.counts.episodes,
+        source.counts.transitions,
+        fields,
+        tuple(differences),
     )
 
 

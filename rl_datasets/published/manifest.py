@@ -24,6 +24,7 @@ And where there is something to tell:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import operator
@@ -38,6 +39,7 @@ from rl_datasets import __version__, files
 from rl_datasets.episode import RAW_RETURN, EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import encoding
+from rl_datasets.published.lineage import Lineage
 from rl_datasets.transition import TransitionSpec
 
 FILE_NAME = "MANIFEST.json"
@@ -114,8 +116,8 @@ def write(folder: pathlib.Path, manifest: Mapping[str, Any]) -> None:
         partial.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
-def read(folder: pathlib.Path) -> dict[str, Any]:
-    """The manifest of the published version in this folder.
+def read(folder: pathlib.Path) -> tuple[dict[str, Any], str]:
+    """The manifest of the published version in this folder, and the sha256 of its file.
 
     Its form is checked, and that every name in it stays within the folder.
 
@@ -124,7 +126,8 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
     """
     path = folder / FILE_NAME
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        manifest = json.loads(content)
         if not isinstance(manifest, dict):
             raise ValueError("it is no object of JSON")
         if manifest.get("format") == FORMAT:
@@ -145,7 +148,7 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
             f"{path} has format {manifest.get('format')}, and this rl-datasets reads {FORMAT}; "
             "use the version of rl-datasets that wrote it"
         )
-    return manifest
+    return manifest, hashlib.sha256(content).hexdigest()
 
 
 def _check(manifest: Mapping[str, Any]) -> None:
@@ -153,7 +156,8 @@ def _check(manifest: Mapping[str, Any]) -> None:
     _check_form(manifest, _FORM, "")
     _check_form(manifest, {name: _IF_ANY[name] for name in _IF_ANY.keys() & manifest}, "")
     plan = manifest["plan"]
-    spec = any_spec_from_json(plan["spec"])
+    Lineage.from_json(plan["lineage"])
+    spec = spec_from_json(plan["spec"])
     if isinstance(spec, EpisodeSpec):
         _check_form(manifest["splits"], {str: _FORM_OF_EPISODES}, "splits")
         for name, split in manifest["splits"].items():
@@ -230,26 +234,6 @@ def shard_names(published: Mapping[str, Any], split: str) -> list[str]:
     return sorted(name for name in published["files"] if name.startswith(prefix))
 
 
-def split_names(published: Mapping[str, Any], split: str) -> list[str]:
-    """The splits that a name stands for: itself, several joined by `+`, or `all`.
-
-    Args:
-      published: the manifest of a version.
-      split: the name.
-
-    Raises:
-      DatasetError: there is no such split, or it is named twice.
-    """
-    known = sorted(published["splits"])
-    names = known if split == "all" else split.split("+")
-    for name in names:
-        if name not in known:
-            raise DatasetError(f"there is no split {name!r}; this dataset has {known}")
-        if names.count(name) > 1:
-            raise DatasetError(f"{split!r} names split {name!r} twice; name it once")
-    return names
-
-
 def records(split: Mapping[str, Any]) -> int:
     """How many records a split has, by its statistics."""
     return split.get("episodes", split["transitions"])
@@ -273,28 +257,7 @@ def spec_to_json(spec: EpisodeSpec | TransitionSpec) -> dict[str, Any]:
     }
 
 
-def spec_from_json(fields: Mapping[str, Any]) -> EpisodeSpec:
-    """The inverse of `spec_to_json` for a dataset of episodes.
-
-    Raises:
-      DatasetError: the dataset is one of transitions.
-    """
-    if "transition" in fields:
-        raise DatasetError(
-            "this dataset holds transitions that no episode can be made of; read them with "
-            "`tfds.load` or `reader.read_transitions`"
-        )
-    return EpisodeSpec(
-        observation=_array_from_json("observation", fields["observation"]),
-        action=_array_from_json("action", fields["action"]),
-        extras={name: _array_from_json(name, array) for name, array in fields["extras"].items()},
-        metadata={
-            name: _array_from_json(name, array) for name, array in fields["metadata"].items()
-        },
-    )
-
-
-def any_spec_from_json(fields: Mapping[str, Any]) -> EpisodeSpec | TransitionSpec:
+def spec_from_json(fields: Mapping[str, Any]) -> EpisodeSpec | TransitionSpec:
     """The inverse of `spec_to_json`.
 
     Raises:
@@ -302,7 +265,12 @@ def any_spec_from_json(fields: Mapping[str, Any]) -> EpisodeSpec | TransitionSpe
     """
     try:
         if "transition" not in fields:
-            return spec_from_json(fields)
+            return EpisodeSpec(
+                observation=_array_from_json("observation", fields["observation"]),
+                action=_array_from_json("action", fields["action"]),
+                extras=_arrays_from_json(fields["extras"]),
+                metadata=_arrays_from_json(fields["metadata"]),
+            )
         of_transition = fields["transition"]
         action = _array_from_json("action", of_transition["action"])
         if not isinstance(action, dm_env.specs.BoundedArray):
@@ -320,6 +288,10 @@ def _array_to_json(spec: dm_env.specs.Array) -> dict[str, Any]:
     if isinstance(spec, dm_env.specs.BoundedArray):
         fields |= {"minimum": spec.minimum.tolist(), "maximum": spec.maximum.tolist()}
     return fields
+
+
+def _arrays_from_json(fields: Mapping[str, Any]) -> dict[str, dm_env.specs.Array]:
+    return {name: _array_from_json(name, array) for name, array in fields.items()}
 
 
 def _array_from_json(name: str, fields: Mapping[str, Any]) -> dm_env.specs.Array:

@@ -6,11 +6,15 @@ import os
 import pathlib
 import struct
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rl_datasets import records
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import encoding, manifest, reader
+
+if TYPE_CHECKING:
+    from rl_datasets.published.version import Version
 
 _HEADER = struct.Struct("<QI")  # of a record: its length, and the checksum of that
 _FRAMING = len(records.frame(b""))
@@ -20,33 +24,30 @@ class EpisodeFiles:
     """A sequence of the episodes of a split, each read when it is asked for.
 
     Args:
-      version_dir: folder of one version, the one that holds MANIFEST.json.
+      version: whose records are episodes.
       split: name of the split, several joined by `+`, or `all`.
 
     Attributes:
       spec: of the episodes.
 
     Raises:
-      DatasetError: there is no such version or split, a file of it is missing or cut, or there
-        are more or fewer episodes than its manifest says.
+      DatasetError: the records are transitions, there is no such split, a file of it is missing
+        or cut, or there are more or fewer episodes than its manifest says.
     """
 
-    def __init__(self, version_dir: str | os.PathLike[str], split: str = "train"):
-        version_dir = pathlib.Path(version_dir)
-        published = manifest.read(version_dir)
-        self.spec = manifest.spec_from_json(published["plan"]["spec"])
-        names = manifest.split_names(published, split)
+    def __init__(self, version: Version, split: str):
+        self.spec = version.episode_spec
         self._places = [
             place
-            for name in names
-            for shard in reader.shard_paths(version_dir, published, name)
+            for name in version.split_names(split)
+            for shard in reader.shard_paths(version, name)
             for place in _places(shard)
         ]
-        told = sum(published["splits"][name]["episodes"] for name in names)
+        told = version.counts(split).episodes
         if len(self) != told:
             raise DatasetError(
-                f"split {split!r} of {version_dir} holds {len(self)} episodes, not {told} as its "
-                f"{manifest.FILE_NAME} says; copy or publish this version anew"
+                f"split {split!r} of {version.folder} holds {len(self)} episodes, not {told} as "
+                f"its {manifest.FILE_NAME} says; copy or publish this version anew"
             )
 
     def __len__(self) -> int:

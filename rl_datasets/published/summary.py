@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 import textwrap
 from collections.abc import Mapping
 from typing import Any
@@ -12,25 +11,20 @@ import rich.table
 import rich.text
 
 from rl_datasets.episode import RAW_RETURN
+from rl_datasets.published.version import Version
 
 _SPLITS = 8
 _COLUMNS = 80
 
 
-def of(folder: pathlib.Path, published: Mapping[str, Any]) -> rich.console.Group:
-    """Name, sizes, splits, spec and lineage of a published version, to be printed.
-
-    Args:
-      folder: of the version.
-      published: its manifest.
-    """
-    plan, entries = published["plan"], published["files"].values()
-    config = f"/{plan['config']}" if plan["config"] else ""
-    size = sum(entry["size"] for entry in entries) / 1e6
-    files = f"{len(entries)} files, {size:,.{1 if size >= 1 else 3}f} MB"
+def of(version: Version) -> rich.console.Group:
+    """Name, sizes, splits, spec and lineage of a published version, to be printed."""
+    published, plan = version.manifest, version.manifest["plan"]
+    size = version.size / 1e6
+    files = f"{len(published['files'])} files, {size:,.{1 if size >= 1 else 3}f} MB"
     head = [
-        f"{plan['dataset']}{config}:{plan['version']}",
-        str(folder),
+        version.name,
+        str(version.folder),
         f"{files}; source files: {len(plan['sources'])}; written by {published['code']}",
     ]
     tail = [*_flags(published["splits"]), *_spec(plan["spec"]), "", *_lineage(plan["lineage"])]

@@ -15,6 +15,7 @@ from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import manifest
 from rl_datasets.published.features import features_dict
+from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import publish
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.sources.collected import RECOLLECTED
@@ -97,7 +98,7 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
     def _spec(self) -> EpisodeSpec | TransitionSpec:
         folder = pathlib.Path(self.data_dir)
         if (folder / manifest.FILE_NAME).exists():
-            return manifest.any_spec_from_json(manifest.read(folder)["plan"]["spec"])
+            return Version.open(folder).spec
         if self.source is None:
             raise DatasetError(
                 f"{folder} is not published; publish it with `rl-datasets publish`, or name the "

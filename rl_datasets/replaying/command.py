@@ -9,7 +9,8 @@ from typing import Any
 
 from rl_datasets import files, terminal
 from rl_datasets.errors import DatasetError
-from rl_datasets.published import catalog, manifest
+from rl_datasets.published import manifest
+from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import Publication, publish
 from rl_datasets.replaying import check
 from rl_datasets.replaying.episodes import Replayer
@@ -38,7 +39,7 @@ def open_source(
     """What a user names as the source.
 
     Args:
-      source: a published version, as `catalog.find` takes it, or what a builder publishes.
+      source: a published version, as `Version.open` takes it, or what a builder publishes.
       dataset: of the builder, such as `rl_unplugged_atari/Pong_run_1`; None where the source says
         it, as versions and logs do.
       data_dir: where published versions lie.
@@ -53,9 +54,9 @@ def open_source(
         config = config or builder.config_of(source)
         return of_builder(builder(source=source, config=config, data_dir=str(data_dir)))
     if "://" not in source and not os.path.exists(source):
-        return of_version(catalog.find(source, data_dir))
+        return of_version(Version.open(source, data_dir))
     if "://" not in source and (files.local_path(source) / manifest.FILE_NAME).is_file():
-        return of_version(files.local_path(source))
+        return of_version(Version.open(source))
     if any(any(pathlib.Path(source, place).glob("*_ckpt.*.gz")) for place in ("", "replay_logs")):
         return open_source(source, "dqn_replay", data_dir, builder_class)
     raise DatasetError(

@@ -14,6 +14,7 @@ from rl_datasets import files, roms
 from rl_datasets.episode import Episode, EpisodeError, EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import manifest, reader
+from rl_datasets.published.version import Version
 from rl_datasets.publishing.builder import PublishedDatasetBuilder
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.replaying.episodes import EXTRAS, Stored
@@ -81,32 +82,24 @@ class Source:
         return paths
 
 
-def of_version(folder: pathlib.Path) -> Source:
+def of_version(version: Version) -> Source:
     """A published version; a unit is a shard of it.
 
     Raises:
-      DatasetError: the folder holds no published version, or none of an Atari game's episodes.
+      DatasetError: it holds none of an Atari game's episodes.
     """
-    published = manifest.read(folder)
-    plan = published["plan"]
+    spec = version.episode_spec
     source = Source(
-        dataset=plan["dataset"],
-        config=plan["config"] or "",
-        spec=manifest.spec_from_json(plan["spec"]),
-        units=[
-            unit
-            for split in published["splits"]
-            for unit in _units_of_split(folder.absolute(), published, split)
-        ],
-        lineage=plan["lineage"],
-        origin={
-            "source": f"{plan['dataset']}/{plan['config']}:{plan['version']}",
-            "source_manifest_sha256": files.sha256_of(folder / manifest.FILE_NAME),
-        },
-        is_a_row_early=plan["dataset"] == _RL_UNPLUGGED
-        and rl_unplugged.STORED_REWARD not in plan["spec"]["extras"],  # as in version 1.0.0
+        dataset=version.dataset,
+        config=version.config,
+        spec=spec,
+        units=[unit for split in version.splits for unit in _units_of_split(version, split)],
+        lineage=version.lineage.facts,
+        origin={"source": version.name, "source_manifest_sha256": version.fingerprint},
+        is_a_row_early=version.dataset == _RL_UNPLUGGED
+        and rl_unplugged.STORED_REWARD not in spec.extras,  # as in version 1.0.0
     )
-    return _checked(source, str(folder))
+    return _checked(source, str(version.folder))
 
 
 def of_builder(builder: PublishedDatasetBuilder) -> Source:
@@ -151,21 +144,24 @@ def _checked(source: Source, name: str) -> Source:
     return source
 
 
-def _units_of_split(
-    folder: pathlib.Path, published: Mapping[str, Any], split: str
-) -> Iterator[SourceUnit]:
+def _units_of_split(version: Version, split: str) -> Iterator[SourceUnit]:
     """A unit a shard; a manifest counts splits, so it tells of a shard that is one alone."""
-    shards, counts = manifest.shard_names(published, split), published["splits"][split]
+    shards, counts = manifest.shard_names(version.manifest, split), version.counts(split)
+    folder = version.folder.absolute()
     is_told = len(shards) == 1
     for shard in shards:
         yield SourceUnit(
             name=shard,
             split=split,
-            num_episodes=counts["episodes"] if is_told else None,
-            num_transitions=counts["transitions"] if is_told else None,
+            num_episodes=counts.episodes if is_told else None,
+            num_transitions=counts.transitions if is_told else None,
             files=(str(folder / shard), str(folder / manifest.FILE_NAME)),
-            read=functools.partial(reader.read_shard, folder, shard),
+            read=functools.partial(_episodes_of_shard, folder, shard),
         )
+
+
+def _episodes_of_shard(folder: pathlib.Path, shard: str) -> Iterator[Episode]:
+    return reader.of_shard(Version.open(folder), shard)
 
 
 def _read(

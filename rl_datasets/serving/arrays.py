@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from rl_datasets.serving import windows
-from rl_datasets.serving.transitions import Transition, pack, unpack, with_frames
+from rl_datasets.serving.packing import pack, unpack
+from rl_datasets.serving.transitions import Transition, with_frames
 from rl_datasets.serving.windows import Windows
 
 CHUNK_BYTES = 4 << 20  # gathered at a time where batches are smaller: hides the cost of a call

@@ -1,6 +1,6 @@
 """A published version as `d4rl.qlearning_dataset` gives it, bit for bit, defects included.
 
-There are two readings of D4RL's data. `transitions.load_transitions` is the corrected one: every
+There are two readings of D4RL's data. `loading.load_transitions` is the corrected one: every
 transition that the file holds, each with the observation that followed. This one is for recipes
 that were measured on D4RL's own (github.com/Farama-Foundation/D4RL, v1.1, the defaults):
 
@@ -16,15 +16,15 @@ Versions of other builders are read as if they had been exported to D4RL's layou
 from __future__ import annotations
 
 import itertools
-import os
-import pathlib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from rl_datasets.errors import DatasetError
-from rl_datasets.serving.transitions import Transition, counted_episodes
+from rl_datasets.published.lineage import D4rlFile
+from rl_datasets.published.version import Version, VersionLike
+from rl_datasets.serving.transitions import Transition
 
 if TYPE_CHECKING:
     from rl_datasets.episode import Episode
@@ -43,11 +43,11 @@ class Rows(NamedTuple):
     timeout: np.ndarray
 
 
-def load_qlearning_dataset(version_dir: str | os.PathLike[str], split: str = "train") -> Transition:
+def load_qlearning_dataset(version: VersionLike, split: str = "train") -> Transition:
     """The transitions of `d4rl.qlearning_dataset`, in its order.
 
     Args:
-      version_dir: folder of one version, the one that holds MANIFEST.json.
+      version: a published version, as `Version.open` takes it.
       split: name of the split, several joined by `+`, or `all`.
 
     Returns:
@@ -57,26 +57,26 @@ def load_qlearning_dataset(version_dir: str | os.PathLike[str], split: str = "tr
       DatasetError: as `load_transitions`; or the version lacks a row that this reading needs, or
         was published before episodes had `is_done`.
     """
-    from rl_datasets.published import manifest
-
-    plan = manifest.read(pathlib.Path(version_dir))["plan"]
-    lineage = plan["lineage"]
-    episodes = counted_episodes(version_dir, split)
-    if "has_timeouts" in lineage:  # It was read from a file of D4RL.
-        if "is_done" not in plan["spec"]["metadata"]:
-            raise DatasetError(
-                f"{os.fspath(version_dir)} does not say which rows of D4RL's file were terminals: "
-                "publish the file anew with this rl-datasets"
-            )
-        rows = _stacked(_rows_of_file(episodes, version_dir, lineage))
+    version = Version.open(version)
+    file = version.lineage.d4rl_file
+    episodes = version.episodes(split, f"loading {version.folder}")
+    if "has_timeouts" in version.lineage.facts and (
+        file is None or "is_done" not in version.episode_spec.metadata
+    ):
+        raise DatasetError(
+            f"{version.folder} does not say which rows of D4RL's file were terminals: publish the "
+            "file anew with this rl-datasets"
+        )
+    if file is not None:
+        rows = _stacked(_rows_of_file(episodes, version, file))
     else:
         rows = _stacked(map(_rows_of_export, episodes))
     is_left_out = rows.timeout
-    if not lineage.get("has_timeouts", True):
-        is_left_out = _at_horizon(rows.terminal, lineage["horizon"])
+    if file is not None and not file.has_timeouts:
+        is_left_out = _at_horizon(rows.terminal, file.horizon)
     kept = ~is_left_out[:-1]
     if np.isnan(rows.observation[1:][kept]).any():
-        raise _lacks_a_row(version_dir, len(rows.reward) - 1)
+        raise _lacks_a_row(version, len(rows.reward) - 1)
     return Transition(
         observation=rows.observation[:-1][kept],
         action=rows.action[:-1][kept],
@@ -91,9 +91,7 @@ def _stacked(parts: Iterable[Rows]) -> Rows:
     return Rows(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def _rows_of_file(
-    episodes: Iterator[Episode], version_dir: str | os.PathLike[str], lineage: Mapping[str, Any]
-) -> Iterator[Rows]:
+def _rows_of_file(episodes: Iterator[Episode], version: Version, file: D4rlFile) -> Iterator[Rows]:
     """Every row of the file that was published.
 
     An episode has as many rows as lie between its first and the next episode's: its transitions,
@@ -102,42 +100,42 @@ def _rows_of_file(
     filled = 0
     for episode, following in itertools.pairwise(itertools.chain(episodes, [None])):
         assert episode is not None
-        end = lineage["rows"] if following is None else int(following.metadata["first_row"])
+        end = file.rows if following is None else int(following.metadata["first_row"])
         transitions, is_terminal = episode.num_transitions, bool(episode.is_terminal[-1])
         # Alone after a time limit, the file's last row is left out anyway.
         count = min(end - filled, transitions + 1) if following is None else end - filled
         is_beyond = count == transitions + 1
         if (
-            lineage["trajectories"] == "jumps"
+            file.trajectories == "jumps"
             or episode.metadata["first_row"] != filled
             or count not in (transitions, transitions + 1)
-            or (is_beyond and is_terminal and lineage["trajectories"] != "timeouts")
+            or (is_beyond and is_terminal and file.trajectories != "timeouts")
         ):
-            raise _lacks_a_row(version_dir, filled)
+            raise _lacks_a_row(version, filled)
         # The row beyond is the one that the flags are of, or it is a trajectory's last, alone.
-        is_alone = is_beyond and (is_terminal or lineage["trajectories"] == "one")
+        is_alone = is_beyond and (is_terminal or file.trajectories == "one")
         rows = _rows(episode, count, marked=transitions - (is_alone or not is_beyond))
         if is_alone:
             rows.timeout[-1] = True
-            if _is_a_state(episode, lineage):
+            if _is_a_state(episode, file):
                 rows.observation[-1] = np.nan
         yield rows
         filled = end
 
 
-def _is_a_state(episode: Episode, lineage: Mapping[str, Any]) -> bool:
+def _is_a_state(episode: Episode, file: D4rlFile) -> bool:
     """Whether an episode of Maze2D ends in the state after a mark, and not in a row."""
     after = int(episode.metadata["first_row"]) + episode.num_transitions
     is_marked = episode.metadata["is_timeout"] or episode.metadata["is_done"]
-    if not lineage["has_timeouts"]:
-        is_marked = is_marked or after % lineage["horizon"] == 0
+    if not file.has_timeouts:
+        is_marked = is_marked or after % file.horizon == 0
     has_states = {"qpos", "qvel"} <= episode.extras.keys()
-    return lineage["trajectories"] == "one" and bool(is_marked) and has_states
+    return file.trajectories == "one" and bool(is_marked) and has_states
 
 
-def _lacks_a_row(version_dir: str | os.PathLike[str], row: int) -> DatasetError:
+def _lacks_a_row(version: Version, row: int) -> DatasetError:
     return DatasetError(
-        f"{os.fspath(version_dir)} lacks a row near row {row} of D4RL's file, because nothing "
+        f"{version.folder} lacks a row near row {row} of D4RL's file, because nothing "
         "follows it in its own trajectory, and d4rl.qlearning_dataset joins it to another: use the "
         "corrected reading, or D4RL's code"
     )

@@ -1,6 +1,6 @@
 """Batches from a Reverb server, which several learners can share.
 
-A transition is one row of bytes (`transitions.row_dtype`), and an item of the table is a block of
+A transition is one row of bytes (`packing.row_dtype`), and an item of the table is a block of
 rows that a seeded permutation brought together: Reverb's cost is by item, so that blocks of 64 are
 served forty times faster than single transitions. A feed draws blocks uniformly with replacement
 and shuffles the rows of many before it cuts them into batches. Every transition is therefore
@@ -28,15 +28,13 @@ import hashlib
 import itertools
 import json
 import math
-import os
-import pathlib
 import re
 import secrets
 import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,17 +43,13 @@ import tensorflow as tf
 
 from rl_datasets.background import ahead
 from rl_datasets.errors import DatasetError
+from rl_datasets.published.version import Version, VersionLike
 from rl_datasets.serving import segments, windows
+from rl_datasets.serving.cut import ONE_STEP, Cut
+from rl_datasets.serving.loading import load_transitions
+from rl_datasets.serving.packing import pack
 from rl_datasets.serving.segments import Layout
-from rl_datasets.serving.transitions import (
-    REWARD,
-    Transition,
-    check_cut,
-    counted_episodes,
-    load_transitions,
-    pack,
-    published_counts,
-)
+from rl_datasets.serving.transitions import Transition
 from rl_datasets.serving.windows import Windows
 from rl_datasets.terminal import holding_back, progress
 
@@ -83,13 +77,13 @@ class Schema:
     """What a server serves; a feed needs its address and nothing else.
 
     Attributes:
-      row: the structured dtype of a transition, see `transitions.row_dtype`.
+      row: the structured dtype of a transition, see `packing.row_dtype`.
       num_transitions: N, of the whole split.
       block: rows of an item of the table; those of the last beyond N are padding.
       fingerprint: sha256 of the MANIFEST.json of the version; of transitions that were not
         published, that of their rows; of such windows, which come one by one, 32 random digits.
       layout: of the segments, where items are segments and not blocks.
-      cut: how transitions were cut from a published version, see `how_cut`.
+      cut: how transitions were cut from a published version; None where they were not.
       splits: of the version.
     """
 
@@ -98,7 +92,7 @@ class Schema:
     block: int
     fingerprint: str
     layout: Layout | None = None
-    cut: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    cut: Cut | None = None
     splits: Sequence[str] = ()
 
     @property
@@ -131,27 +125,14 @@ class Schema:
     def from_json(cls, text: bytes) -> Schema:
         """The inverse of `to_json`."""
         fields = json.loads(text)
-        row, layout = _dtype(fields.pop("row")), fields.pop("layout")
+        row, layout, cut = (fields.pop(name) for name in ("row", "layout", "cut"))
+        row = _dtype(row)
         if layout is not None:
             layout = Layout(**layout | {"row": row, "frame": _dtype(layout["frame"])})
-        return cls(row=row, layout=layout, splits=tuple(fields.pop("splits", ())), **fields)
-
-
-def how_cut(
-    n_step: int = 1,
-    gamma: float = 1.0,
-    frame_stack: int = 1,
-    next_action: bool = False,
-    reward_field: str = REWARD,
-) -> dict[str, Any]:
-    """What two ways to cut episodes into transitions are compared by; one step has no gamma."""
-    return {
-        "n_step": n_step,
-        "gamma": gamma if n_step > 1 else 1.0,
-        "frame_stack": frame_stack,
-        "next_action": next_action,
-        "reward_field": reward_field,
-    }
+        splits = tuple(fields.pop("splits"))
+        return cls(
+            row, layout=layout, cut=None if cut is None else Cut(**cut), splits=splits, **fields
+        )
 
 
 def _dtype(descr: list) -> np.dtype:
@@ -187,14 +168,14 @@ class ReverbServer:
         port: int | None = None,
         seed: int = 0,
         fingerprint: str = "",
-        cut: Mapping[str, Any] | None = None,
+        cut: Cut | None = None,
         splits: Sequence[str] = (),
     ):
         rows = pack(transitions)
         if not len(rows):
             raise DatasetError("there are no transitions to serve; name a dataset that has some")
         fingerprint = fingerprint or hashlib.sha256(rows.view(np.uint8).data).hexdigest()
-        schema = Schema(rows.dtype, len(rows), BLOCK, fingerprint, None, cut or {}, splits)
+        schema = Schema(rows.dtype, len(rows), BLOCK, fingerprint, None, cut, splits)
         self._open(schema, port, lambda address: _fill(address, schema, rows, seed))
 
     @classmethod
@@ -205,7 +186,7 @@ class ReverbServer:
         num_transitions: int,
         port: int | None = None,
         fingerprint: str = "",
-        cut: Mapping[str, Any] | None = None,
+        cut: Cut | None = None,
         splits: Sequence[str] = (),
     ) -> ReverbServer:
         """Serves windows over frames, of which one piece at a time need be in memory.
@@ -218,7 +199,7 @@ class ReverbServer:
         """
         fingerprint = fingerprint or secrets.token_hex(16)
         schema = Schema(
-            layout.row, num_transitions, segments.SEGMENT, fingerprint, layout, cut or {}, splits
+            layout.row, num_transitions, segments.SEGMENT, fingerprint, layout, cut, splits
         )
         server = cls.__new__(cls)
         server._open(schema, port, lambda address: _fill_segments(address, schema, pieces))
@@ -227,48 +208,38 @@ class ReverbServer:
     @classmethod
     def from_published(
         cls,
-        version_dir: str | os.PathLike[str],
+        version: VersionLike,
         split: str = "train",
+        cut: Cut = ONE_STEP,
         port: int | None = None,
         seed: int = 0,
-        n_step: int = 1,
-        gamma: float = 1.0,
-        frame_stack: int = 1,
-        next_action: bool = False,
-        reward_field: str = REWARD,
     ) -> ReverbServer:
         """Serves a split of a published version; images as windows, other observations as blocks.
 
         Args:
-          n_step, gamma, frame_stack, next_action, reward_field: see
-            `transitions.step_windows`.
+          version: a published version, as `Version.open` takes it.
+          split: name of the split, several joined by `+`, or `all`.
+          cut: how its episodes are cut into transitions.
+          port, seed: as of the class.
 
         Raises:
-          DatasetError: as of the class, or as `transitions.load_transitions`.
-          ValueError: n_step, gamma or frame_stack is out of its range.
+          DatasetError: as of the class, or as `loading.load_transitions`.
         """
-        from rl_datasets import files
-        from rl_datasets.published import manifest
-
-        check_cut(n_step, gamma, frame_stack)
-        published = manifest.read(pathlib.Path(version_dir))
-        splits = sorted(manifest.split_names(published, split))
-        fingerprint = files.sha256_of(pathlib.Path(version_dir) / manifest.FILE_NAME)
-        cut = how_cut(n_step, gamma, frame_stack, next_action, reward_field)
-        if not windows.has_images(manifest.spec_from_json(published["plan"]["spec"])):
-            transitions = load_transitions(version_dir, split, **cut)
-            return cls(transitions, port, seed, fingerprint, cut, splits)
-        num_episodes, num_transitions = published_counts(version_dir, split)
-        pieces = (
-            windows.of_episode(episode, **cut) for episode in counted_episodes(version_dir, split)
-        )
+        version = Version.open(version)
+        splits = sorted(version.split_names(split))
+        if not windows.has_images(version.episode_spec):
+            transitions = load_transitions(version, split, cut)
+            return cls(transitions, port, seed, version.fingerprint, cut, splits)
+        counts = version.counts(split)
+        episodes = version.episodes(split, f"loading {version.folder}")
+        pieces = (windows.of_episode(episode, cut) for episode in episodes)
         first = next(pieces)
         return cls.of_windows(
             itertools.chain([first], pieces),
-            segments.layout_of(first, num_transitions + num_episodes, n_step),
-            num_transitions,
+            segments.layout_of(first, counts.transitions + counts.episodes, cut.n_step),
+            counts.transitions,
             port,
-            fingerprint,
+            version.fingerprint,
             cut,
             splits,
         )
@@ -309,29 +280,19 @@ def _stop(server: reverb.Server, is_stopped: threading.Event) -> None:
 
 
 def serve(
-    version_dir: str | os.PathLike[str],
+    version: VersionLike,
     split: str = "train",
+    cut: Cut = ONE_STEP,
     port: int | None = None,
     seed: int = 0,
-    n_step: int = 1,
-    gamma: float = 1.0,
-    frame_stack: int = 1,
-    next_action: bool = False,
-    reward_field: str = REWARD,
 ) -> None:
     """Serves a published version until Ctrl-C; what `rl-datasets serve` does.
 
     Raises:
-      DatasetError: as `ReverbServer.from_published`, or an option is out of its range.
+      DatasetError: as `ReverbServer.from_published`.
       KeyboardInterrupt: Ctrl-C.
     """
-    try:
-        check_cut(n_step, gamma, frame_stack)
-    except ValueError as error:
-        raise DatasetError(f"{error}: mend that option") from error
-    with ReverbServer.from_published(
-        version_dir, split, port, seed, n_step, gamma, frame_stack, next_action, reward_field
-    ) as server:
+    with ReverbServer.from_published(version, split, cut, port, seed) as server:
         print(
             f"serving {server.schema.num_transitions} transitions at {server.address} "
             "(every interface, no encryption); Ctrl-C stops",

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -21,8 +20,11 @@ from rl_datasets.background import ahead
 from rl_datasets.episode import Episode
 from rl_datasets.frames import EncodedFrames
 from rl_datasets.published.random_access import EpisodeFiles
+from rl_datasets.published.version import Version, VersionLike
 from rl_datasets.serving import transitions as tr
 from rl_datasets.serving import windows
+from rl_datasets.serving.cut import ONE_STEP, Cut
+from rl_datasets.serving.packing import pack
 from rl_datasets.serving.transitions import Transition
 from rl_datasets.serving.windows import Windows
 
@@ -50,52 +52,47 @@ class StreamFeed(Iterator[Transition]):
     The same seed gives the same batches.
 
     Args:
-      version_dir: folder of one version, the one that holds MANIFEST.json.
+      version: a published version, as `Version.open` takes it.
       batch_size: B.
       seed: seeds every order.
       steps: K, to give [K, B, ...] at a time; None gives [B, ...].
       split: name of the split, several joined by `+`, or `all`.
-      n_step, gamma, frame_stack, reward_field: see `transitions.step_windows`.
+      cut: how episodes are cut into transitions; a stream gives no next action.
       shuffle: transitions in the shuffle buffer; 100,000 with Atari's frames take about 200 MB,
         and decoded pools take 150 MB beside it.
 
     Raises:
-      ValueError: batch_size, steps or shuffle is below 1, or as `transitions.step_windows`.
+      ValueError: batch_size, steps or shuffle is below 1, or the cut asks for the next action.
       DatasetError: there is no such version or split, or a file of it is missing or damaged; here
         or, of an episode or of a file that goes away, from `next`.
     """
 
     def __init__(
         self,
-        version_dir: str | os.PathLike[str],
+        version: VersionLike,
         batch_size: int,
         seed: int,
         steps: int | None = None,
         split: str = "train",
-        n_step: int = 1,
-        gamma: float = 1.0,
-        frame_stack: int = 1,
+        cut: Cut = ONE_STEP,
         shuffle: int = 100_000,
-        reward_field: str = tr.REWARD,
     ):
         shape = (batch_size,) if steps is None else (steps, batch_size)
-        tr.check_cut(n_step, gamma, frame_stack)
+        if cut.next_action:
+            raise ValueError("a StreamFeed gives no next action: use an ArrayFeed or a ReverbFeed")
         if min(*shape, shuffle) < 1:
             raise ValueError(
                 f"batch_size={batch_size}, steps={steps} and shuffle={shuffle} must be positive"
             )
-        episodes = EpisodeFiles(version_dir, split)
+        episodes = Version.open(version).episode_files(split)
         order, pool_order = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
         segments = itertools.chain.from_iterable(
-            _epoch(
-                episodes, order, -(-shuffle // SEGMENT), n_step, gamma, frame_stack, reward_field
-            )
-            for _ in itertools.count()
+            _epoch(episodes, order, -(-shuffle // SEGMENT), cut) for _ in itertools.count()
         )
         batches = windows.batches(ahead(_pools(segments)), shape, pool_order)
         frame_bytes = episodes.spec.observation.generate_value().nbytes
         self._batches = ahead(
-            batches, windows.batches_a_chunk(frame_bytes, frame_stack, math.prod(shape))
+            batches, windows.batches_a_chunk(frame_bytes, cut.frame_stack, math.prod(shape))
         )
 
     def __next__(self) -> Transition:
@@ -106,29 +103,23 @@ def _epoch(
     episodes: EpisodeFiles,
     rng: np.random.Generator,
     held: int,
-    n_step: int,
-    gamma: float,
-    frame_stack: int,
-    reward_field: str = tr.REWARD,
+    cut: Cut,
 ) -> Iterator[Segment]:
     """The segments of all episodes, each once, in an order drawn from `rng`."""
     segments = (
         segment
         for number in rng.permutation(len(episodes))
-        for segment in cut(episodes[number], n_step, gamma, frame_stack, reward_field)
+        for segment in segments_of(episodes[number], cut)
     )
     return shuffled(segments, held, rng)
 
 
-def cut(
-    episode: Episode, n_step: int, gamma: float, frame_stack: int, reward_field: str = tr.REWARD
-) -> Iterator[Segment]:
+def segments_of(episode: Episode, cut: Cut) -> Iterator[Segment]:
     """The transitions of an episode in segments; they keep no more of it than they hold."""
-    windowed = tr.step_windows(episode, n_step, gamma, frame_stack, reward_field=reward_field)
-    transitions = tr.pack(windowed)
+    transitions = pack(tr.step_windows(episode, cut))
     for start in range(0, len(transitions), SEGMENT):
         rows = transitions[start : start + SEGMENT].copy()
-        first, end = max(start - frame_stack + 1, 0), rows["next_observation"].max()
+        first, end = max(start - cut.frame_stack + 1, 0), rows["next_observation"].max()
         windows.renumber(rows, -first)
         observation = episode.observation[first:end]
         if isinstance(observation, np.ndarray):

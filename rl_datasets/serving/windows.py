@@ -7,13 +7,14 @@ a million of them is 7 GB of single frames of 84 x 84, and 56 GB of stacks.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from rl_datasets.serving import transitions as tr
+from rl_datasets.serving.cut import ONE_STEP, Cut
+from rl_datasets.serving.packing import pack, unpack
 from rl_datasets.serving.transitions import Transition
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Windows(NamedTuple):
 
     Attributes:
       frames: [F, *observation], the first of them zeros.
-      rows: [N] packed transitions (`transitions.row_dtype`), whose observation and
+      rows: [N] packed transitions (`packing.row_dtype`), whose observation and
         next_observation are numbers of frames [stack] int32, oldest first.
     """
 
@@ -42,21 +43,9 @@ def has_images(spec: EpisodeSpec) -> bool:
     return spec.observation.dtype == np.uint8 and len(spec.observation.shape) == 3
 
 
-def of_episode(
-    episode: Episode,
-    n_step: int = 1,
-    gamma: float = 1.0,
-    frame_stack: int = 1,
-    next_action: bool = False,
-    reward_field: str = tr.REWARD,
-) -> Windows:
+def of_episode(episode: Episode, cut: Cut = ONE_STEP) -> Windows:
     """The transitions of an episode; see `transitions.step_windows` for what they mean."""
-    return Windows(
-        frames=tr.numbered(episode.observation),
-        rows=tr.pack(
-            tr.step_windows(episode, n_step, gamma, frame_stack, next_action, reward_field)
-        ),
-    )
+    return Windows(tr.numbered(episode.observation), pack(tr.step_windows(episode, cut)))
 
 
 def cut_out(frames: np.ndarray | None, rows: np.ndarray) -> Transition:
@@ -66,7 +55,7 @@ def cut_out(frames: np.ndarray | None, rows: np.ndarray) -> Transition:
       frames: [F, ...], or None where rows hold the observations themselves.
       rows: packed transitions.
     """
-    transitions = tr.unpack(rows)
+    transitions = unpack(rows)
     return transitions if frames is None else tr.with_frames(transitions, frames)
 
 
@@ -83,48 +72,7 @@ def batches_a_chunk(frame_bytes: int, stack: int, size: int) -> int:
     return min(max(1, CHUNK_BYTES // (2 * stack * frame_bytes * size)), MOST_BATCHES_A_CHUNK)
 
 
-def load_windows(
-    version_dir: str | os.PathLike[str],
-    split: str = "train",
-    n_step: int = 1,
-    gamma: float = 1.0,
-    frame_stack: int = 1,
-    reward_field: str = tr.REWARD,
-) -> Windows:
-    """A split of a published version in memory, whole, each frame once.
-
-    Args:
-      version_dir: folder of one version, the one that holds MANIFEST.json.
-      split: name of the split, several joined by `+`, or `all`.
-      n_step, gamma, frame_stack, reward_field: see `transitions.step_windows`.
-
-    Returns:
-      N transitions in the published order.
-
-    Raises:
-      DatasetError: the folder holds no published version, no such split, or not as many
-        transitions as its manifest says.
-    """
-    tr.check_cut(n_step, gamma, frame_stack)
-    num_episodes, num_transitions = tr.published_counts(version_dir, split)
-    windows: Windows | None = None
-    num_frames, num_rows = 1, 0
-    for episode in tr.counted_episodes(version_dir, split):
-        piece = of_episode(episode, n_step, gamma, frame_stack, reward_field=reward_field)
-        if windows is None:
-            windows = _blank(piece, num_transitions + num_episodes, num_transitions)
-        frames = windows.frames[num_frames : num_frames + len(piece.frames) - 1]
-        frames[:] = piece.frames[1:]
-        rows = windows.rows[num_rows : num_rows + len(piece.rows)]
-        tr.pack_into(rows, tr.unpack(piece.rows))
-        renumber(rows, num_frames - 1)
-        num_frames += len(frames)
-        num_rows += len(rows)
-    assert windows is not None  # a published split has episodes
-    return windows
-
-
-def _blank(like: Windows, num_frames: int, num_rows: int) -> Windows:
+def blank(like: Windows, num_frames: int, num_rows: int) -> Windows:
     """Room for so many frames, beside the one of zeros, and so many rows."""
     frames = np.empty((1 + num_frames, *like.frames.shape[1:]), like.frames.dtype)
     frames[0] = 0
@@ -179,8 +127,8 @@ def batches(
             if len(cut) == size:
                 yield cut_out(frames, cut.reshape(shape))
                 continue
-            pieces.append(tr.pack(cut_out(frames, cut)))
+            pieces.append(pack(cut_out(frames, cut)))
             missing -= len(cut)
             if missing == 0:
-                yield tr.unpack(np.concatenate(pieces).reshape(shape))
+                yield unpack(np.concatenate(pieces).reshape(shape))
                 pieces, missing = [], size

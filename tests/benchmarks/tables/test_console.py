@@ -34,7 +34,7 @@ def test_a_table_that_nothing_measures_says_so(capsys):
 
 
 def test_a_dry_run_shows_what_was_reported_and_that_nothing_was_run(tmp_path, capsys):
-    with pytest.raises(DatasetError, match=f"no published dataset at {tmp_path}"):
+    with pytest.raises(DatasetError, match=f"is not published in {tmp_path}"):
         reproduce(
             "tianshou_continuous", data_dir=tmp_path, runs_dir=tmp_path / "runs", dry_run=True
         )
@@ -69,7 +69,7 @@ blocked = "no learner here can"
 def test_a_row_that_cannot_be_run_says_why(tmp_path, capsys):
     recipe = tmp_path / "own.toml"
     recipe.write_text(BLOCKED)
-    with pytest.raises(DatasetError, match=r"no published dataset at .*brac/one/1\.0\.0"):
+    with pytest.raises(DatasetError, match=r"brac/one:1\.0\.0.* is not published"):
         reproduce(str(recipe), data_dir=tmp_path, runs_dir=tmp_path / "runs", dry_run=True)
     shown = capsys.readouterr().out
     assert "left out, because no learner here can: another" in shown

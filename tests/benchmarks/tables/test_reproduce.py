@@ -4,9 +4,11 @@ import pytest
 
 from benchmarks.tables import reported
 from benchmarks.tables.reproduce import reproduce
-from benchmarks.training import recipe, tasks
+from benchmarks.training import recipe
 from benchmarks.training.results import read_results
 from rl_datasets.errors import DatasetError
+from rl_datasets.serving.cut import Cut
+from rl_datasets.serving.loading import load_transitions
 from rl_datasets.serving.reverb import ReverbServer
 
 RECIPE = """
@@ -70,7 +72,7 @@ def test_two_processes_share_the_cells_and_the_report_follows(data_dir, tmp_path
 
 
 def test_an_error_in_a_process_is_the_same_sentence(tmp_path):
-    with pytest.raises(DatasetError, match="no published dataset"):
+    with pytest.raises(DatasetError, match="is not published"):
         reproduce("pendulum", data_dir=tmp_path, runs_dir=tmp_path, processes=2)
 
 
@@ -83,7 +85,7 @@ def test_a_dry_run_runs_nothing(data_dir, tmp_path, capsys):
 
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_a_reverb_server_of_another_dataset_is_refused(data_dir, tmp_path, dry_run):
-    transitions = tasks._transitions(data_dir / "brac/pendulum/2.0.0", "train")
+    transitions = load_transitions(data_dir / "brac/pendulum/2.0.0")
     other = ReverbServer(transitions, fingerprint="other")
     with other, pytest.raises(DatasetError, match="serves another dataset"):
         reproduce(
@@ -112,7 +114,7 @@ def test_a_folder_that_cannot_be_is_refused_before_anything_is_trained(
 def test_a_reverb_server_that_cuts_otherwise_is_refused(data_dir, tmp_path, cut):
     version = data_dir / "brac/pendulum/2.0.0"
     with (
-        ReverbServer.from_published(version, **cut) as server,
+        ReverbServer.from_published(version, cut=Cut(**cut)) as server,
         pytest.raises(DatasetError, match=r"--n-step 1 --gamma 1\.0$"),
     ):
         reproduce("pendulum", data_dir=data_dir, runs_dir=tmp_path, feed=server.address)

@@ -28,6 +28,8 @@ from learners import brac_bc
 from learners.registry import LEARNERS
 from learners.types import Learner, Spec
 from rl_datasets.errors import DatasetError
+from rl_datasets.published.version import Version
+from rl_datasets.serving.cut import Cut
 from rl_datasets.serving.transitions import Transition
 from tests.benchmarks import version_folders
 
@@ -49,7 +51,7 @@ RECIPE = Recipe(
 )
 
 
-def transitions(_version_dir: pathlib.Path, split: str) -> Transition:
+def transitions(_version: Version, split: str, cut: Cut) -> Transition:
     rng = np.random.default_rng(0)
 
     def normal(*shape):
@@ -271,7 +273,7 @@ def test_a_dataset_that_changed_is_refused(tmp_path):
 
 def test_a_dataset_that_is_not_there_is_named(tmp_path):
     places = offline.Places(tmp_path / "nowhere", tmp_path / "runs")
-    with pytest.raises(DatasetError, match=r"nowhere/tiny/first/1.0.0.*publish"):
+    with pytest.raises(DatasetError, match=r"first:1\.0\.0. is not published in .*nowhere"):
         offline.run_cells(CELLS[:1], places, lambda cell, step: None)
 
 

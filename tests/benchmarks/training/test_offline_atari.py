@@ -27,9 +27,11 @@ from learners.registry import LEARNERS
 from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import manifest
+from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import publish
+from rl_datasets.serving.cut import Cut
+from rl_datasets.serving.loading import load_transitions
 from rl_datasets.serving.reverb import ReverbServer
-from rl_datasets.serving.transitions import load_transitions
 from rl_datasets.sources import rl_unplugged
 from tests.benchmarks import version_folders
 from tests.benchmarks.training.test_online_atari import MAKE, SMALL, Corridor, small_network
@@ -163,7 +165,7 @@ def test_natures_network_from_the_data_to_a_score(data_dir, tmp_path, monkeypatc
 def test_batches_are_stacks_of_the_published_frames(data_dir):
     task = tasks.task_of(RECIPE, PONG, data_dir)
     cell = plan(RECIPE, seeds=[0])[0]
-    whole = load_transitions(task.version_dir, "all", frame_stack=4)
+    whole = load_transitions(task.version, "all", Cut(frame_stack=4))
     known = {
         (stack.tobytes(), int(action), float(reward), following.tobytes())
         for stack, action, reward, following in zip(
@@ -206,7 +208,7 @@ def test_rewards_of_several_steps_are_discounted_as_the_learner_discounts(data_d
     recipe = dataclasses.replace(RECIPE, config={"discount": 0.5})
     row = dataclasses.replace(PONG, n_step=3)
     rows = tasks.task_of(recipe, row, data_dir).transitions().rows
-    expected = load_transitions(data_dir / PONG.version_path, "all", 3, 0.5, 4)
+    expected = load_transitions(data_dir / PONG.version_path, "all", Cut(3, 0.5, 4))
     np.testing.assert_array_equal(rows["reward"], expected.reward)
     np.testing.assert_array_equal(rows["discount"], expected.discount)
     assert set(np.unique(rows["reward"])) - {-1, 0, 1}  # One of two or three steps on.
@@ -271,16 +273,17 @@ def test_a_log_that_was_replayed_tells_its_agents_score_in_the_games_own_points(
         }
     version_folders.write(tmp_path / "dqn_replay" / "Pong_run_1-replayed" / "1.0.0")
     version = tmp_path / "dqn_replay" / "Pong_run_1-replayed" / "1.0.0"
-    plan = manifest.read(version)["plan"]
+    plan = manifest.read(version)[0]["plan"]
     files = {f"dqn_replay-{name}.tfrecord-0": {"size": 999, "sha256": ""} for name in splits}
     manifest.write(version, manifest.make(plan, splits, files, counted={}, skipped={}))
+    opened = Version.open(version)
     row = Row("Pong", "dqn_replay/Pong_run_1-replayed:1.0.0", "Pong")
     text = report_text._data(
-        {"all": results_folder.describe(dataclasses.replace(row, split="all"), version)}
+        {"all": results_folder.describe(dataclasses.replace(row, split="all"), opened)}
     )
     assert "| 4 | 40 | 400 ± 294, raw |" in text
     text = report_text._data(
-        {"a": results_folder.describe(dataclasses.replace(row, split="a"), version)}
+        {"a": results_folder.describe(dataclasses.replace(row, split="a"), opened)}
     )
     assert "| 2 | 20 | 200 ± 100, raw |" in text
 
@@ -330,10 +333,10 @@ def test_rewards_are_read_as_stored_where_a_row_says_so(unplugged, tmp_path, fee
     (line,) = run(unplugged, tmp_path, recipe, feed=feed)
     assert line["reading"] == "as_stored"
     task = tasks.task_of(recipe.of(AS_STORED), AS_STORED, unplugged)
-    assert task.cut["reward_field"] == "stored_reward"
+    assert task.cut.reward_field == "stored_reward"
     rows = task.transitions().rows
     stored = rows["extras/stored_reward"].reshape(4, 6)
-    gamma = task.cut["gamma"]
+    gamma = task.cut.gamma
     two = stored + gamma * np.append(stored[:, 1:], np.zeros((4, 1)), axis=1)
     np.testing.assert_allclose(rows["reward"].reshape(4, 6), two, rtol=1e-6)
     corrected = dataclasses.replace(AS_STORED, reading="corrected")
@@ -358,7 +361,7 @@ def test_a_server_says_by_which_option_rewards_are_as_stored(unplugged, tmp_path
     version = unplugged / AS_STORED.version_path
     recipe = dataclasses.replace(SHORT, rows=(dataclasses.replace(AS_STORED, n_step=1),))
     with (
-        ReverbServer.from_published(version, "all", frame_stack=4) as server,
+        ReverbServer.from_published(version, "all", Cut(frame_stack=4)) as server,
         pytest.raises(DatasetError, match="--reward-field stored_reward"),
     ):
         run(unplugged, tmp_path, recipe, feed=server.address)
@@ -384,14 +387,14 @@ class TestFeeds:
 
     def test_a_server_that_several_share_must_cut_as_the_row_asks(self, data_dir, tmp_path):
         version = data_dir / PONG.version_path
-        with ReverbServer.from_published(version, "all", frame_stack=4) as server:
+        with ReverbServer.from_published(version, "all", Cut(frame_stack=4)) as server:
             (line,) = run(data_dir, tmp_path / "same", SHORT, feed=server.address)
             assert line["feed"] == "reverb"
             several = dataclasses.replace(SHORT, rows=(dataclasses.replace(PONG, n_step=3),))
             with pytest.raises(DatasetError, match=r"--split all --frame-stack 4 --n-step 3 --ga"):
                 run(data_dir, tmp_path / "steps", several, feed=server.address)
         with (
-            ReverbServer.from_published(version, "checkpoint_00", frame_stack=4) as server,
+            ReverbServer.from_published(version, "checkpoint_00", Cut(frame_stack=4)) as server,
             pytest.raises(DatasetError, match=r"cuts .* otherwise than the row"),
         ):
             run(data_dir, tmp_path / "split", SHORT, feed=server.address)
@@ -491,7 +494,7 @@ class TestRoms:
         """Cloning of games, say, has a config without a discount."""
         monkeypatch.setattr(Recipe, "entry", lambda self: CLONING)
         task = tasks.task_of(RECIPE, PONG, data_dir)
-        assert (task.cut["n_step"], task.cut["gamma"]) == (1, 1.0)
+        assert (task.cut.n_step, task.cut.gamma) == (1, 1.0)
         with pytest.raises(DatasetError, match="learner dqn does not discount rewards: leave it"):
             tasks.task_of(RECIPE, dataclasses.replace(PONG, n_step=3), data_dir)
 

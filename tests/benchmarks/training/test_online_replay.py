@@ -14,7 +14,7 @@ from learners import sac
 from rl_datasets.collection import environments, planning, policies
 from rl_datasets.episode import check_episode
 from rl_datasets.errors import DatasetError
-from rl_datasets.published import reader
+from rl_datasets.published.version import Version
 from rl_datasets.publishing import publish
 from rl_datasets.sources import collected
 
@@ -115,7 +115,7 @@ def test_it_is_published_by_its_own_name_with_its_lineage(trained, tmp_path):
     (policy,) = manifest["plan"]["lineage"]["policies"]
     assert policy["kind"] == online_replay.KIND
     assert [file for file, _ in policy["source"]] == ["medium.npz", "medium.json"]
-    assert sum(e.num_transitions for e in reader.read_episodes(path)) == STEPS
+    assert sum(e.num_transitions for e in Version.open(path).episodes()) == STEPS
     assert "Collected again" in builder.builder_config.description
 
 

@@ -39,13 +39,13 @@ WRONG = [
         "'Pendulum-v9' cannot be made",
     ),
     ([("[config]", "[config]\nwidth = 3")], "config of bc has no field 'width'"),
-    ([("name", 'name = "row"\nsplit = "tset"')], "there is no split 'tset'"),
+    ([("name", 'name = "row"\nsplit = "tset"')], "has no split 'tset'"),
     (
         [("name", 'name = "row"\npolicies = ["max_q"]')],
         "bc has no policy max_q, which row 'row' asks",
     ),
     ([("name", 'name = "row"\nn_step = 3')], "learner bc does not discount rewards"),
-    ([("dataset", 'dataset = "brac/pendulum:9.9.9"')], "no published dataset at .*9.9.9"),
+    ([("dataset", 'dataset = "brac/pendulum:9.9.9"')], "pendulum:9.9.9' is not published"),
     ([("name", 'name = "row"\nbehavior = "BC"')], "has no such row: add it"),
     (
         [("title", 'table = "brac_bc"'), ("name", 'reported = "Hopper-v2/pur"')],

@@ -1,7 +1,6 @@
 """What single rows ask of the runner: several rewards, another policy, a behaviour policy."""
 
 import dataclasses
-import pathlib
 
 import jax
 import numpy as np
@@ -17,9 +16,12 @@ from learners import brac_bc, brac_primal, training
 from learners.registry import LEARNERS
 from learners.types import Learner, Spec, TrainingState
 from rl_datasets.errors import DatasetError
+from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import publish
+from rl_datasets.serving.cut import Cut
 from rl_datasets.serving.d4rl import load_qlearning_dataset
-from rl_datasets.serving.transitions import Transition, load_transitions
+from rl_datasets.serving.loading import load_transitions
+from rl_datasets.serving.transitions import Transition
 from tests.benchmarks import version_folders
 
 DATASET = "tiny/data:1.0.0"
@@ -38,15 +40,15 @@ PLACES = {"data_dir": "data", "runs_dir": "runs"}
 def loaded(cuts: list):
     """A reader of made-up transitions that notes how they were to be cut."""
 
-    def load(version_dir: pathlib.Path, split: str, **cut: object) -> Transition:
-        cuts.append({"split": split, **cut})
+    def load(version: Version, split: str, cut: Cut, **reading: object) -> Transition:
+        cuts.append((split, cut, reading))
         rng = np.random.default_rng(0)
 
         def normal(*shape):
             return rng.normal(size=shape).astype(np.float32)
 
         action = np.tanh(normal(50, 1))
-        extras = {"next_action": action[::-1].copy()} if cut.get("next_action") else {}
+        extras = {"next_action": action[::-1].copy()} if cut.next_action else {}
         return Transition(
             normal(50, 3), action, normal(50), np.ones(50, np.float32), normal(50, 3), extras
         )
@@ -147,7 +149,7 @@ def test_several_rewards_reach_the_feed_with_the_learners_discount(cuts, places)
     row = Row("TD3+BC", DATASET, "Pendulum-v1", learner="td3_bc", n_step=3,
               config={"hidden_sizes": [8], "discount": 0.9})  # fmt: skip
     run(plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0]), places)
-    assert {"split": "all", "n_step": 3, "gamma": 0.9} in cuts
+    assert ("all", Cut(3, 0.9), {}) in cuts
     cells = plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0])
     assert read_results(cells[0].folder(places.runs_dir) / RESULTS)[0]["n_step"] == 3
 
@@ -183,7 +185,8 @@ def test_a_reading_reaches_the_data_and_every_line_of_results(cuts, places):
               **LETTER)  # fmt: skip
     (cell,) = plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0])
     run([cell], places)
-    assert cuts[-1] == {"split": "all", "gamma": 0.99, **LETTER}
+    reading = {"reading": "qlearning_dataset", "across_time_limits": True}
+    assert cuts[-1] == ("all", Cut(3, 0.99), reading)
     for line in read_results(cell.folder(places.runs_dir) / RESULTS):
         assert {name: value for name, value in line.items() if name in LETTER} == LETTER
 
@@ -239,12 +242,12 @@ def test_what_a_row_reads_of_a_real_file(shared, tmp_path):
 
     def read(**options):
         task = tasks.ContinuousControl(
-            dataclasses.replace(row, **options), version_dir, row.environment, 0.5
+            dataclasses.replace(row, **options), version, row.environment, 0.5
         )
         return task.transitions()
 
-    version_dir = tmp_path / row.version_path
-    corrected, own = load_transitions(version_dir), load_qlearning_dataset(version_dir)
+    version = Version.open(tmp_path / row.version_path)
+    corrected, own = load_transitions(version), load_qlearning_dataset(version)
     for ours, theirs in ((read(), corrected), (read(reading="qlearning_dataset"), own)):
         jax.tree.map(np.testing.assert_array_equal, ours[:5], theirs[:5])
     # In D4RL's reading row 998 is the first episode's last, and in the file's row 999.
@@ -278,7 +281,7 @@ def test_the_data_s_next_action_is_served_to_a_learner_that_reads_it(cuts, place
     monkeypatch.setattr(Recipe, "entry", lambda self: NOTHING)
     recipe = dataclasses.replace(RECIPE, rows=(CLONING,))
     run(plan(recipe, seeds=[0]), places)
-    assert cuts[-1] == {"split": "all", "next_action": True}
+    assert cuts[-1] == ("all", Cut(next_action=True), {})
     (cell,) = plan(recipe, seeds=[0])
     metrics = read_results(cell.folder(places.runs_dir) / RESULTS)[-1]["metrics"]
     assert metrics["next_action"] != 0

@@ -12,7 +12,7 @@ from builders.brac.brac_dataset_builder import Builder
 from rl_datasets.collection import collected_folder
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
-from rl_datasets.published import reader
+from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import publish
 from rl_datasets.sources import brac, collected
 from tests.dataset_contract import DatasetContract
@@ -112,7 +112,7 @@ class TestSavedByBrac(DatasetContract):
         return list(brac.read_episodes(self.prefix))
 
     def test_the_real_episodes_and_their_returns(self, published):
-        episodes = list(reader.read_episodes(published.path))
+        episodes = list(Version.open(published.path).episodes())
         returns = [round(each.episode_return) for each in episodes]
         assert [each.num_transitions for each in episodes] == [1000] * 10
         assert returns == [-190, -298, 4524, 4521, 4283, 4461, 2604, 2361, 2289, 2374]

@@ -16,7 +16,9 @@ from rl_datasets import files
 from rl_datasets.collection import collected_folder
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
-from rl_datasets.published import catalog, reader
+from rl_datasets.published import catalog
+from rl_datasets.published.verification import verify
+from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import publish
 from rl_datasets.sources import collected, d4rl, downloads
 from rl_datasets.sources.d4rl_tasks import task
@@ -59,7 +61,7 @@ def test_repairs_and_defects_are_told(shared, tmp_path):
     """A real demonstration without next observations, cut in two, whose end is a terminal."""
     source = str(shared / "d4rl" / "door-human-v0.hdf5")
     published = publish(Builder(config="door-human-v0", source=source, data_dir=tmp_path))
-    lineage = catalog.show(published.path)["plan"]["lineage"]
+    lineage = Version.open(published.path).manifest["plan"]["lineage"]
     assert lineage["known_defects"] == list(task("door-human-v0").known_defects)
     assert any("issue 137" in defect for defect in lineage["known_defects"])
     assert any("left out" in repair for repair in lineage["repaired"])
@@ -112,7 +114,7 @@ def test_a_collection_is_published_under_its_own_name_alone(tmp_path):
     episodes = collect(source, name)
     assert Builder.config_of(str(source)) == name
     published = publish(Builder(config=name, source=str(source), data_dir=tmp_path))
-    for ours, theirs in zip(reader.read_episodes(published.path), episodes, strict=True):
+    for ours, theirs in zip(Version.open(published.path).episodes(), episodes, strict=True):
         np.testing.assert_array_equal(ours.observation, theirs.observation)
         assert ours.metadata == theirs.metadata
     assert published.manifest["plan"]["lineage"]["environment"] == "Hopper-v4"
@@ -150,9 +152,9 @@ def test_one_bad_row_costs_one_episode_of_the_file(tmp_path):
     published = publish(builder, keep_going=True)
     (reason,) = published.manifest["left_out"]["hopper-medium-v2"]
     assert reason == "episode 1: row 5 has 'rewards' that break a rule: every number must be finite"
-    assert [e.metadata["first_row"] for e in reader.read_episodes(published.path)] == [0, 8]
+    assert [e.metadata["first_row"] for e in Version.open(published.path).episodes()] == [0, 8]
     assert published.manifest["splits"]["train"]["transitions"] == 8
-    catalog.verify(published.path)
+    verify(Version.open(published.path))
 
 
 @pytest.mark.parametrize("name", ["infos/observation", "infos/is_terminal", "discount"])
@@ -175,7 +177,7 @@ def test_big_endian_numbers_are_published_as_any(tmp_path):
         folder = tmp_path / str(ord(order))
         builder = Builder(config="hopper-medium-v2", source=source, data_dir=folder)
         manifests.append(publish(builder).manifest)
-        catalog.verify(folder / "d4rl" / "hopper-medium-v2" / "2.0.0")
+        verify(Version.open(folder / "d4rl" / "hopper-medium-v2" / "2.0.0"))
     assert manifests[0]["files"] == manifests[1]["files"]
 
 
@@ -184,7 +186,7 @@ def test_every_real_slice_is_published_whole(shared, tmp_path, file):
     path, name = shared / "d4rl" / file, d4rl_files.SLICES[file]
     version = publish(Builder(config=name, source=str(path), data_dir=tmp_path)).path
     assert version == tmp_path / "d4rl" / name / "2.0.0"
-    published = reader.read_episodes(version)
+    published = Version.open(version).episodes()
     for ours, theirs in zip(published, d4rl.read_episodes(path, task(name)), strict=True):
         assert ours.metadata == theirs.metadata
         for field, rows in theirs.steps().items():

@@ -17,7 +17,9 @@ import tensorflow_datasets as tfds
 from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder
 from rl_datasets import records, wire
 from rl_datasets.errors import DatasetError
-from rl_datasets.published import catalog, encoding, manifest, reader
+from rl_datasets.published import catalog, encoding, manifest
+from rl_datasets.published.verification import verify
+from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import publish
 from rl_datasets.sources import buckets, rl_unplugged
 from tests.dataset_contract import DatasetContract
@@ -99,11 +101,11 @@ def test_a_split_is_a_checkpoint(tmp_path):
         "truncated": 1,
     }
     for index in range(3):
-        episodes = list(reader.read_episodes(published.path, f"checkpoint_{index:02d}"))
+        episodes = list(Version.open(published.path).episodes(f"checkpoint_{index:02d}"))
         assert [int(each.metadata["episode_id"]) for each in episodes] == [2 * index, 2 * index + 1]
         assert {int(each.metadata["checkpoint_id"]) for each in episodes} == {index}
         assert [bool(each.is_terminal[-1]) for each in episodes] == [True, False]
-    catalog.verify(published.path)
+    verify(Version.open(published.path))
     dataset = tfds.load("rl_unplugged_atari/Asterix_run_1", data_dir=tmp_path)
     assert len(dataset) == 3
 
@@ -141,9 +143,9 @@ def test_a_bad_record_costs_itself_alone(tmp_path):
     published = publish(builder, keep_going=True)
     (reason,) = published.manifest["left_out"]["checkpoint_00"]
     assert reason.startswith("episode 1: record 1 of the shard is not an episode")
-    lengths = [e.num_transitions for e in reader.read_episodes(published.path, "checkpoint_00")]
+    lengths = [e.num_transitions for e in Version.open(published.path).episodes("checkpoint_00")]
     assert lengths == [4, 6]
-    catalog.verify(published.path)
+    verify(Version.open(published.path))
 
 
 def test_an_action_that_the_game_does_not_have_is_refused(tmp_path):
@@ -173,11 +175,11 @@ def test_transitions_are_records_of_their_own(transitions):
     assert told["splits"]["train"]["terminal"] == terminal
     assert told["splits"]["train"]["reward"]["mean"] == 0
     assert told["counted"]["shard_02"] == {"transitions": 5, "terminal": 1}
-    found = list(reader.read_transitions(transitions.path))
+    found = list(Version.open(transitions.path).transitions())
     assert [each.episode_return for each in found] == [0.5 * seed for seed in range(15)]
     with pytest.raises(DatasetError, match="holds transitions that no episode can be made of"):
-        reader.read_episodes(transitions.path)
-    assert catalog.verify(transitions.path) == told
+        Version.open(transitions.path).episodes()
+    assert verify(Version.open(transitions.path)) == told
     (line,), _ = catalog.list_published(transitions.path.parents[2])
     assert (line.episodes, line.transitions) == (0, 15)
 
@@ -203,7 +205,7 @@ def test_bytes_of_a_transition_are_those_of_tfds(transitions):
     serializer = tfds.core.ExampleSerializer(features.get_serialized_info())
     shards = sorted(transitions.path.glob("*.tfrecord-*"))
     written = [record for shard in shards for record in records.read_records(shard)]
-    for record, each in zip(written, reader.read_transitions(transitions.path), strict=True):
+    for record, each in zip(written, Version.open(transitions.path).transitions(), strict=True):
         fields = each._asdict()
         fields |= {name: fields[name].pngs for name in ("observation", "next_observation")}
         theirs = serializer.get_tf_example(features.encode_example(fields))
@@ -212,17 +214,17 @@ def test_bytes_of_a_transition_are_those_of_tfds(transitions):
 
 def test_a_transition_whose_pixels_are_damaged_is_found_by_reading(transitions):
     shard = min(transitions.path.glob("*.tfrecord-*"))
-    first, *rest = reader.read_transitions(transitions.path)
+    first, *rest = Version.open(transitions.path).transitions()
     png = bytearray(first.next_observation.pngs[2])
     png[45] ^= 1
     first.next_observation.pngs[2] = bytes(png)
     encoded = [encoding.encode_transition(each) for each in [first, *rest[:4]]]
     shard.write_bytes(b"".join(map(records.frame, encoded)))
-    told = manifest.read(transitions.path)
+    told = manifest.read(transitions.path)[0]
     told["files"][shard.name] = manifest.file_entry(shard)
     manifest.write(transitions.path, told)
     with pytest.raises(DatasetError, match=r"transition 0 of split 'train' .*frame 2 is a damaged"):
-        catalog.verify(transitions.path)
+        verify(Version.open(transitions.path))
 
 
 def test_configurations_are_those_of_tfds():
@@ -287,7 +289,7 @@ def test_the_real_shard_gives_the_same_bytes_from_a_bucket(shared, tmp_path, mon
     name = "gs://rl_unplugged/atari_episodes_ordered/Asterix/run_1-00000-of-00001"
     (sha256,) = local.manifest["plan"]["sources"].values()
     assert published.manifest["copied"] == {name: sha256}
-    assert catalog.verify(published.path) == published.manifest
+    assert verify(Version.open(published.path)) == published.manifest
     assert published.manifest["splits"] == local.manifest["splits"]
 
 
@@ -305,7 +307,7 @@ def test_a_bucket_gives_the_same_bytes_as_a_copy_of_it(storage, tmp_path, worker
         assert told["copied"][name] == hashlib.sha256(content).hexdigest()
         assert told["plan"]["sources"][name]["size"] == len(content)
     assert sorted(downloads(storage)) == ["00000", "00001", "00002"]
-    catalog.verify(published.path)
+    verify(Version.open(published.path))
     again = published_from("gs://rl_unplugged", tmp_path / "remote")
     assert not again.is_new
     assert len(downloads(storage)) == 3
@@ -422,20 +424,18 @@ def test_version_1_opens_and_says_where_its_rewards_stand(tmp_path, run):
     )
     shutil.copytree(VERSION_1, tmp_path / "data")
     published = published_from(tmp_path / "bucket", tmp_path / "data")
-    version = catalog.find("rl_unplugged_atari/Asterix_run_1:1.0.0", tmp_path / "data")
-    assert catalog.verify(version)["plan"]["version"] == "1.0.0"
-    newest = catalog.find("rl_unplugged_atari/Asterix_run_1", tmp_path / "data")
-    assert newest == published.path
-    for old, new in zip(
-        reader.read_episodes(version, "all"), reader.read_episodes(newest, "all"), strict=True
-    ):
+    version = Version.open("rl_unplugged_atari/Asterix_run_1:1.0.0", tmp_path / "data")
+    verify(version)
+    newest = Version.open("rl_unplugged_atari/Asterix_run_1", tmp_path / "data")
+    assert newest.folder == published.path
+    for old, new in zip(version.episodes("all"), newest.episodes("all"), strict=True):
         stored = new.extras["stored_reward"][:-1]
         assert old.reward[:-1].tobytes() == stored.tobytes()
         assert np.any(stored != new.reward[:-1])
     builder = Builder(config="Asterix_run_1", data_dir=tmp_path / "data", version="1.0.0")
     assert str(builder.version) == "1.0.0"
     assert "one step before the action" in Builder.RELEASE_NOTES["1.0.0"]
-    told = run("show", version, "--json").stdout
+    told = run("show", version.folder, "--json").stdout
     assert "every reward stands one step before the action that earned it" in told
     steps = next(iter(builder.as_dataset(split="checkpoint_00")))["steps"]
     assert "stored_reward" not in steps.element_spec

@@ -8,6 +8,8 @@ import pytest
 from rl_datasets import files, records
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import catalog, encoding, manifest
+from rl_datasets.published.verification import verify
+from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import publish
 from tests.rl_datasets.publishing import synthetic
 from tests.rl_datasets.publishing.synthetic import Synthetic, unit
@@ -31,16 +33,16 @@ def version(published, tmp_path):
 
 
 def test_a_whole_version_is_verified_and_shown(published):
-    assert catalog.verify(published.path) == published.manifest
-    assert catalog.show(published.path) == published.manifest
+    version = Version.open(published.path)
+    verify(version)
+    assert version.manifest == published.manifest
 
 
 def test_the_list_counts_and_sizes_every_version(published, version):
     (line,), _ = catalog.list_published(version.parents[1])
     assert line.name == "synthetic:1.0.0"
-    assert line.path == version
-    assert line.episodes == 8
-    assert line.transitions == sum(3 + i % 5 for i in range(8))
+    assert line.folder == version
+    assert line.counts() == (8, sum(3 + i % 5 for i in range(8)))
     on_disk = sum(path.stat().st_size for path in version.iterdir())
     assert line.size == on_disk - (version / manifest.FILE_NAME).stat().st_size
     assert catalog.list_published(version.parents[1] / "absent") == ([], [])
@@ -53,23 +55,23 @@ def test_a_flipped_bit_names_its_file(version, name, deep):
     content[len(content) // 2] ^= 1
     (version / name).write_bytes(content)
     with pytest.raises(DatasetError, match=f"{name} is not what was published"):
-        catalog.verify(version, deep=deep)
+        verify(Version.open(version), deep=deep)
 
 
 def test_a_missing_file_and_a_stranger_are_named(version):
     (version / SHARD).rename(version / "stranger")
     with pytest.raises(DatasetError, match=f"{SHARD} is missing"):
-        catalog.verify(version)
+        verify(Version.open(version))
     (version / "stranger").rename(version / SHARD)
     (version / "stranger").touch()
     with pytest.raises(DatasetError, match="stranger does not belong"):
-        catalog.verify(version)
+        verify(Version.open(version))
 
 
 def rewrite(version, name, content: bytes) -> None:
     """Replaces a file and makes the manifest agree, as only a forger or a bug would."""
     (version / name).write_bytes(content)
-    told = manifest.read(version)
+    told = manifest.read(version)[0]
     told["files"][name] = manifest.file_entry(version / name)
     manifest.write(version, told)
 
@@ -77,9 +79,9 @@ def rewrite(version, name, content: bytes) -> None:
 def test_a_shard_that_lost_an_episode_is_found_by_reading(version):
     kept = list(records.read_records(version / SHARD))[:-1]
     rewrite(version, SHARD, b"".join(map(records.frame, kept)))
-    catalog.verify(version, deep=False)
+    verify(Version.open(version), deep=False)
     with pytest.raises(DatasetError, match="holds 7 episodes with 32 transitions, not 8 with 37"):
-        catalog.verify(version)
+        verify(Version.open(version))
 
 
 def test_an_episode_that_breaks_a_rule_is_found_by_reading(version):
@@ -89,7 +91,7 @@ def test_an_episode_that_breaks_a_rule_is_found_by_reading(version):
     rest = list(records.read_records(version / SHARD))[1:]
     rewrite(version, SHARD, b"".join(map(records.frame, [record, *rest])))
     with pytest.raises(DatasetError, match=r"episode 4 of split 'train' .* does not end the epis"):
-        catalog.verify(version)
+        verify(Version.open(version))
 
 
 def test_a_frame_whose_pixels_are_damaged_is_found_by_reading(version):
@@ -103,11 +105,11 @@ def test_a_frame_whose_pixels_are_damaged_is_found_by_reading(version):
     rest = list(records.read_records(version / SHARD))[1:]
     record = encoding.encode_episode(episode, synthetic.SPEC)
     rewrite(version, SHARD, b"".join(map(records.frame, [record, *rest])))
-    catalog.verify(version, deep=False)
+    verify(Version.open(version), deep=False)
     with pytest.raises(
         DatasetError, match=r"episode 4 of split 'train' .*frame 1 is a damaged PNG"
     ):
-        catalog.verify(version)
+        verify(Version.open(version))
 
 
 def test_tfds_counts_that_differ_are_found(version):
@@ -115,12 +117,12 @@ def test_tfds_counts_that_differ_are_found(version):
     info["splits"][0]["shardLengths"][0] = "3"
     rewrite(version, "dataset_info.json", json.dumps(info).encode())
     with pytest.raises(DatasetError, match=r"dataset_info\.json counts other episodes"):
-        catalog.verify(version, deep=False)
+        verify(Version.open(version), deep=False)
 
 
 def test_a_folder_without_a_manifest_says_what_to_name(tmp_path):
     with pytest.raises(DatasetError, match=r"has no MANIFEST\.json.*name the folder of a version"):
-        catalog.verify(tmp_path)
+        verify(Version.open(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_a_folder_without_a_manifest_says_what_to_name(tmp_path):
 def test_a_manifest_that_cannot_be_read_is_named(version, content, message):
     (version / manifest.FILE_NAME).write_text(content)
     with pytest.raises(DatasetError, match=f"MANIFEST.json {message}"):
-        catalog.show(version)
+        Version.open(version)
 
 
 def test_a_spec_survives_the_manifest():

@@ -8,14 +8,14 @@ import pytest
 from rl_datasets import records
 from rl_datasets.errors import DatasetError
 from rl_datasets.exporting.export import export
-from rl_datasets.published import catalog, encoding, manifest, reader
-from rl_datasets.published.random_access import EpisodeFiles
+from rl_datasets.published import encoding, manifest, reader
+from rl_datasets.published.verification import verify
+from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import publish
 from rl_datasets.serving.d4rl import load_qlearning_dataset
+from rl_datasets.serving.loading import load_transitions, load_windows
 from rl_datasets.serving.reverb import ReverbServer
 from rl_datasets.serving.streaming import StreamFeed
-from rl_datasets.serving.transitions import load_transitions
-from rl_datasets.serving.windows import load_windows
 from tests.rl_datasets.publishing import synthetic
 from tests.rl_datasets.publishing.synthetic import Synthetic, unit
 
@@ -23,12 +23,12 @@ SHARD = "synthetic-train.tfrecord-00001-of-00002"
 
 
 def streamed(version, split) -> None:
-    reader.check_shards(version, split)
+    reader.check_shards(Version.open(version), split)
     StreamFeed(version, 8, seed=0, split=split)
 
 
 READERS = {
-    "read_episodes": lambda version, split: list(reader.read_episodes(version, split)),
+    "read_episodes": lambda version, split: list(Version.open(version).episodes(split)),
     "load_transitions": load_transitions,
     "load_qlearning_dataset": load_qlearning_dataset,
     "load_windows": load_windows,
@@ -37,7 +37,7 @@ READERS = {
     "arrays": lambda version, split: export(version, "arrays", version.parent / "out", split),
     "d4rl": lambda version, split: export(version, "d4rl", version.parent / "out", split),
 }
-ALL = READERS | {"verify": lambda version, split: catalog.verify(version)}
+ALL = READERS | {"verify": lambda version, split: verify(Version.open(version))}
 every_reader = pytest.mark.parametrize("read", ALL.values(), ids=ALL)
 
 
@@ -100,7 +100,7 @@ def test_a_shard_that_is_missing(version, read):
 def test_counts_that_are_not_the_manifests(version, read, episodes):
     """The manifest describes the shard, as only a bug would leave it, and not the split."""
     (version / SHARD).write_bytes(shard_of(*map(synthetic.episode, episodes)))
-    told = manifest.read(version)
+    told = manifest.read(version)[0]
     told["files"][SHARD] = manifest.file_entry(version / SHARD)
     manifest.write(version, told)
     number = 4 + len(episodes)
@@ -110,27 +110,29 @@ def test_counts_that_are_not_the_manifests(version, read, episodes):
 
 def test_none_is_given_that_is_one_too_many(version):
     (version / SHARD).write_bytes(shard_of(*map(synthetic.episode, [*range(4, 8), 4])))
-    told = manifest.read(version)
+    told = manifest.read(version)[0]
     told["files"][SHARD] = manifest.file_entry(version / SHARD)
     manifest.write(version, told)
     given = []
     with pytest.raises(DatasetError, match="holds 9 episodes"):
-        given.extend(reader.read_episodes(version))
+        given.extend(Version.open(version).episodes())
     assert len(given) == 8
 
 
 def test_a_record_of_another_dataset_names_its_shard(version):
     (version / SHARD).write_bytes(records.frame(b""))
-    told = manifest.read(version)
+    told = manifest.read(version)[0]
     told["files"][SHARD] = manifest.file_entry(version / SHARD)
     manifest.write(version, told)
     with pytest.raises(DatasetError, match=f"in .*{SHARD}, a record does not hold an episode"):
-        list(reader.read_episodes(version))
+        list(Version.open(version).episodes())
 
 
-@pytest.mark.parametrize("find", [EpisodeFiles, reader.read_episodes], ids=["stream", "in order"])
+@pytest.mark.parametrize(
+    "find", [Version.episode_files, Version.episodes], ids=["stream", "in order"]
+)
 def test_a_shard_that_goes_away_while_it_is_read(version, find):
-    episodes = find(version)
+    episodes = find(Version.open(version))
     os.unlink(version / SHARD)
     with pytest.raises(DatasetError, match=f"{SHARD} cannot be read any more: No such file"):
         list(episodes)

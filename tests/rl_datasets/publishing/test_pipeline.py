@@ -13,7 +13,8 @@ import pytest
 from benchmarks.speed import publishing as speed
 from rl_datasets import records
 from rl_datasets.errors import DatasetError
-from rl_datasets.published import encoding, reader
+from rl_datasets.published import encoding
+from rl_datasets.published.version import Version
 from rl_datasets.publishing import pipeline
 from rl_datasets.publishing.publish import publish
 from tests.rl_datasets.publishing import synthetic
@@ -147,7 +148,7 @@ def test_the_speed_anchor_publishes_the_same_transitions(tmp_path):
         for record in records.read_records(theirs)
         for episode in [encoding.decode_episode(record, speed.SPEC)]
     }
-    assert found == {episode.episode_return for episode in reader.read_episodes(ours)}
+    assert found == {episode.episode_return for episode in Version.open(ours).episodes()}
     assert len(found) == 2
 
 

@@ -1,6 +1,7 @@
 """Publishing: whole or not at all, never changed, and every failure leaves what was published."""
 
 import dataclasses
+import fcntl
 import functools
 import hashlib
 import json
@@ -20,8 +21,12 @@ import tensorflow_datasets as tfds
 
 from rl_datasets.episode import EpisodeError
 from rl_datasets.errors import DatasetError
-from rl_datasets.published import catalog, manifest, reader
+from rl_datasets.exporting import staging
+from rl_datasets.published import catalog, manifest
+from rl_datasets.published.verification import verify
+from rl_datasets.published.version import Version
 from rl_datasets.publishing import pipeline
+from rl_datasets.publishing import publish as publishing
 from rl_datasets.publishing.publish import publish
 from tests.rl_datasets.publishing import synthetic
 from tests.rl_datasets.publishing.synthetic import Synthetic, unit
@@ -61,7 +66,7 @@ def test_a_version_holds_the_source_and_tells_where_it_came_from(tmp_path, units
     published = publish(Synthetic(units=units, data_dir=tmp_path / "data"))
     assert published.is_new
     assert published.path == tmp_path / "data" / "synthetic" / "1.0.0"
-    episodes = list(reader.read_episodes(published.path))
+    episodes = list(Version.open(published.path).episodes())
     expected = [synthetic.episode(i) for i in range(4 * NUM_UNITS)]
     assert len(episodes) == len(expected)
     for ours, theirs in zip(episodes, expected, strict=True):
@@ -93,15 +98,15 @@ def test_splits_and_their_shards_follow_the_order_of_the_units(tmp_path, source)
     units[5] = dataclasses.replace(units[5], split="test")
     builder = Synthetic(units=units, data_dir=tmp_path)
     published = publish(builder)
-    ids = [int(e.metadata["episode_id"]) for e in reader.read_episodes(published.path)]
+    ids = [int(e.metadata["episode_id"]) for e in Version.open(published.path).episodes()]
     assert ids == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
-    (alone,) = reader.read_episodes(published.path, "test")
+    (alone,) = Version.open(published.path).episodes("test")
     assert alone.metadata["episode_id"] == 5
     read_config = tfds.ReadConfig(interleave_cycle_length=1)
     theirs = builder.as_dataset(split="train[3:11]", read_config=read_config)
     assert [int(e["episode_id"]) for e in theirs] == [3, 4, 6, 7, 8, 9, 10, 11]
     with pytest.raises(DatasetError, match=r"no split 'dev'.*\['test', 'train'\]"):
-        list(reader.read_episodes(published.path, "dev"))
+        list(Version.open(published.path).episodes("dev"))
 
 
 def test_the_same_source_gives_the_same_bytes_wherever_it_lies(tmp_path, units):
@@ -312,7 +317,7 @@ def test_units_that_are_whole_are_not_done_again(tmp_path, units, source):
     damaged = min(whole)
     (staging / damaged).write_bytes(b"damaged")
     published = publish(Synthetic(units=units, data_dir=tmp_path))
-    catalog.verify(published.path)
+    verify(Version.open(published.path))
     for name, inode in whole.items():
         assert ((published.path / name).stat().st_ino == inode) == (name != damaged)
 
@@ -329,7 +334,7 @@ def test_a_publisher_at_work_turns_others_away_and_can_be_interrupted(tmp_path, 
     assert not (tmp_path / "data" / "synthetic" / "1.0.0").exists()
     published = publish(Synthetic(units=units, data_dir=tmp_path / "data"))
     assert published.is_new
-    catalog.verify(published.path)
+    verify(Version.open(published.path))
 
 
 def test_publishing_leaves_no_module_of_tensorflow_behind():
@@ -350,7 +355,7 @@ def test_a_staging_folder_of_another_plan_is_not_taken_up(tmp_path, units, sourc
     pathlib.Path(source).write_bytes(b"other logs")
     other = [dataclasses.replace(unit(10 + i, source), name=units[i].name) for i in range(3)]
     published = publish(Synthetic(units=other, data_dir=tmp_path))
-    ids = [int(each.metadata["episode_id"]) for each in reader.read_episodes(published.path)]
+    ids = [int(each.metadata["episode_id"]) for each in Version.open(published.path).episodes()]
     assert ids == list(range(40, 52))
 
 
@@ -363,7 +368,7 @@ def test_a_shard_that_the_system_refuses_to_write(tmp_path, source):
         fails_with("'unit-[01]' could not be written to .*: File too large", units, tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    catalog.verify(publish(Synthetic(units=units, data_dir=tmp_path)).path)
+    verify(Version.open(publish(Synthetic(units=units, data_dir=tmp_path)).path))
 
 
 def damaged(index: int, source: str, **changes):
@@ -389,7 +394,7 @@ def test_what_is_good_is_published_where_that_is_asked_for(tmp_path, units, sour
     assert "skipped" not in json.loads(theirs.pop(manifest.FILE_NAME))
     del ours[manifest.FILE_NAME]
     assert ours == theirs
-    catalog.verify(published.path)
+    verify(Version.open(published.path))
     assert [path.name for path in published.path.parent.iterdir()] == ["1.0.0"]
     dataset = tfds.builder_from_directory(published.path).as_dataset(split="train")
     assert sorted(int(e["episode_id"]) for e in dataset) == [0, 1, 2, 3, 8, 9, 10, 11]
@@ -424,9 +429,9 @@ def test_one_bad_episode_does_not_cost_its_unit(tmp_path, units, source, is_coun
     rest = [] if is_counted else ["episode 1: row 7 says so"]
     assert published.manifest["left_out"] == {"unit-1": [not_finite, *rest]}
     assert "skipped" not in published.manifest
-    ids = [int(each.metadata["episode_id"]) for each in reader.read_episodes(published.path)]
+    ids = [int(each.metadata["episode_id"]) for each in Version.open(published.path).episodes()]
     assert ids == [0, 1, 2, 3, *([5, 6, 7] if is_counted else [6, 7])]
-    catalog.verify(published.path)
+    verify(Version.open(published.path))
     again = publish(Synthetic(units=[units[0], bad], data_dir=tmp_path), keep_going=True)
     assert (again.is_new, again.manifest) == (False, published.manifest)
     fails_with(f"without {1 + len(rest)} records of unit unit-1", [units[0], bad], tmp_path)
@@ -557,6 +562,25 @@ def read_then_unlink(first, count, source):
 def test_a_source_that_goes_away_while_it_is_published(tmp_path, units, source):
     gone = dataclasses.replace(units[0], read=functools.partial(read_then_unlink, 0, 4, source))
     fails_with("source.bin changed while it was published", [gone], tmp_path)
+
+
+@pytest.mark.parametrize("locked", [publishing._locked, staging._locked])
+def test_a_lock_file_that_its_holder_removes_as_another_takes_it(tmp_path, monkeypatch, locked):
+    """The other has the removed file open, and a third may lock a new one beside it."""
+    target, flock, removed = tmp_path / "1.0.0", fcntl.flock, []
+
+    def late(descriptor, operation):
+        if not removed:
+            (path,) = tmp_path.iterdir()
+            path.unlink()
+            removed.append(path)
+        return flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(DatasetError, match="another process is"), locked(target):
+        pass
+    with locked(target), pytest.raises(DatasetError, match="another process is"), locked(target):
+        pass
 
 
 def test_a_kill_after_the_commit_leaves_nothing_for_ever(tmp_path, units, monkeypatch):

@@ -108,7 +108,7 @@ def test_a_game_whose_roms_differ(run, tmp_path, monkeypatch, legacy_rom):
     assert named.status == 0
     assert "of them" not in named.stdout
     version = tmp_path / ".data" / "dqn_replay" / "Amidar_run_1-recollected-replayed" / "1.0.1"
-    assert manifest.read(version)["plan"]["lineage"]["rom_set"] == "atari-py 0.2.5"
+    assert manifest.read(version)[0]["plan"]["lineage"]["rom_set"] == "atari-py 0.2.5"
 
 
 def test_screens_are_all_of_one_size():

@@ -9,7 +9,8 @@ import pytest
 from rl_datasets import wire
 from rl_datasets.episode import EpisodeSpec
 from rl_datasets.frames import encode_png
-from rl_datasets.published import manifest, reader
+from rl_datasets.published import manifest
+from rl_datasets.published.version import Version
 from rl_datasets.replaying.source import of_version
 from rl_datasets.sources import rl_unplugged
 from tests.rl_datasets.exporting import versions
@@ -26,7 +27,7 @@ def game():
 
 
 def episodes(data_dir):
-    return list(reader.read_episodes(data_dir / f"{DATASET}-replayed" / "1.0.0", "all"))
+    return list(Version.open(data_dir / f"{DATASET}-replayed" / "1.0.0").episodes("all"))
 
 
 def test_an_episode_whose_beginning_is_not_stored_is_kept_and_marked(run, tmp_path, game):
@@ -141,7 +142,7 @@ def test_a_lineage_without_roms_is_refused(run, tmp_path):
     folder = versions.write(
         tmp_path / "1.0.0", versions.FRAMES, {"train": [versions.frames(0, 5, True)]}
     )
-    content = manifest.read(folder)
+    content = manifest.read(folder)[0]
     content["plan"]["lineage"] = {"game": "Pong"}
     manifest.write(folder, content)
     assert "lineage names no ROMs" in run("replay", folder).sentence

@@ -10,11 +10,13 @@ import pytest
 
 from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder
 from rl_datasets.errors import DatasetError
-from rl_datasets.published import manifest, reader
+from rl_datasets.published import manifest
+from rl_datasets.published.version import Version
 from rl_datasets.replaying.episodes import Replayer
 from rl_datasets.replaying.publishing import ReplayedBuilder
 from rl_datasets.replaying.source import of_builder
-from rl_datasets.serving.windows import load_windows
+from rl_datasets.serving.cut import Cut
+from rl_datasets.serving.loading import load_windows
 from tests.command_line import COMMAND, end, start
 from tests.dataset_contract import DatasetContract
 from tests.rl_datasets.replaying.logs import GAME, ROM, play, write_dopamine_log, write_shards
@@ -107,9 +109,9 @@ def check_executed(episode, rewards):
 
 def test_a_log_is_replayed_whole(of_log, played):
     outcome, version = of_log
-    check(list(reader.read_episodes(version, "all")), played)
+    check(list(Version.open(version).episodes("all")), played)
     assert "5 episodes: 5 replayed whole, 0 in part and 0 not at all" in outcome.stdout
-    raw = load_windows(version, "all", reward_field="raw_reward").rows["reward"]
+    raw = load_windows(version, "all", Cut(reward_field="raw_reward")).rows["reward"]
     np.testing.assert_array_equal(raw, np.concatenate([each.reward for each in played])[:-1])
 
 
@@ -117,7 +119,7 @@ def test_shards_are_replayed_whole_and_their_rewards_aligned(run, shards, played
     outcome = run("replay", shards, "--dataset", DATASET, "--data-dir", tmp_path)
     assert outcome.status == 0, outcome.stderr
     version = tmp_path / OF_SHARDS / "1.0.0"
-    check(list(reader.read_episodes(version, "all")), [*played[::2], *played[1::2]])
+    check(list(Version.open(version).episodes("all")), [*played[::2], *played[1::2]])
 
 
 def test_a_published_version_gives_the_same_episodes(run, log, of_log, tmp_path):
@@ -170,7 +172,7 @@ def test_an_altered_frame_is_marked_at_its_row_and_the_episode_kept(run, played,
     outcome = run("replay", tmp_path / "shards", "--dataset", DATASET, "--data-dir", tmp_path)
     assert "3 episodes: 2 replayed whole, 1 in part and 0 not at all" in outcome.stdout
     version = tmp_path / OF_SHARDS / "1.0.0"
-    first, lost, last = reader.read_episodes(version, "all")
+    first, lost, last = Version.open(version).episodes("all")
     check([first, last], [games[0], games[2]])
     assert not lost.metadata["replayed_whole"]
     assert lost.metadata["replayed_in_part"]
@@ -186,12 +188,12 @@ def test_an_altered_frame_is_marked_at_its_row_and_the_episode_kept(run, played,
     assert not np.any(lost.extras["raw_reward_is_known"])
     for name in ("lives", "lives_lost", "executed_actions"):
         assert np.all(lost.extras[name] == -1), name
-    split = manifest.read(version)["splits"]["checkpoint_00"]
+    split = manifest.read(version)[0]["splits"]["checkpoint_00"]
     scores = [games[0].reward.sum(), games[2].reward[:-1].sum()]
     assert split["raw_return"]["mean"] == np.mean(scores)
     assert (split["raw_return"]["min"], split["raw_return"]["max"]) == (min(scores), max(scores))
     with pytest.raises(DatasetError, match="where 'raw_reward_is_known' does not hold"):
-        load_windows(version, "all", reward_field="raw_reward")
+        load_windows(version, "all", Cut(reward_field="raw_reward"))
     flags = split["flags"]
     assert flags["replayed_whole"] == flags["raw_return_is_known"] == 2
     assert flags["replayed_in_part"] == 1
@@ -205,7 +207,7 @@ def test_real_episodes(run, shared, tmp_path):
     outcome = run("replay", source, "--dataset", DATASET, "--data-dir", tmp_path)
     assert "2 episodes: 2 replayed whole" in outcome.stdout
     version = tmp_path / OF_SHARDS / "1.0.0"
-    episodes = list(reader.read_episodes(version, "all"))
+    episodes = list(Version.open(version).episodes("all"))
     stored = reader_of_shard(source)
     for episode, (observation, reward) in zip(episodes, stored, strict=True):
         assert episode.observation.pngs[:-1] == observation.pngs[:-1]
@@ -231,7 +233,7 @@ def test_a_return_is_proved_to_be_the_only_one_if_that_is_asked_for(run, tmp_pat
     write_shards(tmp_path / "shards", games, shards=1)
     run("replay", tmp_path / "shards", "--dataset", DATASET, "--data-dir", tmp_path, "--prove")
     version = tmp_path / f"{OF_SHARDS}-proved" / "1.0.0"
-    episodes = list(reader.read_episodes(version, "all"))
+    episodes = list(Version.open(version).episodes("all"))
     check(episodes, games, is_proved=True)
     assert episodes[0].metadata["raw_return_is_only"] == 1
     executed = episodes[0].extras["executed_actions"][:-1]
@@ -263,7 +265,7 @@ class TestWithMemory(DatasetContract):
         return self.replayed
 
     def test_it_is_what_was_played(self, published):
-        episodes = list(reader.read_episodes(published.path, self.split))
+        episodes = list(Version.open(published.path).episodes(self.split))
         check(episodes, self.games)
         assert published.path.parent.name == "Asterix_run_1-replayed-ram-screens"
         for episode in episodes:

@@ -2,19 +2,23 @@
 
 import dataclasses
 import itertools
+import pathlib
 
 import numpy as np
 import pytest
+from dm_env import specs
 
 from builders.brac.brac_dataset_builder import Builder as Brac
 from builders.d4rl.d4rl_dataset_builder import Builder
+from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.exporting.d4rl import to_d4rl
 from rl_datasets.published import manifest
+from rl_datasets.published.lineage import Lineage
+from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import publish
-from rl_datasets.serving import d4rl as serving
 from rl_datasets.serving.d4rl import load_qlearning_dataset
-from rl_datasets.serving.transitions import load_transitions
+from rl_datasets.serving.loading import load_transitions
 from rl_datasets.sources import d4rl
 from rl_datasets.sources.d4rl_contents import METADATA, Contents
 from rl_datasets.sources.d4rl_tasks import task
@@ -144,6 +148,9 @@ def files_of(kind, rows):
             yield of, file
 
 
+SPEC = EpisodeSpec(specs.Array((2,), np.float32), specs.Array((1,), np.float32), {}, METADATA)
+
+
 def plan_and_episodes(of, file):
     """Of the version that the file would be published as, without the file."""
     fields = {name: (field.shape[1:], field.dtype) for name, field in file.items()}
@@ -157,7 +164,7 @@ def plan_and_episodes(of, file):
         "horizon": of.horizon,
         "has_timeouts": contents.has_timeouts,
     }
-    plan = {"lineage": lineage, "spec": {"metadata": METADATA}}
+    plan = {"lineage": lineage, "spec": manifest.spec_to_json(SPEC)}
     return plan, list(d4rl.episodes_of([rows], contents, of, "a file"))
 
 
@@ -176,6 +183,12 @@ REFUSED = {
 }
 
 
+def opened(folder: pathlib.Path, plan: dict) -> Version:
+    """A version of which nothing but the plan is known."""
+    spec, lineage = manifest.spec_from_json(plan["spec"]), Lineage.from_json(plan["lineage"])
+    return Version(folder, {"plan": plan}, "", spec, lineage)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_pattern_of_flags_reads_as_by_d4rl(tmp_path, monkeypatch, kind):
     """Of two to five rows: or it is refused, where the version lacks a row that D4RL keeps."""
@@ -185,11 +198,10 @@ def test_every_pattern_of_flags_reads_as_by_d4rl(tmp_path, monkeypatch, kind):
             plan, episodes = plan_and_episodes(of, file)
             if not episodes:
                 continue  # Which is not published.
-            monkeypatch.setattr(manifest, "read", lambda _, plan=plan: {"plan": plan})
-            monkeypatch.setattr(serving, "counted_episodes", lambda *_, found=episodes: iter(found))
+            monkeypatch.setattr(Version, "episodes", lambda *_, found=episodes: iter(found))
             read += 1
             try:
-                ours = load_qlearning_dataset(tmp_path)
+                ours = load_qlearning_dataset(opened(tmp_path, plan))
             except DatasetError:
                 refused += 1
             else:
@@ -249,8 +261,9 @@ def test_a_version_that_lacks_rows_of_the_file_is_refused(tmp_path, name, rows):
 
 def test_a_version_that_does_not_tell_its_terminals_is_refused(tmp_path, monkeypatch):
     """As versions were before episodes had `is_done`."""
-    plan = {"lineage": {"has_timeouts": True}, "spec": {"metadata": {"is_timeout": {}}}}
-    monkeypatch.setattr(manifest, "read", lambda _: {"plan": plan})
-    monkeypatch.setattr(serving, "counted_episodes", lambda *_: iter(()))
+    monkeypatch.setattr(Version, "episodes", lambda *_: iter(()))
+    spec = dataclasses.replace(SPEC, metadata={"is_timeout": METADATA["is_timeout"]})
+    plan = {"lineage": {"has_timeouts": True}, "spec": manifest.spec_to_json(spec)}
+    version = opened(tmp_path, plan)
     with pytest.raises(DatasetError, match="which rows of D4RL's file were terminals: publish"):
-        load_qlearning_dataset(tmp_path)
+        load_qlearning_dataset(version)

@@ -24,9 +24,10 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.serving import reverb as serving
 from rl_datasets.serving import segments, windows
 from rl_datasets.serving.arrays import ArrayFeed
+from rl_datasets.serving.cut import Cut
+from rl_datasets.serving.loading import load_rows, load_windows
+from rl_datasets.serving.packing import pack
 from rl_datasets.serving.reverb import ReverbFeed, ReverbServer, Schema
-from rl_datasets.serving.streaming import StreamFeed
-from rl_datasets.serving.transitions import load_rows, pack
 from tests.rl_datasets.publishing import synthetic
 from tests.rl_datasets.serving.conftest import (
     LENGTHS,
@@ -85,9 +86,9 @@ def test_the_table_holds_every_transition_once(server):
 
 def test_a_published_version_is_served_whole_with_its_fingerprint(published):
     options = {"n_step": 2, "gamma": 0.5, "next_action": True}
-    with ReverbServer.from_published(published, **options) as server:
+    with ReverbServer.from_published(published, cut=Cut(**options)) as server:
         assert server.schema.fingerprint == files.sha256_of(published / "MANIFEST.json")
-        rows = load_rows(published, **options)
+        rows = load_rows(published, cut=Cut(**options))
         assert _sorted(_rows_of_the_table(server)) == _sorted(rows)
         batch = next(_feed(server, batch_size=7))
         assert batch.extras["frame"].shape == (7, 4, 4, 1)
@@ -141,18 +142,18 @@ def test_training_does_not_start_on_a_partial_load():
         half.stop()
 
 
-WINDOW = {"n_step": 3, "gamma": 0.9, "frame_stack": 4}
+CUT = Cut(3, 0.9, 4)
 
 
 @pytest.fixture(scope="module")
 def stacked(published_frames):
     """The transitions of the version with frames, with their stacks, as packed rows."""
-    return load_rows(published_frames, **WINDOW)
+    return load_rows(published_frames, cut=CUT)
 
 
 @pytest.fixture(scope="module")
 def frames_server(published_frames):
-    with ReverbServer.from_published(published_frames, **WINDOW) as running:
+    with ReverbServer.from_published(published_frames, cut=CUT) as running:
         yield running
 
 
@@ -176,7 +177,7 @@ def _along_the_first_axis(batches, steps):
 def test_batches_of_windows_are_those_of_the_array_feed(
     frames_server, published_frames, stacked, steps
 ):
-    array_feed = ArrayFeed(windows.load_windows(published_frames, **WINDOW), 7, 0, steps)
+    array_feed = ArrayFeed(load_windows(published_frames, cut=CUT), 7, 0, steps)
     feed = _feed(frames_server, 7, steps)
     drawn = [set(), set()]
     for batches in itertools.islice(zip(array_feed, feed, strict=False), 600):
@@ -214,12 +215,12 @@ def test_a_server_of_windows_holds_one_piece_at_a_time():
     def pieces():
         nonlocal most
         for number in range(20):
-            piece = windows.of_episode(make_episode(number, 100), 3, 0.9, 4)
+            piece = windows.of_episode(make_episode(number, 100), Cut(3, 0.9, 4))
             references.append(weakref.ref(piece.frames))
             most = max(most, sum(reference() is not None for reference in references))
             yield piece
 
-    first = windows.of_episode(make_episode(0, 100), 3, 0.9, 4)
+    first = windows.of_episode(make_episode(0, 100), Cut(3, 0.9, 4))
     layout = segments.layout_of(first, 20 * 101, n_step=3)
     with ReverbServer.of_windows(pieces(), layout, 2000) as server:
         assert server.schema.num_transitions == 2000
@@ -228,7 +229,7 @@ def test_a_server_of_windows_holds_one_piece_at_a_time():
 
 
 def test_training_does_not_start_on_a_part_of_the_windows():
-    piece = windows.of_episode(make_episode(0, 100), 3, 0.9, 4)
+    piece = windows.of_episode(make_episode(0, 100), Cut(3, 0.9, 4))
     layout = segments.layout_of(piece, 303, n_step=3)
 
     def interrupted():
@@ -344,14 +345,15 @@ def test_nothing_of_reverbs_is_written_when_a_server_ends(code, shown):
 _SERVER = """
 import sys
 from rl_datasets.serving import reverb
+from rl_datasets.serving.cut import Cut
 version, port, n_step, gamma = sys.argv[1:]
-reverb.serve(version, port=int(port), n_step=int(n_step), gamma=float(gamma))
+reverb.serve(version, cut=Cut(int(n_step), float(gamma)), port=int(port))
 """
 _SERVER_OF_ROWS = """
 import sys
 import numpy as np
-from rl_datasets.serving import reverb, transitions
-rows = transitions.unpack(np.load(sys.argv[1]))
+from rl_datasets.serving import packing, reverb
+rows = packing.unpack(np.load(sys.argv[1]))
 with reverb.ReverbServer(rows, port=int(sys.argv[2]), seed=int(sys.argv[3])) as server:
     print("serving ", flush=True)
     server.wait()
@@ -398,7 +400,7 @@ def test_a_server_that_is_replaced(published, other_version, replaced_by):
     port = _free_port()
     with _serving(published, port, 2, 0.5):
         feed = ReverbFeed(f"localhost:{port}", 32, timeout=60)
-        known = set(load_rows(published, n_step=2, gamma=0.5)["reward"].tolist())
+        known = set(load_rows(published, cut=Cut(n_step=2, gamma=0.5))["reward"].tolist())
         assert set(next(feed).reward.tolist()) <= known
     version = other_version if replaced_by == "another version" else published
     gamma = 0.25 if replaced_by == "another cut" else 0.5
@@ -449,7 +451,7 @@ def test_no_two_servers_of_windows_that_were_never_published_are_one():
 def test_whatever_a_schema_says_is_in_the_tag_of_its_items(server, field):
     other = {
         "fingerprint": "abd",
-        "cut": serving.how_cut(n_step=2),
+        "cut": dataclasses.asdict(Cut(n_step=2)),
         "splits": ("test",),
         "num_transitions": SIZE + 1,
         "row": np.dtype([("reward", np.float32)]),
@@ -491,19 +493,9 @@ CUTS = [{"gamma": 2.0}, {"gamma": float("nan")}, {"gamma": -0.1}, {"n_step": 0},
 
 
 @pytest.mark.parametrize("cut", CUTS)
-def test_a_cut_out_of_range_is_refused_before_anything_is_read(tmp_path, cut):
-    """By everything that takes one; the folder holds nothing that could be read."""
-    message = r"must be (at least 1|from 0 to 1), got"
-    for load in (
-        ReverbServer.from_published,
-        load_rows,
-        windows.load_windows,
-        functools.partial(StreamFeed, batch_size=8, seed=0),
-    ):
-        with pytest.raises(ValueError, match=message):
-            load(tmp_path, **cut)
-    with pytest.raises(DatasetError, match=message):
-        serving.serve(tmp_path, **cut)
+def test_a_cut_out_of_range_is_refused(cut):
+    with pytest.raises(ValueError, match=r"must be (at least 1|from 0 to 1), got"):
+        Cut(**cut)
 
 
 def test_a_server_that_is_not_there_is_named():
@@ -562,6 +554,6 @@ def test_an_empty_request_is_refused(server, options):
 @hypothesis.settings(max_examples=50, deadline=None)
 def test_the_schema_survives_its_json(fields, size):
     row = np.dtype([(name, kind, shape) for name, (kind, shape) in fields.items()])
-    schema = Schema(row, size, 64, "0123", cut=serving.how_cut(3, 0.9))
+    schema = Schema(row, size, 64, "0123", cut=Cut(3, 0.9))
     assert Schema.from_json(schema.to_json()) == schema
     assert (schema.num_blocks - 1) * 64 < size <= schema.num_blocks * 64

@@ -12,10 +12,11 @@ from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Build
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.publish import publish
 from rl_datasets.serving import segments
+from rl_datasets.serving.cut import Cut
+from rl_datasets.serving.loading import load_transitions, load_windows
 from rl_datasets.serving.reverb import ReverbFeed, ReverbServer
 from rl_datasets.serving.streaming import StreamFeed
-from rl_datasets.serving.transitions import from_episode, load_transitions
-from rl_datasets.serving.windows import load_windows
+from rl_datasets.serving.transitions import from_episode
 from rl_datasets.sources import atari, rl_unplugged
 from tests.rl_datasets.sources.rl_unplugged_files import episode, frames, write
 
@@ -57,7 +58,7 @@ def test_they_are_those_of_the_real_file(shared, tmp_path):
     version = publish(builder).path
     (shard,) = rl_unplugged.find_shards(source, "Asterix", 1)
     stored = np.concatenate(of_file(shard))
-    assert load_windows(version, "all", **STORED).rows["reward"].tobytes() == stored.tobytes()
+    assert load_windows(version, "all", Cut(**STORED)).rows["reward"].tobytes() == stored.tobytes()
     default = load_windows(version, "all").rows["reward"]
     np.testing.assert_array_equal(default[1:1093], stored[:1092])
     np.testing.assert_array_equal(default[1094:], stored[1093:-1])
@@ -66,12 +67,12 @@ def test_they_are_those_of_the_real_file(shared, tmp_path):
 
 def test_every_way_to_read_gives_them(made):
     version, stored = made
-    assert load_transitions(version, "all", **STORED).reward.tobytes() == stored.tobytes()
-    assert load_windows(version, "all", **STORED).rows["reward"].tobytes() == stored.tobytes()
-    streamed = next(StreamFeed(version, len(stored), 0, split="all", **STORED))
+    assert load_transitions(version, "all", Cut(**STORED)).reward.tobytes() == stored.tobytes()
+    assert load_windows(version, "all", Cut(**STORED)).rows["reward"].tobytes() == stored.tobytes()
+    streamed = next(StreamFeed(version, len(stored), 0, split="all", cut=Cut(**STORED)))
     np.testing.assert_array_equal(streamed.reward, streamed.extras["stored_reward"])
-    with ReverbServer.from_published(version, "all", **STORED) as server:
-        assert server.schema.cut["reward_field"] == "stored_reward"
+    with ReverbServer.from_published(version, "all", Cut(**STORED)) as server:
+        assert server.schema.cut.reward_field == "stored_reward"
         feed = ReverbFeed(server.address, segments.SEGMENT, seed=0)
         for batch in itertools.islice(feed, 8):
             np.testing.assert_array_equal(batch.reward, batch.extras["stored_reward"])
@@ -101,7 +102,7 @@ def test_several_of_them_are_summed_as_the_corrected_ones_are(rewards, is_termin
             metadata=metadata,
             extras={"stored_reward": stored},
         )
-        return from_episode(made, n_step, 0.9, **options)
+        return from_episode(made, Cut(n_step=n_step, gamma=0.9, **options))
 
     ours, plain = cut(rl_unplugged.earned(stored), **STORED), cut(stored)
     np.testing.assert_array_equal(ours.reward, plain.reward)
@@ -112,7 +113,7 @@ def test_several_of_them_are_summed_as_the_corrected_ones_are(rewards, is_termin
 def test_what_is_no_field_of_rewards_is_refused(made, field):
     version, _ = made
     with pytest.raises(DatasetError, match=f"no field '{field}' of rewards: name one that"):
-        load_windows(version, "all", reward_field=field)
+        load_windows(version, "all", Cut(reward_field=field))
 
 
 def test_a_field_of_another_shape_is_refused(tmp_path):
@@ -120,4 +121,4 @@ def test_a_field_of_another_shape_is_refused(tmp_path):
     (found,) = rl_unplugged.read_episodes(tmp_path / "shard", 0)
     wide = dataclasses.replace(found, extras={"goal": np.zeros((5, 2), np.float32)})
     with pytest.raises(DatasetError, match="no field 'goal' of rewards"):
-        from_episode(wide, reward_field="goal")
+        from_episode(wide, Cut(reward_field="goal"))

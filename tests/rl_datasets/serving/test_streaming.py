@@ -17,18 +17,21 @@ from PIL import Image
 from rl_datasets.errors import DatasetError
 from rl_datasets.frames import EncodedFrames
 from rl_datasets.published.manifest import spec_to_json, statistics
-from rl_datasets.published.random_access import EpisodeFiles
+from rl_datasets.published.version import Version
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.serving import streaming, windows
 from rl_datasets.serving.arrays import ArrayFeed
+from rl_datasets.serving.cut import ONE_STEP, Cut
+from rl_datasets.serving.loading import load_rows, load_transitions, load_windows
+from rl_datasets.serving.packing import pack
 from rl_datasets.serving.streaming import StreamFeed
-from rl_datasets.serving.transitions import from_episode, load_rows, load_transitions, pack
+from rl_datasets.serving.transitions import from_episode
 from rl_datasets.sources import rl_unplugged
 from rl_datasets.transition import TransitionSpec
 from tests.rl_datasets.publishing import synthetic
 from tests.rl_datasets.serving.conftest import LENGTHS, make_episode, publish_units
 
-WINDOW = {"n_step": 3, "gamma": 0.9, "frame_stack": 4}
+CUT = Cut(3, 0.9, 4)
 SIZE = sum(LENGTHS)
 
 
@@ -46,7 +49,7 @@ def _drawn(feed, count):
 
 
 def test_episodes_are_read_by_number(published_frames):
-    episodes = EpisodeFiles(published_frames)
+    episodes = Version.open(published_frames).episode_files()
     assert len(episodes) == len(LENGTHS)
     for number in (7, 0, 5, 4):
         expected = make_episode(number, LENGTHS[number])
@@ -57,8 +60,8 @@ def test_episodes_are_read_by_number(published_frames):
 @pytest.mark.parametrize("shuffle", [1, 100, 100_000])
 def test_every_epoch_holds_every_transition_once(published_frames, monkeypatch, shuffle):
     monkeypatch.setattr(streaming, "SEGMENTS_A_POOL", 1)  # so that pools do not join two epochs
-    feed = StreamFeed(published_frames, SIZE, seed=0, shuffle=shuffle, **WINDOW)
-    expected = _sorted(load_rows(published_frames, **WINDOW))
+    feed = StreamFeed(published_frames, SIZE, seed=0, cut=CUT, shuffle=shuffle)
+    expected = _sorted(load_rows(published_frames, cut=CUT))
     orders = []
     for batch in itertools.islice(feed, 3):
         assert _sorted(pack(batch)) == expected
@@ -68,8 +71,8 @@ def test_every_epoch_holds_every_transition_once(published_frames, monkeypatch, 
 
 @pytest.mark.parametrize("steps", [None, 3])
 def test_the_same_seed_gives_the_same_batches_and_another_gives_others(published_frames, steps):
-    feeds = [StreamFeed(published_frames, 8, s, steps, **WINDOW) for s in (1, 1, 2)]
-    like = next(ArrayFeed(windows.load_windows(published_frames, **WINDOW), 8, 0, steps))
+    feeds = [StreamFeed(published_frames, 8, s, steps, cut=CUT) for s in (1, 1, 2)]
+    like = next(ArrayFeed(load_windows(published_frames, cut=CUT), 8, 0, steps))
     first, again, other = (list(itertools.islice(feed, 100)) for feed in feeds)
     for one, same in zip(first, again, strict=True):
         assert_same(one, same)
@@ -81,8 +84,8 @@ def test_the_same_seed_gives_the_same_batches_and_another_gives_others(published
 
 
 def test_consecutive_transitions_are_spread_over_the_batches(published_frames):
-    feed = StreamFeed(published_frames, SIZE, seed=0, **WINDOW)
-    rewards = load_transitions(published_frames, **WINDOW).reward
+    feed = StreamFeed(published_frames, SIZE, seed=0, cut=CUT)
+    rewards = load_transitions(published_frames, cut=CUT).reward
     place = {reward: index for index, reward in enumerate(rewards)}
     order = np.array([place[reward] for reward in next(feed).reward])
     # Of neighbours in a batch a shuffled order has 2 / 269 that follow one another.
@@ -90,8 +93,8 @@ def test_consecutive_transitions_are_spread_over_the_batches(published_frames):
 
 
 def test_vectors_are_streamed_too(published):
-    feed = StreamFeed(published, 7, seed=0, n_step=2, gamma=0.5, frame_stack=2)
-    expected = {row.tobytes() for row in load_rows(published, "train", 2, 0.5, 2)}
+    feed = StreamFeed(published, 7, seed=0, cut=Cut(2, 0.5, 2))
+    expected = {row.tobytes() for row in load_rows(published, "train", Cut(2, 0.5, 2))}
     assert {row.tobytes() for row in _drawn(feed, 100)} == expected
 
 
@@ -103,13 +106,13 @@ def test_vectors_are_streamed_too(published):
 @hypothesis.settings(max_examples=50, deadline=None)
 def test_segments_are_the_transitions_of_the_episode_in_order(length, n_step, frame_stack):
     episode = make_episode(length, length, shape=(3,))
-    segments = list(streaming.cut(episode, n_step, 0.9, frame_stack))
+    segments = list(streaming.segments_of(episode, Cut(n_step, 0.9, frame_stack)))
     for segment in segments:
         assert len(segment.rows) <= streaming.SEGMENT
         assert len(segment.observation) <= streaming.SEGMENT + n_step + frame_stack - 1
         assert segment.observation.base is None  # a view would keep the whole episode
     pool = next(streaming._pools(iter(segments)))
-    expected = from_episode(episode, n_step, 0.9, frame_stack)
+    expected = from_episode(episode, Cut(n_step=n_step, gamma=0.9, frame_stack=frame_stack))
     assert_same(windows.cut_out(*pool), expected)
 
 
@@ -140,12 +143,12 @@ def test_a_shuffle_buffer_gives_up_any_of_its_items():
 
 
 def test_every_epoch_goes_through_the_episodes_in_another_order(published_frames):
-    episodes, rng = EpisodeFiles(published_frames), np.random.default_rng(0)
+    episodes, rng = Version.open(published_frames).episode_files(), np.random.default_rng(0)
     first = {episodes[number].reward[0]: number for number in range(len(episodes))}
     orders = []
     for _ in range(3):
         # A buffer of one holds nothing back.
-        segments = list(streaming._epoch(episodes, rng, 1, 1, 1.0, 1))
+        segments = list(streaming._epoch(episodes, rng, 1, ONE_STEP))
         rewards = [segment.rows["reward"][0] for segment in segments]
         orders.append([first[reward] for reward in rewards if reward in first])
         assert sorted(orders[-1]) == list(range(len(LENGTHS)))
@@ -154,8 +157,8 @@ def test_every_epoch_goes_through_the_episodes_in_another_order(published_frames
 
 def test_frames_are_decoded_a_pool_at_a_time(published_frames, monkeypatch):
     monkeypatch.setattr(streaming, "SEGMENTS_A_POOL", 2)
-    episodes = EpisodeFiles(published_frames)
-    segments = [s for n in range(len(episodes)) for s in streaming.cut(episodes[n], **WINDOW)]
+    episodes = Version.open(published_frames).episode_files()
+    segments = [s for n in range(len(episodes)) for s in streaming.segments_of(episodes[n], CUT)]
     assert all(isinstance(segment.observation, EncodedFrames) for segment in segments)
     sizes = [len(pool.frames) - 1 for pool in streaming._pools(iter(segments))]
     assert len(sizes) == -(-len(segments) // 2)
@@ -176,13 +179,13 @@ def test_several_splits_are_streamed_and_loaded_as_one(published_frames, tmp_pat
         entries[renamed] = entries.pop(shard)
     del splits["train"]
     (copy / "MANIFEST.json").write_text(json.dumps(manifest))
-    whole = load_rows(published_frames, **WINDOW)
+    whole = load_rows(published_frames, cut=CUT)
     for split in ("a+b", "all"):
-        np.testing.assert_array_equal(load_rows(copy, split, **WINDOW), whole)
-        feed = StreamFeed(copy, 50, seed=0, split=split, **WINDOW)
+        np.testing.assert_array_equal(load_rows(copy, split, CUT), whole)
+        feed = StreamFeed(copy, 50, seed=0, split=split, cut=CUT)
         assert {row.tobytes() for row in _drawn(feed, 60)} == {row.tobytes() for row in whole}
-    np.testing.assert_array_equal(load_rows(copy, "b", **WINDOW), whole[sum(LENGTHS[:5]) :])
-    with pytest.raises(DatasetError, match=r"no split 'c'; this dataset has \['a', 'b'\]"):
+    np.testing.assert_array_equal(load_rows(copy, "b", CUT), whole[sum(LENGTHS[:5]) :])
+    with pytest.raises(DatasetError, match=r"no split 'c'; it has \['a', 'b'\]"):
         StreamFeed(copy, 8, seed=0, split="a+c")
 
 
@@ -194,7 +197,7 @@ def test_a_dataset_without_episodes_is_refused(published_frames, tmp_path):
     manifest["plan"]["spec"] = spec_to_json(spec)
     manifest["splits"]["train"].pop("episodes")
     (copy / "MANIFEST.json").write_text(json.dumps(manifest))
-    for load in (load_rows, windows.load_windows, lambda folder: StreamFeed(folder, 8, seed=0)):
+    for load in (load_rows, load_windows, lambda folder: StreamFeed(folder, 8, seed=0)):
         with pytest.raises(DatasetError, match="no episode can be made of"):
             load(copy)
 
@@ -209,8 +212,8 @@ def test_a_real_shard_is_streamed_as_its_frames_decode_elsewhere(shared, tmp_pat
     for episode in episodes:
         frames = [Image.open(io.BytesIO(png)) for png in episode.observation.pngs]
         decoded = dataclasses.replace(episode, observation=np.stack(frames)[..., None])
-        expected |= {row.tobytes() for row in pack(from_episode(decoded, **WINDOW))}
-    epoch = next(StreamFeed(folder, 1693, seed=0, **WINDOW))
+        expected |= {row.tobytes() for row in pack(from_episode(decoded, CUT))}
+    epoch = next(StreamFeed(folder, 1693, seed=0, cut=CUT))
     assert {row.tobytes() for row in pack(epoch)} == expected
 
 
@@ -225,7 +228,7 @@ def test_every_damage_to_a_shard_is_found_and_the_shard_is_named(published, tmp_
         for content, what in ((bytes(damaged), "damaged"), (whole[:position], "not what was p")):
             shard.write_bytes(content)
             with pytest.raises(DatasetError, match=f"{shard.name} is {what}"):
-                list(EpisodeFiles(copy))
+                list(Version.open(copy).episode_files())
     shard.unlink()
     with pytest.raises(DatasetError, match=f"{shard.name} is missing"):
         StreamFeed(copy, 8, seed=0)
@@ -248,6 +251,6 @@ def test_an_empty_request_is_refused(published, options):
 
 
 def test_the_synthetic_version_is_read_by_number(published):
-    episodes = EpisodeFiles(published)
+    episodes = Version.open(published).episode_files()
     assert len(episodes) == 12
     np.testing.assert_array_equal(episodes[11].observation, synthetic.episode(11).observation)

@@ -12,16 +12,11 @@ import pytest
 
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
-from rl_datasets.serving.transitions import (
-    Transition,
-    across_time_limits,
-    from_episode,
-    load_transitions,
-    pack,
-    pack_into,
-    row_dtype,
-    unpack,
-)
+from rl_datasets.serving.cut import Cut
+from rl_datasets.serving.loading import load_transitions
+from rl_datasets.serving.packing import pack, pack_into, row_dtype, unpack
+from rl_datasets.serving.time_limits import across_time_limits
+from rl_datasets.serving.transitions import Transition, from_episode
 from tests.rl_datasets.publishing import synthetic
 
 
@@ -42,7 +37,7 @@ def _episode(rewards, *, is_terminal, discounts=None, observations=None):
 
 
 def test_one_step_transitions_are_the_steps_of_the_episode():
-    transitions = from_episode(_episode([1, 2, 4], is_terminal=True), gamma=0.9)
+    transitions = from_episode(_episode([1, 2, 4], is_terminal=True), Cut(gamma=0.9))
     np.testing.assert_array_equal(transitions.observation[:, 0], [0, 1, 2])
     np.testing.assert_array_equal(transitions.action[:, 0], [0, 10, 20])
     np.testing.assert_array_equal(transitions.reward, np.float32([1, 2, 4]))
@@ -53,7 +48,7 @@ def test_one_step_transitions_are_the_steps_of_the_episode():
 
 
 def test_n_step_windows_are_shortened_at_a_time_limit_and_bootstrap_from_its_observation():
-    transitions = from_episode(_episode([1, 2, 4], is_terminal=False), n_step=2, gamma=0.5)
+    transitions = from_episode(_episode([1, 2, 4], is_terminal=False), Cut(n_step=2, gamma=0.5))
     # 1 + 2/2, 2 + 4/2, and 4 alone; the learner brings the last factor of gamma.
     np.testing.assert_array_equal(transitions.reward, np.float32([2, 4, 4]))
     np.testing.assert_array_equal(transitions.discount, np.float32([0.5, 0.5, 1]))
@@ -61,14 +56,14 @@ def test_n_step_windows_are_shortened_at_a_time_limit_and_bootstrap_from_its_obs
 
 
 def test_n_step_windows_that_reach_a_terminal_do_not_bootstrap():
-    transitions = from_episode(_episode([1, 2, 4], is_terminal=True), n_step=2, gamma=0.5)
+    transitions = from_episode(_episode([1, 2, 4], is_terminal=True), Cut(n_step=2, gamma=0.5))
     np.testing.assert_array_equal(transitions.reward, np.float32([2, 4, 4]))
     np.testing.assert_array_equal(transitions.discount, np.float32([0.5, 0, 0]))
 
 
 def test_inner_discounts_weigh_the_rewards_that_follow_them():
     episode = _episode([1, 2, 4, 8], is_terminal=False, discounts=[0.5, 0.25, 1.0])
-    transitions = from_episode(episode, n_step=3)
+    transitions = from_episode(episode, Cut(n_step=3))
     # 1 + .5*2 + .5*.25*4; 2 + .25*4 + .25*1*8; 4 + 8; 8.
     np.testing.assert_array_equal(transitions.reward, np.float32([2.5, 5, 12, 8]))
     np.testing.assert_array_equal(transitions.discount, np.float32([0.125, 0.25, 1, 1]))
@@ -78,7 +73,7 @@ def test_inner_discounts_weigh_the_rewards_that_follow_them():
 def test_next_actions_follow_their_windows_and_the_last_stands_for_the_one_never_taken(is_terminal):
     episode = _episode([1, 2, 4], is_terminal=is_terminal)
     for n_step, expected in ((1, [10, 20, 20]), (2, [20, 20, 20])):
-        transitions = from_episode(episode, n_step, next_action=True)
+        transitions = from_episode(episode, Cut(n_step=n_step, next_action=True))
         np.testing.assert_array_equal(transitions.extras["next_action"][:, 0], expected)
         assert transitions.extras["next_action"].dtype == episode.action.dtype
     assert set(from_episode(episode).extras) == {"policy_id"}
@@ -89,7 +84,7 @@ def test_frames_are_stacked_oldest_first_behind_zeros():
         (1, 2, 2, 1), np.uint8
     )
     episode = _episode([0, 0, 0], is_terminal=False, observations=observations)
-    transitions = from_episode(episode, frame_stack=3)
+    transitions = from_episode(episode, Cut(frame_stack=3))
     assert transitions.observation.shape == (3, 2, 2, 3)
     assert transitions.observation.dtype == np.uint8
     np.testing.assert_array_equal(
@@ -104,14 +99,14 @@ def test_scalar_observations_are_stacked_into_vectors():
     observations = np.arange(1, 4, dtype=np.int32)
     episode = _episode([0, 0], is_terminal=False, observations=observations)
     np.testing.assert_array_equal(
-        from_episode(episode, frame_stack=2).observation, [[0, 1], [1, 2]]
+        from_episode(episode, Cut(frame_stack=2)).observation, [[0, 1], [1, 2]]
     )
 
 
 @pytest.mark.parametrize("option", ["n_step", "frame_stack"])
 def test_windows_below_one_are_refused(option):
     with pytest.raises(ValueError, match=option):
-        from_episode(_episode([1], is_terminal=True), **{option: 0})
+        from_episode(_episode([1], is_terminal=True), Cut(**{option: 0}))
 
 
 def _one_transition(episode, t, n_step, gamma, frame_stack):
@@ -154,7 +149,7 @@ def test_every_transition_obeys_the_definition(
         discounts=discounts,
         observations=np.arange(1, 2 * len(rewards) + 3, dtype=np.float32).reshape(-1, 2),
     )
-    transitions = from_episode(episode, n_step, gamma, frame_stack)
+    transitions = from_episode(episode, Cut(n_step=n_step, gamma=gamma, frame_stack=frame_stack))
     for t in range(episode.num_transitions):
         observation, reward, discount, following = _one_transition(
             episode, t, n_step, gamma, frame_stack
@@ -252,9 +247,9 @@ def test_packing_views_of_rows_gives_the_rows_themselves():
 
 
 def test_a_published_version_is_loaded_whole_in_its_order(published):
-    loaded = load_transitions(published, n_step=3, gamma=0.9, frame_stack=2)
+    loaded = load_transitions(published, cut=Cut(n_step=3, gamma=0.9, frame_stack=2))
     expected = [
-        from_episode(episode, n_step=3, gamma=0.9, frame_stack=2)
+        from_episode(episode, Cut(n_step=3, gamma=0.9, frame_stack=2))
         for episode in map(synthetic.episode, range(12))
     ]
     for name in ("observation", "action", "reward", "discount", "next_observation"):
@@ -269,8 +264,8 @@ def test_a_published_version_is_loaded_whole_in_its_order(published):
 
 
 def test_a_published_version_is_loaded_with_its_next_actions(published):
-    loaded = load_transitions(published, next_action=True)
-    expected = [from_episode(synthetic.episode(i), next_action=True) for i in range(12)]
+    loaded = load_transitions(published, cut=Cut(next_action=True))
+    expected = [from_episode(synthetic.episode(i), Cut(next_action=True)) for i in range(12)]
     following = np.concatenate([e.extras["next_action"] for e in expected])
     np.testing.assert_array_equal(loaded.extras["next_action"], following)
     assert np.any(following != loaded.action)
@@ -290,7 +285,7 @@ def test_a_version_that_does_not_hold_what_its_manifest_says_is_refused(
 
 
 def test_a_split_that_is_not_there_is_refused(published):
-    with pytest.raises(DatasetError, match=r"no split 'test'; this dataset has \['train'\]"):
+    with pytest.raises(DatasetError, match=r"no split 'test'; it has \['train'\]"):
         load_transitions(published, split="test")
 
 

@@ -11,9 +11,14 @@ import pytest
 
 from rl_datasets.serving import windows
 from rl_datasets.serving.arrays import ArrayFeed
-from rl_datasets.serving.transitions import Transition, from_episode, load_transitions, pack
+from rl_datasets.serving.cut import Cut
+from rl_datasets.serving.loading import load_transitions, load_windows
+from rl_datasets.serving.packing import pack
+from rl_datasets.serving.transitions import Transition, from_episode
 from rl_datasets.serving.windows import Windows
 from tests.rl_datasets.serving.conftest import LENGTHS, make_episode
+
+CUT = Cut(3, 0.9, 4)
 
 
 def joined(transitions: list[Transition]) -> Transition:
@@ -40,21 +45,23 @@ def test_windows_of_an_episode_are_its_transitions(
     length, shape, dtype, n_step, gamma, frame_stack
 ):
     episode = make_episode(length, length, shape, dtype)
-    cut = windows.of_episode(episode, n_step, gamma, frame_stack)
+    how = Cut(n_step, gamma, frame_stack)
+    cut = windows.of_episode(episode, how)
     assert len(cut.frames) == length + 2
     assert_same(
-        windows.cut_out(cut.frames, cut.rows), from_episode(episode, n_step, gamma, frame_stack)
+        windows.cut_out(cut.frames, cut.rows),
+        from_episode(episode, how),
     )
 
 
 def test_frames_are_numbered_from_one_behind_zeros():
-    rows = windows.of_episode(make_episode(0, 3), n_step=2, frame_stack=3).rows
+    rows = windows.of_episode(make_episode(0, 3), Cut(n_step=2, frame_stack=3)).rows
     np.testing.assert_array_equal(rows["observation"], [[0, 0, 1], [0, 1, 2], [1, 2, 3]])
     np.testing.assert_array_equal(rows["next_observation"], [[1, 2, 3], [2, 3, 4], [2, 3, 4]])
 
 
 def test_renumbering_leaves_the_frame_of_zeros():
-    rows = windows.of_episode(make_episode(0, 2), frame_stack=2).rows
+    rows = windows.of_episode(make_episode(0, 2), Cut(frame_stack=2)).rows
     windows.renumber(rows, np.array([[10], [20]]))
     np.testing.assert_array_equal(rows["observation"], [[0, 11], [21, 22]])
     np.testing.assert_array_equal(rows["next_observation"], [[11, 12], [22, 23]])
@@ -64,8 +71,8 @@ def test_renumbering_leaves_the_frame_of_zeros():
 def several() -> tuple[Windows, Transition]:
     """Windows over three episodes, and the same transitions with their stacks."""
     episodes = [make_episode(number, length) for number, length in enumerate([30, 1, 40])]
-    pieces = [windows.of_episode(episode, 3, 0.9, 4) for episode in episodes]
-    stacked = joined([from_episode(episode, 3, 0.9, 4) for episode in episodes])
+    pieces = [windows.of_episode(episode, CUT) for episode in episodes]
+    stacked = joined([from_episode(episode, CUT) for episode in episodes])
     return windows.concatenate(pieces), stacked
 
 
@@ -81,17 +88,20 @@ def test_the_array_feed_draws_from_windows_what_it_draws_from_stacks(several, on
 
 
 def test_a_published_version_is_loaded_with_each_frame_once(published_frames):
-    loaded = windows.load_windows(published_frames, n_step=3, gamma=0.9, frame_stack=4)
+    loaded = load_windows(published_frames, cut=CUT)
     assert loaded.frames.shape == (1 + sum(LENGTHS) + len(LENGTHS), 5, 6, 1)
     episodes = map(make_episode, range(len(LENGTHS)), LENGTHS)
-    expected = joined([from_episode(episode, 3, 0.9, 4) for episode in episodes])
+    expected = joined([from_episode(episode, CUT) for episode in episodes])
     assert_same(windows.cut_out(loaded.frames, loaded.rows), expected)
-    assert_same(load_transitions(published_frames, "train", 3, 0.9, 4), expected)
+    assert_same(
+        load_transitions(published_frames, "train", CUT),
+        expected,
+    )
 
 
 def test_vectors_are_loaded_as_windows_too(published):
-    loaded = windows.load_windows(published, n_step=2, frame_stack=3)
-    expected = load_transitions(published, n_step=2, frame_stack=3)
+    loaded = load_windows(published, cut=Cut(n_step=2, frame_stack=3))
+    expected = load_transitions(published, cut=Cut(n_step=2, frame_stack=3))
     assert_same(windows.cut_out(loaded.frames, loaded.rows), expected)
 
 
@@ -100,13 +110,13 @@ def _pools(sizes):
     total = sum(sizes)
     episode = make_episode(1, total)
     episode.extras["policy_id"][:-1] = np.arange(total)
-    whole = windows.of_episode(episode, 2, 0.9, 3)
+    whole = windows.of_episode(episode, Cut(n_step=2, gamma=0.9, frame_stack=3))
     bounds = np.cumsum([0, *sizes])
     pools = [
         Windows(whole.frames.copy(), whole.rows[start:end])
         for start, end in itertools.pairwise(bounds)
     ]
-    return pools, from_episode(episode, 2, 0.9, 3)
+    return pools, from_episode(episode, Cut(n_step=2, gamma=0.9, frame_stack=3))
 
 
 @pytest.mark.parametrize("with_stacks", [False, True])

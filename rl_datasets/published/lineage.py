@@ -1,0 +1,74 @@
+"""Where the data of a version come from: the facts of its manifest's lineage that code reads."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class D4rlFile:
+    """What an HDF5 file of D4RL says of its rows.
+
+    Attributes:
+      has_timeouts: whether it marks them.
+      rows: how many it has.
+      horizon: of the environment's time limit, in steps.
+      trajectories: the rule by which its rows are cut into episodes, see `sources.d4rl_tasks`.
+    """
+
+    has_timeouts: bool
+    rows: int
+    horizon: int
+    trajectories: str
+
+
+_OF_D4RL_FILE = {"has_timeouts": bool, "rows": int, "horizon": int, "trajectories": str}
+
+
+@dataclasses.dataclass(frozen=True)
+class Lineage:
+    """The lineage of a version; None stands for a fact that it does not have.
+
+    Attributes:
+      environment: in which continuous control was collected, with its version: `Hopper-v2`.
+      game: as DQN Replay spells it.
+      rom_set: that the game was played on, see `roms`.
+      sticky_probability: that a frame repeats the action before.
+      d4rl_file: that the episodes were read from; None too where not all is known of it.
+      facts: all of the lineage, these included, as the manifest has it.
+    """
+
+    environment: str | None = None
+    game: str | None = None
+    rom_set: str | None = None
+    sticky_probability: float | None = None
+    d4rl_file: D4rlFile | None = None
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Lineage:
+        """Reads the lineage of a manifest.
+
+        Raises:
+          ValueError: a fact has another type than it should have.
+        """
+        of_file = [_fact(facts, name, kind) for name, kind in _OF_D4RL_FILE.items()]
+        return cls(
+            environment=_fact(facts, "environment", str),
+            game=_fact(facts, "game", str),
+            rom_set=_fact(facts, "rom_set", str),
+            sticky_probability=_fact(facts, "sticky_probability", float),
+            d4rl_file=None if None in of_file else D4rlFile(*of_file),
+            facts=facts,
+        )
+
+
+def _fact(facts: Mapping[str, Any], name: str, kind: type) -> Any:
+    fact = facts.get(name)
+    is_number = kind is float and type(fact) is int
+    if fact is not None and type(fact) is not kind and not is_number:
+        raise ValueError(f"plan.lineage.{name} is {json.dumps(fact):.80}")
+    return fact

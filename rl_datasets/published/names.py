@@ -1,0 +1,62 @@
+"""Where a published version lies, by the name that a user gives it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import pathlib
+import re
+
+from rl_datasets import files
+from rl_datasets.errors import DatasetError
+from rl_datasets.published import manifest
+
+_NUMBER = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+
+
+def find(version: str | os.PathLike[str], data_dir: str | os.PathLike[str]) -> pathlib.Path:
+    """The folder of a published version.
+
+    Args:
+      version: `builder/config:1.0.0`; without the number, the newest; or the version's folder.
+      data_dir: where published datasets lie.
+
+    Raises:
+      DatasetError: there is no such version; the sentence names the nearest that there is.
+    """
+    version = os.fspath(version)
+    folder = files.local_path(version)
+    if (folder / manifest.FILE_NAME).is_file():
+        return folder
+    name, _, number = version.strip("/").partition(":")
+    published: dict[str, dict[str, pathlib.Path]] = {}
+    for each in folders(data_dir):
+        if _NUMBER.fullmatch(each.name):
+            of_name = each.parent.relative_to(data_dir).as_posix()
+            published.setdefault(of_name, {})[each.name] = each
+    numbers = published.get(name, {})
+    number = number or max(numbers, key=_order, default="")
+    if number in numbers:
+        return numbers[number]
+    if folder.is_dir():
+        return folder  # whose missing manifest is named when it is read
+    every = [f"{name}:{number}" for name, numbers in published.items() for number in numbers]
+    nearest = difflib.get_close_matches(version, every, n=1, cutoff=0)
+    told = f"the nearest there is {nearest[0]}" if nearest else "nothing is published there"
+    raise DatasetError(
+        f"{version!r} is not published in {os.fspath(data_dir)}: {told}; publish it, or name the "
+        "--data-dir where it is"
+    )
+
+
+def folders(data_dir: str | os.PathLike[str]) -> list[pathlib.Path]:
+    """Of every published version under `data_dir`; nothing in them is opened."""
+    return [
+        path.parent
+        for depth in ("*/*", "*/*/*")
+        for path in sorted(pathlib.Path(data_dir).glob(f"{depth}/{manifest.FILE_NAME}"))
+    ]
+
+
+def _order(number: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in number.split("."))

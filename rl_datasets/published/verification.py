@@ -1,0 +1,79 @@
+"""Proof that a published version is whole."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from rl_datasets import files
+from rl_datasets.errors import DatasetError
+from rl_datasets.frames import EncodedFrames
+from rl_datasets.published import manifest, reader
+from rl_datasets.published.version import Version
+
+_FRAMES_AT_ONCE = 1024
+
+
+def verify(version: Version, *, deep: bool = True) -> None:
+    """Proves that a published version is whole.
+
+    Size and sha256 of every file are compared with the manifest, and TFDS's own counts with the
+    manifest's. `deep` also reads every record, decodes its frames, checks it against its spec and
+    an episode against the alignment rule, and counts.
+
+    Raises:
+      DatasetError: the first file that is missing, unknown or differs, or the record at fault.
+    """
+    _verify_files(version)
+    _verify_tfds_counts(version)
+    if deep:
+        for split in version.splits:
+            _verify_records(version, split)
+
+
+def _verify_files(version: Version) -> None:
+    folder, entries = version.folder, version.manifest["files"]
+    for name, entry in entries.items():
+        path = folder / name
+        if not path.is_file():
+            raise DatasetError(f"{path} is missing; copy or publish this version anew")
+        if path.stat().st_size != entry["size"] or files.sha256_of(path) != entry["sha256"]:
+            raise reader.not_as_published(path)
+    strangers = {path.name for path in folder.iterdir()} - entries.keys() - {manifest.FILE_NAME}
+    if strangers:
+        raise DatasetError(
+            f"{folder / min(strangers)} does not belong to this version; move it elsewhere"
+        )
+
+
+def _verify_tfds_counts(version: Version) -> None:
+    path = version.folder / "dataset_info.json"
+    counted = {
+        split["name"]: sum(int(length) for length in split["shardLengths"])
+        for split in json.loads(path.read_text(encoding="utf-8"))["splits"]
+    }
+    if counted != {name: manifest.records(split) for name, split in version.splits.items()}:
+        raise DatasetError(
+            f"{path} counts other episodes than {manifest.FILE_NAME}; publish this version anew"
+        )
+
+
+def _verify_records(version: Version, split: str) -> None:
+    kind = version.kind
+    for place, item in enumerate(reader.records(version, split)):  # which counts them
+        try:
+            kind.check(item)
+            for frames in kind.frames(item):
+                _decode(frames)
+        except ValueError as error:
+            raise DatasetError(
+                f"{kind.noun} {place} of split {split!r} of {version.folder} breaks a rule: "
+                f"{error}; mend its source and publish it by --version"
+            ) from error
+
+
+def _decode(frames: EncodedFrames) -> None:
+    """Raises `ValueError` where a frame is damaged; a few at a time, which bounds the memory."""
+    for start in range(0, len(frames), _FRAMES_AT_ONCE):
+        np.asarray(frames[start : start + _FRAMES_AT_ONCE])

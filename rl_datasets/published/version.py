@@ -1,0 +1,218 @@
+"""A published version of a dataset, opened once.
+
+    version = Version.open("brac/halfcheetah-pure-recollected")
+    for episode in version.episodes():
+        ...
+
+Its manifest is read and checked when it is opened. No record is read before it is asked for, and
+what is read is held against the manifest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from rl_datasets.episode import Episode, EpisodeSpec
+from rl_datasets.errors import DatasetError
+from rl_datasets.published import kinds, manifest, names, reader
+from rl_datasets.published.lineage import Lineage
+from rl_datasets.published.random_access import EpisodeFiles
+from rl_datasets.terminal import progress
+from rl_datasets.transition import StackedTransition, TransitionSpec
+
+DEFAULT_DATA_DIR = pathlib.Path(".data")
+ALL = "all"  # splits, in the order of the manifest
+
+
+class Counts(NamedTuple):
+    """What a split holds, or several.
+
+    Attributes:
+      episodes: 0 where each transition is a record of its own.
+      transitions: of all of them.
+    """
+
+    episodes: int
+    transitions: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Version:
+    """A published version.
+
+    Attributes:
+      folder: where it lies.
+      manifest: its MANIFEST.json; `published.manifest` describes it.
+      fingerprint: sha256 of MANIFEST.json, which names every byte of the version.
+      spec: of its episodes; of its transitions, where each is a record of its own.
+      lineage: where its data come from.
+    """
+
+    folder: pathlib.Path
+    manifest: Mapping[str, Any] = dataclasses.field(compare=False, repr=False)
+    fingerprint: str
+    spec: EpisodeSpec | TransitionSpec = dataclasses.field(compare=False, repr=False)
+    lineage: Lineage = dataclasses.field(compare=False, repr=False)
+
+    @classmethod
+    def open(
+        cls, version: VersionLike, data_dir: str | os.PathLike[str] = DEFAULT_DATA_DIR
+    ) -> Version:
+        """Opens a version.
+
+        Args:
+          version: `builder/config:1.0.0`; without the number, the newest; or the folder of a
+            version. One that is open already is given back.
+          data_dir: where published datasets lie.
+
+        Raises:
+          DatasetError: there is no such version, or its manifest is damaged.
+        """
+        if isinstance(version, Version):
+            return version
+        folder = names.find(version, data_dir)
+        content, fingerprint = manifest.read(folder)
+        plan = content["plan"]
+        return cls(
+            folder=folder,
+            manifest=content,
+            fingerprint=fingerprint,
+            spec=manifest.spec_from_json(plan["spec"]),
+            lineage=Lineage.from_json(plan["lineage"]),
+        )
+
+    @property
+    def dataset(self) -> str:
+        """Name of the builder, such as `brac`."""
+        return self.manifest["plan"]["dataset"]
+
+    @property
+    def config(self) -> str:
+        """Name of the builder's configuration, such as `halfcheetah-pure`; empty without one."""
+        return self.manifest["plan"]["config"] or ""
+
+    @property
+    def name(self) -> str:
+        """As `tfds.load` takes it, such as `brac/halfcheetah-pure:2.0.0`."""
+        config = f"/{self.config}" if self.config else ""
+        return f"{self.dataset}{config}:{self.manifest['plan']['version']}"
+
+    @property
+    def episode_spec(self) -> EpisodeSpec:
+        """Of its episodes.
+
+        Raises:
+          DatasetError: its records are transitions that no episode can be made of.
+        """
+        if isinstance(self.spec, TransitionSpec):
+            raise DatasetError(
+                f"{self.folder} holds transitions that no episode can be made of; read them with "
+                "`tfds.load` or `Version.transitions`"
+            )
+        return self.spec
+
+    @property
+    def kind(self) -> kinds.Episodes | kinds.Transitions:
+        """What its records are."""
+        return kinds.of(self.spec)
+
+    @property
+    def splits(self) -> Mapping[str, Mapping[str, Any]]:
+        """Statistics of every split, by name, as the manifest has them."""
+        return self.manifest["splits"]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files but the manifest."""
+        return sum(entry["size"] for entry in self.manifest["files"].values())
+
+    def split_names(self, split: str) -> list[str]:
+        """The splits that a name stands for: itself, several joined by `+`, or `all`.
+
+        All stand in the order of the manifest, which is the source's.
+
+        Raises:
+          DatasetError: there is no such split, or it is named twice.
+        """
+        known = list(self.splits)
+        chosen = known if split == ALL else split.split("+")
+        for name in chosen:
+            if name not in known:
+                raise DatasetError(f"{self.name} has no split {name!r}; it has {known}")
+            if chosen.count(name) > 1:
+                raise DatasetError(f"{split!r} names split {name!r} twice; name it once")
+        return chosen
+
+    def counts(self, split: str = ALL) -> Counts:
+        """Episodes and transitions of a split, or of several, by the manifest.
+
+        Raises:
+          DatasetError: as `split_names`.
+        """
+        splits = [self.splits[name] for name in self.split_names(split)]
+        return Counts(
+            sum(split.get("episodes", 0) for split in splits),
+            sum(split["transitions"] for split in splits),
+        )
+
+    def episodes(self, split: str = "train", doing: str = "") -> Iterator[Episode]:
+        """Every episode of a split, in the order of the source; frames are `EncodedFrames`.
+
+        Args:
+          split: name of the split, several joined by `+`, or `all`.
+          doing: says so beside a progress bar on a terminal; empty for none.
+
+        Raises:
+          DatasetError: the records are transitions, there is no such split, or a file of it is
+            missing, damaged or not what was published. None is given that is one too many.
+        """
+        _ = self.episode_spec  # refuses a version of transitions
+        episodes = reader.records(self, split)
+        return _with_progress(episodes, doing, self.counts(split)) if doing else episodes
+
+    def episode(self, split: str, place: int) -> Episode:
+        """One episode, by its place in a split.
+
+        Raises:
+          DatasetError: as `episodes`, or the split has no such episode.
+        """
+        episode = next(itertools.islice(self.episodes(split), place, None), None)
+        if episode is None:
+            raise DatasetError(
+                f"split {split!r} of {self.folder} has no episode {place}; `rl-datasets show` says "
+                "how many it has"
+            )
+        return episode
+
+    def transitions(self, split: str = "train") -> Iterator[StackedTransition]:
+        """Every transition of a split of a version whose records are transitions, as in the source.
+
+        Raises:
+          DatasetError: as `episodes`, or the records are episodes.
+        """
+        if isinstance(self.spec, EpisodeSpec):
+            raise DatasetError(f"{self.folder} holds episodes; read them with `Version.episodes`")
+        return reader.records(self, split)
+
+    def episode_files(self, split: str = "train") -> EpisodeFiles:
+        """The episodes of a split by number, to be read in any order.
+
+        Raises:
+          DatasetError: as `episodes`.
+        """
+        return EpisodeFiles(self, split)
+
+
+VersionLike = Version | str | os.PathLike[str]
+
+
+def _with_progress(episodes: Iterator[Episode], doing: str, counts: Counts) -> Iterator[Episode]:
+    with progress(doing, counts.transitions) as advance:
+        for episode in episodes:
+            yield episode
+            advance(episode.num_transitions)

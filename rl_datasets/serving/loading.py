@@ -1,0 +1,81 @@
+"""A split of a published version in memory, whole."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rl_datasets.published.version import Version, VersionLike
+from rl_datasets.serving import transitions, windows
+from rl_datasets.serving.cut import ONE_STEP, Cut
+from rl_datasets.serving.packing import pack_into, row_dtype, unpack
+from rl_datasets.serving.transitions import Transition
+from rl_datasets.serving.windows import Windows
+
+
+def load_transitions(version: VersionLike, split: str = "train", cut: Cut = ONE_STEP) -> Transition:
+    """The transitions of a split.
+
+    Args:
+      version: a published version, as `Version.open` takes it.
+      split: name of the split, several joined by `+`, or `all`.
+      cut: how its episodes are cut.
+
+    Returns:
+      Transition of [N, ...] arrays in the published order, views of one array of packed rows.
+
+    Raises:
+      DatasetError: there is no such version or split, or it holds not as many transitions as its
+        manifest says.
+    """
+    return unpack(load_rows(version, split, cut))
+
+
+def load_rows(version: VersionLike, split: str = "train", cut: Cut = ONE_STEP) -> np.ndarray:
+    """As `load_transitions`, as the packed rows [N] that `unpack` takes apart."""
+    version = Version.open(version)
+    rows: np.ndarray | None = None
+    filled = 0
+    for episode in version.episodes(split, _doing(version)):
+        cut_out = transitions.from_episode(episode, cut)
+        if rows is None:
+            rows = np.empty(version.counts(split).transitions, row_dtype(cut_out))
+        following = filled + episode.num_transitions
+        pack_into(rows[filled:following], cut_out)
+        filled = following
+    assert rows is not None  # a published split has episodes
+    return rows
+
+
+def load_windows(version: VersionLike, split: str = "train", cut: Cut = ONE_STEP) -> Windows:
+    """The transitions of a split over frames that are kept once.
+
+    Args:
+      version, split, cut: as of `load_transitions`.
+
+    Returns:
+      N transitions in the published order.
+
+    Raises:
+      DatasetError: as `load_transitions`.
+    """
+    version = Version.open(version)
+    counts = version.counts(split)
+    loaded: Windows | None = None
+    num_frames, num_rows = 1, 0
+    for episode in version.episodes(split, _doing(version)):
+        piece = windows.of_episode(episode, cut)
+        if loaded is None:
+            loaded = windows.blank(piece, counts.transitions + counts.episodes, counts.transitions)
+        frames = loaded.frames[num_frames : num_frames + len(piece.frames) - 1]
+        frames[:] = piece.frames[1:]
+        rows = loaded.rows[num_rows : num_rows + len(piece.rows)]
+        pack_into(rows, unpack(piece.rows))
+        windows.renumber(rows, num_frames - 1)
+        num_frames += len(frames)
+        num_rows += len(rows)
+    assert loaded is not None  # a published split has episodes
+    return loaded
+
+
+def _doing(version: Version) -> str:
+    return f"loading {version.folder}"
