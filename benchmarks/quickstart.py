@@ -34,7 +34,7 @@ class Part:
 
     Attributes:
       mixture: of behaviour policies, whose data it is.
-      data: whose episodes these are, as the report says it.
+      data: what these are, as the report says it.
       learner: its module.
       name: of the learner in the report.
       steps: of training.
@@ -61,7 +61,7 @@ class Size:
     parts: tuple[Part, ...] = (
         Part(
             mixture="pure",
-            data="of the partially trained policy",
+            data="episodes of the partially trained policy",
             learner="brac_bc",
             name="BC",
             steps=30_000,
@@ -70,8 +70,8 @@ class Size:
         ),
         Part(
             mixture="eps1",
-            data="a fifth of them random, two fifths of that policy, and two fifths of that policy "
-            "with one action in ten random",
+            data="episodes, a fifth of them random, two fifths of that policy, and two fifths of "
+            "that policy with one action in ten random",
             learner="td3_bc",
             name="TD3+BC",
             steps=25_000,
@@ -269,7 +269,7 @@ def _outcomes(trained: Trained) -> list[Outcome]:
             f"data, {part.mixture}",
             trained.returns["mean"],
             trained.returns["standard_deviation"],
-            f"episodes of {trained.dataset}, {part.data}",
+            part.data,
         ),
         Outcome(
             f"{part.name}, {part.mixture}",
@@ -329,8 +329,9 @@ Thin lines are seeds, thick ones their means.
 
 
 def _show(outcomes: Sequence[Outcome]) -> None:
-    what = rich.table.Column("of what", overflow="fold")
-    shown = rich.table.Table("", "return", what, title=ENVIRONMENT)
+    shown = rich.table.Table("", title=ENVIRONMENT)
+    shown.add_column("return", justify="right", no_wrap=True)
+    shown.add_column("of what", overflow="fold")
     for o in outcomes:
         shown.add_row(o.name, o.score, o.what)
     show(shown)

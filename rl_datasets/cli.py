@@ -571,7 +571,7 @@ def which_body(
         read = functools.partial(load(source, data_dir).episodes, "all")
     replays = bodies.investigate(source, read, task, rows)
     table = rich.table.Table(
-        "body", "steps", "median error", "90 %", "largest", "of rewards", "terminals that differ"
+        "body", "steps", "median error", "90%", "largest", "of rewards", "terminals that differ"
     )
     for replay in replays:
         errors = [f"{error:.1e}" for error in (*replay.percentiles, replay.reward_error.max())]
@@ -592,8 +592,10 @@ def list_versions(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     versions, errors = catalog.list_published(data_dir)
     if not versions:
         typer.echo(f"nothing is published in {data_dir}")
-    name = rich.table.Column("version", overflow="fold")
-    table = rich.table.Table(name, "episodes", "transitions", "MB")
+    table = rich.table.Table(box=None, pad_edge=False)
+    table.add_column("version", overflow="fold")
+    for number in ("episodes", "transitions", "MB"):
+        table.add_column(number, justify="right", no_wrap=True)
     for version in versions:
         table.add_row(
             version.name,
@@ -787,8 +789,8 @@ def reproduce(
     results_dir: Annotated[
         pathlib.Path | None,
         typer.Option(
-            help="Write the report here, and do not run what it has whole: in the repository, "
-            "benchmarks/results/TABLE. By default beside the runs.",
+            help="Write the report here, and do not run what it has whole, such as a folder of "
+            "benchmarks/results. By default beside the runs.",
             **PATH,
         ),
     ] = None,

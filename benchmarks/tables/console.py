@@ -18,10 +18,15 @@ from benchmarks.training.estimate import duration
 from benchmarks.training.recipe import Row, load_recipe, recipe_names
 from rl_datasets.terminal import show
 
+NAME_WIDTH = 28  # of rows, in characters, up to which they are not broken
+
 
 def show_tables() -> None:
     """Prints every table that there is, and what of it can be measured here."""
-    shown = rich.table.Table("name", "table", "rows reported", "rows to run", "seeds")
+    shown = rich.table.Table()
+    shown.add_column("name", no_wrap=True)  # It is typed again, so nothing of it may be cut.
+    for heading in ("table", "rows reported", "rows to run", "seeds"):
+        shown.add_column(heading)
     recipes = [(name, load_recipe(name)) for name in recipe_names()]
     for name, recipe in recipes:
         valued = _valued(load_table(recipe.table)) if recipe.is_reported else "none"
@@ -67,8 +72,11 @@ def show_scores(table: ReportedTable, comparisons: Sequence[Comparison], left_ou
     """Prints what was reported beside what was measured, a line a row; how many were left out."""
     columns = kinds(comparisons)
     shown = rich.table.Table(title=table.title)
-    for heading in ("row", "reported", *(KINDS[kind][0] for kind in columns), "status"):
-        shown.add_column(heading, overflow="fold")
+    longest = max((len(row.row.name) for row in comparisons), default=0)
+    shown.add_column("row", overflow="fold", no_wrap=longest <= NAME_WIDTH)
+    for heading in ("reported", *(KINDS[kind][0] for kind in columns)):
+        shown.add_column(heading, overflow="fold", justify="right")
+    shown.add_column("status", overflow="fold")
     for row in comparisons:
         measured = [formatted(table, row.measured) if k == row.row.data else "" for k in columns]
         why = f" ({row.why})" if row.measured else ""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 from benchmarks.tables.reported import table_names
 from benchmarks.tables.reproduce import first_seeds, reproduce
 from benchmarks.training.cells import plan
-from benchmarks.training.recipe import AGAIN, OWN, Recipe, Row
+from benchmarks.training.recipe import AGAIN, OWN, Recipe, Row, load_recipe, recipe_names
 from benchmarks.training.results import RESULTS, write_results
 from rl_datasets import cli
 from rl_datasets.errors import DatasetError
@@ -155,3 +156,34 @@ def test_before_the_first_evaluation_the_shipped_results_tell(
     row = Row("A", "b/x:1.0.0", "Pendulum-v1", learner="bc", config={"hidden_sizes": [8]})
     console.show_plan(plan(Recipe("T", "t", "", (0,), 3600, 4, 600, 3, (row,))), tmp_path / "runs")
     assert told in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.fixture
+def on_eighty_columns(capsys, monkeypatch):
+    """Calls a function with a terminal of that width; gives what it shows, without colours."""
+
+    def call(function, *arguments):
+        monkeypatch.setenv("COLUMNS", "80")
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        function(*arguments)
+        return re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+
+    return call
+
+
+def test_names_of_tables_are_whole_on_eighty_columns(on_eighty_columns):
+    from benchmarks.tables import console
+
+    shown = on_eighty_columns(console.show_tables)
+    assert max(map(len, shown.splitlines())) <= 80
+    for name in recipe_names():
+        assert f"│ {name} " in shown
+
+
+def test_names_of_shipped_rows_are_whole_on_eighty_columns(on_eighty_columns):
+    from benchmarks.tables import report
+
+    shown = on_eighty_columns(report.show_folder, "brac_bc")
+    assert max(map(len, shown.splitlines())) <= 80
+    for row in load_recipe("brac_bc").rows:
+        assert f"│ {row.name} " in shown
