@@ -184,7 +184,7 @@ def tables(measured: Results) -> dict[str, str]:
             [row for task in TASKS for row in _mass_rows(task, measured["masses"][task])],
         ),
         "steps": page.table(
-            ["task", "v2: median", "90 %", "largest", "v4: median", "90 %", "largest"],
+            ["task", "v2: median", "90%", "largest", "v4: median", "90%", "largest"],
             [
                 [task, *_errors(of["v2"]), *_errors(of["v4"])]
                 for task, of in measured["steps"].items()
@@ -192,8 +192,8 @@ def tables(measured: Results) -> dict[str, str]:
         ),
         "replays": page.table(
             [
-                *("rows", "steps", "v2: median", "90 %", "largest", "rewards"),
-                *("v4: median", "90 %", "largest", "rewards"),
+                *("rows", "steps", "v2: median", "90%", "largest", "rewards"),
+                *("v4: median", "90%", "largest", "rewards"),
             ],
             [
                 [
@@ -208,7 +208,7 @@ def tables(measured: Results) -> dict[str, str]:
             ],
         ),
         "impedance": page.table(
-            ["`halfcheetah_medium` of v0, in v2", "median", "90 %", "largest"],
+            ["`halfcheetah_medium` of v0, in v2", "median", "90%", "largest"],
             [
                 ["as it is", *_errors(measured["replays"][V0]["v2"])],
                 ["without a least impedance", *_errors(measured["impedance"]["extrapolated"])],

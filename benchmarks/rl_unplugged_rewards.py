@@ -153,12 +153,12 @@ def picture(rows: Played) -> Figure:
     with mpl.rc_context(figures.STYLE):
         figure = Figure(figsize=(figures.WIDTH, 4.0))
         axes = figure.add_axes((0, 0, 1, 1))
-        axes.set(xlim=(-1.6, ROWS - 0.4), ylim=(0.4, 6.2))
+        axes.set(xlim=(-1.6, ROWS - 0.4), ylim=(0.6, 6.3))
         axes.set_axis_off()
-        for name, height in {"row": 5.9, "frame": 4.6, **lines}.items():
+        for name, height in {"row": 6.0, "frame": 4.6, **lines}.items():
             axes.text(-1.5, height, name, va="center", weight="bold")
         for column, frame in enumerate(rows.frames):
-            axes.text(column, 5.9, f"{rows.first + column}", ha="center", va="center")
+            axes.text(column, 6.0, f"{rows.first + column}", ha="center", va="center")
             inset = axes.inset_axes((column - 0.45, 3.6, 0.9, 2.0), transform=axes.transData)
             inset.imshow(frame, cmap="gray", vmin=0, vmax=255)
             inset.set_axis_off()
@@ -186,7 +186,7 @@ def picture(rows: Played) -> Figure:
         )
         axes.text(
             earned + 1,
-            5.68,
+            5.74,
             "shows the score",
             ha="center",
             va="center",

@@ -25,13 +25,13 @@ SCORED = {
     "unstated": "its last evaluation; the source does not say which of a run's it reports",
 }
 INTERVALS = """\
-Intervals are of 95 %: of a mean by Student's t, of a difference by Welch's, which lets the two
+Intervals are of 95%: of a mean by Student's t, of a difference by Welch's, which lets the two
 sides scatter differently. Spreads (±) are population standard deviations over seeds."""
 AGGREGATE_RULE = f"""\
 Scores are normalised as D4RL's are, 0 for a random policy and 100 for an expert. The interquartile
 mean is that of the middle half of all seeds of all rows. P(measured > reported) is the chance that
 a seed measured is above one reported, mean over rows (Agarwal et al. 2021). The rows that count are
-those compared of which every seed is known on both sides. Intervals are 95 % percentiles of a
+those compared of which every seed is known on both sides. Intervals are 95% percentiles of a
 bootstrap that draws seeds anew within every row ({statistics.RESAMPLES:,} resamples, seeded); with
 five seeds a side, that of the difference covers the truth nine times in ten (simulated normal
 scores, of the spreads of BRAC's behaviour cloning)."""

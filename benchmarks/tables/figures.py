@@ -19,8 +19,13 @@ STYLE: Any = {
     "svg.fonttype": "none",
     "path.simplify": False,
     "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
 }
-COLUMNS = 3
+COLUMNS = 3  # at most
 WIDTH = 11.4  # inches, of which an SVG has 96 pixels each; several panels share it
 PANEL_WIDTH, PANEL_HEIGHT = 8.0, 4.0  # inches, at most
 PANEL_SHAPE = 0.74  # height by width
@@ -58,7 +63,7 @@ def learning_curves(panels: Sequence[CurvePanel]) -> Figure:
         axes.set_ylabel("return")
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
-    return _grid(panels, draw)
+    return _grid(panels, draw, "Learning curves")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +83,7 @@ def histograms(panels: Sequence[HistogramPanel]) -> Figure:
         axes.set_xlabel("episode return")
         axes.set_ylabel("episodes")
 
-    return _grid(panels, draw)
+    return _grid(panels, draw, "Histograms of episode returns")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +107,7 @@ def bars(panels: Sequence[BarPanel]) -> Figure:
         axes.invert_yaxis()
         axes.set_xlabel(panel.unit)
 
-    return _grid(panels, draw)
+    return _grid(panels, draw, "Bars")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +129,7 @@ def shares(panels: Sequence[SharePanel]) -> Figure:
         axes.set_xlabel(panel.unit)
         axes.set_ylabel("% of rows, at most")
 
-    return _grid(panels, draw)
+    return _grid(panels, draw, "Error by share of rows")
 
 
 def svg(figure: Figure) -> str:
@@ -135,13 +140,15 @@ def svg(figure: Figure) -> str:
     return buffer.getvalue()
 
 
-def _grid(panels: Sequence[Any], draw: Callable[[Any, Any], None]) -> Figure:
-    columns = min(COLUMNS, len(panels))
+def _grid(panels: Sequence[Any], draw: Callable[[Any, Any], None], what: str) -> Figure:
+    """Panels in rows, below their legend; the figure's label says what it shows, for its alt."""
+    columns = 2 if len(panels) == 4 else min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     width = min(PANEL_WIDTH, WIDTH / columns)
     height = min(PANEL_HEIGHT, width * PANEL_SHAPE)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+        figure = Figure(figsize=(width * columns, height * rows))
+        figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)  # inches
         all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, panel in zip(all_axes, panels, strict=False):
             draw(axes, panel)
@@ -157,14 +164,16 @@ def _grid(panels: Sequence[Any], draw: Callable[[Any, Any], None]) -> Figure:
             legend.update(zip(labels, handles, strict=True))
         if legend:
             _add_legend(figure, legend)
+    ends = dict.fromkeys((panels[0].title, panels[-1].title))
+    figure.set_label(f"{what}: {' to '.join(ends)}")
     return figure
 
 
 def _add_legend(figure: Figure, handles: Mapping[str, Any]) -> None:
-    """Below the panels, on as few lines as fit the figure's width."""
+    """Above the panels, on as few lines as fit the figure's width."""
     for columns in range(len(handles), 0, -1):
         legend = figure.legend(
-            [*handles.values()], [*handles], loc="outside lower center", ncols=columns
+            [*handles.values()], [*handles], loc="outside upper left", ncols=columns
         )
         figure.draw_without_rendering()
         if legend.get_window_extent().width <= figure.bbox.width or columns == 1:

@@ -6,8 +6,10 @@ In the HTML page a contents line leads to its sections, and a status has the col
 from __future__ import annotations
 
 import base64
+import html
 import itertools
 import pathlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import markdown
@@ -24,19 +26,28 @@ COLOURS = {  # of a status, which a report sets in bold at the start of a cell
     "run in part": "#1f5fae",
     "not run": "#5f6368",
 }
+NUMBER = re.compile(r"[-+±\[]*\d|$").match  # or an empty cell
 STYLE = """\
-body { font: 16px/1.5 sans-serif; color: #1f2328 }
-body { max-width: 75em; margin: 2em auto; padding: 0 1em }
-nav { padding: 0.6em 0; border-block: 1px solid #ccc }
+:root { color-scheme: light dark; --line: light-dark(#d4d8dd, #41464d) }
+:root { --shade: light-dark(#f1f3f5, #25282d) }
+body { color: light-dark(#1f2328, #e3e6ea); background: light-dark(#fff, #121212) }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 75em; margin: 2em auto; padding: 0 1em }
+h1, h2 { line-height: 1.25 }
+h2 { margin: 2em 0 0.6em }
+p, li { max-width: 44em; overflow-wrap: anywhere }
+a { color: light-dark(#0b57d0, #8ab4f8) }
+nav { padding: 0.5em 0; border-block: 1px solid var(--line) }
+nav a { display: inline-block; margin-right: 1em }
 table { border-collapse: collapse; margin: 1em 0; font-size: 14px }
-table { display: block; overflow-x: auto }
-th, td { border: 1px solid #ccc; padding: 0.3em 0.7em; text-align: left }
-th { background: #f2f2f2 }
-td { font-variant-numeric: tabular-nums }
-td:not(:first-child, :last-child) { white-space: nowrap }
-img { max-width: 100% }
-code { background: #f2f2f2 }
+table, figure { display: block; overflow-x: auto }
+th, td { border: 1px solid var(--line); padding: 0.3em 0.7em; text-align: left }
+th { vertical-align: bottom }
+th, code { background: var(--shade) }
+td { font-variant-numeric: tabular-nums; white-space: nowrap }
+td:last-child:not([style]) { white-space: normal; min-width: 14em }
+figure { margin: 1em 0 }
 .status { color: white; padding: 0.1em 0.5em; border-radius: 0.3em; white-space: nowrap }
+@media (prefers-color-scheme: dark) { img { filter: invert(0.93) hue-rotate(180deg) } }
 """
 
 
@@ -53,20 +64,22 @@ def write_page(
       figures: by name.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    linked, embedded = {}, {}
-    for figure, drawn in figures.items():
-        drawing = svg(drawn)
-        files.write(folder / f"{name}-{figure}.svg", drawing)
-        linked[figure] = f"![{figure}]({name}-{figure}.svg)"
-        data = base64.b64encode(drawing.encode()).decode()
-        embedded[figure] = f'<img alt="{figure}" src="data:image/svg+xml;base64,{data}">'
     text = f"# {title}\n\n{text}"
-    files.write(folder / f"{name}.md", _fill(text, linked))
+    body = _html(text)
+    for figure, drawn in figures.items():
+        drawing, alt = svg(drawn), str(drawn.get_label())
+        files.write(folder / f"{name}-{figure}.svg", drawing)
+        text = text.replace(f"{{{figure}}}", f"![{alt}]({name}-{figure}.svg)")
+        data = base64.b64encode(drawing.encode()).decode()
+        image = f'<img alt="{html.escape(alt)}" src="data:image/svg+xml;base64,{data}">'
+        body = body.replace(f"<p>{{{figure}}}</p>", f"<figure>{image}</figure>")
+    files.write(folder / f"{name}.md", text)
     path = folder / f"{name}.html"
     files.write(
         path,
-        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n'
-        f"<style>\n{STYLE}</style>\n{_fill(_html(text), embedded)}\n</html>\n",
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n<style>\n{STYLE}</style>\n{body}\n</html>\n",
     )
     return path
 
@@ -77,7 +90,7 @@ def _html(text: str) -> str:
     body = converter.convert(text)
     (title,) = converter.toc_tokens
     links = [f'<a href="#{of["id"]}">{of["name"]}</a>' for of in title["children"]]
-    body = body.replace("</h1>", f"</h1>\n<nav>Contents: {' · '.join(links)}</nav>", 1)
+    body = body.replace("</h1>", f"</h1>\n<nav>Contents: {' '.join(links)}</nav>", 1)
     for status, colour in COLOURS.items():
         body = body.replace(
             f"<td><strong>{status}</strong>",
@@ -87,11 +100,12 @@ def _html(text: str) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, without the columns that no row has anything in."""
+    """A Markdown table, without the columns that no row has anything in; numbers on the right."""
     rows = list(rows)
-    filled = [any(column) for column in zip(*rows, strict=True)] or [True] * len(header)
-    lines = [list(itertools.compress(line, filled)) for line in (header, *rows)]
-    lines.insert(1, ["---"] * len(lines[0]))
+    columns = list(zip(*rows, strict=True)) or [("-",)] * len(header)
+    filled = [any(column) for column in columns]
+    rules = ["---:" if all(map(NUMBER, column)) else "---" for column in columns]
+    lines = [list(itertools.compress(line, filled)) for line in (header, rules, *rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
@@ -102,10 +116,4 @@ def filled(text: str, content: Mapping[str, str]) -> str:
         _, end, after = rest.partition(f"<!-- /{name} -->\n")
         assert end, f"the page has no marks of {name}"
         text = before + begin + table + end + after
-    return text
-
-
-def _fill(text: str, figures: Mapping[str, str]) -> str:
-    for name, figure in figures.items():
-        text = text.replace(f"{{{name}}}", figure)
     return text

@@ -87,8 +87,8 @@ def _scores(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
         "row",
         "reported",
         *(KINDS[kind][0] for kind in columns),
-        "95 % interval",
-        "difference (95 % interval)",
+        "95% interval",
+        "difference (95% interval)",
         "margin",
         "smallest that could be shown",
         "status",
@@ -202,11 +202,14 @@ def _reported(reported: ReportedTable) -> str:
 def by_dataset(
     reported: ReportedTable, recipe: Recipe, datasets: Mapping[str, Dataset]
 ) -> dict[str, Dataset]:
-    """Each dataset once, by what the reported table calls it; several rows may be on one."""
+    """Each dataset once, in the recipe's order, by what the reported table calls it.
+
+    Several rows may be on one.
+    """
     called = {row.name: reported.rows[row.reported].dataset for row in recipe.rows}
     every: dict[str, Dataset] = {}
-    for name, dataset in datasets.items():
-        if dataset not in every.values():
-            call = called.get(name, name)
+    for name, call in called.items():
+        dataset = datasets.get(name)
+        if dataset and dataset not in every.values():
             every[call if call not in every else dataset["dataset"]] = dataset
     return every

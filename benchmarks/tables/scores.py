@@ -29,6 +29,11 @@ KINDS = {  # of data: the heading of their column, and what is said of them
         "stands apart and is not compared.",
     ),
 }
+PLURALS = {
+    comparison.AGREES: "agree",
+    comparison.DIFFERS: "differ",
+    comparison.APART: "stand apart",
+}
 
 
 def counts(comparisons: Sequence[Comparison]) -> str:
@@ -37,8 +42,9 @@ def counts(comparisons: Sequence[Comparison]) -> str:
     shown = [*comparison.COMPARED]
     shown += [s for s in (comparison.IN_PART, comparison.APART) if s in statuses]
     shown.append(comparison.NOT_RUN)
-    of_each = ", ".join(f"{statuses.count(status)} {status}" for status in shown)
-    return f"{len(comparisons)} rows: {of_each}."
+    numbers = {status: statuses.count(status) for status in shown}
+    of_each = [f"{n} {s if n == 1 else PLURALS.get(s, s)}" for s, n in numbers.items()]
+    return f"{len(comparisons)} rows: {', '.join(of_each)}."
 
 
 def reported_score(table_: ReportedTable, c: Comparison) -> str:

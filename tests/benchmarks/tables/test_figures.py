@@ -92,6 +92,12 @@ def test_a_figure_is_at_least_600_pixels_wide(panels):
     assert width * 96 >= 600
 
 
+def test_four_panels_leave_no_place_empty():
+    figure = curves(LONGEST[:4])
+    assert len(figure.axes) == 4
+    assert all(axes.axison for axes in figure.axes)
+
+
 def test_the_svg_is_as_wide_as_the_figure():
     figure = histograms(["brac/halfcheetah-pure-recollected-n200000"])
     points = ET.fromstring(figures.svg(figure)).attrib["width"]

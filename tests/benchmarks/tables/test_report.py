@@ -14,6 +14,7 @@ import scipy.stats
 
 from benchmarks.tables import comparison, report, reported, results_folder
 from benchmarks.tables.page import COLOURS
+from benchmarks.tables.report_text import by_dataset
 from benchmarks.tables.reported import load_table
 from benchmarks.training import recipe
 from benchmarks.training.cells import plan
@@ -103,7 +104,7 @@ def test_the_table_stands_as_golden_text(tmp_path):
     assert cells[4].startswith("-5 [")
     assert cells[5] == "±475"  # a tenth of 4464.88 + 280.18
     assert cells[7] == "**agrees** (p = 0.794; beyond the margin p < 0.001)"
-    assert "10 rows: 1 agrees, 0 differs, 0 cannot tell, 9 not run." in text
+    assert "10 rows: 1 agrees, 0 differ, 0 cannot tell, 9 not run." in text
     assert "| HalfCheetah-v2/pure | measured | 4440 | 4450 | 4460 | 4470 | 4480 |" in text
     assert "| HalfCheetah-v2/pure | reported | 4481 | 4465 | 4490 | 4402 | 4487 |" in text
     assert "| Hopper-v2/eps1 | 129 ± 127 | nothing was measured |" in text.split("## Not run")[1]
@@ -154,7 +155,7 @@ def test_what_is_shipped_of_behaviour_cloning_says_what_scipy_says():
 def test_the_documents_say_what_the_shipped_report_says():
     root = results_folder.SHIPPED.parents[1]
     text = (root / "benchmarks/results/brac_bc/report.md").read_text()
-    agree, differ, unsure = re.search(r"(\d+) agrees, (\d+) differs, (\d+) cannot", text).groups()
+    agree, differ, unsure = re.search(r"(\d+) agrees?, (\d+) differs?, (\d+) cannot", text).groups()
     rows, reported, measured, difference = re.search(
         r"\| BC \| (\d+) \| (\S+) \| (\S+) \| (.+?) \|", text
     ).groups()
@@ -167,6 +168,12 @@ def test_the_documents_say_what_the_shipped_report_says():
     assert f"mean of the {rows} rows is {measured} where the authors have {reported}" in page
     assert f", a difference of {difference}. " in page
     assert f"{told} and {unsure} cannot tell" in page
+
+
+def test_datasets_stand_in_the_order_of_the_rows():
+    backwards = {row.name: {"dataset": row.dataset} for row in reversed(RECIPE.rows)}
+    ordered = by_dataset(load_table("brac_bc"), RECIPE, backwards)
+    assert [of["dataset"] for of in ordered.values()] == [row.dataset for row in RECIPE.rows]
 
 
 def test_the_page_needs_no_other_file_and_no_network(tmp_path):
@@ -350,6 +357,9 @@ def test_the_report_that_is_shipped_follows_from_the_results_that_are(tmp_path, 
         shutil.copy(path, tmp_path)
     report.write_report(name, tmp_path)
     assert (tmp_path / "report.md").read_text() == (shipped / "report.md").read_text()
+    figure = re.compile('base64,[^"]*')  # whose bytes a processor may round otherwise
+    pages = [figure.sub("", (at / "report.html").read_text()) for at in (tmp_path, shipped)]
+    assert pages[0] == pages[1]
 
 
 def test_a_recipe_beside_no_table_is_reported_as_well(tmp_path):
@@ -485,7 +495,7 @@ def test_each_kind_of_data_has_a_column_and_own_data_are_not_compared(tmp_path, 
     assert rows["B/hopper-medium-v2"][:2] == ["none: nobody said", measured]
     assert rows["B/hopper-medium-v2"][-1] == ("**stands apart** (no reported value: nobody said)")
     assert "| B/hopper-medium-v2/worse | none: nobody said | nobody wrote it |" in text
-    assert "9 rows: 0 agrees, 0 differs, 2 cannot tell, 4 stands apart, 3 not run." in text
+    assert "9 rows: 0 agree, 0 differ, 2 cannot tell, 4 stand apart, 3 not run." in text
     assert "A row **stands apart** where" in text
     assert "smallest that could be shown" not in rows["row"]  # No row has one.
     assert "| A/hopper-medium-v2 | best | 60.0 ± 1.0 | 100.0 ± 0.0 |" in text
