@@ -299,7 +299,7 @@ def test_results_of_fewer_policies_than_are_scored_are_not_adopted(tmp_path):
     results_dir = tmp_path / "results"
     report.export(plan(RECIPE), tmp_path / "data", tmp_path / "runs", results_dir)
     rows = tuple(dataclasses.replace(row, policies=("act", "max_q")) for row in RECIPE.rows)
-    both = dataclasses.replace(RECIPE, rows=rows)
+    both = dataclasses.replace(RECIPE, learner="brac_primal", rows=rows)
     with pytest.raises(DatasetError, match=r"without the returns of every policy .* act and max_q"):
         results_folder.adopt(plan(both), results_dir, tmp_path / "elsewhere")
 
@@ -312,6 +312,7 @@ def test_a_report_shows_the_other_policy(tmp_path, monkeypatch):
     both = [
         {
             **x,
+            "learner": "brac_primal",
             "config": {"max_q_samples": 10},
             "policies": policies,
             "returns_of": {"max_q": [y + 7 for y in x["returns"]]},
@@ -320,7 +321,8 @@ def test_a_report_shows_the_other_policy(tmp_path, monkeypatch):
     ]
     write_results(path, both)
     rows = tuple(dataclasses.replace(row, policies=policies) for row in RECIPE.rows)
-    report.write_report(dataclasses.replace(RECIPE, rows=rows), page.parent)
+    recipe_of_both = dataclasses.replace(RECIPE, learner="brac_primal", rows=rows)
+    report.write_report(recipe_of_both, page.parent)
     text = page.with_suffix(".md").read_text()
     assert "| HalfCheetah-v2/pure | mean of the last 10, policy max_q |  | 4452 ± 5 |" in text
     assert "| HalfCheetah-v2/pure | 4465 ± 33 | 4445 ± 5 |" in text
