@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
 STAMP := $(VENV)/.installed
 
-.PHONY: setup quickstart test lint bench lock clean
+.PHONY: setup quickstart test lint docs bench lock clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,10 @@ lint: setup
 
 test: lint
 	$(BIN)/pytest -n 2 --dist worksteal
+
+docs: setup
+	$(BIN)/mkdocs build --strict
+	@echo "read build/site/index.html"
 
 bench: setup
 	$(BIN)/python -m benchmarks.speed

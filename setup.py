@@ -49,6 +49,8 @@ DATA_PLANE_PLATFORM = 'python_version < "3.12" and sys_platform == "linux"'
 
 DEVELOPMENT = [
     "hypothesis",
+    "mkdocs-material",
+    "mkdocstrings[python]",
     "mypy",
     "pandas<3",  # rliable's import fails beside pandas 3.
     "pytest",

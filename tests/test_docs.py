@@ -102,6 +102,24 @@ def test_a_link_leads_somewhere(document, link):
     assert (folder / link).exists()
 
 
+def test_the_glossary_has_ten_nouns_that_live_where_it_says():
+    places = re.findall(r"^- \*\*\w+\*\* \(`(.+?)`\): ", DOCUMENTS["glossary.md"], re.MULTILINE)
+    assert len(places) == 10
+    assert all((ROOT / place).exists() for place in places)
+
+
+def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
+    """A docstring that does not parse is a warning; so is a link that leads nowhere."""
+    site = tmp_path / "site"
+    run([sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)], ROOT)
+    pages = {path.name: path.read_text(encoding="utf-8") for path in site.rglob("*.html")}
+    assert len(pages) > 20
+    elsewhere = re.compile(r'<(?:script|img|link|iframe)\b[^>]*(?:src|href)="?(?:https?:)?//')
+    assert [name for name, page in pages.items() if elsewhere.search(page)] == []
+    assert 'id="rl_datasets.episode.Episode.from_transitions"' in pages["episode.html"]
+    assert "the final observation included" in pages["episode.html"]
+
+
 def test_readme_names_what_the_quickstart_publishes():
     size = quickstart.Size()
     mixture = mixtures.load_mixture(size.parts[0].mixture)

@@ -1,14 +1,16 @@
 """What a collected dataset is called: no two that differ share a name.
 
-<environment>-<mixture>-<origin>[-n<transitions>][-seed<seed>]
+A name is put together as
 
-environment   `hopper` for Hopper-v2, the body that the tables were measured in; any other
-              version stands in the name, such as `hopper-v4`
-mixture       its name; of a user's own also the first digits of its content's sha256
-origin        `recollected`, and whose policy acted where it was not the one to be expected:
-              `-brac`, `-d4rl`, or the first digits of the sha256 of its weights
-transitions   unless they are 1,000,000, as BRAC's and D4RL's
-seed          unless it is 0
+    <environment>-<mixture>-<origin>[-n<transitions>][-seed<seed>]
+
+    environment   `hopper` for Hopper-v2, the body that the tables were measured in; any other
+                  version stands in the name, such as `hopper-v4`
+    mixture       its name; for a user's own also the first digits of its content's sha256
+    origin        `recollected`, and whose policy acted where it was not the one to be expected:
+                  `-brac`, `-d4rl`, or the first digits of the sha256 of its weights
+    transitions   unless they are 1,000,000, as BRAC's and D4RL's
+    seed          unless it is 0
 """
 
 from __future__ import annotations
