@@ -21,9 +21,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.training import run_folder
 from learners.types import TrainingState
-from rl_datasets import files, npz
+from rl_datasets import files, npz, staging
 from rl_datasets.errors import DatasetError
 
 _RUN, _CHECKPOINT, _LEAF = "run.json", "checkpoint.npz", "state/"
@@ -63,9 +62,8 @@ def opened(folder: pathlib.Path, identity: Mapping[str, Any]) -> Iterator[Checkp
     Raises:
       DatasetError: the folder holds another run, or another process trains in it.
     """
-    with run_folder.lock(folder) as held:
-        if not held:
-            raise DatasetError(f"another process trains in {folder}; wait until it has finished")
+    folder.mkdir(parents=True, exist_ok=True)
+    with staging.lock(folder / ".lock", f"training in {folder}"):
         path = folder / _RUN
         text = json.dumps(identity, indent=2) + "\n"
         if not path.exists():

@@ -22,7 +22,6 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import filelock
 import numpy as np
 
 from benchmarks.training.results import (
@@ -33,7 +32,7 @@ from benchmarks.training.results import (
     write_results,
 )
 from learners.types import TrainingState
-from rl_datasets import files
+from rl_datasets import files, staging
 from rl_datasets.errors import DatasetError
 
 RUN = "run.json"
@@ -296,13 +295,5 @@ def _restored(
 def lock(folder: pathlib.Path) -> Iterator[bool]:
     """Makes the folder and tries to take it; gives whether this process has it."""
     folder.mkdir(parents=True, exist_ok=True)
-    held = filelock.FileLock(folder / ".lock")
-    try:
-        held.acquire(timeout=0)
-    except filelock.Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        held.release()
+    with staging.try_lock(folder / ".lock") as is_ours:
+        yield is_ours

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import json
-import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 
 import rich.progress
 
-from rl_datasets import episode, errors, files
+from rl_datasets import episode, errors, files, staging
 from rl_datasets.collection import (
     collected_folder,
     description,
@@ -142,18 +140,9 @@ def _sole_collector(folder: pathlib.Path) -> Iterator[None]:
         raise errors.DatasetError(
             f"cannot make the folder {folder} ({error.strerror}): give another"
         ) from error
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise errors.DatasetError(
-                f"another process is collecting into {folder}: wait for it, or give another folder"
-            ) from error
+    with staging.lock(folder / ".lock", f"collecting into {folder}"):
         files.remove_partial(folder)
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _check_same_collection(

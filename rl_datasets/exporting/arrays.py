@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from rl_datasets import staging
 from rl_datasets.errors import DatasetError
-from rl_datasets.exporting import columns, staging
+from rl_datasets.exporting import columns
 from rl_datasets.exporting.source import (
     BLOCK_BYTES,
     SUMMARY_FILE,

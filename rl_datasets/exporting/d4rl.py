@@ -35,8 +35,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from rl_datasets import staging
 from rl_datasets.episode import Episode, EpisodeSpec
-from rl_datasets.exporting import columns, staging
+from rl_datasets.exporting import columns
 from rl_datasets.exporting.source import (
     BLOCK_BYTES,
     Export,

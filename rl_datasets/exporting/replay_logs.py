@@ -26,10 +26,11 @@ from typing import Any
 
 import numpy as np
 
+from rl_datasets import staging
 from rl_datasets.collection import replay_log
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
-from rl_datasets.exporting import columns, staging
+from rl_datasets.exporting import columns
 from rl_datasets.exporting.source import (
     SUMMARY_FILE,
     Export,

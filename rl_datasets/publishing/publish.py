@@ -25,13 +25,12 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import filelock
 import rich.console
 import rich.progress
 import rich.table
 import tensorflow_datasets as tfds
 
-from rl_datasets import files
+from rl_datasets import files, staging
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import kinds, manifest
 from rl_datasets.published.verification import verify
@@ -89,7 +88,7 @@ def publish(
     units, plan = _plan(builder, keep_going)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target):
+        with staging.lock(_beside(target, "lock"), f"publishing {target}"):
             if target.exists():
                 # Which a publish leaves behind that was killed after it had committed.
                 shutil.rmtree(_beside(target, "staging"), ignore_errors=True)
@@ -112,21 +111,19 @@ def _publish(
     beam_flags: Sequence[str],
     keep_going: bool,
 ) -> Publication:
-    staging = _stage(target, plan)
-    tasks = _tasks(builder, units, plan, staging, keep_going)
+    stage = _stage(target, plan)
+    tasks = _tasks(builder, units, plan, stage, keep_going)
     with _progress(tasks, builder.info.full_name), _stopping(tasks[0]):
         pipeline.run(tasks, num_workers=num_workers, beam_flags=beam_flags)
     skipped = _skipped(plan, tasks)
     kept = [task for task in tasks if task.unit.name not in skipped]
-    receipts, version = _receipts(kept), staging / "version"
+    receipts, version = _receipts(kept), stage / "version"
     shards = _name_shards(builder, kept, version)
     _write_tfds_metadata(builder, kept, receipts, version)
     content = _manifest(plan, kept, receipts, shards, skipped, version)
     manifest.write(version, content)
-    files.sync(version)
-    os.rename(version, target)
-    files.sync(target.parent)
-    shutil.rmtree(staging)
+    staging.commit(version, target)
+    shutil.rmtree(stage)
     return Publication(target, content, is_new=True)
 
 
@@ -245,62 +242,45 @@ def _names(sources: Sequence[str | buckets.Object]) -> dict[str | buckets.Object
     }
 
 
-@contextlib.contextmanager
-def _locked(target: pathlib.Path) -> Iterator[None]:
-    path = _beside(target, "lock")
-    try:
-        with filelock.FileLock(path, timeout=0):
-            try:
-                yield
-            finally:
-                if target.exists():  # It never changes, so there is nothing left to guard.
-                    path.unlink(missing_ok=True)
-    except filelock.Timeout:
-        raise DatasetError(
-            f"another process is publishing {target}; wait until it has finished"
-        ) from None
-
-
 def _beside(target: pathlib.Path, suffix: str) -> pathlib.Path:
     return target.with_name(f"{target.name}.{suffix}")
 
 
 def _stage(target: pathlib.Path, plan: Mapping[str, Any]) -> pathlib.Path:
     """The staging folder of this plan, with whatever an earlier publish of it left whole."""
-    staging = _beside(target, "staging")
-    path = staging / "plan.json"
+    stage = _beside(target, "staging")
+    path = stage / "plan.json"
     staged = json.dumps({"format": manifest.FORMAT, "plan": plan})
     if not path.exists() or path.read_text(encoding="utf-8") != staged:
-        shutil.rmtree(staging, ignore_errors=True)
-    (staging / "receipts").mkdir(parents=True, exist_ok=True)
-    (staging / "version").mkdir(exist_ok=True)
-    with files.replacing(path) as partial:
-        partial.write_text(staged, encoding="utf-8")
-    return staging
+        shutil.rmtree(stage, ignore_errors=True)
+    (stage / "receipts").mkdir(parents=True, exist_ok=True)
+    (stage / "version").mkdir(exist_ok=True)
+    files.write(path, staged)
+    return stage
 
 
 def _tasks(
     builder: PublishedDatasetBuilder,
     units: Sequence[SourceUnit],
     plan: Mapping[str, Any],
-    staging: pathlib.Path,
+    stage: pathlib.Path,
     keep_going: bool,
 ) -> list[pipeline.Task]:
     """A task a unit, in the units' order."""
-    spec, stop = builder.episode_spec(), staging / "stop"
+    spec, stop = builder.episode_spec(), stage / "stop"
     stop.unlink(missing_ok=True)
-    shutil.rmtree(staging / "skipped", ignore_errors=True)
-    (staging / "skipped").mkdir()
-    for stale in (staging / "receipts").glob("*.progress"):  # A process that was killed left it.
+    shutil.rmtree(stage / "skipped", ignore_errors=True)
+    (stage / "skipped").mkdir()
+    for stale in (stage / "receipts").glob("*.progress"):  # A process that was killed left it.
         stale.unlink()
     return [
         pipeline.Task(
             unit=unit,
             spec=spec,
-            shard=staging / "version" / shard,
-            receipt=staging / "receipts" / f"{shard}.json",
+            shard=stage / "version" / shard,
+            receipt=stage / "receipts" / f"{shard}.json",
             stop=stop,
-            skipped=staging / "skipped" / shard if keep_going else None,
+            skipped=stage / "skipped" / shard if keep_going else None,
             sources={
                 file: plan["sources"][name]
                 for file, name in zip(unit.files, planned["files"], strict=True)
@@ -502,7 +482,6 @@ def _manifest(
     # TFDS may leave more than its two files, such as a LICENSE.
     for path in sorted(version.iterdir()):
         if path.name not in entries and path.name != manifest.FILE_NAME:
-            files.sync(path)
             entries[path.name] = manifest.file_entry(path)
     return manifest.make(
         plan, splits, entries, counted=counted, copied=copied, skipped=skipped, left_out=left_out

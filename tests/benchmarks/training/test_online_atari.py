@@ -275,7 +275,7 @@ def test_two_processes_do_not_log_one_run(tmp_path):
     training.mkdir(parents=True)
     with (
         filelock.FileLock(training / ".lock"),
-        pytest.raises(DatasetError, match=r"another process trains in .*training"),
+        pytest.raises(DatasetError, match=r"another process is training in .*training"),
     ):
         log_run(tmp_path)
 

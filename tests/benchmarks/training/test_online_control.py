@@ -263,7 +263,7 @@ def test_another_run_is_not_gone_on_with(tmp_path):
 def test_two_processes_do_not_train_one_run(tmp_path):
     with (
         filelock.FileLock(tmp_path / ".lock"),
-        pytest.raises(DatasetError, match=r"another process trains in .*; wait"),
+        pytest.raises(DatasetError, match=r"another process is training in .*; wait"),
     ):
         online_control.train(Recipe(target=0, **SMALL), TINY_SAC, 3, folder=tmp_path)
 

@@ -141,7 +141,7 @@ def test_a_disk_that_fills(tmp_path, kind):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        fails("out could not be written: .*; mend that and export again", version, kind, out)
+        fails("out could not be written: .*; mend that and run the same", version, kind, out)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert left_beside(out) == []
@@ -183,7 +183,7 @@ def test_arrays_that_cannot_fit_are_not_begun(tmp_path, version, monkeypatch):
 @every_kind
 def test_a_second_exporter_is_turned_away(tmp_path, version, kind):
     with filelock.FileLock(tmp_path / ".out.lock"):
-        fails("another process is exporting to .*out; wait", version, kind, tmp_path / "out")
+        fails("another process is writing .*out; wait", version, kind, tmp_path / "out")
     export(version, kind, tmp_path / "out")
 
 

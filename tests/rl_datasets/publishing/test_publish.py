@@ -1,7 +1,6 @@
 """Publishing: whole or not at all, never changed, and every failure leaves what was published."""
 
 import dataclasses
-import fcntl
 import functools
 import hashlib
 import json
@@ -21,12 +20,10 @@ import tensorflow_datasets as tfds
 
 from rl_datasets.episode import EpisodeError
 from rl_datasets.errors import DatasetError
-from rl_datasets.exporting import staging
 from rl_datasets.published import catalog, manifest
 from rl_datasets.published.verification import verify
 from rl_datasets.published.version import Version
 from rl_datasets.publishing import pipeline
-from rl_datasets.publishing import publish as publishing
 from rl_datasets.publishing.publish import publish
 from tests.rl_datasets.publishing import synthetic
 from tests.rl_datasets.publishing.synthetic import Synthetic, unit
@@ -562,25 +559,6 @@ def read_then_unlink(first, count, source):
 def test_a_source_that_goes_away_while_it_is_published(tmp_path, units, source):
     gone = dataclasses.replace(units[0], read=functools.partial(read_then_unlink, 0, 4, source))
     fails_with("source.bin changed while it was published", [gone], tmp_path)
-
-
-@pytest.mark.parametrize("locked", [publishing._locked, staging._locked])
-def test_a_lock_file_that_its_holder_removes_as_another_takes_it(tmp_path, monkeypatch, locked):
-    """The other has the removed file open, and a third may lock a new one beside it."""
-    target, flock, removed = tmp_path / "1.0.0", fcntl.flock, []
-
-    def late(descriptor, operation):
-        if not removed:
-            (path,) = tmp_path.iterdir()
-            path.unlink()
-            removed.append(path)
-        return flock(descriptor, operation)
-
-    monkeypatch.setattr(fcntl, "flock", late)
-    with pytest.raises(DatasetError, match="another process is"), locked(target):
-        pass
-    with locked(target), pytest.raises(DatasetError, match="another process is"), locked(target):
-        pass
 
 
 def test_a_kill_after_the_commit_leaves_nothing_for_ever(tmp_path, units, monkeypatch):

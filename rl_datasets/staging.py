@@ -1,0 +1,102 @@
+"""Locks, and files and folders that are made beside their place and committed by one rename."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+import filelock
+
+from rl_datasets import files
+from rl_datasets.errors import DatasetError
+
+
+@contextlib.contextmanager
+def try_lock(path: pathlib.Path) -> Iterator[bool]:
+    """Tries to take the lock that a file stands for; gives whether this process has it.
+
+    The file goes when the lock does.
+
+    Raises:
+      DatasetError: the file cannot be made.
+    """
+    held = filelock.FileLock(path)
+    try:
+        held.acquire(timeout=0)
+    except filelock.Timeout:
+        yield False
+        return
+    except OSError as error:
+        raise DatasetError(
+            f"cannot write {path} ({error.strerror or error}): mend that and run the same command "
+            "again"
+        ) from error
+    try:
+        yield True
+    finally:
+        path.unlink(missing_ok=True)
+        held.release()
+
+
+@contextlib.contextmanager
+def lock(path: pathlib.Path, doing: str) -> Iterator[None]:
+    """Holds the lock that a file stands for.
+
+    Args:
+      path: the file.
+      doing: what no other process may do meanwhile, such as `publishing 1.0.0`.
+
+    Raises:
+      DatasetError: another process holds it, or the file cannot be made.
+    """
+    with try_lock(path) as is_ours:
+        if not is_ours:
+            raise DatasetError(f"another process is {doing}; wait until it has finished")
+        yield
+
+
+@contextlib.contextmanager
+def staged(target: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """Gives a path where nothing stands yet; what is made there becomes `target` by one rename.
+
+    The path lies in a hidden folder beside the target, which a killed process leaves behind and
+    the next one clears.
+
+    Raises:
+      DatasetError: the target exists or is not local, another process is making it, or it cannot
+        be written.
+    """
+    target = files.local_path(target).absolute()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with lock(_beside(target, ".lock"), f"writing {target}"):
+            if target.exists():
+                raise DatasetError(f"{target} exists already; delete it, or name another target")
+            folder = _beside(target, files.PARTIAL)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            try:
+                yield folder / target.name
+                commit(folder / target.name, target)
+            finally:
+                shutil.rmtree(folder)
+    except OSError as error:
+        raise DatasetError(
+            f"{target} could not be written: {error.strerror or error}; mend that and run the same "
+            "command again"
+        ) from error
+
+
+def commit(staged: pathlib.Path, target: pathlib.Path) -> None:
+    """Gives what was staged its name by one rename, once all of it is safe on the disk."""
+    for path in (*staged.rglob("*"), staged):
+        files.sync(path)
+    os.rename(staged, target)
+    files.sync(target.parent)
+
+
+def _beside(target: pathlib.Path, suffix: str) -> pathlib.Path:
+    return target.with_name(f".{target.name}{suffix}")
