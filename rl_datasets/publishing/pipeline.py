@@ -142,6 +142,27 @@ def stop(task: Task, reason: str) -> None:
         _leave(task.stop, reason)
 
 
+@contextlib.contextmanager
+def stopping(task: Task) -> Iterator[None]:
+    """Stops the workers when the launcher gives up, and tells why they stopped."""
+    try:
+        yield
+    except BaseException as error:
+        if not task.stop.exists():
+            interrupted = isinstance(error, KeyboardInterrupt)
+            stop(task, INTERRUPTED if interrupted else str(error))
+            raise
+        raise _reason(task) from error
+    if task.stop.exists():
+        raise _reason(task)
+
+
+def _reason(task: Task) -> BaseException:
+    """Why the workers stopped."""
+    reason = task.stop.read_text(encoding="utf-8")
+    return KeyboardInterrupt(reason) if reason == INTERRUPTED else DatasetError(reason)
+
+
 def _leave(path: pathlib.Path, reason: str) -> None:
     with files.replacing(path) as partial:
         partial.write_text(reason, encoding="utf-8")

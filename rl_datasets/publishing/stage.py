@@ -1,0 +1,106 @@
+"""The folder in which a version is built, and a task for every unit of it.
+
+1.0.0.lock                  held by who publishes
+1.0.0.staging/plan.json     what is being published; another plan starts anew
+1.0.0.staging/receipts/     one a unit, written after its shard
+1.0.0.staging/skipped/      why a unit is left out, with `--keep-going`
+1.0.0.staging/stop          why no worker goes on, if one may not
+1.0.0.staging/version/      becomes 1.0.0
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import tensorflow_datasets as tfds
+
+from rl_datasets import files
+from rl_datasets.published import manifest
+from rl_datasets.publishing import pipeline
+from rl_datasets.publishing.units import SourceUnit
+
+if TYPE_CHECKING:
+    from rl_datasets.publishing.builder import PublishedDatasetBuilder
+
+
+def folder_of(target: pathlib.Path) -> pathlib.Path:
+    """Where the version `target` is built."""
+    return target.with_name(f"{target.name}.staging")
+
+
+def lock_file(target: pathlib.Path) -> pathlib.Path:
+    """What whoever publishes the version `target` holds."""
+    return target.with_name(f"{target.name}.lock")
+
+
+def open_stage(target: pathlib.Path, plan: Mapping[str, Any]) -> pathlib.Path:
+    """The staging folder of this plan, with whatever an earlier publish of it left whole."""
+    folder = folder_of(target)
+    path = folder / "plan.json"
+    staged = json.dumps({"format": manifest.FORMAT, "plan": plan})
+    if not path.exists() or path.read_text(encoding="utf-8") != staged:
+        shutil.rmtree(folder, ignore_errors=True)
+    (folder / "receipts").mkdir(parents=True, exist_ok=True)
+    (folder / "version").mkdir(exist_ok=True)
+    files.write(path, staged)
+    return folder
+
+
+def make_tasks(
+    builder: PublishedDatasetBuilder,
+    units: Sequence[SourceUnit],
+    plan: Mapping[str, Any],
+    folder: pathlib.Path,
+    keep_going: bool,
+) -> list[pipeline.Task]:
+    """A task a unit, in the units' order."""
+    spec, stop = builder.episode_spec(), folder / "stop"
+    stop.unlink(missing_ok=True)
+    shutil.rmtree(folder / "skipped", ignore_errors=True)
+    (folder / "skipped").mkdir()
+    for stale in (folder / "receipts").glob("*.progress"):  # A process that was killed left it.
+        stale.unlink()
+    return [
+        pipeline.Task(
+            unit=unit,
+            spec=spec,
+            shard=folder / "version" / shard,
+            receipt=folder / "receipts" / f"{shard}.json",
+            stop=stop,
+            skipped=folder / "skipped" / shard if keep_going else None,
+            sources={
+                file: plan["sources"][name]
+                for file, name in zip(unit.files, planned["files"], strict=True)
+                if isinstance(file, str)  # The copy of an object was compared as it was made.
+            },
+        )
+        for unit, planned, shard in zip(
+            units, plan["units"], shard_names(builder, units), strict=True
+        )
+    ]
+
+
+def shard_names(builder: PublishedDatasetBuilder, units: Sequence[SourceUnit]) -> list[str]:
+    """The file name of every unit's shard, as TFDS names the shards of a split."""
+    names: dict[str, Iterator[str]] = {}
+    for split, of_split in by_split(units).items():
+        template = tfds.core.ShardedFileTemplate(
+            data_dir=builder.data_dir,
+            dataset_name=builder.name,
+            split=split,
+            filetype_suffix="tfrecord",
+        )
+        names[split] = iter(template.sharded_filenames(len(of_split)))
+    return [next(names[unit.split]) for unit in units]
+
+
+def by_split(units: Sequence[SourceUnit]) -> dict[str, list[int]]:
+    """Indices of the units of every split, splits in the order in which units name them."""
+    splits: dict[str, list[int]] = {}
+    for index, unit in enumerate(units):
+        splits.setdefault(unit.split, []).append(index)
+    return splits
