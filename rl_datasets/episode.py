@@ -14,13 +14,17 @@ zero. `is_terminal` says that the environment ended there. A time limit, or any 
     is_first      True   False        False               False
     is_last       False  False        False               True
     is_terminal   False  False        False               terminal
+
+An observation is one array, or a flat mapping of named arrays such as `position` and `velocity`,
+each of which is a field of the steps: `observation/position`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import dm_env.specs
 import numpy as np
@@ -38,6 +42,11 @@ IS_FIRST = "is_first"
 IS_LAST = "is_last"
 IS_TERMINAL = "is_terminal"
 STEP_FIELDS = (OBSERVATION, ACTION, REWARD, DISCOUNT, IS_FIRST, IS_LAST, IS_TERMINAL)
+OBSERVED = f"{OBSERVATION}/"  # before the name of an observation's array
+_NAME = re.compile(r"\w+", re.ASCII)
+
+Observation: TypeAlias = np.ndarray | EncodedFrames | Mapping[str, np.ndarray | EncodedFrames]
+ObservationSpec: TypeAlias = dm_env.specs.Array | Mapping[str, dm_env.specs.Array]
 
 # Of an episode whose rewards are clipped: the return of the game's own, and whether it is known.
 RAW_RETURN = "raw_return"
@@ -64,7 +73,7 @@ class EpisodeSpec:
     """Shape, dtype and bounds of one step of every field, and of the metadata of an episode.
 
     Attributes:
-      observation: spec of one observation.
+      observation: spec of one observation, or of each of its arrays by name.
       action: spec of one action; a `BoundedArray` also bounds its values.
       extras: specs of further fields that every step has, such as `policy_id`.
       metadata: specs of what an episode as a whole has, such as `episode_id`. A `StringArray`
@@ -72,28 +81,45 @@ class EpisodeSpec:
 
     Raises:
       DatasetError: an extra bears the name of a field that every step has, or metadata are named
-        as the steps are, which they would replace.
+        as the steps are, which they would replace; or the observation has no arrays, or one whose
+        name is not that of a field.
     """
 
-    observation: dm_env.specs.Array
+    observation: ObservationSpec
     action: dm_env.specs.Array
     extras: Mapping[str, dm_env.specs.Array] = dataclasses.field(default_factory=dict)
     metadata: Mapping[str, dm_env.specs.Array] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        replaced = sorted(self.extras.keys() & set(STEP_FIELDS))
+        replaced = [name for name in sorted(self.extras) if name.partition("/")[0] in STEP_FIELDS]
         replaced += [name for name in self.metadata if name.partition("/")[0] == STEPS]
         if replaced:
             raise DatasetError(
                 f"a field named {replaced[0]!r} would replace the one that every episode has: "
                 "rename it in the source"
             )
+        if isinstance(self.observation, Mapping) and not (
+            self.observation and all(map(_NAME.fullmatch, self.observation))
+        ):
+            raise DatasetError(
+                f"an observation's arrays are named {sorted(self.observation)}: give each a name "
+                "of letters, digits and underscores"
+            )
+
+    @property
+    def one_observation(self) -> dm_env.specs.Array:
+        """The spec of an observation that is one array.
+
+        Raises:
+          DatasetError: it is several.
+        """
+        return _one(self.observation)
 
     def step_specs(self) -> dict[str, dm_env.specs.Array]:
         """The spec of one step of every field, by field name."""
         flag = dm_env.specs.Array((), np.bool_)
         return {
-            OBSERVATION: self.observation,
+            **_by_name(self.observation),
             ACTION: self.action,
             REWARD: dm_env.specs.Array((), np.float32),
             DISCOUNT: dm_env.specs.Array((), np.float32),
@@ -109,7 +135,8 @@ class Episode:
     """T transitions as T + 1 steps, a struct of arrays whose leading axis is the step.
 
     Attributes:
-      observation: [T + 1, ...], any dtype; `EncodedFrames` may stand where frames would.
+      observation: [T + 1, ...], any dtype; `EncodedFrames` may stand where frames would; or a
+        mapping of names to such arrays.
       action: [T + 1, ...], any dtype.
       reward: [T + 1] float32.
       discount: [T + 1] float32, 0 or in (0, 1].
@@ -120,7 +147,7 @@ class Episode:
       metadata: what the episode as a whole has: NumPy scalars, arrays or `str`.
     """
 
-    observation: np.ndarray | EncodedFrames
+    observation: Observation
     action: np.ndarray
     reward: np.ndarray
     discount: np.ndarray
@@ -133,7 +160,7 @@ class Episode:
     @classmethod
     def from_transitions(
         cls,
-        observation: np.ndarray | EncodedFrames,
+        observation: Observation,
         action: np.ndarray,
         reward: np.ndarray,
         *,
@@ -144,7 +171,7 @@ class Episode:
         """Lays T transitions out as T + 1 steps by the alignment rule.
 
         Args:
-          observation: [T + 1, ...], the final observation included.
+          observation: [T + 1, ...], or a mapping of such; the final observation included.
           action: [T, ...].
           reward: [T], converted to float32.
           is_terminal: whether the environment ended the episode, as against a time limit or a cut.
@@ -159,7 +186,7 @@ class Episode:
         length = len(action)
         if length < 1:
             raise EpisodeError(TOO_SHORT)
-        if len(observation) != length + 1 or any(
+        if any(len(each) != length + 1 for each in _by_name(observation).values()) or any(
             len(field) != length for field in (reward, *extras.values())
         ):
             raise EpisodeError(LENGTHS_DIFFER)
@@ -183,7 +210,21 @@ class Episode:
     @property
     def num_transitions(self) -> int:
         """T, one less than the number of steps."""
-        return len(self.observation) - 1
+        return self.num_steps - 1
+
+    @property
+    def num_steps(self) -> int:
+        """T + 1."""
+        return len(self.reward)
+
+    @property
+    def one_observation(self) -> np.ndarray | EncodedFrames:
+        """[T + 1, ...], where the observation is one array.
+
+        Raises:
+          DatasetError: it is several.
+        """
+        return _one(self.observation)
 
     @property
     def episode_return(self) -> float:
@@ -193,7 +234,7 @@ class Episode:
     def steps(self) -> dict[str, np.ndarray | EncodedFrames]:
         """Every field of the steps by name, each [T + 1, ...]."""
         return {
-            OBSERVATION: self.observation,
+            **_by_name(self.observation),
             ACTION: self.action,
             REWARD: self.reward,
             DISCOUNT: self.discount,
@@ -208,9 +249,16 @@ class Episode:
         cls, steps: Mapping[str, np.ndarray], metadata: Mapping[str, Any] | None = None
     ) -> Episode:
         """The inverse of `steps`: fields that are not RLDS's own become extras."""
+        observed = {
+            name.removeprefix(OBSERVED): field
+            for name, field in steps.items()
+            if name.startswith(OBSERVED)
+        }
+        is_extra = {name: name.partition("/")[0] not in STEP_FIELDS for name in steps}
         return cls(
-            **{name: steps[name] for name in STEP_FIELDS},
-            extras={name: field for name, field in steps.items() if name not in STEP_FIELDS},
+            observation=observed or steps[OBSERVATION],
+            **{name: steps[name] for name in STEP_FIELDS[1:]},
+            extras={name: field for name, field in steps.items() if is_extra[name]},
             metadata=metadata or {},
         )
 
@@ -224,9 +272,11 @@ def check_episode(episode: Episode, spec: EpisodeSpec) -> None:
     # The extras apart, because one with the name of another field would stand in its place.
     if episode.extras.keys() != spec.extras.keys():
         raise EpisodeError(f"an episode must have exactly the fields {sorted(specs)}")
+    if _by_name(episode.observation).keys() != _by_name(spec.observation).keys():
+        raise EpisodeError(f"an observation must be {sorted(_by_name(spec.observation))}")
     if episode.metadata.keys() != spec.metadata.keys():
         raise EpisodeError(f"an episode must have exactly the metadata {sorted(spec.metadata)}")
-    if any(len(field) != len(episode.observation) for field in steps.values()):
+    if any(len(field) != episode.num_steps for field in steps.values()):
         raise EpisodeError(LENGTHS_DIFFER)
     if episode.num_transitions < 1:
         raise EpisodeError(TOO_SHORT)
@@ -245,8 +295,24 @@ def check_episode(episode: Episode, spec: EpisodeSpec) -> None:
         _require_of_steps(within, OUT_OF_BOUNDS, ACTION)
 
 
+def _one(observation: Any) -> Any:
+    if isinstance(observation, Mapping):
+        raise DatasetError(
+            f"an observation is several arrays, {', '.join(observation)}, and this takes one: load "
+            "it by `serving.loading`, which makes vectors of them, or export it as arrays"
+        )
+    return observation
+
+
+def _by_name(observation: Any) -> dict[str, Any]:
+    """The arrays of an observation, or their specs, as fields of the steps."""
+    if isinstance(observation, Mapping):
+        return {OBSERVED + name: array for name, array in observation.items()}
+    return {OBSERVATION: observation}
+
+
 def _check_alignment(episode: Episode) -> None:
-    step = np.arange(len(episode.observation))
+    step = np.arange(episode.num_steps)
     is_last_step = step == step[-1]
     terminal = bool(episode.is_terminal[-1])
     empty = (episode.action[-1], episode.reward[-1], episode.discount[-1])

@@ -154,7 +154,13 @@ class ContinuousControl:
         """
         self.version.split_names(self.row.split)
         published = self.version.episode_spec
-        return self._spec(published.observation.shape, published.action.shape)
+        observation = published.observation
+        shape = (
+            (sum(math.prod(array.shape) for array in observation.values()),)
+            if isinstance(observation, Mapping)
+            else observation.shape
+        )
+        return self._spec(shape, published.action.shape)
 
     def spec(self) -> types.Spec:
         """Bounds from the environment, statistics from the data.

@@ -106,7 +106,7 @@ class _SavedData:
 
     def episode_spec(self) -> EpisodeSpec:
         episode = next(brac.read_episodes(self.prefix))
-        return brac.episode_spec(episode.observation.shape[1], episode.action.shape[1])
+        return brac.episode_spec(episode.one_observation.shape[1], episode.action.shape[1])
 
     def units(self) -> list[SourceUnit]:
         if self.config.endswith(tuple(filter(None, ORIGINS))):

@@ -35,7 +35,7 @@ def write_unit(
         raise ValueError("a unit must have episodes, all with the same fields")
     arrays = {
         **{f"steps/{name}": np.concatenate([each[name] for each in steps]) for name in steps[0]},
-        "episode_length": np.array([len(each.observation) for each in episodes], np.int64),
+        "episode_length": np.array([each.num_steps for each in episodes], np.int64),
         **{f"metadata/{name}": np.array([each[name] for each in metadata]) for name in metadata[0]},
     }
     npz.write_arrays(path, arrays)

@@ -293,7 +293,7 @@ def verdict(replays: Sequence[Replay]) -> str:
 
 def _tasks_of(name: str, episode: Episode) -> list[str]:
     """The tasks whose observations and actions have the shapes of an episode's."""
-    observation, action = np.shape(episode.observation)[1:], np.shape(episode.action)[1:]
+    observation, action = np.shape(episode.one_observation)[1:], np.shape(episode.action)[1:]
     found = [
         task
         for task, layout in LAYOUTS.items()
@@ -308,7 +308,7 @@ def _tasks_of(name: str, episode: Episode) -> list[str]:
 
 
 def _steps(episode: Episode, layout: Layout) -> Steps:
-    observation = np.asarray(episode.observation, np.float64)[:, : layout.observed]
+    observation = np.asarray(episode.one_observation, np.float64)[:, : layout.observed]
     before = observation[:-1]
     qpos, qvel = layout.states(before)
     is_stored = np.zeros(len(before), np.bool_)

@@ -76,7 +76,7 @@ def _write(source: Source, folder: pathlib.Path) -> dict[str, dict[str, Any]]:
             for name, spec in source.spec.step_specs().items()
         }
         for episode in source.read():
-            lengths.append(len(episode.observation))
+            lengths.append(episode.num_steps)
             for name, rows in episode.steps().items():
                 for block in blocks(rows):
                     steps[name].append(block)

@@ -163,7 +163,7 @@ def _write(
 def _specs(source: Source) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     """Shape and dtype of every field that has a row a transition, and of final observations."""
     spec, rows = source.spec, source.counts.transitions
-    observation, action = spec.observation, spec.action
+    observation, action = spec.one_observation, spec.action
     fields = {
         "observations": ((rows, *observation.shape), observation.dtype),
         "actions": ((rows, *action.shape), action.dtype),
@@ -185,7 +185,7 @@ def _rows(episode: Episode, spec: EpisodeSpec) -> dict[str, Any]:
     is_last = episode.is_last[1:]
     is_terminal = episode.is_terminal[1:]
     rows = {
-        "observations": episode.observation[:-1],
+        "observations": episode.one_observation[:-1],
         "actions": episode.action[:-1],
         "rewards": episode.reward[:-1],
         "terminals": is_terminal,
@@ -193,12 +193,12 @@ def _rows(episode: Episode, spec: EpisodeSpec) -> dict[str, Any]:
         **{f"infos/{name}": extra[:-1] for name, extra in episode.extras.items()},
     }
     if _has_images(spec):
-        return rows | {FINAL_OBSERVATIONS: episode.observation[-1:]}
-    return rows | {"next_observations": episode.observation[1:]}
+        return rows | {FINAL_OBSERVATIONS: episode.one_observation[-1:]}
+    return rows | {"next_observations": episode.one_observation[1:]}
 
 
 def _has_images(spec: EpisodeSpec) -> bool:
-    return spec.observation.dtype == np.uint8 and len(spec.observation.shape) > 1
+    return spec.one_observation.dtype == np.uint8 and len(spec.one_observation.shape) > 1
 
 
 def _create(h5: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype) -> columns.Column:

@@ -90,7 +90,7 @@ def to_replay_logs(
 
 
 def _check_spec(source: Source) -> None:
-    observation, action = source.spec.observation, source.spec.action
+    observation, action = source.spec.one_observation, source.spec.action
     is_atari = (observation.shape, observation.dtype) == (atari.FRAME_SHAPE, np.uint8)
     if not is_atari or action.shape or not np.issubdtype(action.dtype, np.integer):
         raise DatasetError(
@@ -104,7 +104,7 @@ def _keeps_final_observation(episode: Episode, source: Source, index: int) -> bo
     """Whether the logs can hold the final observation of the source's episode `index`."""
     if episode.is_terminal[-1]:
         return False
-    rows, is_last = len(episode.observation), index == source.counts.episodes - 1
+    rows, is_last = episode.num_steps, index == source.counts.episodes - 1
     return rows == dqn_replay.TIME_LIMIT or (is_last and rows < dqn_replay.TIME_LIMIT)
 
 
@@ -155,7 +155,7 @@ def _write(
         for index, episode in enumerate(source.read("exporting")):
             rows = episode.num_transitions + _keeps_final_observation(episode, source, index)
             is_cut = rows > episode.num_transitions and rows != dqn_replay.TIME_LIMIT
-            observation = decoded(episode.observation[:rows])
+            observation = decoded(episode.one_observation[:rows])
             for row, frame in enumerate(observation):
                 is_end = row == rows - 1 and not is_cut
                 log.add(frame[..., 0], episode.action[row], episode.reward[row], is_end)
@@ -196,7 +196,7 @@ def _describe(episodes: Iterable[Episode]) -> dict[str, dict[str, Any]]:
 
 def _differences(episode: Episode, seen: Episode) -> Iterator[str]:
     """In which ways a reader of the logs sees another episode than was exported."""
-    if not np.array_equal(seen.observation[-1:], decoded(episode.observation[-1:])):
+    if not np.array_equal(seen.one_observation[-1:], decoded(episode.one_observation[-1:])):
         yield _FINAL
     if seen.is_terminal[-1] and not episode.is_terminal[-1]:
         yield _CUT

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dm_env.specs
 import numpy as np
 import tensorflow_datasets as tfds
@@ -33,7 +35,13 @@ def features_dict(spec: EpisodeSpec | TransitionSpec) -> tfds.features.FeaturesD
     """
     if isinstance(spec, TransitionSpec):
         return _features_of_transitions(spec)
-    steps = {name: _feature(name, array) for name, array in spec.step_specs().items()}
+    steps: dict[str, Any] = {}
+    for name, array in spec.step_specs().items():
+        if name.startswith(episode.OBSERVED):
+            observed = steps.setdefault(episode.OBSERVATION, {})
+            observed[name.removeprefix(episode.OBSERVED)] = _feature(name, array)
+        else:
+            steps[name] = _feature(name, array)
     metadata = {name: _feature(name, array) for name, array in spec.metadata.items()}
     return tfds.features.FeaturesDict({episode.STEPS: tfds.features.Dataset(steps), **metadata})
 

@@ -36,7 +36,7 @@ import dm_env.specs
 import numpy as np
 
 from rl_datasets import __version__, files
-from rl_datasets.episode import RAW_RETURN, EpisodeSpec
+from rl_datasets.episode import RAW_RETURN, EpisodeSpec, ObservationSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import encoding
 from rl_datasets.published.lineage import Lineage
@@ -45,6 +45,7 @@ from rl_datasets.transition import TransitionSpec
 FILE_NAME = "MANIFEST.json"
 FORMAT = 1
 _BINS = 50
+_ARRAYS = "arrays"  # Of an observation that has several, by name.
 _MAX_BYTES = 1 << 31  # Of one value: no serialized Example is larger.
 _COUNT = int
 _NUMBER = (int, float)
@@ -250,7 +251,7 @@ def spec_to_json(spec: EpisodeSpec | TransitionSpec) -> dict[str, Any]:
             }
         }
     return {
-        "observation": _array_to_json(spec.observation),
+        "observation": _observation_to_json(spec.observation),
         "action": _array_to_json(spec.action),
         "extras": {name: _array_to_json(array) for name, array in spec.extras.items()},
         "metadata": {name: _array_to_json(array) for name, array in spec.metadata.items()},
@@ -266,7 +267,7 @@ def spec_from_json(fields: Mapping[str, Any]) -> EpisodeSpec | TransitionSpec:
     try:
         if "transition" not in fields:
             return EpisodeSpec(
-                observation=_array_from_json("observation", fields["observation"]),
+                observation=_observation_from_json(fields["observation"]),
                 action=_array_from_json("action", fields["action"]),
                 extras=_arrays_from_json(fields["extras"]),
                 metadata=_arrays_from_json(fields["metadata"]),
@@ -279,6 +280,18 @@ def spec_from_json(fields: Mapping[str, Any]) -> EpisodeSpec | TransitionSpec:
         return TransitionSpec(frame, operator.index(of_transition["stack"]), action)
     except (KeyError, TypeError, AttributeError, ValueError, DatasetError) as error:
         raise ValueError(f"plan.spec is not that of a dataset: {error!r:.80}") from error
+
+
+def _observation_to_json(spec: ObservationSpec) -> dict[str, Any]:
+    if isinstance(spec, Mapping):
+        return {_ARRAYS: {name: _array_to_json(array) for name, array in spec.items()}}
+    return _array_to_json(spec)
+
+
+def _observation_from_json(fields: Mapping[str, Any]) -> ObservationSpec:
+    if _ARRAYS in fields:
+        return _arrays_from_json(fields[_ARRAYS])
+    return _array_from_json("observation", fields)
 
 
 def _array_to_json(spec: dm_env.specs.Array) -> dict[str, Any]:

@@ -85,7 +85,10 @@ def _spec(spec: Mapping[str, Any]) -> list[str]:
         of_transition = spec["transition"]
         frame, action = _array(of_transition["frame"]), _array(of_transition["action"])
         return [f"transitions of {of_transition['stack']} frames {frame}; action {action}"]
-    lines = [f"observation {_array(spec['observation'])}; action {_array(spec['action'])}"]
+    observation = spec["observation"]
+    arrays = observation.get("arrays", {"": observation})
+    seen = ", ".join(f"{name} {_array(of)}".strip() for name, of in arrays.items())
+    lines = [f"observation {seen}; action {_array(spec['action'])}"]
     for kind, owner in (("extras", "steps"), ("metadata", "episodes")):
         if spec[kind]:
             lines.append(f"{owner} also have {', '.join(spec[kind])}")

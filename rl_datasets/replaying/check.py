@@ -127,7 +127,7 @@ def _check_file(
 
 def _size(stored: Stored) -> int:
     """Bytes of its frames, which are nearly all that a file holds."""
-    observation = stored.episode.observation
+    observation = stored.episode.one_observation
     if isinstance(observation, EncodedFrames):
         return sum(map(len, observation.pngs))
     return observation.nbytes
@@ -147,7 +147,7 @@ def _add(
     told.roms.add(attempt.rom_set)
     in_file = np.append(stored.reward[1:], np.nan) if is_a_row_early else stored.reward
     told.rewards.update(_agreement(in_file, np.clip(replayed.reward, -1, 1)))
-    observations = np.asarray(stored.episode.observation)
+    observations = np.asarray(stored.episode.one_observation)
     actions = stored.episode.action.tolist()
     told.shown.update(sticky.shown(emulator, observations, actions, replayed.way, replayed.start))
 

@@ -200,7 +200,7 @@ class Replayer:
             extras |= self._memory(emulator, attempt.replayed, episode.num_transitions + 1)
         return dataclasses.replace(
             episode,
-            observation=_with_final(episode.observation, given.final_observation),
+            observation=_with_final(episode.one_observation, given.final_observation),
             reward=reward,
             extras=extras,
             metadata={
@@ -256,11 +256,11 @@ def _screen_shape(rom: pathlib.Path) -> tuple[int, ...]:
 def _logged(stored: Stored, num_actions: int) -> LoggedEpisode:
     """What a search is to agree with: the final observation too, where that is a stored one."""
     episode = stored.episode
-    known = len(episode.observation) - bool(episode.is_terminal[-1])
+    known = len(episode.one_observation) - bool(episode.is_terminal[-1])
     if not np.all((episode.action >= 0) & (episode.action < num_actions)):
         raise EpisodeError(f"the game's actions are 0 to {num_actions - 1}, and it has another")
     try:
-        observation = np.asarray(episode.observation)
+        observation = np.asarray(episode.one_observation)
     except ValueError as error:
         raise EpisodeError(str(error)) from error
     return LoggedEpisode(

@@ -127,7 +127,7 @@ def of_builder(builder: PublishedDatasetBuilder) -> Source:
 
 
 def _checked(source: Source, name: str) -> Source:
-    observation = source.spec.observation
+    observation = source.spec.one_observation
     if (observation.shape, observation.dtype) != (atari.FRAME_SHAPE, np.uint8) or (
         source.lineage.get("game") not in atari.ATARI_GAMES
     ):

@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rl_datasets.errors import DatasetError
+
+if TYPE_CHECKING:
+    from rl_datasets.episode import EpisodeSpec
 
 REWARD = "reward"
 
@@ -21,6 +30,8 @@ class Cut:
       reward_field: the field of the steps that has the rewards. `stored_reward` of
         `rl_unplugged_atari` gives them where its files have them, and `raw_reward` of what was
         replayed gives the game's own.
+      observed: of an observation that is several arrays, the names of those that make its vector,
+        in this order; none stands for all, in the order of their names.
 
     Raises:
       ValueError: a number is out of its range.
@@ -31,6 +42,7 @@ class Cut:
     frame_stack: int = 1
     next_action: bool = False
     reward_field: str = REWARD
+    observed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.n_step < 1 or self.frame_stack < 1:
@@ -41,6 +53,48 @@ class Cut:
             raise ValueError(f"gamma must be from 0 to 1, got {self.gamma}")
         if self.n_step == 1:
             object.__setattr__(self, "gamma", 1.0)
+        object.__setattr__(self, "observed", tuple(self.observed))
 
 
 ONE_STEP = Cut()
+
+
+def flattened(observation: Any, cut: Cut) -> Any:
+    """Observations of one array as they are, and of several as vectors.
+
+    Args:
+      observation: [T, ...], or a mapping of names to such arrays.
+      cut: names those that make the vector.
+
+    Returns:
+      [T, ...], or [T, the sizes of the arrays together], of a dtype that holds them all.
+
+    Raises:
+      DatasetError: the cut names an array that an observation does not have, or one is images.
+    """
+    if not isinstance(observation, Mapping):
+        if cut.observed:
+            raise DatasetError(
+                f"an observation is one array, which has no {cut.observed[0]!r}: leave out the "
+                "names of its arrays"
+            )
+        return observation
+    names = cut.observed or sorted(observation)
+    for name in names:
+        if name not in observation:
+            raise DatasetError(
+                f"an observation has no array {name!r}: name some of {', '.join(observation)}"
+            )
+        if not isinstance(observation[name], np.ndarray):
+            raise DatasetError(
+                f"the array {name!r} of an observation is images, which make no vector: name others"
+            )
+    arrays = [observation[name] for name in names]
+    return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
+
+
+def observation_bytes(spec: EpisodeSpec) -> int:
+    """Bytes of one observation at most, whatever a cut takes of it."""
+    observation = spec.observation
+    arrays = observation.values() if isinstance(observation, Mapping) else [observation]
+    return sum(array.generate_value().nbytes for array in arrays)

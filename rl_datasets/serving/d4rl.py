@@ -58,6 +58,7 @@ def load_qlearning_dataset(version: VersionLike, split: str = "train") -> Transi
         was published before episodes had `is_done`.
     """
     version = Version.open(version)
+    _ = version.episode_spec.one_observation  # D4RL's layout has no other
     file = version.lineage.d4rl_file
     episodes = version.episodes(split, f"loading {version.folder}")
     if "has_timeouts" in version.lineage.facts and (
@@ -145,7 +146,7 @@ def _rows(episode: Episode, count: int, marked: int) -> Rows:
     """The first `count` rows of an episode of a file, whose flags are those of the row `marked`."""
     is_marked = np.arange(count) == marked
     return Rows(
-        observation=np.array(episode.observation[:count], np.float32),
+        observation=np.array(episode.one_observation[:count], np.float32),
         action=episode.action[:count].astype(np.float32),
         reward=episode.reward[:count],
         terminal=is_marked & bool(episode.metadata["is_done"]),
@@ -157,7 +158,7 @@ def _rows_of_export(episode: Episode) -> Rows:
     """The rows of an episode as `exporting.d4rl` writes them."""
     is_terminal, is_last = episode.is_terminal[1:], episode.is_last[1:]
     return Rows(
-        observation=np.asarray(episode.observation[:-1], np.float32),
+        observation=np.asarray(episode.one_observation[:-1], np.float32),
         action=episode.action[:-1].astype(np.float32),
         reward=episode.reward[:-1],
         terminal=is_terminal,

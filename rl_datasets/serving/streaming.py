@@ -23,7 +23,7 @@ from rl_datasets.published.random_access import EpisodeFiles
 from rl_datasets.published.version import Version, VersionLike
 from rl_datasets.serving import transitions as tr
 from rl_datasets.serving import windows
-from rl_datasets.serving.cut import ONE_STEP, Cut
+from rl_datasets.serving.cut import ONE_STEP, Cut, flattened, observation_bytes
 from rl_datasets.serving.packing import pack
 from rl_datasets.serving.transitions import Transition
 from rl_datasets.serving.windows import Windows
@@ -90,7 +90,7 @@ class StreamFeed(Iterator[Transition]):
             _epoch(episodes, order, -(-shuffle // SEGMENT), cut) for _ in itertools.count()
         )
         batches = windows.batches(ahead(_pools(segments)), shape, pool_order)
-        frame_bytes = episodes.spec.observation.generate_value().nbytes
+        frame_bytes = observation_bytes(episodes.spec)
         self._batches = ahead(
             batches, windows.batches_a_chunk(frame_bytes, cut.frame_stack, math.prod(shape))
         )
@@ -117,11 +117,12 @@ def _epoch(
 def segments_of(episode: Episode, cut: Cut) -> Iterator[Segment]:
     """The transitions of an episode in segments; they keep no more of it than they hold."""
     transitions = pack(tr.step_windows(episode, cut))
+    observations = flattened(episode.observation, cut)
     for start in range(0, len(transitions), SEGMENT):
         rows = transitions[start : start + SEGMENT].copy()
         first, end = max(start - cut.frame_stack + 1, 0), rows["next_observation"].max()
         windows.renumber(rows, -first)
-        observation = episode.observation[first:end]
+        observation = observations[first:end]
         if isinstance(observation, np.ndarray):
             observation = observation.copy()
         yield Segment(observation, rows)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rl_datasets.errors import DatasetError
-from rl_datasets.serving.cut import ONE_STEP, REWARD, Cut
+from rl_datasets.serving.cut import ONE_STEP, REWARD, Cut, flattened
 
 if TYPE_CHECKING:
     from rl_datasets.episode import Episode
@@ -135,7 +135,7 @@ def from_episode(episode: Episode, cut: Cut = ONE_STEP) -> Transition:
     Raises:
       DatasetError: as `step_windows`, or an encoded frame is damaged.
     """
-    return with_frames(step_windows(episode, cut), numbered(episode.observation))
+    return with_frames(step_windows(episode, cut), numbered(flattened(episode.observation, cut)))
 
 
 def numbered(observation: Any) -> np.ndarray:

@@ -7,13 +7,13 @@ a million of them is 7 GB of single frames of 84 x 84, and 56 GB of stacks.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from rl_datasets.serving import transitions as tr
-from rl_datasets.serving.cut import ONE_STEP, Cut
+from rl_datasets.serving.cut import ONE_STEP, Cut, flattened
 from rl_datasets.serving.packing import pack, unpack
 from rl_datasets.serving.transitions import Transition
 
@@ -40,12 +40,16 @@ class Windows(NamedTuple):
 
 def has_images(spec: EpisodeSpec) -> bool:
     """Whether a dataset's observations are images, which are served as windows."""
-    return spec.observation.dtype == np.uint8 and len(spec.observation.shape) == 3
+    observation = spec.observation
+    if isinstance(observation, Mapping):
+        return False
+    return observation.dtype == np.uint8 and len(observation.shape) == 3
 
 
 def of_episode(episode: Episode, cut: Cut = ONE_STEP) -> Windows:
     """The transitions of an episode; see `transitions.step_windows` for what they mean."""
-    return Windows(tr.numbered(episode.observation), pack(tr.step_windows(episode, cut)))
+    observation = flattened(episode.observation, cut)
+    return Windows(tr.numbered(observation), pack(tr.step_windows(episode, cut)))
 
 
 def cut_out(frames: np.ndarray | None, rows: np.ndarray) -> Transition:

@@ -29,6 +29,9 @@ def serialized_by_tfds(episode: Episode, spec: EpisodeSpec) -> tf.train.Example:
     for name, field_spec in spec.step_specs().items():
         if encoding.storage(field_spec) == encoding.PNG:  # Which TFDS would deflate otherwise.
             steps[name] = getattr(steps[name], "pngs", None) or encode_png(steps[name])
+    if isinstance(spec.observation, dict):
+        observed = {name: steps.pop(f"observation/{name}") for name in spec.observation}
+        steps["observation"] = observed
     metadata = {
         name: encode_png(value[None])[0]
         if encoding.storage(spec.metadata[name]) == encoding.PNG
@@ -62,7 +65,12 @@ def specs_and_episodes(draw) -> tuple[EpisodeSpec, Episode]:
     names = draw(st.lists(st.text("abcxyz_", min_size=1, max_size=5), max_size=3, unique=True))
     extras = {f"extra_{name}": array() for name in names}
     metadata = {f"meta_{name}": array() for name in names}
+    observed = draw(st.lists(st.text("abcxyz_", min_size=1, max_size=5), max_size=3, unique=True))
     (observation_spec, observation), (action_spec, action) = array(), array()
+    if observed:
+        arrays = {name: array() for name in observed}
+        observation_spec = {name: array_spec for name, (array_spec, _) in arrays.items()}
+        observation = {name: values for name, (_, values) in arrays.items()}
     text = draw(st.text(st.characters(exclude_categories=["Cs"])))
     spec = EpisodeSpec(
         observation=observation_spec,
