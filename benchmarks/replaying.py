@@ -217,13 +217,13 @@ def main(
         for task in tasks(part):
             if task in known or only not in ("", task.game):
                 continue
-            done.append(run(task, ROWS[part], roms_folder))
+            replayed = run(task, ROWS[part], roms_folder)
+            done.append({**replayed, "code_version": results.code_version()})
             print(json.dumps(done[-1]), flush=True)
             path.parent.mkdir(parents=True, exist_ok=True)
             measured = {
                 "command": f"python -m benchmarks.replaying {part}",
                 "machine": results.machine(),
-                "code_version": results.code_version(),
                 "patience": PATIENCE,
                 "most_states": MOST_STATES,
                 "logs": done,

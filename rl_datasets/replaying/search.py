@@ -1,9 +1,11 @@
 """The search for one way through a logged episode, by sequential decoding.
 
 Of all steps that can be tried, the next is that of the likeliest way, and to have come further is
-worth something (Jelinek 1969, "Fast sequential decoding algorithm using a stack"). So the search
-goes straight on while the log agrees. Where it does not, a choice before was wrong and did not show
-yet, and the search goes back to the likeliest other one. It goes on from no state twice.
+worth something (Jelinek 1969, "Fast sequential decoding algorithm using a stack"). How likely a
+step is counts beside the likeliest one from its state that agrees with the log, so that a step
+costs nothing where the log leaves no other. So the search goes straight on while the log agrees.
+Where it does not, a choice before was wrong and did not show yet, and the search goes back to the
+likeliest other one. It goes on from no state twice.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ from rl_datasets.replaying.emulator import Emulator, Start
 from rl_datasets.replaying.log import Log
 from rl_datasets.replaying.step import LOG_PROBABILITY, Outcome, State
 
-# What a step is worth: the mean of -LOG_PROBABILITY, 0.75, and a little more, so that of two ways
-# which are as likely as ways of their length are, the longer is gone on with.
-STEP_WORTH = 1.5
+# What a step is worth, so that of two ways that are as likely the longer is gone on with. To keep
+# the action for a frame more costs 1.4, as much as to go back three choices. With 1.2 Gravitar is
+# lost, which shows a wrong choice a hundred rows later; with 0.2, Skiing.
+STEP_WORTH = 0.5
 # Memory is bounded: snapshots of so many states that were come to last are kept, and of the first
 # state in every so many rows; states of so many last rows are known again; of more choices than the
 # most, the worse half is forgotten.
@@ -99,9 +102,12 @@ class Search:
                 step.go_to(self._emulator, state)
             outcome = step.outcome(self._emulator, state, action, kept)
             standing_at, steps = None, steps + 1
+            objection = self._log.objection(outcome)
+            if not objection and state.agreed is None:
+                state.agreed = kept
             if step.has_more_outcomes(outcome, action, kept):
                 self._offer(state, kept + 1)
-            if objection := self._log.objection(outcome):
+            if objection:
                 if state.row == furthest.row:
                     objections.add(objection)
             elif state.row == self._log.last_row:
@@ -128,7 +134,8 @@ class Search:
         """Of the way to a state and a step from it."""
         if self._log.actions[state.row] == state.last_action:
             return state.cost
-        return state.cost - LOG_PROBABILITY[kept] - STEP_WORTH
+        likeliest = kept if state.agreed is None else state.agreed
+        return state.cost + LOG_PROBABILITY[likeliest] - LOG_PROBABILITY[kept] - STEP_WORTH
 
     def _offer(self, state: State, kept: int) -> None:
         """Makes a step one that can be tried."""

@@ -44,6 +44,8 @@ class State:
       lives: left.
       ways: the steps that came here, the likeliest first; none at the start.
       cost: that the search gives the way here.
+      agreed: how many frames kept the action before in the first outcome found to agree with the
+        log; None before there is one.
       snapshot: of the emulator; None where there is none, or none any more.
     """
 
@@ -52,6 +54,7 @@ class State:
     lives: int
     ways: list[Way]
     cost: float = 0.0
+    agreed: int | None = None
     snapshot: ale_py.ALEState | None = None
 
 
