@@ -1,6 +1,8 @@
 """Logged reinforcement-learning experience as versioned datasets that can be trusted.
 
-version = rl_datasets.load("brac/halfcheetah-pure-recollected")
+`load` opens a published version:
+
+    version = rl_datasets.load("brac/halfcheetah-pure-recollected")
 """
 
 from __future__ import annotations

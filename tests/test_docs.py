@@ -73,11 +73,19 @@ def run(command: list[str], folder: pathlib.Path) -> subprocess.CompletedProcess
 
 
 def test_there_are_examples():
-    assert {name for name, _ in CODE} == {"README.md", "bodies.md", "learners.md", "publish.md"}
+    assert {name for name, _ in CODE} == {
+        "README.md",
+        "bodies.md",
+        "d4rl.md",
+        "learners.md",
+        "load.md",
+    }
     assert {name for name, _ in COMMANDS} == {
         "README.md",
         "atari.md",
+        "d4rl.md",
         "learners.md",
+        "load.md",
         "publish.md",
         "reproduce.md",
     }

@@ -50,7 +50,9 @@ def load_windows(version: VersionLike, split: str = "train", cut: Cut = ONE_STEP
     """The transitions of a split over frames that are kept once.
 
     Args:
-      version, split, cut: as of `load_transitions`.
+      version: a published version, as `Version.open` takes it.
+      split: name of the split, several joined by `+`, or `all`.
+      cut: how its episodes are cut.
 
     Returns:
       N transitions in the published order.

@@ -149,7 +149,9 @@ class ReverbServer:
       transitions: Transition of [N, ...] arrays.
       port: to listen on, on every interface; None picks a free one.
       seed: seeds the permutation that brings transitions together in blocks.
-      fingerprint, cut, splits: go into the schema; without a fingerprint, one is made.
+      fingerprint: goes into the schema; without one, the sha256 of the rows does.
+      cut: goes into the schema.
+      splits: go into the schema.
 
     Attributes:
       schema: what is served.
@@ -195,7 +197,10 @@ class ReverbServer:
           pieces: such as one an episode, or all transitions of a dataset in one.
           layout: what they hold, see `segments.layout_of`.
           num_transitions: in all pieces.
-          port, fingerprint, cut, splits: as of the class.
+          port: as for the class.
+          fingerprint: goes into the schema; without one, 32 random digits do.
+          cut: goes into the schema.
+          splits: go into the schema.
         """
         fingerprint = fingerprint or secrets.token_hex(16)
         schema = Schema(
@@ -220,10 +225,11 @@ class ReverbServer:
           version: a published version, as `Version.open` takes it.
           split: name of the split, several joined by `+`, or `all`.
           cut: how its episodes are cut into transitions.
-          port, seed: as of the class.
+          port: as for the class.
+          seed: as for the class.
 
         Raises:
-          DatasetError: as of the class, or as `loading.load_transitions`.
+          DatasetError: as for the class, or as `loading.load_transitions`.
         """
         version = Version.open(version)
         splits = sorted(version.split_names(split))
