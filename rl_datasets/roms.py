@@ -36,6 +36,17 @@ class RomSet(enum.StrEnum):
     LEGACY = "atari-py 0.2.5"
 
 
+def named(name: str) -> RomSet:
+    """The set of ROMs of this name.
+
+    Raises:
+      DatasetError: there is none.
+    """
+    if name not in list(RomSet):
+        raise DatasetError(f"there are no ROMs {name!r}: choose {' or '.join(RomSet)}")
+    return RomSet(name)
+
+
 class Rom(NamedTuple):
     """A game's ROM in both sets.
 

@@ -46,7 +46,7 @@ def read(home: pathlib.Path) -> Mapping[str, Any] | None:
     path = home / FILE
     if (home / TRAINING).exists():
         raise DatasetError(
-            f"{home} holds a run that is not finished: run the same `rl-datasets collect` again"
+            f"{home} holds a run that is not finished: run the same `rl-datasets log-game` again"
         )
     try:
         log = json.loads(path.read_text(encoding="utf-8"))

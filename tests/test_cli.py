@@ -24,16 +24,14 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
-from rl_datasets import cli, npz
+from rl_datasets import cli, load, npz
 from rl_datasets.collection import collected_folder
 from rl_datasets.collection.replay_log import ReplayLog
+from rl_datasets.serving.cut import Cut
 from rl_datasets.sources import collected
 from tests.command_line import COMMAND, Outcome, end, start
 
-COMMANDS = sorted(
-    command.name or command.callback.__name__ for command in cli.app.registered_commands
-)
-COMMANDS = [name.replace("_", "-") for name in COMMANDS]
+COMMANDS = sorted(name for of_heading in cli.COMMANDS.values() for name in of_heading)
 DATASET = "hopper-v4-eps1-recollected-n300-seed4"
 COLLECT = ["Hopper-v4", "eps1", "collected", "--transitions", "300", "--seed", "4"]
 PUBLISHED = f"published/brac/{DATASET}/2.0.0"
@@ -152,6 +150,8 @@ print("and nothing heavy")
             "'--gamma': Input should be less than or equal to 1",
         ),
         (["list", "--nonsense"], "No such option: --nonsense"),
+        (["collect", "Pong", "dqn", "logs", "--run", "2"], "No such option: --run"),
+        (["log-game", "Pong", "dqn", "logs", "--policy", "x"], "No such option: --policy"),
         (["colect"], "No such command 'colect'"),
     ],
 )
@@ -229,16 +229,14 @@ def test_serve_hands_its_options_on(run, published, monkeypatch):
     from rl_datasets.serving import reverb
 
     given = []
-    monkeypatch.setattr(reverb, "serve", lambda folder, **options: given.append((folder, options)))
+    monkeypatch.setattr(reverb, "serve", lambda version, *options: given.append((version, options)))
     options = (
         "--split test --port 8001 --seed 3 --n-step 5 --gamma 0.9 --frame-stack 4 --next-action "
         "--reward-field raw_reward"
     )
     assert run("serve", PUBLISHED, *options.split()).status == 0
-    expected = {"split": "test", "port": 8001, "seed": 3}
-    expected |= {"n_step": 5, "gamma": 0.9, "frame_stack": 4, "next_action": True}
-    expected["reward_field"] = "raw_reward"
-    assert given == [(pathlib.Path(PUBLISHED), expected)]
+    cut = Cut(n_step=5, gamma=0.9, frame_stack=4, next_action=True, reward_field="raw_reward")
+    assert given == [(load(PUBLISHED), ("test", cut, 8001, 3))]
 
 
 # What a user can mend.
@@ -398,8 +396,8 @@ def test_a_full_disk_when_publishing(run, published, monkeypatch):
         outcome = run("publish", "brac", "collected", "--data-dir", "new")
     assert outcome.status == 1
     assert outcome.sentence == (
-        f"{target} could not be published: No space left on device; mend that and publish again, "
-        "the units that are whole are kept"
+        f"cannot write {target}.staging/plan.json (No space left on device): mend that and run the "
+        "same command again"
     )
     assert not target.exists()
     assert run("publish", "brac", "collected", "--data-dir", "new").status == 0
@@ -638,7 +636,7 @@ def test_publishing_stops_at_a_bad_checkpoint_or_keeps_going(run, logged):
 def test_an_agent_that_learns_a_game_is_logged(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     schedule = "--iterations 1 --steps-per-iteration 1 --checkpoint-rows 500 --min-replay 50"
-    logged = run("collect", "Pong", "random", "logs", *schedule.split())
+    logged = run("log-game", "Pong", "random", "logs", *schedule.split())
     assert logged.status == 0, logged.stderr
     assert "publish dqn_replay logs/Pong/1" in logged.stdout
     published = run("publish", "dqn_replay", "logs/Pong/1", *data_dir())
@@ -648,17 +646,21 @@ def test_an_agent_that_learns_a_game_is_logged(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ("Pong dqn logs --transitions 5", "--transitions does not go with Pong"),
-        ("Hopper-v4 eps1 logs --run 2", "--run does not go with Hopper-v4"),
-        ("Pong sarsa logs", "there is no agent sarsa"),
-        ("Pong dqn logs --roms new", "there are no ROMs 'new'"),
+        ("log-game Pong sarsa logs", "there is no agent sarsa"),
+        ("log-game Pong dqn logs --roms new", "there are no ROMs 'new'"),
+        ("log-game Hopper-v4 dqn logs", "Hopper-v4 is not one of DQN Replay's games"),
+        (
+            "collect Pong dqn logs",
+            "Pong is a game, of which a run is logged while an agent learns it: "
+            "`rl-datasets log-game Pong dqn logs`",
+        ),
     ],
 )
-def test_options_that_do_not_go_together(run, tmp_path, monkeypatch, arguments, told):
+def test_what_is_no_game_or_no_agent_or_no_mixture(run, tmp_path, monkeypatch, arguments, told):
     monkeypatch.chdir(tmp_path)
-    outcome = run("collect", *arguments.split())
+    outcome = run(*arguments.split())
     assert outcome.status == 1
-    assert told in outcome.sentence
+    assert outcome.sentence.startswith(told)
     assert not list(tmp_path.iterdir())
 
 

@@ -1,5 +1,6 @@
 """What a command is given: places, names and options, and what it says of those it cannot use."""
 
+import dataclasses
 import json
 import pathlib
 import shlex
@@ -7,7 +8,7 @@ import shutil
 
 import pytest
 
-from rl_datasets import files, terminal
+from rl_datasets import files, load, terminal
 from rl_datasets.published import manifest, summary
 from rl_datasets.publishing.publish import publish
 from tests.command_line import COMMAND, end, start
@@ -59,7 +60,7 @@ def folder(made, tmp_path, monkeypatch) -> pathlib.Path:
         "export brac/x:1.0.0 arrays out --data-dir {}",
         "export synthetic/mine arrays {} --data-dir data",
         "collect Hopper-v4 eps1 {} --transitions 10",
-        "collect Pong random {}",
+        "log-game Pong random {}",
         "train-policy Hopper-v4 {}",
         "train-policy Hopper-v4 out.npz --kind medium --replay {}",
         "reproduce brac_bc --data-dir {}",
@@ -116,18 +117,24 @@ def test_a_version_by_its_name_by_its_datasets_or_by_its_folder(run, folder, nam
     [
         (
             "synthetic/mine:2.0.0",
-            "is not published in data: the nearest there is synthetic/mine:1.",
+            "'synthetic/mine:2.0.0' is not published in data: the nearest there is synth",
         ),
-        ("sinthetic/mein", "is not published in data: the nearest there is synthetic/mine:1."),
-        ("synthetic/../synthetic/mine", "is not published in data: the nearest there is synth"),
-        ("data/synthetic", "has no MANIFEST.json, so it was not published by rl-datasets"),
+        ("sinthetic/mein", "'sinthetic/mein' is not published in data: the nearest there is synth"),
+        (
+            "synthetic/../synthetic/mine",
+            "'synthetic/../synthetic/mine' is not published in data: the nearest there is synth",
+        ),
+        (
+            "data/synthetic",
+            "data/synthetic has no MANIFEST.json, so it was not published by rl-datasets",
+        ),
     ],
 )
 def test_a_version_that_is_not_published(run, folder, command, name, told):
     rest = ["arrays", "out"] if command == "export" else []
     outcome = run(command, name, *rest, "--data-dir", "data")
     assert outcome.status == 1
-    assert outcome.sentence.startswith(f"{name!r} {told}")
+    assert outcome.sentence.startswith(told)
 
 
 def test_where_nothing_is_published(run, folder):
@@ -158,11 +165,12 @@ def test_a_summary_fits_a_screen(run, folder):
 
 
 def test_of_many_splits_the_first_are_shown_and_all_together(made, capsys):
-    path = made / "data/synthetic/mine/1.0.0"
-    content = manifest.read(path)[0]
-    split = content["splits"]["train"]
+    version = load(made / "data/synthetic/mine/1.0.0")
+    split = version.manifest["splits"]["train"]
     splits = {f"part_{i:02}": split for i in range(50)}
-    terminal.show(summary.of(path, {**content, "splits": splits}))
+    terminal.show(
+        summary.of(dataclasses.replace(version, manifest={**version.manifest, "splits": splits}))
+    )
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 40
     assert "... 42 more" in [line.strip() for line in lines]

@@ -4,7 +4,7 @@ A configuration is a run of a game, and a split is a checkpoint of it, as in TFD
 `rlu_atari_checkpoints`:
 
     dqn_replay/Pong_run_1                the first of DQN Replay's five runs of Pong
-    dqn_replay/Pong_run_1-recollected    a run that `rl-datasets collect` logged
+    dqn_replay/Pong_run_1-recollected    a run that `rl-datasets log-game` logged
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ORIGINS = {"": "of DQN Replay", "-recollected": "that this project logged"}
 _CONFIG = re.compile(r"(?P<game>\w+)_run_(?P<run>\d+)(?P<origin>-recollected)?")
 _ALTERNATIVES = (
     "name a local copy of DQN Replay's <Game>/<run>, a bucket that is mounted as a folder, or a "
-    "run that `rl-datasets collect` logged"
+    "run that `rl-datasets log-game` logged"
 )
 
 

@@ -69,6 +69,17 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
                 f"{requested_version} is not a version of a dataset: write it as 2.0.1"
             ) from error
 
+    @classmethod
+    def config_of(cls, source: str) -> str:
+        """The configuration that a source says it is.
+
+        Raises:
+          DatasetError: it does not say, as none does to a builder that knows no better.
+        """
+        raise DatasetError(
+            f"{source} does not say which dataset it is: name it, such as {cls.name}/mine"
+        )
+
     @abc.abstractmethod
     def episode_spec(self) -> EpisodeSpec | TransitionSpec:
         """The spec that every episode of the source obeys, or every transition if it has those."""

@@ -16,18 +16,6 @@ from rl_datasets.replaying import check
 from rl_datasets.replaying.episodes import Replayer
 from rl_datasets.replaying.publishing import ReplayedBuilder
 from rl_datasets.replaying.source import Source, of_builder, of_version
-from rl_datasets.roms import RomSet
-
-
-def rom_set_of(name: str | None) -> RomSet | None:
-    """The set of ROMs that a user names, if one is named.
-
-    Raises:
-      DatasetError: there is no such set.
-    """
-    if name is None or name in list(RomSet):
-        return None if name is None else RomSet(name)
-    raise DatasetError(f"there are no ROMs {name!r}: choose {' or '.join(RomSet)}")
 
 
 def open_source(

@@ -98,7 +98,7 @@ def find_shards(
     raise DatasetError(
         f"{root} has no shard of run {run} of {game}, such as {game}/run_{run}-00000-of-00050; "
         f"name {BUCKET}, or copy them there from {BUCKET}/{family}/{game}/run_{run}-*, or publish "
-        "DQN Replay's logs, or logs of your own that `rl-datasets collect` writes, as dqn_replay"
+        "DQN Replay's logs, or logs of your own that `rl-datasets log-game` writes, as dqn_replay"
     )
 
 

@@ -210,7 +210,7 @@ class TestSource:
         assert "name a local copy of DQN Replay's <Game>/<run>, a bucket that is" in str(
             raised.value
         )
-        assert "or a run that `rl-datasets collect` logged" in str(raised.value)
+        assert "or a run that `rl-datasets log-game` logged" in str(raised.value)
 
     def test_a_logged_run_may_lie_anywhere(self, tmp_path):
         source = write_run(tmp_path / "mine")

@@ -9,6 +9,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder
+from rl_datasets.cli.data.publishing import builder_class
 from rl_datasets.published import manifest
 from rl_datasets.publishing.publish import publish
 from rl_datasets.replaying import check, command, replay, sticky
@@ -83,9 +84,7 @@ def test_an_episode_is_replayed_on_the_other_set_where_the_named_one_does_not(pl
 def played_elsewhere(tmp_path):
     """A source whose lineage names another ROM than the one that it was played on."""
     write_shards(tmp_path, play(2), shards=1)
-    from rl_datasets import cli
-
-    source = command.open_source(str(tmp_path), DATASET, tmp_path, cli._builder_class)
+    source = command.open_source(str(tmp_path), DATASET, tmp_path, builder_class)
     paths = {
         RomSet.LEGACY: ale_py.roms.get_rom_path("seaquest"),
         RomSet.ALE: ale_py.roms.get_rom_path(ROM),

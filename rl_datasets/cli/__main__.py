@@ -1,0 +1,5 @@
+"""`python -m rl_datasets.cli` is `rl-datasets`."""
+
+from rl_datasets.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Commands on data: collected, published, looked at, handed on."""

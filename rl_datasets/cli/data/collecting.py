@@ -1,0 +1,188 @@
+"""Commands that make data, and what they need: `collect`, `log-game`, `roms`."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import time
+from typing import Annotated
+
+import typer
+
+from rl_datasets.cli.options import PATH, Seed, refuse
+from rl_datasets.errors import DatasetError
+
+
+def collect(
+    environment: Annotated[
+        str,
+        typer.Argument(
+            help="Such as HalfCheetah-v2, in the body of the tables, or -v4 and -v5, as gymnasium "
+            "has them."
+        ),
+    ],
+    mixture: Annotated[
+        str,
+        typer.Argument(
+            help="pure, eps1, eps3, gaussian1, gaussian3 of BRAC; random-v2, medium-v2, expert-v2 "
+            "of D4RL; or your own .toml file."
+        ),
+    ],
+    folder: Annotated[pathlib.Path, typer.Argument(help="Where to write the collection.", **PATH)],
+    seed: Seed = 0,
+    transitions: Annotated[int, typer.Option(min=1, help="How many in all.")] = 1_000_000,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="A .npz of `train-policy`, the prefix of a BRAC checkpoint, or a file of D4RL "
+            "that holds its policy; by default the partially trained policy shipped for this "
+            "environment."
+        ),
+    ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Share the work; every byte stays the same.")
+    ] = os.cpu_count() or 1,
+    name: Annotated[
+        str | None, typer.Option(help="Of the dataset, such as halfcheetah-eps1-recollected.")
+    ] = None,
+) -> None:
+    """Collects with a mixture of behaviour policies, as BRAC and D4RL did.
+
+    Interrupt it at any time: the same command goes on from what is whole.
+
+    Examples: `rl-datasets collect HalfCheetah-v2 eps1 collected --transitions 200000`,
+    `rl-datasets collect Hopper-v2 medium-v2 hopper --policy hopper_medium-v2.hdf5`
+    """
+    from rl_datasets.sources.atari import ATARI_GAMES
+
+    if environment in ATARI_GAMES:
+        raise DatasetError(
+            f"{environment} is a game, of which a run is logged while an agent learns it: "
+            f"`rl-datasets log-game {environment} dqn {folder}`"
+        )
+    from rl_datasets.collection import collector
+
+    start = time.time()
+    collection = collector.collect(
+        environment,
+        mixture,
+        transitions,
+        folder,
+        policy_path=policy,
+        seed=seed,
+        processes=processes,
+        name=name,
+    )
+    seconds = time.time() - start
+    # Units that an earlier run left whole cost no time now.
+    new = sum(
+        unit.transitions
+        for unit in collection.units
+        if (folder / unit.file).stat().st_mtime > start
+    )
+    speed = f"{new:,} of them now at {new / seconds:,.0f} steps/s" if new else "none of them new"
+    typer.echo(
+        f"{folder}: {collection.dataset}, {transitions:,} transitions in "
+        f"{len(collection.units)} units, {speed}"
+    )
+
+
+def log_game(
+    game: Annotated[str, typer.Argument(help="As DQN Replay spells it, such as Pong.")],
+    agent: Annotated[
+        str,
+        typer.Argument(help="That learns it: dqn, dqn_adam, qr_dqn; or random, which does not."),
+    ],
+    folder: Annotated[
+        pathlib.Path, typer.Argument(help="Where to write the log, as GAME/RUN.", **PATH)
+    ],
+    run: Annotated[
+        int, typer.Option(min=1, help="Number of the run; runs differ in what is random.")
+    ] = 1,
+    seed: Seed = 0,
+    iterations: Annotated[int, typer.Option(min=1, help="How many; the log holds each.")] = 200,
+    steps_per_iteration: Annotated[
+        int, typer.Option(min=1, help="Agent steps, at least; an episode is played to its end.")
+    ] = 250_000,
+    checkpoint_rows: Annotated[
+        int, typer.Option(min=1, help="Of the replay buffer, and so of a checkpoint.")
+    ] = 1_000_000,
+    min_replay: Annotated[int, typer.Option(min=1, help="Rows before it learns.")] = 20_000,
+    epsilon_decay_steps: Annotated[
+        int, typer.Option(min=1, help="In which epsilon falls.")
+    ] = 250_000,
+    rom_set: Annotated[
+        str,
+        typer.Option(
+            "--roms", help="'ale-py 0.12.1', or DQN Replay's 'atari-py 0.2.5': see `roms`."
+        ),
+    ] = "ale-py 0.12.1",
+) -> None:
+    """Logs how an agent learns an Atari game, as DQN Replay was made.
+
+    The log is Dopamine's: `publish dqn_replay` reads it. Interrupt it at any time: the same command
+    goes on from the last iteration that is whole.
+
+    Example: `rl-datasets log-game Pong dqn logs --iterations 1`
+    """
+    from benchmarks.training import online_atari
+    from rl_datasets import roms
+
+    schedule = online_atari.Schedule(
+        iterations=iterations,
+        steps_per_iteration=steps_per_iteration,
+        checkpoint_rows=checkpoint_rows,
+        min_replay=min_replay,
+        epsilon_decay_steps=epsilon_decay_steps,
+    )
+    logged = online_atari.log_run(
+        game,
+        folder,
+        agent=agent,
+        run=run,
+        seed=seed,
+        rom_set=roms.named(rom_set),
+        schedule=schedule,
+    )
+    typer.echo(f"{logged}: logged; publish it with `rl-datasets publish dqn_replay {logged}`")
+
+
+def roms(
+    context: typer.Context,
+    install: Annotated[
+        bool, typer.Option("--install", help="Install DQN Replay's set, of atari-py 0.2.5.")
+    ] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Say that you have the right to use these ROMs.")
+    ] = False,
+    archive: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            help="atari-py-0.2.5.tar.gz; by default pip downloads it from your index.", **PATH
+        ),
+    ] = None,
+    folder: Annotated[
+        pathlib.Path | None, typer.Option(help="Of that set; by default in your cache.", **PATH)
+    ] = None,
+) -> None:
+    """Shows the two sets of Atari ROMs, and installs the one that DQN Replay was recorded on.
+
+    They differ in 31 games, whose scores do not compare.
+    """
+    import rich.table
+
+    from rl_datasets import roms as rom_sets
+    from rl_datasets import terminal
+
+    if install:
+        typer.echo(f"{rom_sets.install(accept, folder, archive)}: installed, every md5 checked")
+        return
+    refuse(context, "goes with --install", "accept", "archive")
+    table = rich.table.Table("game", *rom_sets.RomSet, "")
+    for rom in rom_sets.show(folder):
+        cells = [
+            f"{rom.md5[rom_set]}{'' if rom_set in rom.path else ' (not here)'}"
+            for rom_set in rom_sets.RomSet
+        ]
+        table.add_row(rom.game, *cells, "differs" if rom.differs else "")
+    terminal.show(table)

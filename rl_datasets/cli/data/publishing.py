@@ -1,0 +1,206 @@
+"""Commands that publish: `publish`, `replay`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rl_datasets.cli.options import (
+    DEFAULT_DATA_DIR,
+    BeamOption,
+    DataDir,
+    KeepGoing,
+    Workers,
+    refuse,
+)
+from rl_datasets.errors import DatasetError
+
+if TYPE_CHECKING:
+    from rl_datasets.publishing.builder import PublishedDatasetBuilder
+    from rl_datasets.publishing.publish import Publication
+
+
+def publish(
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="The builder, brac, for the name that the source says it has; or with a name, "
+            "d4rl/halfcheetah-medium-v2, which for a collection may be one of your own, brac/mine."
+        ),
+    ],
+    source: Annotated[
+        str,
+        typer.Argument(help="What to publish, such as a collected folder, or gs://rl_unplugged."),
+    ],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    version: Annotated[
+        str | None,
+        typer.Option(help="Of what is published, such as 2.0.1; the builder's own by default."),
+    ] = None,
+    workers: Workers = 1,
+    beam_option: BeamOption = None,
+    keep_going: KeepGoing = False,
+) -> None:
+    """Publishes a source as an immutable version that `tfds.load` opens anywhere.
+
+    Staged beside the target, every episode checked, counts read back, committed by one rename.
+    A version that exists is never changed. Interrupt it at any time: the same command goes on.
+
+    Examples: `rl-datasets publish dqn_replay /mnt/dqn/Pong/1 --workers 2`,
+    `rl-datasets publish rl_unplugged_atari/Pong_run_1 gs://rl_unplugged`
+    """
+    from rl_datasets.publishing import publish as publishing
+    from rl_datasets.publishing import runners
+
+    runners.check(workers, beam_option or [])  # Before the source is opened or downloaded.
+    name, _, config = dataset.partition("/")
+    builder_of = builder_class(name)
+    builder = builder_of(
+        source=source,
+        config=config or builder_of.config_of(source),
+        data_dir=str(data_dir),
+        version=version,
+    )
+    publication = publishing.publish(
+        builder, num_workers=workers, beam_flags=beam_option or [], keep_going=keep_going
+    )
+    _show_publication(publication)
+
+
+# Parameters of `replay` that say how to publish.
+PUBLISHES = ("version", "prove", "ram", "screens", "workers", "beam_option", "keep_going")
+
+
+def replay(
+    context: typer.Context,
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A published version, dqn_replay/Pong_run_1:1.1.0, or its folder; a folder with a "
+            "log in Dopamine's layout; or, with --dataset, RL Unplugged's shards."
+        ),
+    ],
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="What a source is that does not say it itself: rl_unplugged_atari/Pong_run_1."
+        ),
+    ] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    version: Annotated[
+        str | None, typer.Option(help="Of what is published, such as 2.0.1; 1.0.0 by default.")
+    ] = None,
+    rom_set: Annotated[
+        str | None,
+        typer.Option(
+            "--roms",
+            help="The set to name, and to try first: 'ale-py 0.12.1' or 'atari-py 0.2.5'; by "
+            "default the one that the source names.",
+        ),
+    ] = None,
+    prove: Annotated[
+        bool,
+        typer.Option(
+            "--prove",
+            help="Follow all ways through the game, to tell whether the raw return is the only "
+            "possible one. Takes many times as long.",
+        ),
+    ] = False,
+    ram: Annotated[bool, typer.Option("--ram", help="Give the console's 128 bytes too.")] = False,
+    screens: Annotated[
+        bool,
+        typer.Option(
+            "--screens",
+            help="Give full-size colour frames too, all of one size: a ROM of another one is not "
+            "tried.",
+        ),
+    ] = False,
+    patience: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Steps to try without coming a row further, before an episode counts as lost; a "
+            "thousand take about half a second.",
+        ),
+    ] = 20_000,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Try a few episodes of each file, say what replays, and stop."
+        ),
+    ] = False,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help="Of each file that --check tries; 2 by default.")
+    ] = None,
+    workers: Workers = 1,
+    beam_option: BeamOption = None,
+    keep_going: KeepGoing = False,
+) -> None:
+    """Replays logged Atari episodes in the emulator, and publishes what the logs have lost.
+
+    DQN Replay and RL Unplugged hold clipped rewards and no final observation. An episode that is
+    played again, frame by frame, until every stored frame was shown, gives back the game's own
+    rewards, the final observation, the lives, and which actions sticky actions kept. One that does
+    not replay keeps what was stored, and is marked.
+
+    Published as a dataset of its own, such as dqn_replay/Pong_run_1-replayed. Needs the ROMs that
+    the source was recorded on: see `rl-datasets roms`. Interrupt it at any time: the same command
+    goes on from the files that are whole.
+
+    Examples: `rl-datasets replay dqn_replay/Pong_run_1:1.1.0 --workers 2`,
+    `rl-datasets replay /mnt/dqn/Pong/1 --check`,
+    `rl-datasets replay gs://rl_unplugged --dataset rl_unplugged_atari/Pong_run_1`
+    """
+    from rl_datasets import roms
+    from rl_datasets.publishing import runners
+    from rl_datasets.replaying import command
+    from rl_datasets.replaying.episodes import Replayer
+
+    runners.check(workers, beam_option or [])  # Before the source is opened or downloaded.
+    opened = command.open_source(source, dataset, data_dir, builder_class)
+    paths = opened.roms(None if rom_set is None else roms.named(rom_set))
+    replayer = Replayer(paths, prove=prove, ram=ram, screens=screens, patience=patience)
+    if check:
+        refuse(context, "does not go with --check", *PUBLISHES)
+        command.show_check(opened, replayer, episodes or 2)
+        return
+    refuse(context, "goes with --check", "episodes")
+    publication = command.replay(
+        opened,
+        replayer,
+        data_dir,
+        version,
+        num_workers=workers,
+        beam_flags=beam_option or [],
+        keep_going=keep_going,
+    )
+    _show_publication(publication)
+    for sentence in command.told(publication.manifest):
+        typer.echo(sentence)
+
+
+def builder_class(name: str) -> type[PublishedDatasetBuilder]:
+    """The builder of this name.
+
+    Raises:
+      DatasetError: there is none.
+    """
+    import importlib
+    import pkgutil
+
+    import builders
+
+    known = [module.name for module in pkgutil.iter_modules(builders.__path__) if module.ispkg]
+    if name not in known:
+        raise DatasetError(f"there is no builder {name!r}: choose one of {', '.join(known)}")
+    return importlib.import_module(f"builders.{name}.{name}_dataset_builder").Builder
+
+
+def _show_publication(publication: Publication) -> None:
+    typer.echo(f"{publication.path}: {'published' if publication.is_new else 'was published'}")
+    for unit, reason in publication.manifest.get("skipped", {}).items():
+        typer.echo(f"skipped {unit}: {reason}", err=True)
+    for unit, reasons in publication.manifest.get("left_out", {}).items():
+        for reason in reasons:
+            typer.echo(f"left out of {unit}: {reason}", err=True)

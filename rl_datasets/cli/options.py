@@ -1,0 +1,54 @@
+"""Options and arguments that several commands share, and what is said of one that is of no use."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Annotated, Any
+
+import typer
+
+from rl_datasets import files
+from rl_datasets.errors import DatasetError
+
+# How every option and argument that is a path is read.
+PATH: dict[str, Any] = {"parser": files.local_path, "metavar": "PATH"}
+DataDir = Annotated[
+    pathlib.Path,
+    typer.Option("--data-dir", help="Where published datasets lie; TFDS calls it so too.", **PATH),
+]
+DEFAULT_DATA_DIR = pathlib.Path(".data")
+Version = Annotated[
+    str,
+    typer.Argument(
+        help="A published version: brac/halfcheetah-eps1-recollected:1.0.0, or without the number "
+        "for the newest; or its folder."
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of all that is random.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine.")]
+BeamOption = Annotated[
+    list[str] | None,
+    typer.Option(help="One of Beam's pipeline options, such as --runner=FlinkRunner; repeat."),
+]
+KeepGoing = Annotated[
+    bool,
+    typer.Option(
+        "--keep-going",
+        help="Skip what is bad or missing, and list it with the reasons in MANIFEST.json.",
+    ),
+]
+
+
+def refuse(context: typer.Context, why: str, *parameters: str) -> None:
+    """Raises `DatasetError` where one of the options was given, which would change nothing.
+
+    Args:
+      context: of the command.
+      why: what follows the option's name in the sentence.
+      parameters: of the function that is the command.
+    """
+    for parameter in context.command.params:
+        assert parameter.name is not None
+        source = context.get_parameter_source(parameter.name)
+        if parameter.name in parameters and source is not None and source.name != "DEFAULT":
+            raise DatasetError(f"{parameter.opts[0]} {why}: leave it out")

@@ -1,0 +1,146 @@
+"""Commands on tables of scores: `reproduce`, `scores`, `report`."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Annotated
+
+import typer
+
+from rl_datasets.cli.options import DEFAULT_DATA_DIR, PATH, DataDir, refuse
+from rl_datasets.errors import DatasetError
+
+
+def reproduce(
+    context: typer.Context,
+    table: Annotated[
+        str | None,
+        typer.Argument(
+            help="The table's name, such as brac_bc, or a recipe of your own, a .toml file; left "
+            "out, lists the tables."
+        ),
+    ] = None,
+    rows: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rows",
+            "--row",
+            help="Rows of it: a name or a pattern such as 'CQL/*'; repeat for more. By default all "
+            "whose datasets are published.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option("--seed", help="A seed of it; repeat for more.")
+    ] = None,
+    num_seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="So many of its seeds, the first ones.")
+    ] = None,
+    budget: Annotated[
+        float,
+        typer.Option(
+            help="Fraction of the full training budget, such as 0.1; a larger one goes on from "
+            "there. Behaviour policies that a row starts from are trained in full."
+        ),
+    ] = 1.0,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    runs_dir: Annotated[pathlib.Path, typer.Option(help="Where runs lie.", **PATH)] = pathlib.Path(
+        ".runs"
+    ),
+    processes: Annotated[int, typer.Option(min=1, help="Runs side by side, a core each.")] = 1,
+    seeds_at_once: Annotated[
+        int, typer.Option(min=1, help="Seeds in one vmap, for accelerators.")
+    ] = 1,
+    feed: Annotated[
+        str, typer.Option(help="arrays, stream, reverb, or the host:port of a server.")
+    ] = "arrays",
+    results_dir: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            help="Write the report here, and do not run what it has whole, such as a folder of "
+            "benchmarks/results. By default beside the runs.",
+            **PATH,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            help="Say what would run and for how long, show the table, refuse what could not run, "
+            "and stop."
+        ),
+    ] = False,
+) -> None:
+    """Reproduces a reported table: trains, evaluates, reports it beside what was measured.
+
+    Says first what it runs and how long that takes, as far as the runs so far tell. Interrupt it at
+    any time: the same command goes on from the last evaluation. A row is compared with what was
+    reported once all of its seeds have run at the full budget, on the published data or on data
+    that their publisher's own policies collected again; data of this project's own policies stand
+    in a column of their own. Without TABLE it lists the tables.
+
+    Examples: `rl-datasets reproduce`, `rl-datasets reproduce brac_bc --dry-run`,
+    `rl-datasets reproduce brac_bc --rows 'Hopper*' --seeds 2 --budget 0.1 --processes 2`
+    """
+    from benchmarks.tables import console
+    from benchmarks.tables import reproduce as job
+    from benchmarks.tables.reported import table_names
+    from benchmarks.training.recipe import recipe_names
+
+    if table is None:
+        refuse(context, "needs a TABLE", *context.params.keys() - {"dry_run"})
+        console.show_tables()
+        return
+    if table in table_names() and table not in recipe_names():
+        why = f"is of no use with {table}, which has no recipe to run"
+        refuse(context, why, *context.params.keys() - {"table", "dry_run"})
+    if num_seeds is not None:
+        if seeds:
+            raise DatasetError("--seeds counts seeds and --seed names them: give one of the two")
+        seeds = job.first_seeds(table, num_seeds)
+    job.reproduce(
+        table,
+        rows=rows,
+        seeds=seeds,
+        budget=budget,
+        data_dir=data_dir,
+        runs_dir=runs_dir,
+        processes=processes,
+        seeds_at_once=seeds_at_once,
+        feed=feed,
+        results_dir=results_dir,
+        dry_run=dry_run,
+    )
+
+
+def scores(
+    table: Annotated[str, typer.Argument(help="The table's name, such as brac_bc.")],
+    folder: Annotated[
+        pathlib.Path | None,
+        typer.Argument(
+            help="Its results, as `reproduce` wrote them; by default those that were measured for "
+            "this package and ship with it.",
+            **PATH,
+        ),
+    ] = None,
+) -> None:
+    """Shows a table's measured scores beside the reported ones; needs no data and trains nothing.
+
+    Example: `rl-datasets scores brac_bc`
+    """
+    from benchmarks.tables import report as report_lib
+
+    report_lib.show_folder(table, folder)
+
+
+def report(
+    table: Annotated[str, typer.Argument(help="The table's name, such as brac_bc.")],
+    folder: Annotated[
+        pathlib.Path,
+        typer.Argument(
+            help="Its results, such as benchmarks/results/brac_bc in the repository.", **PATH
+        ),
+    ],
+) -> None:
+    """Writes a table's report again from its results, reported beside measured."""
+    from benchmarks.tables import report as report_lib
+
+    typer.echo(report_lib.write_report(table, folder))

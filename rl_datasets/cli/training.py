@@ -1,0 +1,69 @@
+"""Commands that train: `quickstart`, `train-policy`."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+from typing import Annotated
+
+import typer
+
+from rl_datasets.cli.options import DEFAULT_DATA_DIR, PATH, DataDir, Seed
+from rl_datasets.errors import DatasetError
+
+
+def quickstart(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """From a policy to a score in five minutes: the whole path on HalfCheetah.
+
+    Collects 200,000 transitions of each of two mixtures, publishes them, loads them with
+    `tfds.load`, serves them with Reverb, trains BC and TD3+BC from there, evaluates both in MuJoCo,
+    and writes a report to `quickstart` below the data. A second run reuses what the first one made.
+    """
+    from benchmarks import quickstart as job
+
+    job.run(data_dir)
+
+
+def train_policy(
+    environment: Annotated[
+        str, typer.Argument(help="Such as HalfCheetah-v2, in the body of the tables.")
+    ],
+    file: Annotated[
+        pathlib.Path, typer.Argument(help="The .npz to write; lineage beside it.", **PATH)
+    ],
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="partial: by BRAC's recipe and rule. medium, expert: by D4RL's recipe, until it "
+            "returns what D4RL's medium policy does, or hardly improves any more."
+        ),
+    ] = "partial",
+    target: Annotated[
+        float | None,
+        typer.Option(help="Mean return to reach twice in a row; the kind's own by default."),
+    ] = None,
+    replay: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            help="A folder for the replay buffer of a medium policy, to be published as "
+            "d4rl/...-medium-replay-v2-recollected-sac.",
+            **PATH,
+        ),
+    ] = None,
+    seed: Seed = 0,
+    max_steps: Annotated[
+        int, typer.Option(min=1, help="Environment steps before it gives up.")
+    ] = 1_000_000,
+) -> None:
+    """Trains SAC online until its policy is what the kind asks for, and keeps it.
+
+    Interrupt it at any time: the same command goes on from the last evaluation, and with a greater
+    --max-steps where it gave up.
+    """
+    from benchmarks.training import online_control
+
+    if file.suffix != ".npz":
+        raise DatasetError(f"{file} cannot be the policy's file: its name must end in .npz")
+    if target is not None and not math.isfinite(target):
+        raise DatasetError(f"--target {target} can never be reached: give a number")
+    online_control.train_and_save(environment, file, kind, target, seed, max_steps, replay=replay)
