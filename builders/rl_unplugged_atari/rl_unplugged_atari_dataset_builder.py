@@ -67,14 +67,6 @@ class Builder(PublishedDatasetBuilder):
         )
     ]
 
-    @classmethod
-    def config_of(cls, source: str) -> str:
-        """Shards do not say which game they are of, so a configuration must be named."""
-        raise DatasetError(
-            f"{source} may hold many runs: name the one to publish, such as "
-            "rl_unplugged_atari/Pong_run_1"
-        )
-
     def episode_spec(self) -> EpisodeSpec | TransitionSpec:
         spec = rl_unplugged.episode_spec(atari.ATARI_GAMES[self._run.game].num_actions)
         if self._run.has_episodes:

@@ -33,6 +33,8 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
 ):
     """A builder gives `episode_spec`, `source_units` and `lineage`; the rest is done here.
 
+    One whose sources say which configuration they are gives `config_of` too.
+
     Reading needs the published folder alone. Publishing needs a source: `publish(builder)`, or
     TFDS's own `builder.download_and_prepare()`.
     """
@@ -71,13 +73,18 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
 
     @classmethod
     def config_of(cls, source: str) -> str:
-        """The configuration that a source says it is.
+        """The name of the configuration that a source says it is.
+
+        Args:
+          source: as `__init__` takes it.
 
         Raises:
-          DatasetError: it does not say, as none does to a builder that knows no better.
+          DatasetError: it does not say, as no source does of a builder that leaves this as it is.
         """
+        example = next(iter(cls.builder_configs), "mine")
         raise DatasetError(
-            f"{source} does not say which dataset it is: name it, such as {cls.name}/mine"
+            f"{source} does not say which configuration it is: name the one to publish, such as "
+            f"{cls.name}/{example}"
         )
 
     @abc.abstractmethod
@@ -90,7 +97,12 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
 
     @abc.abstractmethod
     def lineage(self) -> Mapping[str, Any]:
-        """Where the data come from and what was `repaired`, as plain data for the manifest."""
+        """Where the data come from, as plain data for the manifest.
+
+        Every lineage has `source` and what was `repaired`, a list of sentences. Those of
+        `rl_datasets.published.lineage.Lineage` are read again: where a policy is scored follows
+        from `environment`, or from `game` and `rom_set`.
+        """
 
     def look_again(self) -> None:
         """Forgets what a subclass keeps of its source in cached properties."""

@@ -11,6 +11,7 @@ from rl_datasets import files, terminal
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import manifest
 from rl_datasets.published.version import Version
+from rl_datasets.publishing.builder import PublishedDatasetBuilder
 from rl_datasets.publishing.publish import Publication, publish
 from rl_datasets.replaying import check
 from rl_datasets.replaying.episodes import Replayer
@@ -22,7 +23,7 @@ def open_source(
     source: str,
     dataset: str | None,
     data_dir: pathlib.Path,
-    builder_class: Callable[[str], Any],
+    builder_class: Callable[[str], type[PublishedDatasetBuilder]],
 ) -> Source:
     """What a user names as the source.
 

@@ -241,7 +241,7 @@ def test_what_is_no_run_is_refused(tmp_path, config):
 
 
 def test_the_source_does_not_say_which_run_it_is(tmp_path):
-    with pytest.raises(DatasetError, match="name the one to publish, such as"):
+    with pytest.raises(DatasetError, match="publish, such as rl_unplugged_atari/Alien_run_1"):
         Builder.config_of(str(tmp_path))
 
 
