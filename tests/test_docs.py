@@ -22,7 +22,6 @@ README = (ROOT / "README.md").read_text()
 DOCUMENTS = {
     path.name: path.read_text()
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    if path.name != "architecture.md"  # Its code is of signatures.
 }
 QUICKSTARTS = "halfcheetah-pure-recollected-n200000"
 QUICKSTART = f"""
