@@ -6,7 +6,7 @@ import re
 import setuptools
 
 ROOT = pathlib.Path(__file__).parent
-VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "rl_datasets/__init__.py").read_text())[1]
+VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "rl_datasets/_version.py").read_text())[1]
 
 # The learners need these alone, on any Python that they support.
 LEARNERS = ["numpy>=1.26", "jax>=0.4.34", "dm-haiku>=0.0.13", "optax>=0.2.5"]

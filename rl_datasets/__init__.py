@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from rl_datasets._version import __version__
+
 if TYPE_CHECKING:
     from rl_datasets.published.version import Version
 
-__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
 
 
 def load(version: str | os.PathLike[str], data_dir: str | os.PathLike[str] = ".data") -> Version:

@@ -1,6 +1,7 @@
 """Who may import whom: the arrows of docs/architecture.md, and no others."""
 
 import ast
+import graphlib
 import pathlib
 import subprocess
 import sys
@@ -8,165 +9,216 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+OURS = {"rl_datasets", "builders", "learners", "benchmarks"}
 
-# A module may import its own room and the rooms named here.
+
+def library(names: str) -> set[str]:
+    """Rooms of rl_datasets."""
+    return {f"rl_datasets.{name}" for name in names.split()}
+
+
+# Every room, from the ground up, and the rooms below that its modules import. A room is a folder or
+# a file of rl_datasets or of benchmarks, or one of the other packages. `rl_datasets` and
+# `benchmarks` are what their own __init__ holds.
 ROOMS = {
+    "rl_datasets._version": set(),
     "rl_datasets.errors": set(),
-    "rl_datasets.files": {"rl_datasets.errors"},
-    "rl_datasets.terminal": set(),
-    "rl_datasets.fields": {"rl_datasets.errors"},
-    "rl_datasets.frames": set(),
-    "rl_datasets.staging": {"rl_datasets.errors", "rl_datasets.files"},
-    "rl_datasets.npz": {"rl_datasets.errors", "rl_datasets.files"},
-    "rl_datasets.run_log": {"rl_datasets.errors", "rl_datasets.files"},
-    "rl_datasets.roms": {"rl_datasets.errors", "rl_datasets.files"},
-    "rl_datasets.wire": set(),
     "rl_datasets.background": set(),
-    "rl_datasets.records": {"rl_datasets.background", "rl_datasets.errors"},
-    "rl_datasets.episode": {"rl_datasets.errors", "rl_datasets.frames"},
-    "rl_datasets.transition": {"rl_datasets.episode", "rl_datasets.frames"},
-    "rl_datasets.sources": {
-        "rl_datasets.background",
-        "rl_datasets.errors",
-        "rl_datasets.fields",
-        "rl_datasets.files",
-        "rl_datasets.npz",
-        "rl_datasets.frames",
-        "rl_datasets.records",
-        "rl_datasets.wire",
-        "rl_datasets.episode",
-        "rl_datasets.transition",
-    },
-    "rl_datasets.rendering": {"rl_datasets.errors", "rl_datasets.files", "rl_datasets.frames"},
-    "rl_datasets.collection": {
-        "rl_datasets.errors",
-        "rl_datasets.fields",
-        "rl_datasets.roms",
-        "rl_datasets.files",
-        "rl_datasets.staging",
-        "rl_datasets.npz",
-        "rl_datasets.terminal",
-        "rl_datasets.frames",
-        "rl_datasets.episode",
-        "rl_datasets.sources",
-    },
-    "rl_datasets.replaying": {
-        "rl_datasets.errors",
-        "rl_datasets.files",
-        "rl_datasets.terminal",
-        "rl_datasets.roms",
-        "rl_datasets.frames",
-        "rl_datasets.episode",
-        "rl_datasets.transition",
-        "rl_datasets.sources",
-        "rl_datasets.published",
-        "rl_datasets.publishing",
-    },
-    "rl_datasets.published": {
-        "rl_datasets.errors",
-        "rl_datasets.files",
-        "rl_datasets.terminal",
-        "rl_datasets.frames",
-        "rl_datasets.records",
-        "rl_datasets.wire",
-        "rl_datasets.episode",
-        "rl_datasets.transition",
-    },
-    "rl_datasets.publishing": {
-        "rl_datasets.errors",
-        "rl_datasets.files",
-        "rl_datasets.staging",
-        "rl_datasets.frames",
-        "rl_datasets.records",
-        "rl_datasets.episode",
-        "rl_datasets.transition",
-        "rl_datasets.sources",
-        "rl_datasets.published",
-    },
-    "rl_datasets.serving": {
-        "rl_datasets.background",
-        "rl_datasets.errors",
-        "rl_datasets.files",
-        "rl_datasets.terminal",
-        "rl_datasets.frames",
-        "rl_datasets.records",
-        "rl_datasets.episode",
-        "rl_datasets.published",
-    },
+    "rl_datasets.terminal": set(),
+    "rl_datasets.frames": set(),
+    "rl_datasets.wire": set(),
+    "rl_datasets.fields": library("errors"),
+    "rl_datasets.files": library("errors"),
+    "rl_datasets.staging": library("errors files"),
+    "rl_datasets.npz": library("errors files"),
+    "rl_datasets.run_log": library("errors files"),
+    "rl_datasets.roms": library("errors files"),
+    "rl_datasets.rendering": library("errors files"),
+    "rl_datasets.records": library("background errors"),
+    "rl_datasets.episode": library("errors frames"),
+    "rl_datasets.transition": library("episode frames"),
+    "rl_datasets.sources": library(
+        "background episode errors fields files frames npz records transition wire"
+    ),
+    "rl_datasets.collection": library(
+        "_version episode errors fields files npz roms sources staging terminal"
+    ),
+    "rl_datasets.published": library(
+        "_version episode errors files frames records terminal transition wire"
+    ),
+    "rl_datasets": library("_version published"),
+    "rl_datasets.publishing": library(
+        "episode errors files published records sources staging transition"
+    ),
+    "rl_datasets.serving": library("background episode errors frames published terminal"),
     "rl_datasets.exporting": {
+        *library("episode errors published sources staging terminal"),
         "rl_datasets.collection.replay_log",
-        "rl_datasets.errors",
-        "rl_datasets.files",
-        "rl_datasets.staging",
-        "rl_datasets.terminal",
-        "rl_datasets.frames",
-        "rl_datasets.episode",
-        "rl_datasets.sources",
-        "rl_datasets.published",
     },
-    "builders": {"rl_datasets"},
+    "rl_datasets.replaying": library(
+        "episode errors files frames published publishing roms sources terminal transition"
+    ),
+    "builders": library("episode errors files publishing run_log sources transition"),
     "learners": set(),
-    "benchmarks.training": {"rl_datasets", "builders", "learners"},
-    "benchmarks.tables": {"rl_datasets", "builders", "benchmarks.training"},
+    "benchmarks": set(),
+    "benchmarks.recipes": set(),
+    "benchmarks.reported": library("errors"),
+    "benchmarks.training": {
+        *library("_version collection episode errors fields files npz published roms run_log"),
+        *library("serving sources staging"),
+        "learners",
+    },
+    "benchmarks.tables": {
+        *library("episode errors files published sources terminal"),
+        "builders",
+        "benchmarks.training",
+    },
+    "benchmarks.partial_policies": {*library("collection files"), "benchmarks.training"},
+    "benchmarks.bodies": {
+        *library("collection files"),
+        "benchmarks.partial_policies",
+        "benchmarks.tables",
+    },
+    "benchmarks.first_actions": library("files replaying roms sources"),
+    "benchmarks.rl_unplugged_rewards": {
+        *library("collection files replaying roms sources"),
+        "benchmarks.tables",
+    },
+    "benchmarks.rl_unplugged_transitions": library("collection roms sources"),
+    "benchmarks.replaying": {
+        *library("collection errors files replaying roms sources"),
+        "benchmarks.training",
+    },
+    "benchmarks.quickstart": {
+        *library("collection publishing serving terminal"),
+        "builders",
+        "benchmarks.tables",
+        "benchmarks.training",
+    },
     "benchmarks.speed": {
-        "rl_datasets",
+        *library("collection episode errors exporting files frames published publishing records"),
+        *library("replaying roms serving sources wire"),
         "builders",
         "learners",
-        "benchmarks.training",
         "benchmarks.replaying",  # whose recorded games it replays
+        "benchmarks.training",
     },
-    "benchmarks": {"rl_datasets", "builders", "learners"},  # what stands on all of its rooms
+    # The roof, in the lowest package, and so the one room whose arrows go up to others.
+    "rl_datasets.cli": {
+        "rl_datasets",
+        *library("collection errors exporting files published publishing rendering replaying roms"),
+        *library("serving sources terminal"),
+        "builders",
+        "benchmarks.quickstart",
+        "benchmarks.tables",
+        "benchmarks.training",
+    },
 }
 ROOF = "rl_datasets.cli"
-VERSION = "rl_datasets.__version__"
-OURS = {"rl_datasets", "builders", "learners", "benchmarks"}
+BELOW = {  # Which packages a package's rooms may import from; the roof may from all.
+    "rl_datasets": {"rl_datasets"},
+    "builders": {"rl_datasets"},
+    "learners": set(),
+    "benchmarks": {"rl_datasets", "builders", "learners", "benchmarks"},
+}
 LEARNERS_MAY_USE = {"jax", "haiku", "optax", "numpy"} | set(sys.stdlib_module_names)
 HEAVY = ("tensorflow", "apache_beam", "reverb", "gymnasium", "mujoco", "h5py", "jax", "rlds")
 
-
-def modules() -> dict[str, pathlib.Path]:
-    """Every module of the four packages, by dotted name."""
-    return {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-        for package in OURS
-        for path in sorted((ROOT / package).rglob("*.py"))
-    }
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in sorted(OURS)
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
 
 
-def imports(path: pathlib.Path) -> set[str]:
-    """Every module that a file imports, at any depth of its code."""
+def imports(module: str, for_types_alone: bool = True) -> set[str]:
+    """What a module imports, at any depth of its code.
+
+    Args:
+      module: one of ours.
+      for_types_alone: whether to include what it does not import when it runs.
+    """
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    left_out = set()
+    if not for_types_alone:
+        blocks = [node for node in ast.walk(tree) if is_for_types_alone(node)]
+        left_out = {inner for block in blocks for inner in ast.walk(block)}
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in set(ast.walk(tree)) - left_out:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively: name the module in full"
+            assert node.level == 0, f"{module} imports relatively: name the module in full"
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
-def is_inside(module: str, room: str) -> bool:
-    return module == room or module.startswith(f"{room}.")
+def is_for_types_alone(node: ast.AST) -> bool:
+    if not isinstance(node, ast.If) or ast.unparse(node.test) != "TYPE_CHECKING":
+        return False
+    assert not node.orelse, "an `else` of TYPE_CHECKING would be taken for a part of it"
+    return True
 
 
-@pytest.mark.parametrize("module", sorted(modules()))
+def our_imports(module: str, for_types_alone: bool = True) -> set[str]:
+    """The modules of ours among what a module imports, itself left out."""
+    found = set()
+    for imported in imports(module, for_types_alone):
+        if imported.split(".")[0] in OURS:
+            while imported not in MODULES:  # It is a name in a module.
+                imported = imported.rpartition(".")[0]
+            found.add(imported)
+    return found - {module}
+
+
+def room_of(module: str) -> str:
+    package, *rest = module.split(".")
+    return package if package in ("builders", "learners") else ".".join([package, *rest[:1]])
+
+
+def test_the_table_names_every_room():
+    assert set(ROOMS) == {room_of(module) for module in MODULES}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_arrows_point_down(room):
+    """To rooms that stand before it in the table, so that there is no circle of rooms."""
+    below = list(ROOMS)[: list(ROOMS).index(room)]
+    assert {room_of(arrow) for arrow in ROOMS[room]} <= set(below)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_arrow_goes_up_to_another_package_but_the_roofs(room):
+    packages = {arrow.split(".")[0] for arrow in ROOMS[room]}
+    assert packages <= (OURS if room == ROOF else BELOW[room.split(".")[0]])
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_imports_follow_the_arrows(module):
-    if is_inside(module, ROOF) or module == "rl_datasets":
-        return
-    home = max((room for room in ROOMS if is_inside(module, room)), key=len)
-    for imported in imports(modules()[module]):
-        if imported.split(".")[0] not in OURS or imported in ("rl_datasets", VERSION):
-            continue
-        allowed = {home} | ROOMS[home]
-        assert any(is_inside(imported, room) for room in allowed), (
-            f"{module} imports {imported}; {home} may import only {sorted(allowed)}"
-        )
-        assert not is_inside(imported, ROOF), f"{module} imports the command line"
+    home = room_of(module)
+    for imported in our_imports(module):
+        if room_of(imported) != home:
+            assert {imported, room_of(imported)} & ROOMS[home], (
+                f"{module} imports {imported}; {home} may import only {sorted(ROOMS[home])}"
+            )
 
 
-@pytest.mark.parametrize("module", sorted(m for m in modules() if is_inside(m, "learners")))
+def test_every_arrow_is_an_import():
+    """So that the table says no more than there is."""
+    taken = {(room_of(module), i) for module in MODULES for i in our_imports(module)}
+    taken |= {(room, room_of(imported)) for room, imported in taken}
+    assert {(room, arrow) for room in ROOMS for arrow in ROOMS[room]} <= taken
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Not inside functions either; what is imported for types alone runs nothing."""
+    graph = {module: our_imports(module, for_types_alone=False) for module in MODULES}
+    graphlib.TopologicalSorter(graph).prepare()  # It raises an error that names the circle.
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if room_of(m) == "learners"])
 def test_learners_use_jax_haiku_optax_and_numpy_alone(module):
-    for imported in imports(modules()[module]):
+    for imported in imports(module):
         assert imported.split(".")[0] in LEARNERS_MAY_USE | {"learners"}, imported
 
 

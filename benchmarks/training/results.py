@@ -12,8 +12,8 @@ import subprocess
 from collections.abc import Iterable
 from typing import Any
 
-import rl_datasets
 from rl_datasets import files
+from rl_datasets._version import __version__
 from rl_datasets.errors import DatasetError
 
 RESULTS = "results.jsonl"
@@ -47,8 +47,8 @@ def code_version() -> str:
     try:
         commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return rl_datasets.__version__
-    return f"{rl_datasets.__version__}+{commit}"
+        return __version__
+    return f"{__version__}+{commit}"
 
 
 def machine() -> str:

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-import rl_datasets
 from rl_datasets import episode, files, npz
+from rl_datasets._version import __version__
 from rl_datasets.sources import collected
 
 
@@ -63,6 +63,6 @@ def versions() -> dict[str, str]:
     """Versions of the packages that decide what is collected, by name."""
     packages = ("gymnasium", "mujoco", "numpy")
     return {
-        "rl-datasets": rl_datasets.__version__,
+        "rl-datasets": __version__,
         **{name: importlib.metadata.version(name) for name in packages},
     }

@@ -35,7 +35,8 @@ from typing import Any
 import dm_env.specs
 import numpy as np
 
-from rl_datasets import __version__, files
+from rl_datasets import files
+from rl_datasets._version import __version__
 from rl_datasets.episode import RAW_RETURN, EpisodeSpec, ObservationSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import encoding
