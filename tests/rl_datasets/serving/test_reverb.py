@@ -21,13 +21,16 @@ import reverb
 
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
-from rl_datasets.serving import reverb as serving
 from rl_datasets.serving import segments, windows
 from rl_datasets.serving.arrays import ArrayFeed
 from rl_datasets.serving.cut import Cut
 from rl_datasets.serving.loading import load_rows, load_windows
 from rl_datasets.serving.packing import pack
 from rl_datasets.serving.reverb import ReverbFeed, ReverbServer, Schema
+from rl_datasets.serving.reverb import feed as feeding
+from rl_datasets.serving.reverb import port as ports
+from rl_datasets.serving.reverb import schema as schemas
+from rl_datasets.serving.reverb import server as serving
 from tests.rl_datasets.publishing import synthetic
 from tests.rl_datasets.serving.conftest import (
     LENGTHS,
@@ -54,10 +57,10 @@ def _feed(server, batch_size=32, steps=None):
 
 def _items(server):
     """The columns of every item of the table, and its priority, each once, told by its key."""
-    serving.wait_until_full(server.address, TIMEOUT)
+    feeding.wait_until_full(server.address, TIMEOUT)
     items = {}
     client = reverb.Client(server.address)
-    for sample in client.sample(serving.TRANSITIONS, 10_000, emit_timesteps=False):
+    for sample in client.sample(schemas.TRANSITIONS, 10_000, emit_timesteps=False):
         # Columns come in the order of their names.
         columns = dict(zip(sorted(server.schema.columns), sample.data, strict=True))
         items[sample.info.key] = (columns, sample.info.priority)
@@ -70,7 +73,7 @@ def _rows_of_the_table(server):
     """The rows of every item of a table of blocks."""
     return np.concatenate(
         [
-            columns[serving.ROWS].view(server.schema.row)[: int(priority % serving.COUNTS)]
+            columns[schemas.ROWS].view(server.schema.row)[: int(priority % schemas.COUNTS)]
             for columns, priority in _items(server)
         ]
     )
@@ -121,14 +124,14 @@ def test_every_transition_is_equally_likely_those_of_the_short_block_too(server)
 def test_the_rows_of_a_batch_come_from_many_blocks(server):
     blocks = np.empty(SIZE, int)
     order = np.random.default_rng(0).permutation(SIZE)  # the server's seed is 0
-    blocks[order] = np.arange(SIZE) // serving.BLOCK
+    blocks[order] = np.arange(SIZE) // schemas.BLOCK
     batch = next(_feed(server, batch_size=256))
     assert len(np.unique(blocks[batch.extras["policy_id"]])) == server.schema.num_blocks
 
 
 def test_training_does_not_start_on_a_partial_load():
     rows = pack(make_transitions(SIZE))
-    schema = Schema(rows.dtype, SIZE, serving.BLOCK, "")
+    schema = Schema(rows.dtype, SIZE, schemas.BLOCK, "")
     half = serving._start(schema, port=None)
     address = f"localhost:{half.port}"
     try:
@@ -136,7 +139,7 @@ def test_training_does_not_start_on_a_partial_load():
         with pytest.raises(DatasetError, match="holds 8 of 16 blocks after 1 s"):
             ReverbFeed(address, 32, timeout=1)
         # Nor does one that does not ask how many there are: the server gives it nothing.
-        samples = serving._samples(address, schema, 1, timeout=1)
+        samples = feeding._samples(address, schema, 1, timeout=1)
         assert list(itertools.islice(samples, 1)) == []
     finally:
         half.stop()
@@ -163,7 +166,7 @@ def test_images_are_served_as_windows_over_frames_that_are_stored_once(frames_se
     columns = [columns for columns, _ in _items(frames_server)]
     frames, rows = (
         np.stack([item[name].reshape(-1).view(dtype) for item in columns])
-        for name, dtype in ((serving.FRAMES, layout.frame), (serving.ROWS, layout.row))
+        for name, dtype in ((schemas.FRAMES, layout.frame), (schemas.ROWS, layout.row))
     )
     pool = segments.pool(frames["frame"], rows)
     assert _sorted(pack(windows.cut_out(*pool))) == _sorted(stacked)
@@ -244,7 +247,7 @@ def test_training_does_not_start_on_a_part_of_the_windows():
             serving._fill_segments(address, schema, interrupted())
         with pytest.raises(DatasetError, match="holds 12 of 19 blocks after 1 s"):
             ReverbFeed(address, 32, timeout=1)
-        assert list(itertools.islice(serving._samples(address, schema, 1, timeout=1), 1)) == []
+        assert list(itertools.islice(feeding._samples(address, schema, 1, timeout=1), 1)) == []
     finally:
         part.stop()
 
@@ -406,7 +409,7 @@ def test_a_server_that_is_replaced(published, other_version, replaced_by):
     gamma = 0.25 if replaced_by == "another cut" else 0.5
     with _serving(version, port, 2, gamma):
         # More than was drawn ahead: a pull is of 4 MB.
-        batches = itertools.islice(feed, 20 * serving.PULL_BYTES // feed.schema.row.itemsize // 32)
+        batches = itertools.islice(feed, 20 * feeding.PULL_BYTES // feed.schema.row.itemsize // 32)
 
         def draw():
             for batch in batches:
@@ -431,7 +434,7 @@ def test_a_server_of_arrays_that_were_never_published_is_replaced(tmp_path, is_a
         feed = ReverbFeed(f"localhost:{port}", 32, timeout=60)
         assert next(feed).reward.max() < SIZE
     with _serving(tmp_path / "second.npy", port, 1, code=_SERVER_OF_ROWS):
-        batches = itertools.islice(feed, 20 * serving.PULL_BYTES // feed.schema.row.itemsize // 32)
+        batches = itertools.islice(feed, 20 * feeding.PULL_BYTES // feed.schema.row.itemsize // 32)
         message = f"server at localhost:{port} was replaced by one that serves another dataset"
         with pytest.raises(DatasetError, match=message) if is_another else contextlib.nullcontext():
             assert all(batch.reward.max() < SIZE for batch in batches)
@@ -458,7 +461,7 @@ def test_whatever_a_schema_says_is_in_the_tag_of_its_items(server, field):
     }
     schema = dataclasses.replace(server.schema, **{field: other[field]})
     assert schema.tag != server.schema.tag
-    assert serving.COUNTS * (serving.TAGS - 1) + serving.BLOCK < 2**53
+    assert schemas.COUNTS * (schemas.TAGS - 1) + schemas.BLOCK < 2**53
 
 
 def test_the_same_schema_has_the_same_tag_in_every_process(server):
@@ -481,12 +484,12 @@ def test_a_machine_without_ipv6_serves(monkeypatch):
         return create(address, family=family, **options)
 
     monkeypatch.setattr(socket, "create_server", refuse)
-    serving._check_port(_free_port())
+    ports.check_port(_free_port())
     monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
     port = _free_port()
-    serving._check_port(port)
+    ports.check_port(port)
     with create(("", port)), pytest.raises(DatasetError, match=f"cannot listen on port {port}"):
-        serving._check_port(port)
+        ports.check_port(port)
 
 
 CUTS = [{"gamma": 2.0}, {"gamma": float("nan")}, {"gamma": -0.1}, {"n_step": 0}, {"frame_stack": 0}]

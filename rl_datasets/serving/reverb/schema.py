@@ -1,0 +1,95 @@
+"""What a Reverb server of ours serves, and how its tables and items are laid out."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from rl_datasets.serving import segments
+from rl_datasets.serving.cut import Cut
+from rl_datasets.serving.segments import Layout
+
+TRANSITIONS = "transitions"
+SCHEMA = "schema"
+ROWS = "rows"
+FRAMES = "frames"
+BLOCK = 64
+COUNTS = 1 << 7  # An item's priority is COUNTS * tag + count: rows that are real, of BLOCK at most.
+TAGS = 1 << 46  # A float64 holds whole numbers of 53 bits.
+# What Reverb says of itself where nothing is wrong; it has no setting for that.
+CHATTER = re.compile(
+    rb"\[reverb/cc/\S+\] +(Initializing TFRecordCheckpointer|Loading latest checkpoint"
+    rb"|Started replay server|Shutting down replay server|Sampler and server are owned by the same)"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Schema:
+    """What a server serves; a feed needs its address and nothing else.
+
+    Attributes:
+      row: the structured dtype of a transition, see `packing.row_dtype`.
+      num_transitions: N, of the whole split.
+      block: rows of an item of the table; those of the last beyond N are padding.
+      fingerprint: sha256 of the MANIFEST.json of the version; of transitions that were not
+        published, that of their rows; of such windows, which come one by one, 32 random digits.
+      layout: of the segments, where items are segments and not blocks.
+      cut: how transitions were cut from a published version; None where they were not.
+      splits: of the version.
+    """
+
+    row: np.dtype
+    num_transitions: int
+    block: int
+    fingerprint: str
+    layout: Layout | None = None
+    cut: Cut | None = None
+    splits: Sequence[str] = ()
+
+    @property
+    def tag(self) -> int:
+        """A number that tells this schema from others; every item bears it."""
+        return int.from_bytes(hashlib.sha256(self.to_json()).digest()[:8]) % TAGS
+
+    @property
+    def num_blocks(self) -> int:
+        """Items in the table when it is full."""
+        if self.layout is not None:
+            return self.layout.num_segments
+        return -(-self.num_transitions // self.block)
+
+    @property
+    def columns(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the columns of an item, which are bytes."""
+        if self.layout is None:
+            return {ROWS: (self.block * self.row.itemsize,)}
+        return {
+            ROWS: (segments.SEGMENT_BLOCKS, segments.BLOCK * self.row.itemsize),
+            FRAMES: (self.layout.segment_blocks, segments.BLOCK * self.layout.frame.itemsize),
+        }
+
+    def to_json(self) -> bytes:
+        """The schema as JSON text, the dtypes as NumPy describes them."""
+        return json.dumps(dataclasses.asdict(self), default=lambda dtype: dtype.descr).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Schema:
+        """The inverse of `to_json`."""
+        fields = json.loads(text)
+        row, layout, cut = (fields.pop(name) for name in ("row", "layout", "cut"))
+        row = _dtype(row)
+        if layout is not None:
+            layout = Layout(**layout | {"row": row, "frame": _dtype(layout["frame"])})
+        splits = tuple(fields.pop("splits"))
+        return cls(
+            row, layout=layout, cut=None if cut is None else Cut(**cut), splits=splits, **fields
+        )
+
+
+def _dtype(descr: list) -> np.dtype:
+    return np.dtype([(name, kind, *map(tuple, shape)) for name, kind, *shape in descr])
