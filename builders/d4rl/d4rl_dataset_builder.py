@@ -28,7 +28,7 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.builder import PublishedDatasetBuilder
 from rl_datasets.publishing.collected_folder import CollectedFolder
 from rl_datasets.publishing.units import SourceUnit
-from rl_datasets.sources import collected, d4rl, downloads, hdf5
+from rl_datasets.sources import collected, d4rl, d4rl_episodes, downloads, hdf5
 from rl_datasets.sources.collected import RECOLLECTED
 from rl_datasets.sources.d4rl_tasks import Task, task, tasks
 
@@ -156,7 +156,7 @@ class _File:
             "has_timeouts": contents.has_timeouts,
             "has_next_observations": contents.has_next_observations,
             "metadata": contents.metadata,
-            "repaired": d4rl.repairs(contents, of),
+            "repaired": d4rl_episodes.repairs(contents, of),
             "known_defects": of.known_defects,
         }
 

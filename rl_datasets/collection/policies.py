@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from rl_datasets import errors, files, npz
-from rl_datasets.sources import brac, d4rl, tf_checkpoint
+from rl_datasets.sources import brac, d4rl_policy, tf_checkpoint
 
 Policy = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 Layers = Sequence[tuple[np.ndarray, np.ndarray]]
@@ -175,7 +175,7 @@ def load_policy(path: str | pathlib.Path) -> PolicySource:
     if path.suffix in (".hdf5", ".npz") and not path.is_file():
         raise errors.DatasetError(f"there is no policy {path}: give the path of one")
     if path.suffix == ".hdf5":
-        layers = d4rl.read_policy(path)
+        layers = d4rl_policy.read_policy(path)
         return PolicySource(layers, "by", _hashed([path]), log_std_of_rlkit)
     if path.suffix != ".npz":
         prefix = str(path).removesuffix(".index")

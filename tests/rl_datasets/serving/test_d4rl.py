@@ -19,7 +19,7 @@ from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import publish
 from rl_datasets.serving.d4rl import load_qlearning_dataset
 from rl_datasets.serving.loading import load_transitions
-from rl_datasets.sources import d4rl
+from rl_datasets.sources import d4rl_episodes
 from rl_datasets.sources.d4rl_contents import METADATA, Contents
 from rl_datasets.sources.d4rl_tasks import task
 from tests.rl_datasets.sources import d4rl_files
@@ -165,7 +165,7 @@ def plan_and_episodes(of, file):
         "has_timeouts": contents.has_timeouts,
     }
     plan = {"lineage": lineage, "spec": manifest.spec_to_json(SPEC)}
-    return plan, list(d4rl.episodes_of([rows], contents, of, "a file"))
+    return plan, list(d4rl_episodes.episodes_of([rows], contents, of, "a file"))
 
 
 # How many of the files with five rows lack a row in their version, and how many are published.

@@ -13,7 +13,7 @@ from rl_datasets.episode import STEP_FIELDS, EpisodeError, check_episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import encoding
 from rl_datasets.published.features import features_dict
-from rl_datasets.sources import d4rl, hdf5
+from rl_datasets.sources import d4rl, d4rl_episodes, d4rl_policy, hdf5
 from rl_datasets.sources.d4rl_tasks import task
 from tests.rl_datasets.sources import d4rl_files
 from tests.rl_datasets.sources.d4rl_files import content, with_next_observations, write
@@ -264,7 +264,7 @@ def test_the_policy_gives_the_stored_log_probabilities(shared, name):
     path = shared / "d4rl" / f"{name}_medium-v2.hdf5"
     real = d4rl_files.load(path)
     hidden = real["observations"].astype(np.float64)
-    *layers, (kernel, bias) = d4rl.read_policy(path)
+    *layers, (kernel, bias) = d4rl_policy.read_policy(path)
     for each in layers:
         hidden = np.maximum(hidden @ each[0] + each[1], 0)
     mean, log_std = np.split(hidden @ kernel + bias, 2, axis=1)
@@ -293,7 +293,7 @@ def test_infos_of_medium_v2_are_the_state_behind_the_action(shared, name):
 def test_a_file_without_a_policy_says_so(shared):
     for file in ("halfcheetah_random-v1.hdf5", "door-expert-v1.hdf5", "door-cloned-v1.hdf5"):
         with pytest.raises(DatasetError, match="name a file of a medium or expert"):
-            d4rl.read_policy(shared / "d4rl" / file)
+            d4rl_policy.read_policy(shared / "d4rl" / file)
 
 
 BAD = {
@@ -411,7 +411,7 @@ def test_rounding_is_no_discontinuity(tmp_path, seen, change):
         final = change(states_of)[-1].astype(seen)
         np.testing.assert_array_equal(episode.observation[-1], final)
     repaired = " ".join(
-        d4rl.repairs(
+        d4rl_episodes.repairs(
             d4rl.read_contents(tmp_path / "a.hdf5", task("hopper-medium-v2")),
             task("hopper-medium-v2"),
         )
@@ -519,7 +519,7 @@ def test_what_lies_elsewhere_is_refused(tmp_path):
         with pytest.raises(DatasetError, match=f"{case}.hdf5 has '{name}' by a link or in"):
             d4rl.read_contents(path, of)
         with pytest.raises(DatasetError, match=f"{case}.hdf5 has '{name}' by a link or in"):
-            d4rl.read_policy(path)
+            d4rl_policy.read_policy(path)
 
 
 def test_two_names_of_one_dataset_are_both_read(tmp_path):
