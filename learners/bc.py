@@ -14,7 +14,7 @@ import optax
 
 from learners import training
 from learners.losses import squared_error
-from learners.networks import mlp, torch_initializers
+from learners.networks import Network, mlp, torch_initializers
 from learners.ranges import Positive, Sizes
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
@@ -25,16 +25,15 @@ class Config:
 
     hidden_sizes: Sizes = (256, 256)  # Fujimoto & Gu 2021, table 3
     learning_rate: Positive = 3e-4  # likewise
-    bottleneck: bool = False  # a linear layer as wide as the action before the last; Tianshou's
+
+    def network(self, spec: Spec) -> Network:
+        """Of observations -> actions, before the tanh that bounds them."""
+        return mlp([*self.hidden_sizes, spec.action_size], torch_initializers)
 
 
 def make(config: Config, spec: Spec) -> Learner:
     """The learner of `config` for a task of `spec`."""
-    network = mlp(
-        [*config.hidden_sizes, spec.action_size],
-        torch_initializers,
-        bottleneck=spec.action_size if config.bottleneck else None,
-    )
+    network = config.network(spec)
     optimizer = optax.adam(config.learning_rate)
 
     def policy(params: Params, observation: jax.Array) -> jax.Array:
@@ -44,7 +43,6 @@ def make(config: Config, spec: Spec) -> Learner:
     def batch_loss(params: Params, batch: Transition) -> jax.Array:
         return jnp.mean(squared_error(policy(params, batch.observation), batch.action))
 
-    @jax.jit
     def init(key: jax.Array) -> TrainingState:
         network_key, run_key = jax.random.split(key)
         params = network.init(network_key, jnp.zeros((1, spec.observation_size)))
@@ -58,8 +56,7 @@ def make(config: Config, spec: Spec) -> Learner:
         new_state = TrainingState(params, (), optimizer_state, state.key, state.steps + 1)
         return new_state, {"policy_loss": loss}
 
-    @jax.jit
     def act(state: TrainingState, observation: jax.Array) -> jax.Array:
         return policy(state.params, observation)
 
-    return Learner(init, training.scan(step), {"act": act})
+    return training.make_learner(spec, init, training.scan(step, spec), {"act": act})

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from learners import candidates, training
+from learners.checks import shaped
 from learners.losses import critic_loss, first_critic, squared_error
 from learners.networks import ensemble, mlp, torch_initializers, twin
 from learners.ranges import Count, NotNegative, Positive, Share, Sizes
@@ -45,9 +46,15 @@ class Config:
     log_std_bounds: tuple[float, float] = (-4.0, 15.0)  # of the encoder
     latent_clip: NotNegative = 0.5  # of the latents that actions are proposed from
     target_samples: Count = 10  # actions compared at the next state
-    perturb_target: bool = True  # algorithm 1; Tianshou's BCQ does not
-    perturb_alike: bool = False  # all actions of a call as the first, as in Tianshou's example
     act_samples: Count = 100  # actions compared where the policy acts
+
+    def perturbs_target(self) -> bool:
+        """Whether the actions compared at the next state are perturbed (algorithm 1)."""
+        return True
+
+    def change(self, outputs: jax.Array) -> jax.Array:
+        """Of proposals [..., B, A], in units of the largest, by the network's outputs for each."""
+        return jnp.tanh(outputs)
 
 
 class BCQParams(NamedTuple):
@@ -68,6 +75,7 @@ class OptimizerState(NamedTuple):
     perturbation: optax.OptState
 
 
+@shaped(reconstruction="... A", a_tm1="... A", mean="... Z", log_std="... Z")
 def autoencoder_loss(
     reconstruction: jax.Array,
     a_tm1: jax.Array,
@@ -83,6 +91,7 @@ def autoencoder_loss(
     return squared_error(reconstruction, a_tm1) + kl_weight * jnp.mean(kl, axis=-1)
 
 
+@shaped(r_t="...", discount_t="...", q_t="2 N ...")
 def critic_target(
     r_t: jax.Array, discount_t: jax.Array, q_t: jax.Array, weight: float
 ) -> jax.Array:
@@ -129,9 +138,7 @@ def make(config: Config, spec: Spec) -> Learner:
         return decode(params, observation, jnp.clip(noise, -config.latent_clip, config.latent_clip))
 
     def perturbed(params: Params, observation: jax.Array, action: jax.Array) -> jax.Array:
-        change = jnp.tanh(perturbation.apply(params, observation, action))
-        if config.perturb_alike:
-            change = change[0]
+        change = config.change(perturbation.apply(params, observation, action))
         action = action + config.max_perturbation * magnitude * change
         return jnp.clip(action, centre - magnitude, centre + magnitude)
 
@@ -159,7 +166,6 @@ def make(config: Config, spec: Spec) -> Learner:
         a_tm1 = perturbed(params, s_tm1, proposal)
         return -jnp.mean(critic.apply(first_critic(critic_params), s_tm1, a_tm1))
 
-    @jax.jit
     def init(key: jax.Array) -> TrainingState:
         *keys, run_key = jax.random.split(key, 5)
         observation = jnp.zeros((1, spec.observation_size))
@@ -196,7 +202,7 @@ def make(config: Config, spec: Spec) -> Learner:
 
         def next_q(noise: jax.Array) -> jax.Array:
             a_t = propose(new_decoder, s_t, noise)
-            if config.perturb_target:
+            if config.perturbs_target():
                 a_t = perturbed(targets.perturbation, s_t, a_t)
             return critics.apply(targets.critics, s_t, a_t)
 
@@ -229,7 +235,6 @@ def make(config: Config, spec: Spec) -> Learner:
         )
         return new_state, metrics
 
-    @jax.jit
     def act(state: TrainingState, observation: jax.Array) -> jax.Array:
         params = state.params
         noise = candidates.noise(state.key, observation, config.act_samples, latent_size)
@@ -239,4 +244,4 @@ def make(config: Config, spec: Spec) -> Learner:
         values = critic.apply(first_critic(params.critics), observations, actions)[..., 0]
         return candidates.best(actions, values)
 
-    return Learner(init, training.scan(step), {"act": act})
+    return training.make_learner(spec, init, training.scan(step, spec), {"act": act})

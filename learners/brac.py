@@ -26,8 +26,9 @@ import jax.numpy as jnp
 import optax
 
 from learners import candidates, training
+from learners.checks import shaped
 from learners.losses import critic_loss, entropy_loss, first_critic, target_entropy
-from learners.networks import TanhGaussian, ensemble, mlp, twin
+from learners.networks import TanhGaussian, ensemble, mlp, mode_and_sample, twin
 from learners.ranges import Count, NotNegative, Positive, Share, Sizes, Steps
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
@@ -107,6 +108,7 @@ def within_bounds(action: jax.Array, spec: Spec, margin: float = 1e-3) -> jax.Ar
     return jnp.clip(action, spec.action_centre - reach, spec.action_centre + reach)
 
 
+@shaped(r_t="...", discount_t="...", q_t="...", log_pi_t="...")
 def critic_target(
     r_t: jax.Array,
     discount_t: jax.Array,
@@ -123,6 +125,7 @@ def critic_target(
     return r_t + discount_t * (q_t - entropy_alpha * log_pi_t - alpha * divergence_t)
 
 
+@shaped(q_tm1="...", log_pi_tm1="...", divergence_tm1="...")
 def policy_loss(
     q_tm1: jax.Array,
     log_pi_tm1: jax.Array,
@@ -324,11 +327,6 @@ def actor_critic(config: Config, spec: Spec, divergence: Divergence) -> ActorCri
         )
         return new_state, {"critic_loss": loss, **metrics}
 
-    @jax.jit
-    def act(state: TrainingState, observation: jax.Array) -> jax.Array:
-        return policy(state.params.policy, observation).mode()
-
-    @jax.jit
     def max_q(state: TrainingState, observation: jax.Array) -> jax.Array:
         noise = candidates.noise(state.key, observation, config.max_q_samples, spec.action_size)
         actions, _ = policy(state.params.policy, observation).sample(noise)
@@ -336,11 +334,9 @@ def actor_critic(config: Config, spec: Spec, divergence: Divergence) -> ActorCri
         values = critic.apply(first_critic(state.params.critics), observations, actions)[..., 0]
         return candidates.best(actions, values)
 
-    @jax.jit
-    def sample(state: TrainingState, key: jax.Array, observation: jax.Array) -> jax.Array:
-        return policy(state.params.policy, observation).draw(key)[0]
-
     def learner(init: Callable[[jax.Array], TrainingState], step: training.Step) -> Learner:
-        return Learner(jax.jit(init), training.scan(step), {"act": act, "max_q": max_q}, sample)
+        act, sample = mode_and_sample(policy)
+        policies = {"act": act, "max_q": max_q}
+        return training.make_learner(spec, init, training.scan(step, spec), policies, sample)
 
     return ActorCritic(policy, init, step, learner)

@@ -20,7 +20,7 @@ import optax
 
 from learners import losses, training
 from learners.brac import one_sided_relu, within_bounds
-from learners.networks import TanhGaussian, mlp
+from learners.networks import TanhGaussian, mlp, mode_and_sample
 from learners.ranges import NotNegative, Positive, Sizes
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
@@ -49,11 +49,11 @@ def make(config: Config, spec: Spec) -> Learner:
     optimizer = optax.adam(config.learning_rate, eps=config.adam_epsilon)
     target_entropy = losses.target_entropy(config.target_entropy, spec)
 
-    def policy(params: BCParams, observation: jax.Array) -> TanhGaussian:
-        return TanhGaussian.from_head(network.apply(params.policy, observation), spec)
+    def policy(params: Params, observation: jax.Array) -> TanhGaussian:
+        return TanhGaussian.from_head(network.apply(params, observation), spec)
 
     def loss(params: BCParams, noise: jax.Array, batch: Transition) -> tuple[jax.Array, Metrics]:
-        pi = policy(params, batch.observation)
+        pi = policy(params.policy, batch.observation)
         _, log_pi = pi.sample(noise)
         log_pi_data = pi.log_prob(within_bounds(batch.action, spec, config.clip_margin))
         alpha = one_sided_relu(params.alpha)
@@ -70,7 +70,6 @@ def make(config: Config, spec: Spec) -> Learner:
         total = metrics["policy_loss"]
         return total + metrics["alpha_loss"] if config.train_alpha else total, metrics
 
-    @jax.jit
     def init(key: jax.Array) -> TrainingState:
         network_key, run_key = jax.random.split(key)
         params = BCParams(
@@ -88,12 +87,5 @@ def make(config: Config, spec: Spec) -> Learner:
         )
         return TrainingState(params, (), optimizer_state, state.key, state.steps + 1), metrics
 
-    @jax.jit
-    def act(state: TrainingState, observation: jax.Array) -> jax.Array:
-        return policy(state.params, observation).mode()
-
-    @jax.jit
-    def sample(state: TrainingState, key: jax.Array, observation: jax.Array) -> jax.Array:
-        return policy(state.params, observation).draw(key)[0]
-
-    return Learner(init, training.scan(step), {"act": act}, sample)
+    act, sample = mode_and_sample(policy)
+    return training.make_learner(spec, init, training.scan(step, spec), {"act": act}, sample)

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from learners import brac, training
+from learners.checks import shaped
 from learners.networks import TanhGaussian, mlp
 from learners.ranges import Count, NotNegative, Positive, Sizes
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
@@ -46,6 +47,7 @@ class Config(brac.Config):
         return ("next_action",) if self.value_penalty else ()
 
 
+@shaped(c_policy="...", c_data="...")
 def kl_divergence(c_policy: jax.Array, c_data: jax.Array) -> jax.Array:
     """log softplus(c(s, a~)) - softplus(c(s, a)) + 1, a~ ~ pi and a from the data (section 4.2).
 
@@ -54,6 +56,7 @@ def kl_divergence(c_policy: jax.Array, c_data: jax.Array) -> jax.Array:
     return jnp.log(jax.nn.softplus(c_policy) + 1e-8) - jax.nn.softplus(c_data) + 1.0
 
 
+@shaped(c_policy="...", c_data="...")
 def wasserstein_distance(c_policy: jax.Array, c_data: jax.Array) -> jax.Array:
     """c(s, a~) - c(s, a), a~ ~ pi and a from the data (section 4.2)."""
     return c_policy - c_data
@@ -62,6 +65,7 @@ def wasserstein_distance(c_policy: jax.Array, c_data: jax.Array) -> jax.Array:
 DIVERGENCES = {"kl": kl_divergence, "w": wasserstein_distance}
 
 
+@shaped(divergence="...", action_gradient="... A")
 def discriminator_loss(
     divergence: jax.Array, action_gradient: jax.Array, gradient_penalty: float
 ) -> jax.Array:

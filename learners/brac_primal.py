@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from learners import brac
+from learners.checks import shaped
 from learners.ranges import Count, Positive
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
@@ -36,6 +37,7 @@ class Config(brac.Config):
             raise ValueError(f"divergence must be kl or mmd, got {self.divergence!r}")
 
 
+@shaped(log_pi="N ...", log_behavior="N ...")
 def kl_divergence(log_pi: jax.Array, log_behavior: jax.Array) -> jax.Array:
     """Mean over samples [N, ...] of the policy of log pi(a|s) - log b(a|s) (section 4.2.1)."""
     return jnp.mean(log_pi - log_behavior, axis=0)
@@ -46,6 +48,7 @@ def laplacian_kernel(x: jax.Array, y: jax.Array, width: float) -> jax.Array:
     return jnp.exp(-jnp.sum(jnp.abs(x[:, None] - y), axis=-1) / width)
 
 
+@shaped(x="N ... A", y="M ... A")
 def squared_mmd(x: jax.Array, y: jax.Array, width: float) -> jax.Array:
     """Squared maximum mean discrepancy [...] of samples [N, ..., A] and [M, ..., A].
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -25,14 +26,15 @@ import numpy as np
 import optax
 
 from learners import losses, sac, training
+from learners.checks import shaped
 from learners.networks import (
     Initializer,
     Network,
     TanhGaussian,
     biased_initializers,
     mlp,
+    mode_and_sample,
     small_initializers,
-    torch_initializers,
     twin,
 )
 from learners.ranges import Count, NotNegative, Positive, Share, Sizes, Steps
@@ -64,11 +66,34 @@ class Config:
     lagrange_threshold: NotNegative | None = None  # tau of appendix F; README: none, AntMaze 5
     cloning_steps: Steps = 40_000  # in which the policy clones the data; policy_eval_start
     log_std_minimum: float = -5.0  # the code's policies.py
-    # The rest is for what Tianshou's example does, examples/offline/d4rl_cql.py:
-    gradient_bound: Positive | None = None  # on the norm of each critic's gradient
-    torch_weights: bool = False  # whether to begin as PyTorch's layers do, not as rlkit's
-    bottleneck: bool = False  # a linear layer as wide as the action before the policy's last
-    num_estimates: Count = 1  # of the log-sum-exp, each of num_actions, whose mean is taken
+
+    def networks(self, spec: Spec) -> tuple[Network, Network]:
+        """The policy's, to means and logs of deviations, and a critic's, begun as rlkit's."""
+
+        def hidden(fan_in: int) -> tuple[Initializer, Initializer]:
+            del fan_in
+            return biased_initializers(self.hidden_sizes[0])  # rlkit counts outputs as fan-in
+
+        return (
+            mlp([*self.hidden_sizes, 2 * spec.action_size], hidden, small_initializers(1e-3)),
+            mlp([*self.hidden_sizes, 1], hidden, small_initializers(3e-3)),
+        )
+
+    def bounded(self, gradients: Params) -> Params:
+        """What is descended of the gradients of the critics, which are stacked: all."""
+        return gradients
+
+    def num_draws(self) -> int:
+        """How many actions each source gives for a state."""
+        return self.num_actions
+
+    def join(self, sources: Sequence[jax.Array]) -> jax.Array:
+        """Each source's draws [B, N, ...] -> all of them, [B, M, ...]."""
+        return jnp.concatenate(sources, axis=1)
+
+    def gap(self, q_tm1: jax.Array, q_samples: jax.Array, log_density: jax.Array) -> jax.Array:
+        """As `gap`, of q_tm1 [2, B], and of q_samples [2, B, M] of the draws that are joined."""
+        return gap(q_tm1, q_samples, log_density)
 
 
 class CQLParams(NamedTuple):
@@ -84,6 +109,7 @@ class OptimizerState(NamedTuple):
     multiplier: optax.OptState
 
 
+@shaped(q_tm1="2 ...", q_samples="2 ... M", log_density="... M")
 def gap(q_tm1: jax.Array, q_samples: jax.Array, log_density: jax.Array) -> jax.Array:
     """log sum_j exp(q_samples[..., j]) / density[..., j], less q_tm1 (eq. 4, appendix F).
 
@@ -118,29 +144,10 @@ def multiplier_loss(
     return -0.5 * penalty(gap_tm1, penalty_multiplier(log_multiplier), weight, threshold)
 
 
-def bounded(gradients: Params, bound: float) -> Params:
-    """Each critic's gradient, scaled down to a norm over all its layers of at most `bound`."""
-    clip = optax.clip_by_global_norm(bound)
-    return jax.vmap(lambda of_one: clip.update(of_one, clip.init(of_one))[0])(gradients)
-
-
 def make(config: Config, spec: Spec) -> Learner:
     """The learner of `config` for a task of `spec`."""
-
-    def network(outputs: int, bound: float, bottleneck: int | None = None) -> Network:
-        def hidden(fan_in: int) -> tuple[Initializer, Initializer]:
-            del fan_in
-            return biased_initializers(config.hidden_sizes[0])  # rlkit counts outputs as fan-in
-
-        sizes = [*config.hidden_sizes, outputs]
-        if config.torch_weights:
-            return mlp(sizes, torch_initializers, bottleneck=bottleneck)
-        return mlp(sizes, hidden, small_initializers(bound), bottleneck=bottleneck)
-
-    policy_network = network(
-        2 * spec.action_size, 1e-3, spec.action_size if config.bottleneck else None
-    )
-    critics = twin(network(1, 3e-3))
+    policy_network, critic = config.networks(spec)
+    critics = twin(critic)
     policy_optimizer = optax.adam(config.policy_learning_rate)
     critic_optimizer = optax.adam(config.critic_learning_rate)
     target_entropy = losses.target_entropy(config.target_entropy, spec)
@@ -159,12 +166,9 @@ def make(config: Config, spec: Spec) -> Learner:
     def draw(
         params: Params, batch: Transition, key: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-        """For the penalty, actions [B, M, A] and log densities [B, M]; for the target, one.
-
-        The M are estimate by estimate, and within one source by source.
-        """
+        """For the penalty, actions [B, M, A] and log densities [B, M]; for the target, one."""
         normal_key, uniform_key = jax.random.split(key)
-        batch_size, n = batch.action.shape[0], config.num_estimates * config.num_actions
+        batch_size, n = batch.action.shape[0], config.num_draws()
         noise = jax.random.normal(normal_key, (2, batch_size, n + 1, spec.action_size))
         uniform = jax.random.uniform(
             uniform_key, (batch_size, n, spec.action_size), minval=-1.0, maxval=1.0
@@ -173,13 +177,8 @@ def make(config: Config, spec: Spec) -> Learner:
         action, log_pi = policy(params, observation[:, :, None]).sample(noise)
         actions = [uniform * magnitude + centre, action[0, :, :n], action[1, :, :n]]
         log_density = [jnp.full((batch_size, n), log_uniform), log_pi[0, :, :n], log_pi[1, :, :n]]
-        return join(actions), join(log_density), action[1, :, n], log_pi[1, :, n]
-
-    def join(sources: list[jax.Array]) -> jax.Array:
-        """Each source's draws [B, N, ...] -> all of them, [B, M, ...]."""
-        batch_size, _, *rest = sources[0].shape
-        of_estimates = [x.reshape(batch_size, config.num_estimates, -1, *rest) for x in sources]
-        return jnp.concatenate(of_estimates, axis=2).reshape(batch_size, -1, *rest)
+        joined = config.join(actions), config.join(log_density)
+        return *joined, action[1, :, n], log_pi[1, :, n]
 
     def sum_critic_loss(
         params: Params, multiplier: jax.Array, s_tm1, a_tm1, actions, log_density, target_tm1
@@ -189,11 +188,7 @@ def make(config: Config, spec: Spec) -> Learner:
         number = actions.shape[1]
         rows = jnp.repeat(s_tm1, number, axis=0), actions.reshape(-1, spec.action_size)
         q = critics.apply(params, *rows).reshape(2, -1, number)
-        estimates = (-1, config.num_estimates, 3 * config.num_actions)
-        gap_tm1 = jnp.mean(
-            gap(q[..., :1], q[..., 1:].reshape(2, *estimates), log_density.reshape(estimates)),
-            axis=-1,
-        )
+        gap_tm1 = config.gap(q[..., 0], q[..., 1:], log_density)
         td_losses = losses.critic_loss(q[..., 0], target_tm1)
         penalties = penalty(gap_tm1, multiplier, config.weight, threshold)
         sums = jnp.sum(td_losses), jnp.sum(gap_tm1, axis=-1)
@@ -217,7 +212,6 @@ def make(config: Config, spec: Spec) -> Learner:
             policy_losses, q_tm1, log_pi_tm1, log_alpha, target_entropy
         )
 
-    @jax.jit
     def init(key: jax.Array) -> TrainingState:
         policy_key, critic_key, run_key = jax.random.split(key, 3)
         observation = jnp.zeros((1, spec.observation_size))
@@ -255,10 +249,8 @@ def make(config: Config, spec: Spec) -> Learner:
         samples = (batch.observation, batch.action, actions, log_density, target_tm1)
         sums = training.sum_in_pieces(loss_and_gradients, states_at_once, *samples)
         (critic_loss, (td_loss, gap_tm1)), gradients = jax.tree.map(lambda x: x / batch_size, sums)
-        if config.gradient_bound is not None:
-            gradients = bounded(gradients, config.gradient_bound)
         new_critics, critics_state = training.descend(
-            critic_optimizer, gradients, optimizers.critics, params.critics
+            critic_optimizer, config.bounded(gradients), optimizers.critics, params.critics
         )
 
         log_multiplier, multiplier_state = params.log_multiplier, optimizers.multiplier
@@ -292,12 +284,5 @@ def make(config: Config, spec: Spec) -> Learner:
         }
         return new_state, metrics
 
-    @jax.jit
-    def act(state: TrainingState, observation: jax.Array) -> jax.Array:
-        return policy(state.params.policy, observation).mode()
-
-    @jax.jit
-    def sample(state: TrainingState, key: jax.Array, observation: jax.Array) -> jax.Array:
-        return policy(state.params.policy, observation).draw(key)[0]
-
-    return Learner(init, training.scan(step), {"act": act}, sample)
+    act, sample = mode_and_sample(policy)
+    return training.make_learner(spec, init, training.scan(step, spec), {"act": act}, sample)

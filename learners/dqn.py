@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from learners import value_based
+from learners.checks import shaped
 from learners.losses import huber
 from learners.networks import nature_dqn
 from learners.ranges import Count, Positive, Share
@@ -43,6 +44,7 @@ class Config:
 ADAM = Config(optimizer="adam", learning_rate=5e-5, epsilon=0.01 / 32)
 
 
+@shaped(q_tm1="A", a_tm1="", r_t="", discount_t="", q_t="A")
 def td_error(
     q_tm1: jax.Array, a_tm1: jax.Array, r_t: jax.Array, discount_t: jax.Array, q_t: jax.Array
 ) -> jax.Array:

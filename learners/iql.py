@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import optax
 
 from learners import training
+from learners.checks import shaped
 from learners.losses import critic_loss
 from learners.networks import mlp, orthogonal_initializers, twin
 from learners.ranges import Count, NotNegative, Positive, Share, Sizes
@@ -66,17 +67,20 @@ class OptimizerState(NamedTuple):
     value: optax.OptState
 
 
+@shaped(q_tm1="...", v_tm1="...")
 def value_loss(q_tm1: jax.Array, v_tm1: jax.Array, expectile: float) -> jax.Array:
     """|expectile - 1(u < 0)| u^2 of u = q_tm1 - v_tm1 (eq. 5)."""
     u = jax.lax.stop_gradient(q_tm1) - v_tm1
     return jnp.where(u < 0, 1.0 - expectile, expectile) * jnp.square(u)
 
 
+@shaped(r_t="...", discount_t="...", v_t="...")
 def critic_target(r_t: jax.Array, discount_t: jax.Array, v_t: jax.Array) -> jax.Array:
     """r_t + discount_t v_t (eq. 6)."""
     return r_t + discount_t * v_t
 
 
+@shaped(q_tm1="...", v_tm1="...")
 def policy_weight(
     q_tm1: jax.Array, v_tm1: jax.Array, inverse_temperature: float, maximum: float
 ) -> jax.Array:
@@ -84,6 +88,7 @@ def policy_weight(
     return jnp.minimum(jnp.exp(inverse_temperature * (q_tm1 - v_tm1)), maximum)
 
 
+@shaped(log_pi_tm1="...", weight="...")
 def policy_loss(log_pi_tm1: jax.Array, weight: jax.Array) -> jax.Array:
     """-weight log pi(a_tm1|s_tm1) (eq. 7)."""
     return -jax.lax.stop_gradient(weight) * log_pi_tm1
@@ -128,7 +133,6 @@ def make(config: Config, spec: Spec) -> Learner:
     def batch_policy_loss(params: PolicyParams, s_tm1, a_tm1, weight) -> jax.Array:
         return jnp.mean(policy_loss(log_prob(params, s_tm1, a_tm1), weight))
 
-    @jax.jit
     def init(key: jax.Array) -> TrainingState:
         policy_key, critic_key, value_key, run_key = jax.random.split(key, 4)
         observation = jnp.zeros((1, spec.observation_size))
@@ -193,16 +197,18 @@ def make(config: Config, spec: Spec) -> Learner:
         }
         return new_state, metrics
 
-    @jax.jit
     def act(state: TrainingState, observation: jax.Array) -> jax.Array:
         return policy(state.params.policy, observation)[0] * magnitude + centre
 
-    @jax.jit
     def sample(state: TrainingState, key: jax.Array, observation: jax.Array) -> jax.Array:
         mean, log_std = policy(state.params.policy, observation)
         action = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
         return jnp.clip(action, -1.0, 1.0) * magnitude + centre
 
-    return Learner(
-        init, training.scan(step), {"act": act}, None if config.deterministic else sample
+    return training.make_learner(
+        spec,
+        init,
+        training.scan(step, spec),
+        {"act": act},
+        None if config.deterministic else sample,
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from learners.checks import shaped
 from learners.types import Params, Spec
 
 
+@shaped(q_tm1="k ...", target_tm1="...")
 def critic_loss(q_tm1: jax.Array, target_tm1: jax.Array) -> jax.Array:
     """sum_k (q_tm1[k] - target_tm1)^2, of critics [K, ...] and their one target [...].
 
@@ -16,11 +18,13 @@ def critic_loss(q_tm1: jax.Array, target_tm1: jax.Array) -> jax.Array:
     return jnp.sum(jnp.square(q_tm1 - jax.lax.stop_gradient(target_tm1)), axis=0)
 
 
+@shaped(pi_tm1="... A", a_tm1="... A")
 def squared_error(pi_tm1: jax.Array, a_tm1: jax.Array) -> jax.Array:
     """Mean over the entries of (pi_tm1 - a_tm1)^2: [..., A] -> [...]."""
     return jnp.mean(jnp.square(pi_tm1 - a_tm1), axis=-1)
 
 
+@shaped(log_pi="...", log_pi_data="...")
 def cloning_loss(alpha: jax.Array | float, log_pi: jax.Array, log_pi_data: jax.Array) -> jax.Array:
     """alpha log pi(a~|s) - log pi(a|s), a~ ~ pi and a the data's.
 

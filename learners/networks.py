@@ -9,7 +9,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from learners.types import Params, Spec
+from learners.types import Params, Spec, TrainingState
 
 LOG_STD_MIN = -5.0  # BRAC, networks.py
 LOG_STD_MAX = 0.0
@@ -178,6 +178,24 @@ class TanhGaussian(NamedTuple):
         """Of the action whose u is `standard` deviations from the mean; tanh'(u) = e^log_slope."""
         normal = -0.5 * (jnp.square(standard) + jnp.log(2.0 * jnp.pi)) - self.log_std
         return jnp.sum(normal - log_slope - jnp.log(self.magnitude), axis=-1)
+
+
+def mode_and_sample(
+    policy: Callable[[Params, jax.Array], TanhGaussian],
+) -> tuple[Callable[..., jax.Array], Callable[..., jax.Array]]:
+    """(state, observation) -> action, and (state, key, observation) -> action, of such a policy.
+
+    Args:
+      policy: (params, observation) -> distribution; of a state's params it takes `policy`.
+    """
+
+    def act(state: TrainingState, observation: jax.Array) -> jax.Array:
+        return policy(state.params.policy, observation).mode()
+
+    def sample(state: TrainingState, key: jax.Array, observation: jax.Array) -> jax.Array:
+        return policy(state.params.policy, observation).draw(key)[0]
+
+    return act, sample
 
 
 def twin(network: Network) -> Network:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from learners import value_based
+from learners.checks import shaped
 from learners.losses import huber
 from learners.networks import fan_in_initializers, nature_dqn
 from learners.ranges import Count, Positive, Share
@@ -31,6 +32,7 @@ class Config:
     epsilon: Positive = 0.01 / 32  # of Adam
 
 
+@shaped(r_t="", discount_t="", theta_t="A N")
 def target(r_t: jax.Array, discount_t: jax.Array, theta_t: jax.Array) -> jax.Array:
     """r_t + discount_t theta_t[a], a being the action of the highest mean (algorithm 1): [N].
 
@@ -43,6 +45,7 @@ def target(r_t: jax.Array, discount_t: jax.Array, theta_t: jax.Array) -> jax.Arr
     return jax.lax.stop_gradient(r_t + discount_t * theta_t[greedy])
 
 
+@shaped(theta_tm1="N", target_tm1="M")
 def quantile_huber_loss(theta_tm1: jax.Array, target_tm1: jax.Array, kappa: float) -> jax.Array:
     """sum_i mean_j |tau_i - 1{u_ij < 0}| huber(u_ij) / kappa, u_ij = target_j - theta_i (eq. 10).
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import optax
 
 from learners import td3, td3_bc
+from learners.checks import shaped
 from learners.networks import biased_initializers, mlp, small_initializers, twin
 from learners.ranges import Count, NotNegative, Positive, Share, Sizes
 from learners.types import Learner, Params, Spec, Transition
@@ -42,6 +43,7 @@ class Config:
     normalize_q: bool = True
 
 
+@shaped(r_t="...", discount_t="...", q_t="2 ...", pi_t="... A", a_t="... A")
 def critic_target(
     r_t: jax.Array,
     discount_t: jax.Array,
@@ -55,6 +57,7 @@ def critic_target(
     return r_t + discount_t * (jnp.min(q_t, axis=0) - penalty * distance)
 
 
+@shaped(q_tm1="...", pi_tm1="... A", a_tm1="... A")
 def policy_loss(
     q_tm1: jax.Array,
     pi_tm1: jax.Array,

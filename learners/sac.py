@@ -21,8 +21,9 @@ import jax.numpy as jnp
 import optax
 
 from learners import losses, training
+from learners.checks import shaped
 from learners.losses import critic_loss, entropy_loss
-from learners.networks import TanhGaussian, mlp, twin
+from learners.networks import TanhGaussian, mlp, mode_and_sample, twin
 from learners.ranges import Positive, Share, Sizes
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
 
@@ -52,6 +53,7 @@ class OptimizerState(NamedTuple):
     policy: optax.OptState  # of the policy and of log_alpha
 
 
+@shaped(r_t="...", discount_t="...", q_t="2 ...", log_pi_t="...")
 def critic_target(
     r_t: jax.Array,
     discount_t: jax.Array,
@@ -63,6 +65,7 @@ def critic_target(
     return r_t + discount_t * (jnp.min(q_t, axis=0) - jnp.exp(log_alpha) * log_pi_t)
 
 
+@shaped(q_tm1="2 ...", log_pi_tm1="...")
 def policy_loss(q_tm1: jax.Array, log_pi_tm1: jax.Array, log_alpha: jax.Array) -> jax.Array:
     """alpha log pi(a~|s_tm1) - min_k q_tm1[k] of that a~ (eq. 7)."""
     return jnp.exp(log_alpha) * log_pi_tm1 - jnp.min(q_tm1, axis=0)
@@ -125,7 +128,6 @@ def make(config: Config, spec: Spec) -> Learner:
         policy_losses = policy_loss(q_tm1, log_pi_tm1, jax.lax.stop_gradient(log_alpha))
         return policy_and_alpha_loss(policy_losses, q_tm1, log_pi_tm1, log_alpha, target_entropy)
 
-    @jax.jit
     def init(key: jax.Array) -> TrainingState:
         policy_key, critic_key, run_key = jax.random.split(key, 3)
         observation = jnp.zeros((1, spec.observation_size))
@@ -173,12 +175,5 @@ def make(config: Config, spec: Spec) -> Learner:
         )
         return new_state, {"critic_loss": loss, **metrics}
 
-    @jax.jit
-    def act(state: TrainingState, observation: jax.Array) -> jax.Array:
-        return policy(state.params.policy, observation).mode()
-
-    @jax.jit
-    def sample(state: TrainingState, key: jax.Array, observation: jax.Array) -> jax.Array:
-        return policy(state.params.policy, observation).draw(key)[0]
-
-    return Learner(init, training.scan(step), {"act": act}, sample)
+    act, sample = mode_and_sample(policy)
+    return training.make_learner(spec, init, training.scan(step, spec), {"act": act}, sample)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import optax
 
 from learners import training
+from learners.checks import check_batches
 from learners.losses import critic_loss
 from learners.networks import Network
 from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
@@ -59,8 +60,8 @@ class Algorithm(NamedTuple):
       policy_value: (params of the critics, s_tm1, pi_tm1) -> q_tm1 [B], what the policy maximises.
       policy_loss: (q_tm1 [B], pi_tm1 [B, A], a_tm1 [B, A]) -> a loss a sample, [B].
       normalize: of observations.
-      act_observation_bound: clips observations, normalised, where the policy acts.
-      clip_target: whether the target policy's smoothed actions are clipped to their bounds.
+      act_on: of observations, normalised, what the policy meets where it acts.
+      clip_smoothed: (action, low, high) -> the target policy's smoothed action within its bounds.
     """
 
     policy: Network
@@ -71,8 +72,8 @@ class Algorithm(NamedTuple):
     policy_value: Callable[[Params, jax.Array, jax.Array], jax.Array]
     policy_loss: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
     normalize: Callable[[jax.Array], jax.Array] = lambda observation: observation
-    act_observation_bound: float | None = None
-    clip_target: bool = True
+    act_on: Callable[[jax.Array], jax.Array] = lambda observation: observation
+    clip_smoothed: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] = jnp.clip
 
 
 def make(config: Config, spec: Spec, algorithm: Algorithm) -> Learner:
@@ -91,9 +92,7 @@ def make(config: Config, spec: Spec, algorithm: Algorithm) -> Learner:
         """Target policy smoothing (eq. 14)."""
         noise = jnp.clip(config.policy_noise * noise, -config.noise_clip, config.noise_clip)
         action = policy(params, observation) + magnitude * noise
-        if not algorithm.clip_target:
-            return action
-        return jnp.clip(action, centre - magnitude, centre + magnitude)
+        return algorithm.clip_smoothed(action, centre - magnitude, centre + magnitude)
 
     def batch_critic_loss(params: Params, s_tm1, a_tm1, target_tm1) -> jax.Array:
         return jnp.mean(critic_loss(critics.apply(params, s_tm1, a_tm1), target_tm1))
@@ -105,7 +104,6 @@ def make(config: Config, spec: Spec, algorithm: Algorithm) -> Learner:
         q_tm1 = algorithm.policy_value(critic_params, s_tm1, pi_tm1)
         return jnp.mean(algorithm.policy_loss(q_tm1, pi_tm1, a_tm1)), jnp.mean(q_tm1)
 
-    @jax.jit
     def init(key: jax.Array) -> TrainingState:
         policy_key, critic_key, run_key = jax.random.split(key, 3)
         observation = jnp.zeros((1, spec.observation_size))
@@ -165,10 +163,9 @@ def make(config: Config, spec: Spec, algorithm: Algorithm) -> Learner:
         metrics = {"critic_loss": sum(critic_losses) / delay, "policy_loss": loss, "q": q}
         return new_state, metrics
 
-    scan_rounds = training.scan(round_)
-
     @training.jit_update
     def update(state: TrainingState, batches: Transition) -> tuple[TrainingState, Metrics]:
+        check_batches(batches, spec)
         steps = batches.action.shape[0]
         if steps % config.policy_delay:
             raise ValueError(
@@ -179,13 +176,9 @@ def make(config: Config, spec: Spec, algorithm: Algorithm) -> Learner:
         def in_rounds(x: jax.Array) -> jax.Array:
             return x.reshape(-1, config.policy_delay, *x.shape[1:])
 
-        return scan_rounds(state, jax.tree.map(in_rounds, batches))
+        return training.steps(round_, state, jax.tree.map(in_rounds, batches))
 
-    @jax.jit
     def act(state: TrainingState, observation: jax.Array) -> jax.Array:
-        observation, bound = normalize(observation), algorithm.act_observation_bound
-        if bound is not None:
-            observation = jnp.clip(observation, -bound, bound)
-        return policy(state.params.policy, observation)
+        return policy(state.params.policy, algorithm.act_on(normalize(observation)))
 
-    return Learner(init, update, {"act": act})
+    return training.make_learner(spec, init, update, {"act": act})

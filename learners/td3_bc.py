@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from learners import td3
+from learners.checks import shaped
 from learners.losses import first_critic, squared_error
 from learners.networks import mlp, torch_initializers, twin
 from learners.ranges import Count, NotNegative, Positive, Share, Sizes
@@ -33,15 +34,23 @@ class Config:
     alpha: NotNegative = 2.5
     normalize_observations: bool = True  # section 5, eq. 6
     normalization_epsilon: NotNegative = 1e-3  # added to the standard deviation; eq. 6
-    act_observation_bound: Positive | None = None  # clips them, normalised, where the policy acts
-    clip_target: bool = True  # smoothed actions to their bounds (TD3, eq. 14); Tianshou does not
+
+    def act_on(self, observation: jax.Array) -> jax.Array:
+        """What the policy meets of an observation, normalised, where it acts."""
+        return observation
+
+    def clip_smoothed(self, action: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+        """The target policy's smoothed actions, within their bounds (TD3, eq. 14)."""
+        return jnp.clip(action, low, high)
 
 
+@shaped(r_t="...", discount_t="...", q_t="2 ...")
 def critic_target(r_t: jax.Array, discount_t: jax.Array, q_t: jax.Array) -> jax.Array:
     """r_t + discount_t min_k q_t[k] (TD3, algorithm 1)."""
     return r_t + discount_t * jnp.min(q_t, axis=0)
 
 
+@shaped(q_tm1="...", pi_tm1="... A", a_tm1="... A")
 def policy_loss(
     q_tm1: jax.Array, pi_tm1: jax.Array, a_tm1: jax.Array, weight: jax.Array
 ) -> jax.Array:
@@ -86,7 +95,7 @@ def make(config: Config, spec: Spec) -> Learner:
         policy_value=value_by_first,
         policy_loss=weighted_policy_loss,
         normalize=normalize,
-        act_observation_bound=config.act_observation_bound,
-        clip_target=config.clip_target,
+        act_on=config.act_on,
+        clip_smoothed=config.clip_smoothed,
     )
     return td3.make(config, spec, algorithm)

@@ -4,40 +4,88 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transition
+from learners.checks import check_batches, check_observation
+from learners.types import (
+    DiscreteSpec,
+    Learner,
+    Metrics,
+    Params,
+    Policy,
+    Spec,
+    TrainingState,
+    Transition,
+)
 
 Step = Callable[[TrainingState, Transition], tuple[TrainingState, Metrics]]
 
 
-def scan(step: Step) -> Step:
-    """Turns one step into an update over batches [K, B, ...], metrics averaged over the K."""
+def make_learner(
+    spec: Spec | DiscreteSpec,
+    init: Callable[[jax.Array], TrainingState],
+    update: Step,
+    policies: Mapping[str, Policy],
+    sample: Callable[[TrainingState, jax.Array, jax.Array], jax.Array] | None = None,
+) -> Learner:
+    """A learner of functions that are not jitted yet; its policies check their observations.
+
+    Args:
+      spec: of the task.
+      init: key -> state.
+      update: as `scan` gives it.
+      policies: as `Learner` has them.
+      sample: likewise.
+    """
+
+    def acting(act: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+        def checked(*arguments: Any) -> jax.Array:
+            check_observation(arguments[-1], spec)
+            return act(*arguments)
+
+        return jax.jit(checked)
+
+    return Learner(
+        init=jax.jit(init),
+        update=update,
+        policies={name: acting(policy) for name, policy in policies.items()},
+        sample=None if sample is None else acting(sample),
+    )
+
+
+def scan(step: Step, spec: Spec | DiscreteSpec) -> Step:
+    """Turns one step into an update over batches [K, B, ...], which it holds to the spec."""
 
     def update(state: TrainingState, batches: Transition) -> tuple[TrainingState, Metrics]:
-        state, metrics = jax.lax.scan(step, state, batches)
-        return state, jax.tree.map(jnp.mean, metrics)
+        check_batches(batches, spec)
+        return steps(step, state, batches)
 
     return jit_update(update)
 
 
-def steps_with_convolutions(step: Step) -> Step:
+def steps(step: Step, state: TrainingState, batches: Transition) -> tuple[TrainingState, Metrics]:
+    """One step for each entry of the batches' first axis, and the means of their metrics."""
+    state, metrics = jax.lax.scan(step, state, batches)
+    return state, jax.tree.map(jnp.mean, metrics)
+
+
+def steps_with_convolutions(step: Step, spec: DiscreteSpec) -> Step:
     """As `scan`, for networks with convolutions.
 
     XLA's CPU backend takes ten times as long for a convolution within a loop, so that there each
     step is a call of its own.
     """
     if jax.default_backend() != "cpu":
-        return scan(step)
+        return scan(step, spec)
     one_step = jax.jit(step, donate_argnums=0)
 
     def update(state: TrainingState, batches: Transition) -> tuple[TrainingState, Metrics]:
-        _check_axes(batches)
+        check_batches(batches, spec)
         history = []
         for k in range(batches.action.shape[0]):
             state, metrics = one_step(state, jax.tree.map(lambda x, k=k: x[k], batches))
@@ -116,18 +164,21 @@ def on_normalized_observations(learner: Learner, spec: Spec, epsilon: float = 1e
 
     @jit_update
     def update(state: TrainingState, batches: Any) -> tuple[TrainingState, Metrics]:
+        check_batches(batches, spec)
         observations = {
             name: normalize(getattr(batches, name)) for name in ("observation", "next_observation")
         }
         return learner.update(state, batches._replace(**observations))
 
     def acting(act: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-        return jax.jit(lambda *arguments: act(*arguments[:-1], normalize(arguments[-1])))
+        return lambda *arguments: act(*arguments[:-1], normalize(arguments[-1]))
 
-    return learner._replace(
-        update=update,
-        policies={name: acting(each) for name, each in learner.policies.items()},
-        sample=None if learner.sample is None else acting(learner.sample),
+    return make_learner(
+        spec,
+        learner.init,
+        update,
+        {name: acting(policy) for name, policy in learner.policies.items()},
+        None if learner.sample is None else acting(learner.sample),
     )
 
 
@@ -141,11 +192,7 @@ def jit_update(update: Step) -> Step:
     its call.
     """
 
-    def checked(state: TrainingState, batches: Transition) -> tuple[TrainingState, Metrics]:
-        _check_axes(batches)
-        return update(state, batches)
-
-    jitted = jax.jit(checked, donate_argnums=0)
+    jitted = jax.jit(update, donate_argnums=0)
     if jax.__version_info__ >= (0, 5) or jax.default_backend() != "cpu" or num_cores() > 1:
         return jitted
     executables: dict[Any, Step] = {}
@@ -161,16 +208,6 @@ def jit_update(update: Step) -> Step:
         return executables[key](state, batches)
 
     return call
-
-
-def _check_axes(batches: Transition) -> None:
-    """Raises `ValueError` where one batch was given in the place of K."""
-    if batches.reward.ndim < 2:
-        raise ValueError(
-            "an update takes K batches at once, [K, B, ...], and the rewards of these have shape "
-            f"{list(batches.reward.shape)}: ask the feed for them with steps=K, or for one batch "
-            "with steps=1"
-        )
 
 
 def num_cores() -> int:

@@ -71,6 +71,16 @@ class Spec:
             raise ValueError("action bounds must be finite, and minimum below maximum")
 
     @property
+    def observation_shape(self) -> tuple[int]:
+        """Of one observation."""
+        return (self.observation_size,)
+
+    @property
+    def action_shape(self) -> tuple[int]:
+        """Of one action."""
+        return (self.action_size,)
+
+    @property
     def action_centre(self) -> np.ndarray:
         """Midpoint of the bounds, float32 [action_size]."""
         return self._per_entry(np.add(self.action_maximum, self.action_minimum) / 2)
@@ -102,6 +112,11 @@ class DiscreteSpec:
     def __post_init__(self) -> None:
         if self.num_actions < 1 or len(self.observation_shape) != 3:
             raise ValueError("num_actions must be positive, and an observation [H, W, channels]")
+
+    @property
+    def action_shape(self) -> tuple[()]:
+        """Of one action, which is a number."""
+        return ()
 
 
 class TrainingState(NamedTuple):

@@ -55,7 +55,6 @@ def make(config: Config, spec: DiscreteSpec, algorithm: Algorithm) -> Learner:
         )
         return jnp.mean(losses), jnp.mean(jnp.max(values(outputs_tm1), axis=-1))
 
-    @jax.jit
     def init(key: jax.Array) -> TrainingState:
         network_key, run_key = jax.random.split(key)
         params = network.init(network_key, jnp.zeros((1, *spec.observation_shape), jnp.uint8))
@@ -77,8 +76,9 @@ def make(config: Config, spec: DiscreteSpec, algorithm: Algorithm) -> Learner:
         new_state = TrainingState(params, target_params, optimizer_state, state.key, steps)
         return new_state, {"loss": loss, "q": q}
 
-    @jax.jit
     def act(state: TrainingState, observation: jax.Array) -> jax.Array:
         return jnp.argmax(values(network.apply(state.params, observation)), axis=-1)
 
-    return Learner(init, training.steps_with_convolutions(step), {"act": act})
+    return training.make_learner(
+        spec, init, training.steps_with_convolutions(step, spec), {"act": act}
+    )

@@ -61,11 +61,12 @@ ROOMS = {
     "builders": library("episode errors files publishing run_log sources transition"),
     "learners": set(),
     "benchmarks": set(),
-    "benchmarks.recipes": set(),
+    "benchmarks.recipes": {"learners"},
     "benchmarks.reported": library("errors"),
     "benchmarks.training": {
         *library("_version collection episode errors fields files npz published roms run_log"),
         *library("serving sources staging"),
+        "benchmarks.recipes",
         "learners",
     },
     "benchmarks.tables": {
@@ -100,6 +101,7 @@ ROOMS = {
         *library("replaying roms serving sources wire"),
         "builders",
         "learners",
+        "benchmarks.recipes",
         "benchmarks.replaying",  # whose recorded games it replays
         "benchmarks.training",
     },

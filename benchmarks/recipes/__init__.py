@@ -1,1 +1,1 @@
-"""The recipes, one TOML file a table."""
+"""The recipes, one TOML file a table, and the learners that are Tianshou's alone."""

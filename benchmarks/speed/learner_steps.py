@@ -6,7 +6,6 @@ second. Batches are sampled from an `ArrayFeed`; the learner alone takes some th
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import os
 import sys
@@ -27,6 +26,7 @@ def load() -> dict[str, tuple[Callable[[], Any], float]]:
     import jax.numpy as jnp
     import numpy as np
 
+    from benchmarks.recipes import tianshou
     from learners import bc, bcq, brac_bc, cql, iql, rebrac, sac, td3_bc
     from learners.types import Learner, Spec
     from rl_datasets.serving.arrays import ArrayFeed
@@ -60,20 +60,18 @@ def load() -> dict[str, tuple[Callable[[], Any], float]]:
         return run
 
     spec = Spec(OBSERVATION_SIZE, ACTION_SIZE)
-    d3rlpys_bcq = bcq.Config(
-        critic_sizes=(256, 256),
-        perturbation_sizes=(256, 256),
-        autoencoder_sizes=(256, 256),
-        target_samples=100,
-    )
+    bcq_sizes: dict[str, Any] = {
+        f"{of}_sizes": (256, 256) for of in ("critic", "perturbation", "autoencoder")
+    }
+    unperturbed = tianshou.BCQ(**bcq_sizes, target_samples=100, perturb_target=False)
     learners = {
         "bc": bc.make(bc.Config(), spec),
         "td3_bc": td3_bc.make(td3_bc.Config(), spec),
         "iql": iql.make(iql.Config(), spec),
         "cql": cql.make(cql.Config(hidden_sizes=(256, 256), lagrange_threshold=10.0), spec),
         "rebrac": rebrac.make(rebrac.Config(hidden_sizes=(256, 256)), spec),
-        "bcq": bcq.make(d3rlpys_bcq, spec),
-        "bcq_unperturbed": bcq.make(dataclasses.replace(d3rlpys_bcq, perturb_target=False), spec),
+        "bcq": bcq.make(bcq.Config(**bcq_sizes, target_samples=100), spec),
+        "bcq_unperturbed": bcq.make(unperturbed, spec),
         "sac": sac.make(sac.Config(policy_sizes=(256, 256), critic_sizes=(256, 256)), spec),
         "brac_bc": brac_bc.make(brac_bc.Config(), spec),
     }

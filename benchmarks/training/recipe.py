@@ -347,9 +347,10 @@ def load_recipe(name: str) -> Recipe:
 
 def learners() -> Mapping[str, Entry]:
     """Every learner that a recipe may name."""
-    from learners.registry import LEARNERS  # Brings JAX, which to show scores needs not.
+    from benchmarks.recipes import tianshou  # Brings JAX, which to show scores needs not.
+    from learners import registry
 
-    return LEARNERS
+    return {**registry.LEARNERS, **tianshou.LEARNERS}
 
 
 def _rows(named: str, content: dict[str, Any], where: str) -> tuple[Row, ...]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.recipes import tianshou
 from learners import bcq, candidates
 from learners.types import Spec
 from tests.learners import plain
@@ -48,7 +49,7 @@ def perturbed(params, observation, action, phi=0.5):
 
 @pytest.mark.parametrize("perturb_target", [True, False])
 def test_update(perturb_target):
-    config = bcq.Config(
+    config = tianshou.BCQ(
         **SIZES,
         latent_size=3,
         target_samples=4,

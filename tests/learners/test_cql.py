@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.recipes import tianshou
 from learners import cql, training
 from learners.networks import TanhGaussian
 from learners.types import Spec
@@ -50,7 +51,7 @@ def test_multiplier_loss():
 def test_the_norm_of_each_critics_gradient_is_bounded_apart():
     # Norms over both layers: (3^2 + 4^2 + 12^2)^1/2 = 13, above the bound, and 0.5, below it.
     gradients = {"w": jnp.array([[3.0, 4.0], [0.3, 0.4]]), "b": jnp.array([[12.0], [0.0]])}
-    bounded = cql.bounded(gradients, 1.0)
+    bounded = tianshou.bounded(gradients, 1.0)
     np.testing.assert_allclose(bounded["w"], [[3 / 13, 4 / 13], [0.3, 0.4]], rtol=1e-6)
     np.testing.assert_allclose(bounded["b"], [[12 / 13], [0.0]], rtol=1e-6)
 
@@ -100,6 +101,12 @@ def within(gradients, bound):
     return jax.tree.map(lambda g: g * min(1.0, bound / (norm + 1e-6)), gradients), norm > bound
 
 
+PLAIN = {
+    "num_estimates": 1,
+    "gradient_bound": None,
+    "torch_weights": False,
+    "bottleneck": False,
+}
 TIANSHOU = {
     "num_actions": 2,
     "num_estimates": 2,
@@ -114,7 +121,8 @@ TIANSHOU = {
     "options", [{}, {"lagrange_threshold": 1.0}, {"entropy_backup": True}, TIANSHOU]
 )
 def test_update(options):
-    config = cql.Config(
+    kind = tianshou.CQL if options is TIANSHOU else cql.Config
+    config = kind(
         **{
             "hidden_sizes": (16, 16),
             "target_rate": 0.1,
@@ -124,17 +132,18 @@ def test_update(options):
             **options,
         }
     )
-    threshold, bound = config.lagrange_threshold, config.gradient_bound
+    example = PLAIN | options
+    threshold, bound = config.lagrange_threshold, example["gradient_bound"]
     least, each = config.log_std_minimum, config.num_actions
-    total = each * config.num_estimates
+    total = each * example["num_estimates"]
     was_bounded = []
     learner = cql.make(config, SPEC)
     start = plain.copy(learner.init(jax.random.PRNGKey(0)))
     plain.assert_equal(start.target_params, start.params.critics)
-    assert ("bottleneck" in start.params.policy) == config.bottleneck
+    assert ("bottleneck" in start.params.policy) == example["bottleneck"]
     assert "bottleneck" not in start.params.critics
     largest = np.max(np.abs(start.params.critics["head"]["w"]))
-    assert (3e-3 < largest < 16**-0.5) if config.torch_weights else (largest < 3e-3)
+    assert (3e-3 < largest < 16**-0.5) if example["torch_weights"] else (largest < 3e-3)
     pi, log_alpha = start.params.policy, start.params.log_alpha
     log_multiplier = start.params.log_multiplier
     critics = [plain.at(start.params.critics, k) for k in (0, 1)]
@@ -151,7 +160,7 @@ def test_update(options):
         uniform = jax.random.uniform(uniform_key, (32, total, 2), minval=-1, maxval=1)
         pi_tm1 = policy(pi, batch.observation, least)
         next_pi = policy(pi, batch.next_observation, least)
-        estimates = [[] for _ in range(config.num_estimates)]
+        estimates = [[] for _ in range(example["num_estimates"])]
         for n in range(total):
             estimates[n // each] += [
                 (CENTRE + MAGNITUDE * uniform[:, n], -np.log(2.0 * 6.0)),

@@ -143,7 +143,7 @@ def test_iql_value_loss():
     q_tm1, v_tm1 = jnp.array([3.0, 1.0]), jnp.array([1.0, 4.0])
     np.testing.assert_allclose(iql.value_loss(q_tm1, v_tm1, 0.75), [3.0, 2.25])
     # Its minimum over v is the expectile: of 0 and 4 at 0.75 that is 3, 0.75 * 1 = 0.25 * 3.
-    slope = jax.grad(lambda v: jnp.sum(iql.value_loss(jnp.array([0.0, 4.0]), v, 0.75)))
+    slope = jax.grad(lambda v: jnp.sum(iql.value_loss(jnp.array([0.0, 4.0]), jnp.full(2, v), 0.75)))
     assert slope(3.0) == 0.0
     # No gradient goes through Q.
     gradient = jax.grad(lambda q: jnp.sum(iql.value_loss(q, v_tm1, 0.75)))(q_tm1)

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 
+from benchmarks.recipes import tianshou
 from learners import iql, td3_bc, training
 from learners.types import Spec
 from tests.learners import plain
@@ -47,12 +48,14 @@ def test_it_is_what_td3_bc_does_by_itself():
     assert normalized.policies.keys() == {"act"}
 
 
-def test_a_bound_clips_what_td3_bc_acts_on_and_not_what_it_learns_from():
+def test_a_bound_of_tianshous_clips_what_td3_bc_acts_on_and_not_what_it_learns_from():
     free = td3_bc.make(td3_bc.Config(hidden_sizes=(16, 16)), SPEC)
-    bounded = td3_bc.make(td3_bc.Config(hidden_sizes=(16, 16), act_observation_bound=10.0), SPEC)
+    bounded = td3_bc.make(tianshou.TD3BC(hidden_sizes=(16, 16), act_observation_bound=10.0), SPEC)
     state, _ = bounded.update(bounded.init(KEY), BATCHES)
     expected, _ = free.update(free.init(KEY), BATCHES)
     plain.assert_close(state.params, expected.params)
-    beyond, at_bound = MEAN + DIVISOR * np.float32([3, -99, 30]), MEAN + DIVISOR * [3, -10, 10]
+    beyond, at_bound = (
+        (MEAN + DIVISOR * np.float32(far))[None] for far in ([3, -99, 30], [3, -10, 10])
+    )
     plain.assert_close(bounded.act(state, beyond), free.act(state, at_bound), rtol=1e-3)
     assert plain.moved(free.act(state, beyond), free.act(state, at_bound)) > 1e-3

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.recipes import tianshou
 from learners import bc, bcq, cql, iql, rebrac, td3, td3_bc
 from learners.types import Spec
 from tests.learners import plain
@@ -139,7 +140,7 @@ def test_bcq(name, losses, options, monkeypatch):
         )
 
     sizes = {f"{of}_sizes": (8, 8) for of in ("critic", "perturbation", "autoencoder")}
-    config = bcq.Config(**sizes, target_samples=3, **options)
+    config = tianshou.BCQ(**sizes, target_samples=3, **options)
     learner = bcq.make(config, SPEC)
     initial = learner.init(jax.random.PRNGKey(0))
     state = with_params(initial, params("start"), targets("start"))
@@ -228,7 +229,7 @@ def test_rebrac(monkeypatch):
 
 
 def test_td3_bc(monkeypatch):
-    config = td3_bc.Config(
+    config = tianshou.TD3BC(
         hidden_sizes=(8, 8),
         policy_noise=1.0,
         noise_clip=1.5,
@@ -241,7 +242,7 @@ def test_td3_bc(monkeypatch):
 
 def test_tianshous_il():
     arrays = values("tianshou_il")
-    config = bc.Config(hidden_sizes=(8, 8), learning_rate=1e-4, bottleneck=True)
+    config = tianshou.BC(hidden_sizes=(8, 8), learning_rate=1e-4, bottleneck=True)
     learner = bc.make(config, SPEC)
     state = with_params(learner.init(jax.random.PRNGKey(0)), bottleneck(arrays, "start/policy"), ())
     state, metrics = learner.update(state, batches(arrays))
@@ -260,7 +261,7 @@ def test_tianshous_cql(monkeypatch):
     normal = np.zeros((2, 16, 5, 2), np.float32)
     normal[:, :, :4] = noise["policy"], noise["next_policy"]
     normal[1, :, 4] = arrays["noise/target"]
-    config = cql.Config(
+    config = tianshou.CQL(
         hidden_sizes=(8, 8),
         policy_learning_rate=0.0,
         critic_learning_rate=0.0,

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.recipes import tianshou
 from learners import bc, brac_bc, iql, sac, td3_bc
 from learners.networks import TanhGaussian
 from learners.types import Spec
@@ -54,7 +55,7 @@ def test_brac_bc_without_training_alpha_keeps_it():
 
 @pytest.mark.parametrize("bottleneck", [False, True])
 def test_bc(bottleneck):
-    learner = bc.make(bc.Config(hidden_sizes=(16, 16), bottleneck=bottleneck), SPEC)
+    learner = bc.make(tianshou.BC(hidden_sizes=(16, 16), bottleneck=bottleneck), SPEC)
     start = plain.copy(learner.init(jax.random.PRNGKey(0)))
     assert ("bottleneck" in start.params) == bottleneck
     params, adam = start.params, plain.Adam(start.params, 3e-4, 1e-8)

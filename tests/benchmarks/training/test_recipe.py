@@ -1,10 +1,13 @@
 """Recipes of several algorithms: the rows that they stand for, and what each of them runs."""
 
+import dataclasses
+import json
 import pathlib
 import typing
 
 import pytest
 
+from benchmarks.tables import results_folder
 from benchmarks.training import recipe
 from benchmarks.training.cells import plan
 from benchmarks.training.recipe import OWN, PUBLISHED, Recipe, Row, load_recipe
@@ -216,7 +219,7 @@ def load_plain(tmp_path):
         ("learner", 'learner = "networks"', "learner is 'networks'"),
         ("learner", 'learner = "training"', "learner is 'training'"),
         ("learner", 'learner = "brac"', "learner is 'brac'"),
-        ("learner", 'learner = "td3"', "learner is 'td3'.* td3_bc$"),
+        ("learner", 'learner = "td3"', "learner is 'td3'.* td3_bc, .*td3_bc_tianshou$"),
         ("learner", 'learner = "../bc"', "learner is '../bc'"),
         ("learner", "", "learner is ''"),
         ("[config]", '[config]\nlearning_rate = "1e-3"', "learning_rate must be a number above 0"),
@@ -315,6 +318,22 @@ def test_what_is_shipped_is_sound_to_the_last_row(name):
         shipped.of(row).learner_config()
 
 
+@pytest.mark.parametrize("name", ["brac_bc", "cql_narrow"])
+def test_results_that_are_shipped_are_of_what_their_recipe_runs(name):
+    """So that seeds which are still to be run may stand beside them."""
+    shipped = load_recipe(name)
+    of_table = [
+        (cell, line)
+        for cell in plan(shipped, seeds=[0])
+        for line in results_folder.read_row(results_folder.SHIPPED / name, cell.row)
+    ]
+    assert {line["table"] for _, line in of_table} == {name}
+    for cell, line in of_table:
+        config = json.loads(json.dumps(dataclasses.asdict(cell.learner_config())))
+        assert (line["learner"], line["config"]) == (cell.recipe.learner, config)
+        assert (line["batch_size"], line["steps"]) == (cell.recipe.batch_size, cell.steps)
+
+
 def test_every_number_of_a_learner_has_a_range_or_may_be_any():
     """A field that is added without one would take what the update cannot."""
     of_any = {
@@ -324,7 +343,7 @@ def test_every_number_of_a_learner_has_a_range_or_may_be_any():
         "target_divergence",
         "target_entropy",
     }
-    assert len(recipe.learners()) == 13
+    assert len(recipe.learners()) == 17
     for entry in recipe.learners().values():
         for field, kind in typing.get_type_hints(entry.config, include_extras=True).items():
             kinds = [each for each in typing.get_args(kind) or [kind] if each is not type(None)]

@@ -38,7 +38,7 @@ def _noting(config: bc.Config, spec: Spec) -> Learner:
     def act(state, observation):
         return observation[:, :1]
 
-    return bc.make(config, spec)._replace(update=training.scan(step), policies={"act": act})
+    return bc.make(config, spec)._replace(update=training.scan(step, spec), policies={"act": act})
 
 
 NOTING = dataclasses.replace(LEARNERS["bc"], make=_noting)

@@ -269,7 +269,7 @@ def _learning_nothing(config: brac_bc.Config, spec: Spec) -> Learner:
     def step(state, batch):
         return state, {"next_action": batch.extras["next_action"].mean()}
 
-    return brac_bc.make(config, spec)._replace(update=training.scan(step))
+    return brac_bc.make(config, spec)._replace(update=training.scan(step, spec))
 
 
 NOTHING = dataclasses.replace(  # It reads the next action.

@@ -1,0 +1,122 @@
+"""Shapes of arrays, held to what a function takes, where it begins.
+
+A shape is written as its axes: "K B 17". A number is a size, a name one that is the same wherever
+it stands, and ... any number of axes, likewise. Checks see shapes alone, so that they cost nothing
+once a function is compiled.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import jax.numpy as jnp
+
+from learners.types import DiscreteSpec, Spec, Transition
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def check_shapes(where: str, wanted: Mapping[str, str], arrays: Mapping[str, Any]) -> None:
+    """Holds arrays to shapes.
+
+    Args:
+      where: who takes them.
+      wanted: of each, its axes.
+      arrays: by the same names.
+
+    Raises:
+      ValueError: one has another shape.
+    """
+    sizes: dict[str, tuple[int, ...]] = {}
+    for name, text in wanted.items():
+        axes, shape = text.split(), jnp.shape(arrays[name])
+        if not _fits(axes, shape, sizes):
+            told = ", ".join(", ".join(map(str, sizes.get(axis, [axis]))) for axis in axes)
+            raise ValueError(
+                f"{where} takes {name} of shape [{told.removesuffix(', ')}], got {list(shape)}"
+            )
+
+
+def _fits(axes: list[str], shape: tuple[int, ...], sizes: dict[str, tuple[int, ...]]) -> bool:
+    """Whether a shape has these axes; notes the sizes of those that are met for the first time."""
+    spare = len(shape) - len(axes) + axes.count("...")
+    if spare < 0 or (spare and "..." not in axes):
+        return False
+    rest = list(shape)
+    for axis in axes:
+        length = spare if axis == "..." else 1
+        size, rest = tuple(rest[:length]), rest[length:]
+        if size != ((int(axis),) if axis.isdigit() else sizes.setdefault(axis, size)):
+            return False
+    return True
+
+
+def shaped(**wanted: str) -> Callable[[F], F]:
+    """Holds arguments of a function to shapes, and raises a ValueError that names what differs."""
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            check_shapes(function.__name__, wanted, signature.bind(*args, **kwargs).arguments)
+            return function(*args, **kwargs)
+
+        return checked  # type: ignore[return-value]
+
+    return decorate
+
+
+def check_batches(batches: Transition, spec: Spec | DiscreteSpec) -> None:
+    """Holds what an update is given to [K, B, ...] of a task.
+
+    Raises:
+      ValueError: one batch was given in the place of K, or a field has another shape or kind.
+    """
+    if jnp.ndim(batches.reward) < 2:
+        raise ValueError(
+            "an update takes K batches at once, [K, B, ...], and the rewards of these have shape "
+            f"{list(jnp.shape(batches.reward))}: ask the feed for them with steps=K, or for one "
+            "batch with steps=1"
+        )
+    observation, action = (_axes("K B", s) for s in (spec.observation_shape, spec.action_shape))
+    wanted = {
+        "reward": "K B",
+        "discount": "K B",
+        "observation": observation,
+        "action": action,
+        "next_observation": observation,
+    }
+    arrays = {name: getattr(batches, name) for name in wanted}
+    if "next_action" in (extras := dict(batches.extras)):
+        wanted["next_action"] = action
+        arrays["next_action"] = extras["next_action"]
+    check_shapes("an update", wanted, arrays)
+    if isinstance(spec, DiscreteSpec):
+        _check_kind("an update", "action", batches.action, jnp.integer, "whole numbers")
+        for name in ("observation", "next_observation"):
+            _check_kind("an update", name, arrays[name], jnp.uint8, "uint8")
+
+
+def check_observation(observation: Any, spec: Spec | DiscreteSpec) -> None:
+    """Holds what a policy is given to [B, ...] of a task.
+
+    Raises:
+      ValueError: it has another shape or kind.
+    """
+    wanted = {"observation": _axes("B", spec.observation_shape)}
+    check_shapes("a policy", wanted, {"observation": observation})
+    if isinstance(spec, DiscreteSpec):
+        _check_kind("a policy", "observation", observation, jnp.uint8, "uint8")
+
+
+def _axes(leading: str, shape: tuple[int, ...]) -> str:
+    return " ".join([leading, *map(str, shape)])
+
+
+def _check_kind(where: str, name: str, array: Any, kind: Any, told: str) -> None:
+    if not jnp.issubdtype(dtype := jnp.result_type(array), kind):
+        raise ValueError(f"{where} takes {name} of {told}, got {dtype}")
