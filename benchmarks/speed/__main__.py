@@ -22,6 +22,7 @@ ROOMS = (
     "rl_unplugged",
     "dqn_replay",
     "replaying",
+    "replay_memory",
     "exporting",
     "serving",
     "atari_reading",

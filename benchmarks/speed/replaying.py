@@ -40,7 +40,7 @@ ACTION_STEPS = 4
 
 def measure(quick: bool = False) -> list[dict[str, Any]]:
     """Rows replayed a second; `ratio` is to the emulator alone, or to one worker."""
-    rows, rounds, shared = (150, 1, 200) if quick else (2_000, 5, 10_000)
+    rows, rounds, shared = (150, 1, 200) if quick else (800, 3, 4_000)
     measured: list[dict[str, Any]] = []
     for game in GAMES:
         measured += _of_game(game, rows, rounds)
