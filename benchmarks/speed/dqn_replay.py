@@ -31,7 +31,7 @@ from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.publishing.publish import publish
 
 ROOT = pathlib.Path(__file__).parents[2]
-SAVED = ROOT / "benchmarks" / "results" / "speed" / "dqn_replay.json"
+SAVED = ROOT / "benchmarks" / "results" / "speed"
 PAGE = ROOT / "docs" / "dqn_replay_cost.md"
 MARK = "<!-- Written by `python -m benchmarks.speed.dqn_replay`; what follows is not kept. -->\n"
 ALL_TRANSITIONS = 15_000_000_000  # 60 games, 5 runs each, 50 million agent steps a run.
@@ -231,12 +231,55 @@ def cost_of_all(measured: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def cost_of_replaying(speed: dict[str, Any], memory: dict[str, Any]) -> str:
+    """The tables about replaying, from what was saved of `replaying` and `replay_memory`."""
+    rows = {row["name"]: row for row in speed["rows"]}
+    rates = {name: row for name, row in rows.items() if row["unit"] == "rows/s a core"}
+    found = {name: row for name, row in rates.items() if name.endswith(": replayed")}
+    (shared,) = (row["ratio"] / 2 for name, row in rows.items() if name.endswith("2 workers"))
+    extremes = [pick(row["value"] for row in found.values()) for pick in (max, min)]
+    lines = [
+        f"Measured by `{speed['command']}` on {speed['machine']}, code version",
+        f"{speed['code_version']}. Publishing is not in it.",
+        "",
+        "| a random agent's play | rows/s a core | beside the emulator alone | core days for all |",
+        "|---|---:|---:|---:|",
+    ]
+    for name, row in rates.items():
+        if "anchor" in row:
+            days = ALL_TRANSITIONS / row["value"] / 86_400
+            lines.append(f"| {name} | {row['value']:,.0f} | {row['ratio']:.0%} | {days:,.0f} |")
+    lines += [
+        "",
+        f"Two workers do {2 * shared:.2f} times what one does, publishing included.",
+        "",
+        "| workers, a core each | days, as the fastest game | days, as the slowest |",
+        "|---:|---:|---:|",
+    ]
+    for workers in WORKERS:
+        cores = workers * (1 if workers == 1 else shared)
+        fast, slow = (ALL_TRANSITIONS / rate / cores / 86_400 for rate in extremes)
+        lines.append(f"| {workers:,} | {fast:,.1f} | {slow:,.1f} |")
+    lines += [
+        "",
+        f"Memory, by `{memory['command']}`, code version {memory['code_version']}:",
+        "",
+        "| one worker | MiB |",
+        "|---|---:|",
+        *(f"| {row['name']} | {row['value']:,.0f} |" for row in memory["rows"]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
-    """Writes the table into its page."""
-    kept, mark, _ = PAGE.read_text(encoding="utf-8").partition(MARK)
-    files.write(
-        PAGE, kept + mark + "\n" + cost_of_all(json.loads(SAVED.read_text(encoding="utf-8")))
+    """Writes the tables into their page."""
+    publishing, speed, memory = (
+        json.loads((SAVED / f"{room}.json").read_text(encoding="utf-8"))
+        for room in ("dqn_replay", "replaying", "replay_memory")
     )
+    tables = cost_of_all(publishing) + "\n## Replaying\n\n" + cost_of_replaying(speed, memory)
+    kept, mark, _ = PAGE.read_text(encoding="utf-8").partition(MARK)
+    results.write_atomically(PAGE, kept + mark + "\n" + tables)
 
 
 if __name__ == "__main__":
