@@ -37,7 +37,7 @@ FOLDER = pathlib.Path(__file__).resolve().parent / "results" / "replaying"
 PATIENCE = 5_000
 MOST_STATES = 300
 ROWS = {"games": 500, "truth": 2_000}
-TRUTH_GAMES = (  # Both of the reference's unsolved ones, nine whose ROM differs, four that flicker.
+TRUTH_GAMES = (  # In eight the sets' ROMs differ; Asteroids and MsPacman flicker.
     "Asterix",
     "Asteroids",
     "Breakout",
@@ -181,13 +181,13 @@ def tasks(part: str) -> Iterator[Task]:
                 yield Task(game, recorded_on, replayed_on, 1)
 
 
-def run(task: Task, rows: int, folder: pathlib.Path | None) -> dict[str, Any]:
-    """Records and replays; a log that is replayed on its own ROM is proved too."""
+def run(task: Task, part: str, folder: pathlib.Path | None) -> dict[str, Any]:
+    """Records and replays; what is `truth` is proved too."""
     game, recorded_on, replayed_on, action_steps = task
-    recorded = record(roms.rom_path(game, recorded_on, folder), rows, 0, action_steps)
+    recorded = record(roms.rom_path(game, recorded_on, folder), ROWS[part], 0, action_steps)
     emulator = Emulator(roms.rom_path(game, replayed_on, folder))
     replayed = replay(emulator, recorded.logged, patience=PATIENCE)
-    if replayed.whole and recorded_on == replayed_on:
+    if replayed.whole and part == "truth":
         replayed = replay(
             emulator,
             recorded.logged,
@@ -217,7 +217,7 @@ def main(
         for task in tasks(part):
             if task in known or only not in ("", task.game):
                 continue
-            replayed = run(task, ROWS[part], roms_folder)
+            replayed = run(task, part, roms_folder)
             done.append({**replayed, "code_version": results.code_version()})
             print(json.dumps(done[-1]), flush=True)
             path.parent.mkdir(parents=True, exist_ok=True)

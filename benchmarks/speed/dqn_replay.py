@@ -279,7 +279,7 @@ def main() -> None:
     )
     tables = cost_of_all(publishing) + "\n## Replaying\n\n" + cost_of_replaying(speed, memory)
     kept, mark, _ = PAGE.read_text(encoding="utf-8").partition(MARK)
-    results.write_atomically(PAGE, kept + mark + "\n" + tables)
+    files.write(PAGE, kept + mark + "\n" + tables)
 
 
 if __name__ == "__main__":
