@@ -1,4 +1,4 @@
-"""Work that goes on while the caller does something else."""
+"""Work in the background while the caller does something else."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ GROUP_BYTES = 1 << 20
 
 
 def in_background(function: Callable[[], T]) -> concurrent.futures.Future[T]:
-    """Calls in a daemon thread: what waits for a server that died may wait for ever."""
+    """Calls in a daemon thread, because a call that waits for a dead server may wait forever."""
     future: concurrent.futures.Future[T] = concurrent.futures.Future()
 
     def call() -> None:
         try:
             future.set_result(function())
-        except BaseException as error:  # whoever asks for the result is told
+        except BaseException as error:  # Raised where the result is asked for.
             future.set_exception(error)
 
     threading.Thread(target=call, daemon=True).start()

@@ -1,7 +1,7 @@
 """What an episode is, and the one alignment rule that every reader and dataset here obeys.
 
 T transitions are T + 1 steps. Step t holds the observation seen, the action taken in it, and the
-reward and the discount which that action earned (the SAR alignment of RLDS, Ramos et al. 2021).
+reward and the discount that the action earned (the SAR alignment of RLDS, Ramos et al. 2021).
 The last step holds the final observation and nothing else: its action, reward and discount are
 zero. `is_terminal` says that the environment ended there. A time limit, or any other cut, is
 `is_last and not is_terminal`, and the discount that led to it stays 1.
@@ -48,7 +48,7 @@ _NAME = re.compile(r"\w+", re.ASCII)
 Observation: TypeAlias = np.ndarray | EncodedFrames | Mapping[str, np.ndarray | EncodedFrames]
 ObservationSpec: TypeAlias = dm_env.specs.Array | Mapping[str, dm_env.specs.Array]
 
-# Of an episode whose rewards are clipped: the return of the game's own, and whether it is known.
+# Metadata where rewards are clipped: the return of the game's own, and whether it is known.
 RAW_RETURN = "raw_return"
 RAW_RETURN_IS_KNOWN = "raw_return_is_known"
 
@@ -80,9 +80,9 @@ class EpisodeSpec:
         spec stands for a `str`.
 
     Raises:
-      DatasetError: an extra bears the name of a field that every step has, or metadata are named
-        as the steps are, which they would replace; or the observation has no arrays, or one whose
-        name is not that of a field.
+      DatasetError: an extra has the name of a field that every step has, or metadata have the name
+        of the steps, so they would replace it; or the observation has no arrays, or one whose name
+        is not one that a field can have.
     """
 
     observation: ObservationSpec
@@ -135,8 +135,8 @@ class Episode:
     """T transitions as T + 1 steps, a struct of arrays whose leading axis is the step.
 
     Attributes:
-      observation: [T + 1, ...], any dtype; `EncodedFrames` may stand where frames would; or a
-        mapping of names to such arrays.
+      observation: [T + 1, ...], any dtype, or `EncodedFrames` in place of frames; or a mapping of
+        names to such arrays.
       action: [T + 1, ...], any dtype.
       reward: [T + 1] float32.
       discount: [T + 1] float32, 0 or in (0, 1].
@@ -174,13 +174,13 @@ class Episode:
           observation: [T + 1, ...], or a mapping of such; the final observation included.
           action: [T, ...].
           reward: [T], converted to float32.
-          is_terminal: whether the environment ended the episode, as against a time limit or a cut.
+          is_terminal: whether the environment ended the episode, rather than a time limit or a cut.
           extras: further fields of each transition, each [T, ...]; the last step repeats the last
             row, because an extra such as `policy_id` describes the episode there too.
           metadata: what the episode as a whole has.
 
         Raises:
-          EpisodeError: there is no transition, or the lengths do not fit.
+          EpisodeError: there is no transition, or the lengths do not match.
         """
         extras = extras or {}
         length = len(action)
@@ -219,10 +219,10 @@ class Episode:
 
     @property
     def one_observation(self) -> np.ndarray | EncodedFrames:
-        """[T + 1, ...], where the observation is one array.
+        """The observation [T + 1, ...], which must be one array.
 
         Raises:
-          DatasetError: it is several.
+          DatasetError: it is several arrays.
         """
         return _one(self.observation)
 
@@ -266,10 +266,10 @@ class Episode:
 def check_episode(episode: Episode, spec: EpisodeSpec) -> None:
     """Raises `EpisodeError` unless the episode obeys the alignment rule and its spec.
 
-    Frames that are encoded pass by the ends of their files; none is decoded.
+    Encoded frames are checked by the two ends of their files; none is decoded.
     """
     steps, specs = episode.steps(), spec.step_specs()
-    # The extras apart, because one with the name of another field would stand in its place.
+    # Extras are compared apart, because one with the name of another field would replace it.
     if episode.extras.keys() != spec.extras.keys():
         raise EpisodeError(f"an episode must have exactly the fields {sorted(specs)}")
     if _by_name(episode.observation).keys() != _by_name(spec.observation).keys():

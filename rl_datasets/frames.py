@@ -2,12 +2,12 @@
 
 PNG is what `tfds.features.Image` stores (W3C, Portable Network Graphics, third edition, sections 5
 and 9): a signature, then the chunks IHDR, IDAT and IEND, each a length, a type, data and a CRC-32.
-IDAT is a zlib stream of the rows, each behind the number of the filter that it went through.
+IDAT is a zlib stream of the rows, each after the number of the filter that was applied to it.
 
-Frames of Atari games are flat areas with sharp edges, which every filter makes longer, so rows are
-written unfiltered. ISA-L's deflate takes half the time of zlib's fastest for 2 % fewer bytes;
-zlib's level 6 would save 15 % and take four times as long. What others wrote mostly went through
-the filter Sub, which is a sum along the row to undo; what went through others is left to Pillow.
+Frames of Atari games are flat areas with sharp edges. Every filter makes them longer, so rows are
+written unfiltered. ISA-L's deflate takes half the time of zlib's fastest level and gives 2% fewer
+bytes; zlib's level 6 would save 15% and take four times as long. Most files of others use the
+filter Sub, which a sum along the row undoes; Pillow decodes those with other filters.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BATCH = 64  # Frames decoded at once: they fit in a processor's cache.
 
 
 class EncodedFrames:
-    """N frames as PNG files, where an array [N, H, W, C] uint8 would stand.
+    """N frames as PNG files, in place of an array [N, H, W, C] uint8.
 
     An integer index decodes a frame, a slice gives `EncodedFrames`, and `np.asarray` decodes all.
 
@@ -45,7 +45,7 @@ class EncodedFrames:
     ndim = 4
 
     def __init__(self, pngs: Sequence[bytes], shape: tuple[int, int, int]):
-        """Takes the files as they are; `check` looks at them.
+        """Takes the files as they are; `check` checks them.
 
         Args:
           pngs: the files.
@@ -75,10 +75,10 @@ class EncodedFrames:
         return decode_png(self.pngs, self.shape[1:]).astype(dtype or np.uint8, copy=False)
 
     def check(self) -> None:
-        """Looks at the two ends of every file, which costs next to nothing, and decodes none.
+        """Checks the two ends of every file, which costs next to nothing, and decodes none.
 
         Raises:
-          ValueError: a file is no PNG, is cut, or holds a frame of another shape or depth.
+          ValueError: a file is not a PNG, is cut, or holds a frame of another shape or depth.
         """
         head, tail = _head(self.shape[1:]), _tail()
         for index, png in enumerate(self.pngs):

@@ -27,12 +27,12 @@ _DAMAGE: Any = (ValueError, EOFError, igzip.BadGzipFile, isal_zlib.error)
 
 
 def frame(record: bytes) -> bytes:
-    """A record as it stands in the file."""
+    """A record as the file holds it."""
     return b"".join(framed(record))
 
 
 def framed(record: bytes) -> tuple[bytes, ...]:
-    """The pieces of `frame`, for a writer that need not have a large record copied."""
+    """The pieces of `frame`, for a writer that can do without a copy of a large record."""
     length = _LENGTH.pack(len(record))
     return length, _masked_crc(length), record, _masked_crc(record)
 
@@ -40,13 +40,13 @@ def framed(record: bytes) -> tuple[bytes, ...]:
 def read_records(
     path: str | os.PathLike[str], *, is_gzip: bool = False, digest: Any = None
 ) -> Iterator[bytes]:
-    """Every record of a file, its checksums compared; one record at a time is in memory.
+    """Every record of a file, after its checksums are compared; memory holds one at a time.
 
     Args:
       path: the file.
       is_gzip: whether the file is compressed as a whole, as TensorFlow's option GZIP does; a thread
         inflates ahead.
-      digest: of `hashlib`, updated with every byte of the file, as it is read.
+      digest: from `hashlib`; updated with every byte of the file as it is read.
 
     Raises:
       DatasetError: the file is cut or a checksum does not agree.

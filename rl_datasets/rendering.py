@@ -30,20 +30,20 @@ def write_gif(
     frame_milliseconds: int = FRAME_MILLISECONDS,
     max_frames: int = 1_000,
 ) -> int:
-    """Writes frames as a GIF that plays over and over.
+    """Writes frames as a GIF that repeats forever.
 
     Args:
-      path: of the GIF, whole or not at all; what stands there is replaced.
+      path: where to write the GIF, whole or not at all; an existing file is replaced.
       frames: [N, H, W, 1 or 3] uint8, N of at least 1.
-      scale: pixels across that a pixel becomes.
+      scale: how many pixels wide and high each pixel becomes.
       frame_milliseconds: how long a frame is shown; a multiple of 10.
-      max_frames: where there are more, every k-th is shown, and k is as small as can be.
+      max_frames: if there are more, every k-th is shown, with the smallest k that fits.
 
     Returns:
-      k, so 1 where every frame is shown.
+      k, which is 1 where every frame is shown.
 
     Raises:
-      DatasetError: these are no frames.
+      DatasetError: these are not frames.
     """
     _check(frames)
     every = -(-len(frames) // max_frames)
@@ -67,17 +67,17 @@ def write_contact_sheet(
     """Writes a PNG of frames side by side, in rows, as evenly spaced as the episode allows.
 
     Args:
-      path: of the PNG, whole or not at all; what stands there is replaced.
+      path: where to write the PNG, whole or not at all; an existing file is replaced.
       frames: [N, H, W, 1 or 3] uint8, N of at least 1.
-      count: how many, or all if there are fewer; the first and the last are among two or more.
+      count: how many frames, or all if there are fewer. Two or more include the first and the last.
       columns: how many in a row.
-      scale: pixels across that a pixel becomes.
+      scale: how many pixels wide and high each pixel becomes.
 
     Returns:
       The numbers of the frames, in order.
 
     Raises:
-      DatasetError: these are no frames.
+      DatasetError: these are not frames.
     """
     _check(frames)
     chosen = np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int).tolist()

@@ -1,10 +1,11 @@
-"""The two sets of Atari ROMs that matter here, and where they lie.
+"""The two sets of Atari ROMs that matter here, and where they are.
 
-DQN Replay was recorded on the ROMs in atari-py 0.2.5. In ale-py 0.12.1, which plays here, 31 of its
-63 games have another ROM, 29 of them among DQN Replay's 60: another version of the game, whose
-scores do not compare. So an evaluation uses the set that a dataset's lineage names, or none.
+DQN Replay was recorded on the ROMs in atari-py 0.2.5. This project plays on ale-py 0.12.1, in which
+31 of its 63 games have another ROM, 29 of them among DQN Replay's 60. Another ROM is another
+version of the game, and its scores do not compare. So an evaluation uses the set that a dataset's
+lineage names, or none.
 
-ale-py brings its set along. The other is in the source package of atari-py, which the user's own
+ale-py contains its set. The other set is in the source package of atari-py, which the user's own
 package index has: `install` takes it from there, once the user accepts, and checks every md5. No
 ROM is part of this project.
 """
@@ -30,17 +31,17 @@ from rl_datasets.errors import DatasetError
 
 
 class RomSet(enum.StrEnum):
-    """A set of ROMs, by the package and version that holds it, as a dataset's lineage says it."""
+    """A set of ROMs, named by the package and version that holds it, as in a dataset's lineage."""
 
     ALE = "ale-py 0.12.1"
     LEGACY = "atari-py 0.2.5"
 
 
 def named(name: str) -> RomSet:
-    """The set of ROMs of this name.
+    """The set of ROMs with this name.
 
     Raises:
-      DatasetError: there is none.
+      DatasetError: there is no such set.
     """
     if name not in list(RomSet):
         raise DatasetError(f"there are no ROMs {name!r}: choose {' or '.join(RomSet)}")
@@ -51,9 +52,9 @@ class Rom(NamedTuple):
     """A game's ROM in both sets.
 
     Attributes:
-      game: as the Arcade Learning Environment spells it, such as `ms_pacman`.
-      md5: of its ROM in each set.
-      path: of each set's ROM that is here and has that md5.
+      game: its name in the Arcade Learning Environment, such as `ms_pacman`.
+      md5: the md5 of its ROM in each set.
+      path: where the ROM of each set is; only sets whose ROM is installed and has that md5.
     """
 
     game: str
@@ -74,7 +75,7 @@ _INSTALL = {
 }
 _DOWNLOAD_SECONDS = 600
 _LARGEST_ROM = 65_536  # bytes
-_DOES_NOT_START = {("defender", RomSet.LEGACY)}  # ale-py 0.12.1 waits for ever.
+_DOES_NOT_START = {("defender", RomSet.LEGACY)}  # ale-py 0.12.1 waits forever.
 
 
 def default_folder() -> pathlib.Path:
@@ -279,7 +280,7 @@ def _md5s(game: str) -> dict[RomSet, str]:
     return dict(zip((RomSet.LEGACY, RomSet.ALE), _MD5[game], strict=True))
 
 
-# Of atari-py 0.2.5's ROM, and of ale-py 0.12.1's.
+# For every game, the md5 of atari-py 0.2.5's ROM and of ale-py 0.12.1's.
 _MD5 = {
     "adventure": ("4b27f5397c442d25f0c418ccdacf1926", "4b27f5397c442d25f0c418ccdacf1926"),
     "air_raid": ("35be55426c1fec32dfb503b4f0651572", "35be55426c1fec32dfb503b4f0651572"),

@@ -1,7 +1,7 @@
-"""A published version as NumPy files, one a field, that `np.load(..., mmap_mode="r")` opens.
+"""A published version as one NumPy file for each field, for `np.load(..., mmap_mode="r")`.
 
     export.json             what was exported; shape, dtype and sha256 of every field
-    steps/<field>.npy       [steps, ...], the steps of all episodes, one after another; decoded
+    steps/<field>.npy       [steps, ...], the steps of all episodes in order; images decoded
     metadata/<name>.npy     [episodes, ...]
     episode_start.npy       [episodes] int64, the row of an episode's first step
     episode_length.npy      [episodes] int64, its steps, one more than its transitions
@@ -40,13 +40,13 @@ KIND = "arrays"
 
 
 def to_arrays(version: VersionLike, folder: str | os.PathLike[str], split: str = ALL) -> Export:
-    """Exports a split to a folder of NumPy files, laid out as the module says.
+    """Exports a split to a folder of NumPy files, in the layout that the module describes.
 
-    Memory holds one episode as it is stored, a block of every field, and the episodes' metadata.
+    Memory holds one episode as stored, a block of every field, and the metadata of all episodes.
 
     Args:
       version: a published version, as `Version.open` takes it.
-      folder: to be made; it is there whole or not at all.
+      folder: the folder to make; it is there whole or not at all.
       split: name of a split, or "all".
 
     Raises:
@@ -134,7 +134,7 @@ def _path(folder: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def _check_space(source: Source, folder: pathlib.Path) -> None:
-    """Raises `DatasetError` where the steps cannot fit on the disk."""
+    """Raises `DatasetError` if the steps cannot fit on the disk."""
     row = sum(
         math.prod(spec.shape) * np.dtype(spec.dtype).itemsize
         for spec in source.spec.step_specs().values()

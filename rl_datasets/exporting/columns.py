@@ -1,4 +1,4 @@
-"""Fields written a block at a time, with the checksum that reading them back must give again."""
+"""Fields written a block at a time, and the checksums that hold what is read back to them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rl_datasets.exporting.source import BLOCK_BYTES
 
 
 class Column:
-    """The rows of one field: appended in order, handed on in blocks.
+    """The rows of one field: appended in order, written in blocks.
 
     Args:
-      shape: rows of the whole column, then the shape of one.
-      dtype: that rows are converted to.
-      write: takes the next block of rows.
+      shape: the number of rows of the whole column, then the shape of one row.
+      dtype: what rows are converted to.
+      write: writes the next block of rows.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype, write: Callable[[np.ndarray], Any]):
@@ -30,7 +30,7 @@ class Column:
 
     def append(self, rows: np.ndarray) -> None:
         """Takes further rows [N, ...]."""
-        rows = np.array(rows, self._dtype, order="C")  # A view would hold on to the whole episode.
+        rows = np.array(rows, self._dtype, order="C")  # A view would keep the whole episode.
         self._digest.update(rows)
         self._pending.append(rows)
         self._pending_bytes += rows.nbytes
@@ -38,7 +38,7 @@ class Column:
             self._flush()
 
     def finish(self) -> dict[str, Any]:
-        """Hands on what is left, and describes the column as `describe` does."""
+        """Writes what is left, and describes the column as `describe` does."""
         self._flush()
         entry = self._digest.entry()
         assert entry["shape"] == list(self._shape), f"{entry['shape']} rows, not {self._shape}"
@@ -61,7 +61,7 @@ def describe(row: tuple[int, ...], dtype: np.dtype, read: Iterable[np.ndarray]) 
 def compare(
     target: str | os.PathLike[str], written: Mapping[str, Any], read: Mapping[str, Any]
 ) -> None:
-    """Raises `DatasetError` where a field that was read back is not what was written."""
+    """Raises `DatasetError` if a field that was read back is not what was written."""
     for name, entry in written.items():
         if read.get(name) != entry:
             raise DatasetError(
@@ -71,7 +71,7 @@ def compare(
 
 
 class Digest:
-    """Rows, dtype and sha256 of a field that is taken in blocks."""
+    """Rows, dtype and sha256 of a field that is given in blocks."""
 
     def __init__(self, row: tuple[int, ...], dtype: np.dtype):
         self._row, self._dtype, self._rows = row, dtype, 0

@@ -7,14 +7,14 @@ Row i is the i-th transition; N is the number of all transitions.
     rewards             [N] float32
     terminals           [N] bool    the environment ended with this transition
     timeouts            [N] bool    the episode was cut after it: a time limit or any other cut
-    next_observations   [N, O]      o_{t+1}; not where observations are images
+    next_observations   [N, O]      o_{t+1}; absent where observations are images
     infos/<extra>       [N, ...]    further fields of the step
     metadata/episodes/<name>        [episodes, ...], what an episode as a whole has; text as UTF-8
 
-Every episode ends with a terminal or a timeout, and nothing else is one. The next observations of
-images would double the file, and all but one an episode stand in the next row, so images have
-`metadata/final_observations` [episodes, H, W, C] instead. (D4RL's own loaders take o_{t+1} from
-the next row, and leave timeouts out.)
+Every episode ends with a terminal or a timeout, and no other row has one. The next observations of
+images would double the file, and the next row holds all of them except the last of each episode. So
+images have `metadata/final_observations` [episodes, H, W, C] instead. (D4RL's own loaders take
+o_{t+1} from the next row, and leave timeouts out.)
 
 The attribute `rl_datasets` of the file is JSON: what was exported, and the sha256 of every field.
 Datasets can be appended to, and are compressed in chunks small enough to read single rows.
@@ -55,13 +55,13 @@ _CHUNK_BYTES = 32 << 10  # A random row costs one chunk; smaller ones compress w
 
 
 def to_d4rl(version: VersionLike, file: str | os.PathLike[str], split: str = ALL) -> Export:
-    """Exports a split to a D4RL-style HDF5 file, laid out as the module says.
+    """Exports a split to a D4RL-style HDF5 file, in the layout that the module describes.
 
-    Memory holds one episode as it is stored, a block of every field, and the episodes' metadata.
+    Memory holds one episode as stored, a block of every field, and the metadata of all episodes.
 
     Args:
       version: a published version, as `Version.open` takes it.
-      file: to be made; it is there whole or not at all.
+      file: the file to make; it is there whole or not at all.
       split: name of a split, or "all".
 
     Raises:
@@ -91,9 +91,9 @@ def _creating(path: pathlib.Path) -> Iterator[tuple[h5py.File, _File]]:
 
 
 class _File(io.RawIOBase):
-    """A file that keeps its first error to itself, and then forgets what HDF5 writes.
+    """A file that keeps its first error, and from then on discards what HDF5 writes.
 
-    HDF5 tries again and again to write what it could not, at last where Python can only print it.
+    HDF5 retries a failed write, in the end at a point where Python can only print the error.
     """
 
     def __init__(self, raw: io.FileIO):
@@ -131,7 +131,7 @@ class _File(io.RawIOBase):
 def _write(
     source: Source, h5: h5py.File, file: _File
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Writes every field; describes them by name, and says what was lost."""
+    """Writes every field; returns their descriptions by name, and what was lost."""
     fields = {name: _create(h5, name, *spec) for name, spec in _specs(source).items()}
     metadata: dict[str, list[Any]] = {name: [] for name in source.spec.metadata}
     discounted = 0
@@ -145,7 +145,7 @@ def _write(
         discounted += int(np.count_nonzero((episode.discount > 0) & (episode.discount < 1)))
     for name, values in metadata.items():
         array = np.array(values)
-        if array.dtype.kind == "U":  # Which h5py does not write.
+        if array.dtype.kind == "U":  # h5py does not write these.
             array = np.char.encode(array, "utf-8")
         path = f"metadata/episodes/{name}"
         fields[path] = _create(h5, path, array.shape, array.dtype)
@@ -161,7 +161,7 @@ def _write(
 
 
 def _specs(source: Source) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-    """Shape and dtype of every field that has a row a transition, and of final observations."""
+    """Shape and dtype of every field with one row a transition, and of final observations."""
     spec, rows = source.spec, source.counts.transitions
     observation, action = spec.one_observation, spec.action
     fields = {

@@ -6,13 +6,13 @@
 An episode is written as rows (o_t, a_t, r_{t+1}, terminal), and its end as the logs can hold it:
 
     terminal                T rows, the last one terminal. The final observation is lost.
-    truncated, T = 26,999   T + 1 rows, the last one terminal: 27,000 rows are how the logs tell a
-                            time limit. The last row has the final observation, and no action.
-    truncated, at the end   T + 1 rows, none terminal: how the logs tell that they were cut.
+    truncated, T = 26,999   T + 1 rows, the last one terminal: in the logs, 27,000 rows mean a time
+                            limit. The last row has the final observation, and no action.
+    truncated, at the end   T + 1 rows, none terminal: in the logs, this means that they were cut.
     truncated, any other    T rows, the last one terminal. The final observation is lost, and a
                             learner takes the cut for the end of the game.
 
-The logs know neither metadata nor further fields of the steps.
+The logs hold neither metadata nor further fields of the steps.
 """
 
 from __future__ import annotations
@@ -56,22 +56,21 @@ def to_replay_logs(
     split: str = ALL,
     capacity: int | None = None,
 ) -> Export:
-    """Exports splits, one after another, to the logs of one run, laid out as the module says.
+    """Exports splits in order to the logs of one run, in the layout that the module describes.
 
-    Memory holds one episode, decoded. The circular buffer of `capacity` frames lies on the disk
-    beside the target for as long as the export takes, and the system keeps as much of it in memory
-    as it can spare.
+    Memory holds one episode, decoded. During the export, the circular buffer of `capacity` frames
+    is on the disk beside the target; the system keeps as much of it in memory as it can spare.
 
     Args:
       version: a published version, as `Version.open` takes it.
-      folder: to be made, such as `Pong/1`; it is there whole or not at all.
+      folder: the folder to make, such as `Pong/1`; it is there whole or not at all.
       split: name of a split, or "all".
-      capacity: rows of a checkpoint, a few less where with so many the layout would skip one. By
+      capacity: rows of a checkpoint, or a few less if with this many the layout would skip one. By
         default 1,000,000, as in DQN Replay, or as few as hold everything.
 
     Raises:
       DatasetError: there is no such version or split, a file of it is damaged, its episodes are
-        none of Atari or longer than the logs' time limit, or the folder exists or cannot be
+        not of Atari or longer than the logs' time limit, or the folder exists or cannot be
         written.
     """
     source = open_source(version, split)
@@ -109,7 +108,7 @@ def _keeps_final_observation(episode: Episode, source: Source, index: int) -> bo
 
 
 def _rows_of_episodes(source: Source) -> np.ndarray:
-    """How many rows every episode takes, its padding included."""
+    """How many rows every episode takes, including its padding."""
     rows = []
     for index, episode in enumerate(source.read("measuring")):
         length = episode.num_transitions + _keeps_final_observation(episode, source, index)
@@ -124,7 +123,7 @@ def _rows_of_episodes(source: Source) -> np.ndarray:
 
 def _ring(path: pathlib.Path, rows: np.ndarray, capacity: int | None) -> np.ndarray:
     """The frames of the circular buffer [C, 84, 84], on the disk."""
-    if capacity is None:  # One more row than fills a checkpoint, which would then be saved twice.
+    if capacity is None:  # One row more, because a full checkpoint would be saved twice.
         capacity = min(dqn_replay.CAPACITY, int(rows.sum()) + 2)
     return np.memmap(path, np.uint8, "w+", shape=(_fitting_capacity(rows, capacity), *_FRAME))
 
@@ -132,8 +131,8 @@ def _ring(path: pathlib.Path, rows: np.ndarray, capacity: int | None) -> np.ndar
 def _fitting_capacity(rows: np.ndarray, capacity: int) -> int:
     """The greatest capacity, up to this one, with which no checkpoint is skipped.
 
-    An episode's first row is added together with its padding, and a checkpoint over whose end
-    those jump is never saved (see `rl_datasets.sources.dqn_replay.layout`).
+    An episode's first row is added together with its padding. If these rows jump over the end of a
+    checkpoint, it is never saved (see `rl_datasets.sources.dqn_replay.layout`).
     """
     starts = np.cumsum(rows) - rows
     for fitting in range(capacity, dqn_replay.STACK_SIZE, -1):
@@ -141,15 +140,15 @@ def _fitting_capacity(rows: np.ndarray, capacity: int) -> int:
         if not np.any((left > 0) & (left <= _PADDING)):
             return fitting
     raise DatasetError(
-        f"with no capacity up to {capacity} do checkpoints hold every row of these episodes; give "
-        "a greater one"
+        f"checkpoints hold every row of these episodes with no capacity up to {capacity}; give a "
+        "greater one"
     )
 
 
 def _write(
     source: Source, logs: pathlib.Path, ring: np.ndarray, differences: collections.Counter[str]
 ) -> Iterator[Episode]:
-    """Writes the logs; gives every episode as a reader of them must see it."""
+    """Writes the logs, and yields every episode as a reader of them must see it."""
     with replay_log.ReplayLog(logs, len(ring), dqn_replay.STACK_SIZE, _FRAME) as log:
         log.store["observation"] = ring
         for index, episode in enumerate(source.read("exporting")):
@@ -195,7 +194,7 @@ def _describe(episodes: Iterable[Episode]) -> dict[str, dict[str, Any]]:
 
 
 def _differences(episode: Episode, seen: Episode) -> Iterator[str]:
-    """In which ways a reader of the logs sees another episode than was exported."""
+    """The ways in which a reader of the logs sees another episode than was exported."""
     if not np.array_equal(seen.one_observation[-1:], decoded(episode.one_observation[-1:])):
         yield _FINAL
     if seen.is_terminal[-1] and not episode.is_terminal[-1]:
@@ -207,7 +206,7 @@ def _differences(episode: Episode, seen: Episode) -> Iterator[str]:
 
 
 def _told(source: Source, differences: Mapping[str, int]) -> list[str]:
-    """A sentence for everything that the logs do not hold as the source does."""
+    """One sentence for everything that the logs do not hold as the source does."""
     sentences = {
         _FINAL: "episodes lose their final observation",
         _CUT: "episodes that were cut are recorded as terminal",

@@ -1,4 +1,4 @@
-"""What an export reads, and what it says of itself afterwards."""
+"""What an export reads, and the summary that it writes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rl_datasets.published import manifest
 from rl_datasets.published.version import Counts, Version, VersionLike
 
 SUMMARY_FILE = "export.json"
-BLOCK_BYTES = 1 << 20  # Frames are decoded, and fields written and read back, this much at a time.
+BLOCK_BYTES = 1 << 20  # What is decoded, written and read back at a time.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Source:
     """Splits of a published version, read as one stream of episodes.
 
     Attributes:
-      version: that is exported.
+      version: the version that is exported.
       splits: names of the splits, in the order in which they are read.
     """
 
@@ -33,21 +33,21 @@ class Source:
 
     @property
     def spec(self) -> EpisodeSpec:
-        """Of an episode."""
+        """The spec of an episode."""
         return self.version.episode_spec
 
     @property
     def counts(self) -> Counts:
-        """Of all these splits, by the manifest."""
+        """Episodes and transitions of all these splits, by the manifest."""
         return self.version.counts("+".join(self.splits))
 
     @property
     def steps(self) -> int:
-        """Rows of all episodes, their final observations included."""
+        """Rows of all episodes, including their final observations."""
         return self.counts.transitions + self.counts.episodes
 
     def read(self, doing: str = "exporting") -> Iterator[Episode]:
-        """Every episode, one after another, with a progress bar on a terminal that says `doing`.
+        """Every episode in order, with a progress bar that says `doing` on a terminal.
 
         Raises:
           DatasetError: as `Version.episodes`.
@@ -56,7 +56,7 @@ class Source:
 
 
 def open_source(version: VersionLike, split: str) -> Source:
-    """The source of an export.
+    """Opens the source of an export.
 
     Args:
       version: a published version, as `Version.open` takes it.
@@ -64,7 +64,7 @@ def open_source(version: VersionLike, split: str) -> Source:
         manifest.
 
     Raises:
-      DatasetError: there is no such version or split, or a field's name leaves its folder.
+      DatasetError: there is no such version or split, or a field's name points out of its folder.
     """
     version = Version.open(version)
     splits = tuple(version.split_names(split))
@@ -80,16 +80,16 @@ def open_source(version: VersionLike, split: str) -> Source:
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """What an export wrote, after it was read back.
+    """What an export wrote, as it was read back.
 
     Attributes:
-      kind: of the export, such as `arrays`.
+      kind: the kind of export, such as `arrays`.
       target: the file or folder.
-      source: name, splits and sha256 of the manifest of what was exported.
-      episodes: that were exported.
-      transitions: that were exported.
-      fields: by name: shape, dtype and the sha256 of the bytes of its rows.
-      differences: what the format cannot hold, or holds otherwise, a sentence each.
+      source: what was exported: its name, its splits and the sha256 of its manifest.
+      episodes: how many were exported.
+      transitions: how many were exported.
+      fields: the shape, the dtype and the sha256 of the bytes of every field, by its name.
+      differences: what the format cannot hold or holds differently, one sentence each.
     """
 
     kind: str
@@ -101,7 +101,7 @@ class Export:
     differences: Sequence[str]
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data, the same wherever the target lies."""
+        """The summary as plain data, which does not depend on the target's path."""
         content = dataclasses.asdict(self)
         del content["target"]
         return content
@@ -142,7 +142,7 @@ def blocks(rows: Any) -> Iterator[np.ndarray]:
 
 
 def decoded(rows: Any) -> np.ndarray:
-    """An array as it is, or encoded frames as one.
+    """An array as it is, or encoded frames as an array.
 
     Raises:
       DatasetError: a frame is damaged.

@@ -15,19 +15,19 @@ from rl_datasets.serving.packing import pack, unpack
 from rl_datasets.serving.transitions import Transition, with_frames
 from rl_datasets.serving.windows import Windows
 
-CHUNK_BYTES = 4 << 20  # gathered at a time where batches are smaller: hides the cost of a call
+CHUNK_BYTES = 4 << 20  # Gathered at a time where batches are smaller: hides the cost of a call.
 CHUNKS_AHEAD = 2
 
 
 class ArrayFeed(Iterator[Transition]):
     """Batches drawn uniformly with replacement from transitions in memory.
 
-    The indices of batch n come from the seed's key folded with n, so a feed goes on bit for bit
-    after `seek(n)`, and one that gives K batches at once gives the same as K single ones. (The
-    draws are those of `jax.random.randint`, which another release of JAX may change.)
+    The indices of batch n come from the seed's key folded with n. So a feed continues bit for bit
+    after `seek(n)`, and K batches given at once are the same as K single ones. (The draws are those
+    of `jax.random.randint`, which another release of JAX may change.)
 
-    On a CPU a transition is one row of bytes, copied at once, and threads work ahead. On an
-    accelerator the data lie in its memory and are gathered there. Of `Windows`, stacks of frames
+    On a CPU a transition is one row of bytes, which is one copy, and threads work ahead. On an
+    accelerator the data are kept in its memory and gathered there. From `Windows`, stacks of frames
     are cut out batch by batch; the draws are those of the same transitions with their stacks.
 
     Args:
@@ -71,11 +71,11 @@ class ArrayFeed(Iterator[Transition]):
 
     @property
     def position(self) -> int:
-        """The number of the next batch, counted in batches of [B, ...]; `seek` goes back to it."""
+        """The number of the next batch, counted in batches of [B, ...]; `seek` returns to it."""
         return self._position
 
     def seek(self, batch: int) -> None:
-        """Goes on from the given batch, counted in batches of [B, ...] whatever `steps` is."""
+        """Continues from the given batch, counted in batches of [B, ...] whatever `steps` is."""
         self._position = self._next_chunk = batch
         self._chunks: collections.deque[concurrent.futures.Future] = collections.deque()
         self._ready: Iterator[Transition] = iter(())
@@ -124,7 +124,7 @@ class _HostGather:
 
 
 class _DeviceGather:
-    """Gathers on the accelerator, where the data lie; they are an argument, never a constant."""
+    """Gathers on the accelerator, which holds the data: an argument, never a constant."""
 
     def __init__(
         self,

@@ -27,11 +27,11 @@ class Cut:
       gamma: discount factor within a window, from 0 to 1; 1 where a window has one reward.
       frame_stack: observations in a stack, at least 1.
       next_action: whether the extras are to have the next action, as `next_action`.
-      reward_field: the field of the steps that has the rewards. `stored_reward` of
-        `rl_unplugged_atari` gives them where its files have them, and `raw_reward` of what was
-        replayed gives the game's own.
-      observed: of an observation that is several arrays, the names of those that make its vector,
-        in this order; none stands for all, in the order of their names.
+      reward_field: the field of the steps that has the rewards. In `rl_unplugged_atari`,
+        `stored_reward` has them where the files do. In a replayed dataset, `raw_reward` has the
+        game's own.
+      observed: where an observation is several arrays, the names of those that make its vector, in
+        this order. If empty, all do, in the order of their names.
 
     Raises:
       ValueError: a number is out of its range.
@@ -60,7 +60,7 @@ ONE_STEP = Cut()
 
 
 def flattened(observation: Any, cut: Cut) -> Any:
-    """Observations of one array as they are, and of several as vectors.
+    """Returns observations of one array as they are, and of several arrays as vectors.
 
     Args:
       observation: [T, ...], or a mapping of names to such arrays.
@@ -94,7 +94,7 @@ def flattened(observation: Any, cut: Cut) -> Any:
 
 
 def observation_bytes(spec: EpisodeSpec) -> int:
-    """Bytes of one observation at most, whatever a cut takes of it."""
+    """The bytes of one whole observation; a cut takes at most these."""
     observation = spec.observation
     arrays = observation.values() if isinstance(observation, Mapping) else [observation]
     return sum(array.generate_value().nbytes for array in arrays)

@@ -2,12 +2,12 @@
 
 There are two readings of D4RL's data. `loading.load_transitions` is the corrected one: every
 transition that the file holds, each with the observation that followed. This one is for recipes
-that were measured on D4RL's own (github.com/Farama-Foundation/D4RL, v1.1, the defaults):
+that were measured with D4RL's own reading (github.com/Farama-Foundation/D4RL, v1.1, the defaults):
 
     the last row of the file is left out
-    the next observation is the next row's, also after a terminal, where that is another episode's
-    rows that `timeouts` marks are left out, whatever the marks mean; in a file without timeouts
-        those at which a count reaches the horizon, which starts at 1 after a terminal
+    the next observation is the next row's, even after a terminal, where it is another episode's
+    rows that `timeouts` marks are left out, whatever the marks mean; in a file without timeouts,
+        those at which a count of steps reaches the horizon; after a terminal it starts at 1
     all numbers become float32
 
 Versions of other builders are read as if they had been exported to D4RL's layout first.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Rows(NamedTuple):
     """Rows of D4RL's layout, each [N, ...].
 
-    An action and a reward that were left out are 0, and an observation that is not known is NaN.
+    An action or a reward that was left out is 0, and an unknown observation is NaN.
     """
 
     observation: np.ndarray
@@ -95,15 +95,15 @@ def _stacked(parts: Iterable[Rows]) -> Rows:
 def _rows_of_file(episodes: Iterator[Episode], version: Version, file: D4rlFile) -> Iterator[Rows]:
     """Every row of the file that was published.
 
-    An episode has as many rows as lie between its first and the next episode's: its transitions,
-    and at most one more, which gave its final observation.
+    An episode has the rows from its first to the next episode's first: its transitions, and at
+    most one more, which gave its final observation.
     """
     filled = 0
     for episode, following in itertools.pairwise(itertools.chain(episodes, [None])):
         assert episode is not None
         end = file.rows if following is None else int(following.metadata["first_row"])
         transitions, is_terminal = episode.num_transitions, bool(episode.is_terminal[-1])
-        # Alone after a time limit, the file's last row is left out anyway.
+        # The file's last row is left out anyway where it stands alone after a time limit.
         count = min(end - filled, transitions + 1) if following is None else end - filled
         is_beyond = count == transitions + 1
         if (
@@ -113,7 +113,7 @@ def _rows_of_file(episodes: Iterator[Episode], version: Version, file: D4rlFile)
             or (is_beyond and is_terminal and file.trajectories != "timeouts")
         ):
             raise _lacks_a_row(version, filled)
-        # The row beyond is the one that the flags are of, or it is a trajectory's last, alone.
+        # The flags belong to the extra row, or it is the last row of a trajectory and stands alone.
         is_alone = is_beyond and (is_terminal or file.trajectories == "one")
         rows = _rows(episode, count, marked=transitions - (is_alone or not is_beyond))
         if is_alone:
@@ -143,7 +143,7 @@ def _lacks_a_row(version: Version, row: int) -> DatasetError:
 
 
 def _rows(episode: Episode, count: int, marked: int) -> Rows:
-    """The first `count` rows of an episode of a file, whose flags are those of the row `marked`."""
+    """The first `count` rows of an episode of a file; the row `marked` has the episode's flags."""
     is_marked = np.arange(count) == marked
     return Rows(
         observation=np.array(episode.one_observation[:count], np.float32),
@@ -167,7 +167,7 @@ def _rows_of_export(episode: Episode) -> Rows:
 
 
 def _at_horizon(terminal: np.ndarray, horizon: int) -> np.ndarray:
-    """[N] bool: where D4RL's count of an episode's steps says that the time limit was reached."""
+    """[N] bool: the rows at which D4RL's count of an episode's steps reaches the time limit."""
     reached = np.zeros(len(terminal), np.bool_)
     steps = 0
     for row, is_terminal in enumerate(terminal.tolist()):

@@ -1,4 +1,4 @@
-"""Transitions as rows of bytes, so that a copy of one is one copy of memory."""
+"""Transitions as rows of bytes, so that copying a transition is one copy of memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EXTRAS = "extras/"
 
 
 def row_dtype(transitions: Transition) -> np.dtype:
-    """The structured dtype of one transition as one row of bytes, so that a copy is one memcpy."""
+    """The structured dtype of one transition as one row of bytes."""
     return np.dtype(
         [(name, field.dtype, field.shape[1:]) for name, field in _fields(transitions).items()]
     )

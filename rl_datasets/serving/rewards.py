@@ -1,9 +1,9 @@
 """Rewards rescaled before a learner sees them, as some algorithms' recipes ask.
 
-IQL multiplies Gym-MuJoCo's by 1000 / (highest - lowest return of the data) and takes 1 from
-AntMaze's (Kostrikov et al. 2021; ikostrikov/implicit_q_learning, `train_offline.py`); ReBRAC
+IQL multiplies Gym-MuJoCo's rewards by 1000 / (highest - lowest return of the data) and subtracts 1
+from AntMaze's (Kostrikov et al. 2021; ikostrikov/implicit_q_learning, `train_offline.py`). ReBRAC
 multiplies AntMaze's by 100 (Tarasov et al. 2023; tinkoff-ai/ReBRAC, `src/utils/buffer.py`). Neither
-scales what a policy is scored by.
+scales the returns that a policy is scored by.
 
 Needs NumPy alone.
 """
@@ -19,16 +19,16 @@ SAME_OBSERVATION = 1e-6  # Euclidean; IQL's dataset_utils.py
 
 
 def return_range(transitions: Transition) -> float:
-    """The highest less the lowest undiscounted return of the trajectories in transitions.
+    """The highest minus the lowest undiscounted return of the trajectories in transitions.
 
-    A trajectory ends, by IQL's rule, where the discount is 0 or the next row's observation is not
-    the next observation. So rows must stand in the order in which they were taken.
+    By IQL's rule, a trajectory ends where the discount is 0, or where the next row's observation is
+    not the next observation. So rows must be in the order in which they were taken.
 
     Args:
       transitions: Transition of [N, ...] arrays of one step each, observations [N, obs].
 
     Raises:
-      DatasetError: all returns are the same, as where there is one trajectory.
+      DatasetError: all returns are the same, for example because there is one trajectory.
     """
     jump = np.linalg.norm(transitions.observation[1:] - transitions.next_observation[:-1], axis=1)
     is_last = (jump > SAME_OBSERVATION) | (transitions.discount[:-1] == 0)
@@ -36,14 +36,14 @@ def return_range(transitions: Transition) -> float:
     returns = np.add.reduceat(transitions.reward.astype(np.float64), starts)
     if returns.max() == returns.min():
         raise DatasetError(
-            f"all {len(returns)} trajectories of the data return {returns[0]:g}, so that rewards "
+            f"all {len(returns)} trajectories of the data return {returns[0]:g}, so rewards "
             "cannot be scaled by the range of their returns: give reward_scale a number"
         )
     return float(returns.max() - returns.min())
 
 
 def rescaled(transitions: Transition, scale: float, bias: float) -> Transition:
-    """The transitions with scale * reward + bias, in float32, in the place of each reward [...]."""
+    """The transitions with scale * reward + bias, in float32, in place of each reward [...]."""
     if (scale, bias) == (1.0, 0.0):
         return transitions
     reward = transitions.reward * np.float32(scale) + np.float32(bias)

@@ -1,9 +1,9 @@
 """Windows in pieces of one size: what a Reverb item and a shuffle buffer hold.
 
-The frames of all episodes make one stream, whatever their lengths, and a row stands at every place
-of it: the transition whose stack begins there, or an empty row, as no transition begins where an
-episode ends. Both are cut into blocks of `BLOCK`. A segment is `SEGMENT` rows with the frames that
-they reach, which the next segment shares in part: blocks are stored once.
+The frames of all episodes make one stream, whatever their lengths. Every place of the stream has a
+row: the transition whose stack begins there, or an empty row where an episode ends and no
+transition begins. Frames and rows are cut into blocks of `BLOCK`. A segment is `SEGMENT` rows with
+the frames that they reach. The next segment shares some of these frames, so blocks are stored once.
 
     blocks of rows      | 0 | 1 | 2 | 3 | 4 | 5 |
     blocks of frames    | 0 | 1 | 2 | 3 | 4 | 5 |
@@ -34,7 +34,7 @@ class Layout:
     Attributes:
       row: structured dtype of a row, see `windows.Windows`.
       frame: of one frame, as a dtype with one field, `frame`.
-      num_frames: in the whole stream, the frame of zeros not counted.
+      num_frames: of the whole stream, without the frame of zeros.
       stack: frames in a stack.
       reach: frames from the oldest of an observation to the newest of its next_observation.
     """
@@ -71,7 +71,7 @@ def blocks(pieces: Iterable[Windows], layout: Layout) -> Iterator[tuple[np.ndarr
     """The blocks of a stream, until its last segment is whole.
 
     Args:
-      pieces: such as one an episode; the frames of each follow those of the one before.
+      pieces: for example one for each episode; the frames of each follow those of the previous one.
       layout: what they hold.
 
     Yields:
@@ -79,9 +79,9 @@ def blocks(pieces: Iterable[Windows], layout: Layout) -> Iterator[tuple[np.ndarr
       the frame at that place, and 0 a frame of zeros. An empty row is zeros.
 
     Raises:
-      ValueError: the pieces have not as many frames as the layout says.
+      ValueError: the pieces do not have as many frames as the layout says.
     """
-    # The newest frame of a stack stands `stack - 1` places after its row.
+    # The newest frame of a stack is `stack - 1` places after its row.
     frames = np.zeros((layout.stack - 1, *layout.frame["frame"].shape), layout.frame["frame"].base)
     rows = np.empty(0, layout.row)
     for next_frames, next_rows in _pieces_and_padding(pieces, layout):
@@ -100,7 +100,7 @@ def pool(segments_frames: np.ndarray, segments_rows: np.ndarray) -> Windows:
       segments_rows: [P, SEGMENT].
 
     Returns:
-      Windows of the transitions in the order of the rows, the empty ones left out.
+      Windows of the transitions in the order of the rows, without the empty rows.
     """
     count, num_frames, *shape = segments_frames.shape
     frames = np.empty((1 + count * num_frames, *shape), segments_frames.dtype)

@@ -1,10 +1,10 @@
 """Batches straight from the files of a published version, which may be larger than memory.
 
-An epoch goes through all episodes in an order drawn from the seed. Each is cut into segments of
-consecutive transitions, which go, their frames still encoded, through a shuffle buffer. A pool of
-segments that leave it is decoded at once, and its transitions are shuffled again and cut into
-batches. So every transition is used once an epoch, and a frame is decoded once, but for the few
-that a segment shares with the next.
+An epoch goes through all episodes in an order drawn from the seed. Each episode is cut into
+segments of consecutive transitions. The segments go through a shuffle buffer with their frames
+still encoded. The segments that leave it are decoded a pool at a time, and the transitions of a
+pool are shuffled again and cut into batches. So every transition is used once an epoch, and a frame
+is decoded once, except for the few that a segment shares with the next one.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ class StreamFeed(Iterator[Transition]):
       seed: seeds every order.
       steps: K, to give [K, B, ...] at a time; None gives [B, ...].
       split: name of the split, several joined by `+`, or `all`.
-      cut: how episodes are cut into transitions; a stream gives no next action.
+      cut: how episodes are cut into transitions; a stream cannot give the next action.
       shuffle: transitions in the shuffle buffer; 100,000 with Atari's frames take about 200 MB,
-        and decoded pools take 150 MB beside it.
+        and decoded pools take another 150 MB.
 
     Raises:
       ValueError: batch_size, steps or shuffle is below 1, or the cut asks for the next action.
-      DatasetError: there is no such version or split, or a file of it is missing or damaged; here
-        or, of an episode or of a file that goes away, from `next`.
+      DatasetError: there is no such version or split, or a file of it is missing or damaged. A
+        damaged episode, or a file that disappears later, raises it from `next`.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ def _epoch(
 
 
 def segments_of(episode: Episode, cut: Cut) -> Iterator[Segment]:
-    """The transitions of an episode in segments; they keep no more of it than they hold."""
+    """The transitions of an episode in segments, which keep no other part of it in memory."""
     transitions = pack(tr.step_windows(episode, cut))
     observations = flattened(episode.observation, cut)
     for start in range(0, len(transitions), SEGMENT):
@@ -129,7 +129,7 @@ def segments_of(episode: Episode, cut: Cut) -> Iterator[Segment]:
 
 
 def shuffled(items: Iterable[T], held: int, rng: np.random.Generator) -> Iterator[T]:
-    """The items through a buffer that holds so many: a place drawn at random gives its item up."""
+    """Passes items through a buffer of `held`: each new item replaces one drawn at random."""
     buffer: list[T] = []
     for item in items:
         if len(buffer) < held:
@@ -155,7 +155,7 @@ def _pools(segments: Iterator[Segment]) -> Iterator[Windows]:
 
 
 def _joined(observations: Sequence[np.ndarray | EncodedFrames]) -> np.ndarray | EncodedFrames:
-    """All of them in one; a dataset has either kind alone."""
+    """Joins them; a dataset has only one of the two kinds."""
     encoded = [frames for frames in observations if isinstance(frames, EncodedFrames)]
     if not encoded:
         return np.concatenate(observations)

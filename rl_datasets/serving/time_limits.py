@@ -1,4 +1,4 @@
-"""Transitions across time limits: a defect of Tianshou's buffer, kept for what it was used in."""
+"""Transitions across time limits: a defect of Tianshou's buffer, kept to reproduce its results."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rl_datasets.serving.transitions import Transition
 def across_time_limits(transitions: Transition, n_step: int, gamma: float) -> Transition:
     """n-step transitions as Tianshou's buffer cuts them.
 
-    Where a time limit cut an episode, a window runs on into the rewards and the observation of
-    whichever episode is stored next, because `ReplayBuffer.from_data` was told of terminals alone
-    (github.com/thu-ml/tianshou, examples/offline/utils.py; `BasePolicy.compute_nstep_return`). And
-    it takes row 0 for the last that was written. So
+    Where a time limit cut an episode, a window continues into the rewards and the observation of
+    whichever episode is stored next, because `ReplayBuffer.from_data` was given the terminals alone
+    (github.com/thu-ml/tianshou, examples/offline/utils.py; `BasePolicy.compute_nstep_return`). The
+    buffer also takes row 0 for the last row that was written. So
 
         the windows of row 0 hold its own reward n_step times, unless it is a terminal
         a window that reaches the last row, if that is no terminal, ends there, as it should; but
@@ -26,10 +26,10 @@ def across_time_limits(transitions: Transition, n_step: int, gamma: float) -> Tr
       gamma: discount factor within a window.
 
     Returns:
-      Transition of [N, ...] arrays, as `step_windows` defines them but for the windows' ends.
+      Transition of [N, ...] arrays, as `step_windows` defines them except at the windows' ends.
 
     Raises:
-      ValueError: n_step is below 1, or gamma not from 0 to 1.
+      ValueError: n_step is below 1, or gamma is not from 0 to 1.
     """
     cut = Cut(n_step, gamma)
     n_step, gamma = cut.n_step, cut.gamma

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rl_datasets.episode import Episode
 
 NEXT_ACTION = "next_action"
-IS_KNOWN = "_is_known"  # after the name of a field: of the steps in which it is
+IS_KNOWN = "_is_known"  # A field of this suffix says in which steps the other is known.
 FRAMES_AT_ONCE = 128  # Decoded into one piece of memory that stays in the processor's cache.
 
 
@@ -48,7 +48,7 @@ class Transition(NamedTuple):
 def step_windows(episode: Episode, cut: Cut = ONE_STEP) -> Transition:
     """The T transitions of an episode, one from every step but the last, with frames by number.
 
-    With m = min(n_step, T - t), the window being cut short where the episode ends,
+    With m = min(n_step, T - t), because the end of the episode cuts the window short,
 
         reward_t   = r_{t+1} + gamma d_{t+1} r_{t+2} + ... + gamma^{m-1} d_{t+1}...d_{t+m-1} r_{t+m}
         discount_t = gamma^{m-1} d_{t+1}...d_{t+m}
@@ -63,23 +63,23 @@ def step_windows(episode: Episode, cut: Cut = ONE_STEP) -> Transition:
     Frames are stacked oldest first, and frames from before the episode are zeros, as in Dopamine
     (Castro et al. 2018).
 
-    The next action is a_{t+m}, the data's own at the next observation. None was taken at an
-    episode's final observation: there a_{T-1} stands for it, the last that was. After a terminal
-    that is of no account, because the discount is 0; after a time limit it comes nearer to the
-    policy that acted than anything else an episode holds. (BRAC's files hold another sample of that
-    policy there, which was never executed; readings of D4RL leave such transitions out, or take the
-    first action of the next episode.)
+    The next action is a_{t+m}, the data's own at the next observation. At an episode's final
+    observation no action was taken, so the last one that was, a_{T-1}, stands in. After a terminal
+    this does not matter, because the discount is 0. After a time limit nothing else in the episode
+    comes closer to the policy that acted. (BRAC's files hold another sample of that policy there,
+    which was never executed. Readings of D4RL leave such transitions out, or take the first action
+    of the next episode.)
 
     Args:
       episode: T + 1 steps.
-      cut: how it is cut. Its reward field is where r_{t+1} is from, at step t.
+      cut: how it is cut. Its reward field holds r_{t+1} at step t.
 
     Returns:
       Transition of [T, ...] arrays whose observation and next_observation are numbers of frames
       [T, frame_stack] int32: 1 + t is the observation of step t, and 0 a frame of zeros.
 
     Raises:
-      DatasetError: the steps have no such field, or in some of them it is not known.
+      DatasetError: the steps have no such field, or some of its values are not known.
     """
     n_step, gamma = cut.n_step, cut.gamma
     length, rewards = episode.num_transitions, _rewards(episode, cut.reward_field)
@@ -150,7 +150,7 @@ def numbered(observation: Any) -> np.ndarray:
     frames = np.empty((1 + len(observation), *observation.shape[1:]), observation.dtype)
     frames[0] = 0
     try:
-        # In one thread: several would spend their time on handing Python's lock to each other.
+        # In one thread: several would spend their time passing Python's lock to each other.
         for start in range(0, len(observation), FRAMES_AT_ONCE):
             end = start + FRAMES_AT_ONCE
             frames[1 + start : 1 + end] = np.asarray(observation[start:end])
@@ -162,9 +162,9 @@ def numbered(observation: Any) -> np.ndarray:
 def stack(frames: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """Frames [F, *shape, C] by numbers [..., stack] -> stacks [..., *shape, stack * C].
 
-    Frames that are single numbers [F] make vectors, unless a stack is of one alone. Memory stays
-    frame after frame where that can be (C = 1): writing frames out byte by byte in turn would cost
-    five times as much, and JAX does it faster on the way to its device.
+    Frames that are single numbers [F] make vectors, unless a stack holds only one. Where possible
+    (C = 1), memory keeps frame after frame: interleaving the frames byte by byte would cost five
+    times as much, and JAX does it faster on the way to its device.
     """
     *leading, depth = numbers.shape
     if frames.ndim == 1 and depth > 1:

@@ -1,7 +1,7 @@
-"""Transitions over frames that are kept once: a stack of frames is cut out when it is asked for.
+"""Transitions over frames that are kept once: a stack is cut out of the frames on demand.
 
-A transition with four frames in a stack holds eight frames, of which its neighbours hold seven. So
-a million of them is 7 GB of single frames of 84 x 84, and 56 GB of stacks.
+A transition with four frames in a stack holds eight frames, and its neighbours hold seven of them.
+So a million transitions take 7 GB as single frames of 84 x 84, and 56 GB as stacks.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ def transition_bytes(frames: np.ndarray | None, rows: np.ndarray) -> int:
 
 
 def batches_a_chunk(frame_bytes: int, stack: int, size: int) -> int:
-    """How many batches of `size` transitions make it worth while to cut them out in a thread."""
+    """How many batches of `size` transitions make cutting them out in a thread worthwhile."""
     return min(max(1, CHUNK_BYTES // (2 * stack * frame_bytes * size)), MOST_BATCHES_A_CHUNK)
 
 
 def blank(like: Windows, num_frames: int, num_rows: int) -> Windows:
-    """Room for so many frames, beside the one of zeros, and so many rows."""
+    """Room for this many frames, besides the one of zeros, and this many rows."""
     frames = np.empty((1 + num_frames, *like.frames.shape[1:]), like.frames.dtype)
     frames[0] = 0
     return Windows(frames, np.empty(num_rows, like.rows.dtype))
@@ -112,7 +112,7 @@ def batches(
 ) -> Iterator[Transition]:
     """Shuffles the transitions of each pool and cuts them into batches.
 
-    What is left of a pool begins the first batch of the next, so none is lost.
+    What is left of a pool begins the first batch of the next pool, so no transition is lost.
 
     Args:
       pools: frames, or None where rows hold the observations themselves, and rows [N].
