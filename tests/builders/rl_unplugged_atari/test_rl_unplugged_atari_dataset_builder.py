@@ -179,9 +179,9 @@ def test_transitions_are_records_of_their_own(transitions):
     assert [each.episode_return for each in found] == [0.5 * seed for seed in range(15)]
     with pytest.raises(DatasetError, match="holds transitions that no episode can be made of"):
         Version.open(transitions.path).episodes()
-    assert verify(Version.open(transitions.path)) == told
+    verify(Version.open(transitions.path))
     (line,), _ = catalog.list_published(transitions.path.parents[2])
-    assert (line.episodes, line.transitions) == (0, 15)
+    assert line.counts() == (0, 15)
 
 
 def test_tfds_alone_reads_transitions(transitions):
@@ -289,7 +289,7 @@ def test_the_real_shard_gives_the_same_bytes_from_a_bucket(shared, tmp_path, mon
     name = "gs://rl_unplugged/atari_episodes_ordered/Asterix/run_1-00000-of-00001"
     (sha256,) = local.manifest["plan"]["sources"].values()
     assert published.manifest["copied"] == {name: sha256}
-    assert verify(Version.open(published.path)) == published.manifest
+    verify(Version.open(published.path))
     assert published.manifest["splits"] == local.manifest["splits"]
 
 
@@ -312,7 +312,7 @@ def test_a_bucket_gives_the_same_bytes_as_a_copy_of_it(storage, tmp_path, worker
     assert not again.is_new
     assert len(downloads(storage)) == 3
     (line,), _ = catalog.list_published(tmp_path / "remote")
-    assert (line.episodes, line.transitions) == (6, 3 * 4 + 4 + 5 + 6)
+    assert line.counts() == (6, 3 * 4 + 4 + 5 + 6)
 
 
 def test_transitions_of_a_bucket_are_those_of_a_copy_of_it(storage, tmp_path):

@@ -102,7 +102,7 @@ def test_splits_and_their_shards_follow_the_order_of_the_units(tmp_path, source)
     read_config = tfds.ReadConfig(interleave_cycle_length=1)
     theirs = builder.as_dataset(split="train[3:11]", read_config=read_config)
     assert [int(e["episode_id"]) for e in theirs] == [3, 4, 6, 7, 8, 9, 10, 11]
-    with pytest.raises(DatasetError, match=r"no split 'dev'.*\['test', 'train'\]"):
+    with pytest.raises(DatasetError, match=r"no split 'dev'.*\['train', 'test'\]"):
         list(Version.open(published.path).episodes("dev"))
 
 
