@@ -231,8 +231,8 @@ def cost_of_all(measured: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def cost_of_replaying(speed: dict[str, Any], memory: dict[str, Any]) -> str:
-    """The tables about replaying, from what was saved of `replaying` and `replay_memory`."""
+def cost_of_replaying(speed: dict[str, Any]) -> str:
+    """The tables about replaying, from what was saved of `replaying`."""
     rows = {row["name"]: row for row in speed["rows"]}
     rates = {name: row for name, row in rows.items() if row["unit"] == "rows/s a core"}
     found = {name: row for name, row in rates.items() if name.endswith(": replayed")}
@@ -260,26 +260,39 @@ def cost_of_replaying(speed: dict[str, Any], memory: dict[str, Any]) -> str:
         cores = workers * (1 if workers == 1 else shared)
         fast, slow = (ALL_TRANSITIONS / rate / cores / 86_400 for rate in extremes)
         lines.append(f"| {workers:,} | {fast:,.1f} | {slow:,.1f} |")
-    lines += [
-        "",
-        f"Memory, by `{memory['command']}`, code version {memory['code_version']}:",
+    return "\n".join(lines) + "\n"
+
+
+def memory_of_replaying(measured: dict[str, Any]) -> str:
+    """The table about memory, from what was saved of `replay_memory`."""
+    lines = [
+        f"Measured by `{measured['command']}` on {measured['machine']}, code version",
+        f"{measured['code_version']}.",
         "",
         "| one worker | MiB |",
         "|---|---:|",
-        *(f"| {row['name']} | {row['value']:,.0f} |" for row in memory["rows"]),
+        *(f"| {row['name']} | {row['value']:,.0f} |" for row in measured["rows"]),
     ]
     return "\n".join(lines) + "\n"
 
 
+PARTS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
+    ("dqn_replay", "", cost_of_all),
+    ("replaying", "## Replaying\n\n", cost_of_replaying),
+    ("replay_memory", "## Memory of replaying\n\n", memory_of_replaying),
+)
+
+
 def main() -> None:
-    """Writes the tables into their page."""
-    publishing, speed, memory = (
-        json.loads((SAVED / f"{room}.json").read_text(encoding="utf-8"))
-        for room in ("dqn_replay", "replaying", "replay_memory")
-    )
-    tables = cost_of_all(publishing) + "\n## Replaying\n\n" + cost_of_replaying(speed, memory)
+    """Writes the tables of what is saved into their page."""
     kept, mark, _ = PAGE.read_text(encoding="utf-8").partition(MARK)
-    files.write(PAGE, kept + mark + "\n" + tables)
+    saved = [(SAVED / f"{room}.json", title, table) for room, title, table in PARTS]
+    tables = [
+        title + table(json.loads(path.read_text(encoding="utf-8")))
+        for path, title, table in saved
+        if path.is_file()
+    ]
+    files.write(PAGE, kept + mark + "\n" + "\n".join(tables))
 
 
 if __name__ == "__main__":
