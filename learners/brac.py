@@ -82,11 +82,13 @@ def one_sided_clip(x: jax.Array, low: float, high: float) -> jax.Array:
     return jnp.clip(x, low, high)
 
 
-def _one_sided_clip_forward(x, low, high):
+def _one_sided_clip_forward(x: jax.Array, low: float, high: float) -> tuple[jax.Array, jax.Array]:
     return one_sided_clip(x, low, high), x
 
 
-def _one_sided_clip_backward(low, high, x, cotangent):
+def _one_sided_clip_backward(
+    low: float, high: float, x: jax.Array, cotangent: jax.Array
+) -> tuple[jax.Array]:
     leads_out = jnp.where(cotangent > 0, x <= low, x >= high)
     return (jnp.where(leads_out, 0.0, cotangent),)
 

@@ -181,7 +181,13 @@ def make(config: Config, spec: Spec) -> Learner:
         return *joined, action[1, :, n], log_pi[1, :, n]
 
     def sum_critic_loss(
-        params: Params, multiplier: jax.Array, s_tm1, a_tm1, actions, log_density, target_tm1
+        params: Params,
+        multiplier: jax.Array,
+        s_tm1: jax.Array,
+        a_tm1: jax.Array,
+        actions: jax.Array,
+        log_density: jax.Array,
+        target_tm1: jax.Array,
     ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         """The loss, summed over samples; sums of the squared errors, and of the gaps [2]."""
         actions = jnp.concatenate([a_tm1[:, None], actions], axis=1)
@@ -195,7 +201,11 @@ def make(config: Config, spec: Spec) -> Learner:
         return jnp.sum(td_losses + penalties), sums
 
     def batch_policy_loss(
-        policy_params: tuple[Params, jax.Array], critic_params: Params, noise, steps, batch
+        policy_params: tuple[Params, jax.Array],
+        critic_params: Params,
+        noise: jax.Array,
+        steps: jax.Array,
+        batch: Transition,
     ) -> tuple[jax.Array, Metrics]:
         network_params, log_alpha = policy_params
         pi = policy(network_params, batch.observation)

@@ -127,10 +127,14 @@ def make(config: Config, spec: Spec) -> Learner:
     def batch_value_loss(params: Params, s_tm1: jax.Array, q_tm1: jax.Array) -> jax.Array:
         return jnp.mean(value_loss(q_tm1, value(params, s_tm1), config.expectile))
 
-    def batch_critic_loss(params: Params, s_tm1, a_tm1, target_tm1) -> jax.Array:
+    def batch_critic_loss(
+        params: Params, s_tm1: jax.Array, a_tm1: jax.Array, target_tm1: jax.Array
+    ) -> jax.Array:
         return jnp.mean(critic_loss(critics.apply(params, s_tm1, a_tm1), target_tm1))
 
-    def batch_policy_loss(params: PolicyParams, s_tm1, a_tm1, weight) -> jax.Array:
+    def batch_policy_loss(
+        params: PolicyParams, s_tm1: jax.Array, a_tm1: jax.Array, weight: jax.Array
+    ) -> jax.Array:
         return jnp.mean(policy_loss(log_prob(params, s_tm1, a_tm1), weight))
 
     def init(key: jax.Array) -> TrainingState:

@@ -79,16 +79,18 @@ def make(config: Config, spec: Spec) -> Learner:
         mlp([*config.hidden_sizes, 1], biased_initializers, small_initializers(3e-3), True)
     )
 
-    def target_of_batches(batches: Transition, discount_t, q_t, pi_t) -> jax.Array:
+    def target_of_batches(
+        batches: Transition, discount_t: jax.Array, q_t: jax.Array, pi_t: jax.Array
+    ) -> jax.Array:
         if "next_action" not in batches.extras:
             raise ValueError("ReBRAC needs extras['next_action']; serve the data with next_action")
         a_t = batches.extras["next_action"]
         return critic_target(batches.reward, discount_t, q_t, pi_t, a_t, config.critic_penalty)
 
-    def lower_critic(critic_params: Params, s_tm1, pi_tm1) -> jax.Array:
+    def lower_critic(critic_params: Params, s_tm1: jax.Array, pi_tm1: jax.Array) -> jax.Array:
         return jnp.min(critics.apply(critic_params, s_tm1, pi_tm1), axis=0)
 
-    def weighted_policy_loss(q_tm1, pi_tm1, a_tm1) -> jax.Array:
+    def weighted_policy_loss(q_tm1: jax.Array, pi_tm1: jax.Array, a_tm1: jax.Array) -> jax.Array:
         weight = td3_bc.q_weight(q_tm1, 1.0) if config.normalize_q else 1.0
         return policy_loss(q_tm1, pi_tm1, a_tm1, weight, config.policy_penalty)
 

@@ -110,7 +110,11 @@ def make(config: Config, spec: Spec) -> Learner:
         return TanhGaussian.from_head(policy_network.apply(params, observation), spec)
 
     def batch_critic_loss(
-        critic_params: Params, params: SACParams, target_params: Params, noise: jax.Array, batch
+        critic_params: Params,
+        params: SACParams,
+        target_params: Params,
+        noise: jax.Array,
+        batch: Transition,
     ) -> jax.Array:
         a_t, log_pi_t = policy(params.policy, batch.next_observation).sample(noise)
         q_t = critics.apply(target_params, batch.next_observation, a_t)
@@ -120,7 +124,10 @@ def make(config: Config, spec: Spec) -> Learner:
         return jnp.mean(critic_loss(q_tm1, target_tm1))
 
     def batch_policy_loss(
-        policy_params: tuple[Params, jax.Array], critic_params: Params, noise: jax.Array, batch
+        policy_params: tuple[Params, jax.Array],
+        critic_params: Params,
+        noise: jax.Array,
+        batch: Transition,
     ) -> tuple[jax.Array, Metrics]:
         network_params, log_alpha = policy_params
         a_tm1, log_pi_tm1 = policy(network_params, batch.observation).sample(noise)

@@ -94,11 +94,13 @@ def make(config: Config, spec: Spec, algorithm: Algorithm) -> Learner:
         action = policy(params, observation) + magnitude * noise
         return algorithm.clip_smoothed(action, centre - magnitude, centre + magnitude)
 
-    def batch_critic_loss(params: Params, s_tm1, a_tm1, target_tm1) -> jax.Array:
+    def batch_critic_loss(
+        params: Params, s_tm1: jax.Array, a_tm1: jax.Array, target_tm1: jax.Array
+    ) -> jax.Array:
         return jnp.mean(critic_loss(critics.apply(params, s_tm1, a_tm1), target_tm1))
 
     def batch_policy_loss(
-        params: Params, critic_params: Params, s_tm1, a_tm1
+        params: Params, critic_params: Params, s_tm1: jax.Array, a_tm1: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         pi_tm1 = policy(params, s_tm1)
         q_tm1 = algorithm.policy_value(critic_params, s_tm1, pi_tm1)

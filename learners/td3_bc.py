@@ -76,14 +76,16 @@ def make(config: Config, spec: Spec) -> Learner:
         scale = spec.observation_std + config.normalization_epsilon
         return (observation - spec.observation_mean) / scale
 
-    def target_of_batches(batches: Transition, discount_t, q_t, pi_t) -> jax.Array:
+    def target_of_batches(
+        batches: Transition, discount_t: jax.Array, q_t: jax.Array, pi_t: jax.Array
+    ) -> jax.Array:
         del pi_t
         return critic_target(batches.reward, discount_t, q_t)
 
-    def value_by_first(critic_params: Params, s_tm1, pi_tm1) -> jax.Array:
+    def value_by_first(critic_params: Params, s_tm1: jax.Array, pi_tm1: jax.Array) -> jax.Array:
         return critic.apply(first_critic(critic_params), s_tm1, pi_tm1)[..., 0]
 
-    def weighted_policy_loss(q_tm1, pi_tm1, a_tm1) -> jax.Array:
+    def weighted_policy_loss(q_tm1: jax.Array, pi_tm1: jax.Array, a_tm1: jax.Array) -> jax.Array:
         return policy_loss(q_tm1, pi_tm1, a_tm1, q_weight(q_tm1, config.alpha))
 
     algorithm = td3.Algorithm(

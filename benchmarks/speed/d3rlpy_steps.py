@@ -3,15 +3,24 @@
 Run with the number of threads; `rates` says what it is asked, and answers.
 """
 
+from __future__ import annotations
+
 import sys
+from typing import TYPE_CHECKING
 
 import numpy as np
-from rates import BATCH_SIZE, SAMPLED, answer
+from rates import BATCH_SIZE, SAMPLED, Work, answer
+
+if TYPE_CHECKING:
+    from d3rlpy.algos import QLearningAlgoBase
+    from d3rlpy.dataset import MDPDataset, TransitionMiniBatch
 
 OBSERVATION_SIZE, ACTION_SIZE = 17, 6
 
 
-def load(threads: int):
+def load(
+    threads: int,
+) -> tuple[dict[str, QLearningAlgoBase], list[TransitionMiniBatch], MDPDataset]:
     import d3rlpy
     import torch
 
@@ -51,7 +60,7 @@ def load(threads: int):
 def main() -> None:
     algorithms, batches, dataset = load(int(sys.argv[1]))
 
-    def work_of(name):
+    def work_of(name: str) -> Work:
         update = algorithms[name.removeprefix(SAMPLED)].update
         if name.startswith(SAMPLED):
             return lambda _: update(dataset.sample_transition_batch(BATCH_SIZE)), 1

@@ -54,7 +54,7 @@ def load() -> dict[str, tuple[Callable[[], Any], float]]:
     def updates(learner: Learner, batches: Iterator[Transition]) -> Callable[[], Any]:
         states = [learner.init(jax.random.PRNGKey(0))]
 
-        def run():
+        def run() -> None:
             states[0] = jax.block_until_ready(learner.update(states[0], next(batches))[0])
 
         return run

@@ -11,8 +11,10 @@ from collections.abc import Callable
 BATCH_SIZE = 256
 SAMPLED = "sampled_"  # before an algorithm's name: each batch is sampled within the time
 
+Work = tuple[Callable[[int], object], float]
 
-def answer(work_of: Callable[[str], tuple[Callable[[int], object], float]]) -> None:
+
+def answer(work_of: Callable[[str], Work]) -> None:
     """Answers each line of standard input, a name and seconds, with the rate of what it names.
 
     Args:

@@ -4,12 +4,15 @@ Run with the number of threads; `rates` says what it is asked, and answers. A ba
 beforehand is a buffer that is taken whole.
 """
 
+from __future__ import annotations
+
 import sys
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from gymnasium.spaces import Box
-from rates import BATCH_SIZE, SAMPLED, answer
+from rates import BATCH_SIZE, SAMPLED, Work, answer
 from tianshou.algorithm import BCQ, CQL, SAC, TD3BC
 from tianshou.algorithm.imitation.bcq import BCQPolicy
 from tianshou.algorithm.imitation.imitation_base import (
@@ -29,13 +32,16 @@ from tianshou.utils.net.continuous import (
     Perturbation,
 )
 
+if TYPE_CHECKING:
+    from tianshou.algorithm import Algorithm
+
 OBSERVATION_SIZE, ACTION_SIZE = 17, 6
 HIDDEN_SIZES = (256, 256)
 LATENT_SIZE = 2 * ACTION_SIZE
 WHOLE = 0  # the sample size that stands for a buffer's transitions in their order
 
 
-def transitions():
+def transitions() -> tuple[ReplayBuffer, list[ReplayBuffer]]:
     """A buffer of all transitions, and buffers of one batch each."""
     rng = np.random.default_rng(0)
     size = 100_000
@@ -58,20 +64,20 @@ def transitions():
     return buffer, batches
 
 
-def make_algorithms():
+def make_algorithms() -> dict[str, Algorithm]:
     actions = Box(-1.0, 1.0, (ACTION_SIZE,))
     adam = AdamOptimizerFactory(lr=3e-4)
 
-    def hidden(**inputs):
+    def hidden(**inputs: int | bool) -> Net:
         return Net(state_shape=OBSERVATION_SIZE, hidden_sizes=HIDDEN_SIZES, **inputs)
 
-    def critic():
+    def critic() -> ContinuousCritic:
         return ContinuousCritic(preprocess_net=hidden(action_shape=ACTION_SIZE, concat=True))
 
-    def deterministic():
+    def deterministic() -> ContinuousActorDeterministic:
         return ContinuousActorDeterministic(preprocess_net=hidden(), action_shape=ACTION_SIZE)
 
-    def gaussian_policy():
+    def gaussian_policy() -> SACPolicy:
         actor = ContinuousActorProbabilistic(
             preprocess_net=hidden(),
             action_shape=ACTION_SIZE,
@@ -80,7 +86,7 @@ def make_algorithms():
         )
         return SACPolicy(actor=actor, action_space=actions)
 
-    def of_actor_and_critics():
+    def of_actor_and_critics() -> dict[str, ContinuousCritic | AdamOptimizerFactory]:
         return {
             "policy_optim": adam,
             "critic": critic(),
@@ -88,7 +94,7 @@ def make_algorithms():
             "critic_optim": adam,
         }
 
-    def temperature():
+    def temperature() -> AutoAlpha:
         return AutoAlpha(target_entropy=-ACTION_SIZE, log_alpha=0.0, optim=adam)
 
     autoencoder = VAE(
@@ -149,7 +155,7 @@ def main() -> None:
         for batch in batches[:10]:
             algorithm.update(batch, WHOLE)
 
-    def work_of(name):
+    def work_of(name: str) -> Work:
         update = algorithms[name.removeprefix(SAMPLED)].update
         if name.startswith(SAMPLED):
             return lambda _: update(buffer, BATCH_SIZE), 1

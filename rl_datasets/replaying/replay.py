@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,6 +28,8 @@ from rl_datasets.replaying.step import Outcome, Way
 __all__ = ["NOT_KNOWN", "Emulator", "LoggedEpisode", "Replayed", "replay", "rerun"]
 
 NOT_KNOWN = -1
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,7 +205,7 @@ def _start(emulator: Emulator, found: Found) -> int:
     return [start.snapshot is snapshot for start in emulator.starts].index(True)
 
 
-def _common(values: Sequence, otherwise):
+def _common(values: Sequence[T], otherwise: T) -> T:
     return values[0] if len(set(values)) == 1 else otherwise
 
 
