@@ -90,6 +90,7 @@ ROOMS = {
         *library("collection errors files replaying roms sources"),
         "benchmarks.training",
     },
+    "benchmarks.replaying_page": {*library("files roms"), "benchmarks.replaying"},
     "benchmarks.quickstart": {
         *library("collection publishing serving terminal"),
         "builders",
