@@ -11,7 +11,8 @@ import ale_py
 import jax
 import numpy as np
 
-from benchmarks.training import online_atari
+from benchmarks.training.online import atari as online_atari
+from benchmarks.training.online.atari_schedule import AtariSchedule
 from learners import dqn, qr_dqn
 from learners.types import DiscreteSpec
 from rl_datasets import roms
@@ -90,7 +91,7 @@ def _environment(steps: int) -> float:
 
 
 def _loop(steps: int) -> float:
-    schedule = online_atari.Schedule(1, steps, checkpoint_rows=50_000)
+    schedule = AtariSchedule(1, steps, checkpoint_rows=50_000)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         online_atari.log_run(GAME, pathlib.Path(folder), agent="random", schedule=schedule)

@@ -60,10 +60,11 @@ def train_policy(
     Interrupt it at any time: the same command goes on from the last evaluation, and with a greater
     --max-steps where it gave up.
     """
-    from benchmarks.training import online_control
+
+    from benchmarks.training.online import policy_file
 
     if file.suffix != ".npz":
         raise DatasetError(f"{file} cannot be the policy's file: its name must end in .npz")
     if target is not None and not math.isfinite(target):
         raise DatasetError(f"--target {target} can never be reached: give a number")
-    online_control.train_and_save(environment, file, kind, target, seed, max_steps, replay=replay)
+    policy_file.train_and_save(environment, file, kind, target, seed, max_steps, replay=replay)

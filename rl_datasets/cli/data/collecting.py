@@ -125,10 +125,11 @@ def log_game(
 
     Example: `rl-datasets log-game Pong dqn logs --iterations 1`
     """
-    from benchmarks.training import online_atari
+    from benchmarks.training.online import atari as online_atari
+    from benchmarks.training.online.atari_schedule import AtariSchedule
     from rl_datasets import roms
 
-    schedule = online_atari.Schedule(
+    schedule = AtariSchedule(
         iterations=iterations,
         steps_per_iteration=steps_per_iteration,
         checkpoint_rows=checkpoint_rows,

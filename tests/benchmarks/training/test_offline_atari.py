@@ -14,9 +14,10 @@ import pytest
 
 from benchmarks.tables import report_text, results_folder
 from benchmarks.tables.reproduce import reproduce
-from benchmarks.training import feeds, offline, online_atari, preparation, tasks
+from benchmarks.training import feeds, offline, preparation, tasks
 from benchmarks.training.cells import plan
 from benchmarks.training.evaluation import StackedGame, play
+from benchmarks.training.online import atari as online_atari
 from benchmarks.training.preparation import Places
 from benchmarks.training.recipe import QLEARNING_DATASET, AtariProtocol, Recipe, Row
 from benchmarks.training.results import RESULTS, read_results

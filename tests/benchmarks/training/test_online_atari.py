@@ -9,8 +9,9 @@ import filelock
 import numpy as np
 import pytest
 
-from benchmarks.training import online_atari
-from benchmarks.training.online_atari import Schedule
+from benchmarks.training.online import atari as online_atari
+from benchmarks.training.online.atari_agent import sample_batch
+from benchmarks.training.online.atari_schedule import AtariSchedule
 from learners import dqn, networks, qr_dqn
 from rl_datasets import npz, roms
 from rl_datasets.collection import atari
@@ -19,7 +20,7 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.roms import RomSet
 from rl_datasets.sources import dqn_replay
 
-SMALL = Schedule(
+SMALL = AtariSchedule(
     iterations=2,
     steps_per_iteration=150,
     checkpoint_rows=150,
@@ -72,7 +73,7 @@ def log_run(folder, agent="random", game="Pong", schedule=SMALL, **options):
     ],
 )
 def test_epsilon_falls_as_dopamines(step, epsilon):
-    assert Schedule().epsilon_at(step) == pytest.approx(epsilon, abs=1e-12)
+    assert AtariSchedule().epsilon_at(step) == pytest.approx(epsilon, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_epsilon_falls_as_dopamines(step, epsilon):
 )
 def test_a_schedule_that_cannot_be_is_refused(change, message):
     with pytest.raises(DatasetError, match=message):
-        Schedule(**change)
+        AtariSchedule(**change)
 
 
 def filled(folder, lengths, capacity):
@@ -109,7 +110,7 @@ def test_batches_are_drawn_as_dopamine_draws_them(tmp_path, capacity):
     starts = {
         int(end) - length + 1 for end, length in zip(np.cumsum(lengths), lengths, strict=True)
     }
-    batch = online_atari.sample_batch(log, np.random.default_rng(0), 3000)
+    batch = sample_batch(log, np.random.default_rng(0), 3000)
     assert batch.observation.shape == (1, 3000, 2, 2, 4)
     drawn = set()
     for b in range(3000):

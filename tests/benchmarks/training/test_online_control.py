@@ -16,17 +16,19 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from benchmarks.training import online_control
-from benchmarks.training.online_control import (
+from benchmarks.training.online import control as online_control
+from benchmarks.training.online import control_schedule, policy_file
+from benchmarks.training.online.control_buffer import ReplayBuffer
+from benchmarks.training.online.control_schedule import (
+    ControlSchedule,
     Evaluation,
-    Recipe,
-    ReplayBuffer,
     has_converged,
     has_reached,
 )
 from learners import sac, types
 from rl_datasets.collection import policies
 from rl_datasets.errors import DatasetError
+from rl_datasets.serving.transitions import Transition
 
 
 def evaluations(*means: float) -> list[Evaluation]:
@@ -67,7 +69,7 @@ def test_a_policy_has_converged_where_evaluations_hardly_rise(means, converged):
 
 
 def test_an_expert_trains_until_it_hardly_improves():
-    recipe = Recipe(target=None, window=2, gain=100.0, **SMALL | {"max_steps": 100})
+    recipe = ControlSchedule(target=None, window=2, gain=100.0, **SMALL | {"max_steps": 100})
     assert online_control.train(recipe, TINY_SAC, seed=3).step == 80
     never = dataclasses.replace(recipe, gain=-100.0)
     with pytest.raises(DatasetError, match="still improves on Pendulum-v1 after 100 steps; raise"):
@@ -75,13 +77,13 @@ def test_an_expert_trains_until_it_hardly_improves():
 
 
 def test_each_kind_of_policy_has_its_recipe():
-    partial, _ = online_control.recipe_of("partial", "HalfCheetah-v2", None, 9)
-    medium, config = online_control.recipe_of("medium", "HalfCheetah-v2", None, 9)
-    expert, same = online_control.recipe_of("expert", "Swimmer-v4", None, 9)
+    partial, _ = control_schedule.schedule_of("partial", "HalfCheetah-v2", None, 9)
+    medium, config = control_schedule.schedule_of("medium", "HalfCheetah-v2", None, 9)
+    expert, same = control_schedule.schedule_of("expert", "Swimmer-v4", None, 9)
     assert (partial.target, medium.target, expert.target) == (4000, 4743, None)
     assert (partial.exploration_steps, medium.exploration_steps) == (10_000, 1_000)
-    assert config == same == online_control.RLKIT_SAC
-    assert online_control.recipe_of("medium", "Swimmer-v4", 30.0, 9)[0].target == 30
+    assert config == same == control_schedule.RLKIT_SAC
+    assert control_schedule.schedule_of("medium", "Swimmer-v4", 30.0, 9)[0].target == 30
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_each_kind_of_policy_has_its_recipe():
 )
 def test_a_kind_that_cannot_be_trained_is_refused(kind, target, sentence):
     with pytest.raises(DatasetError, match=sentence):
-        online_control.recipe_of(kind, "Swimmer-v4", target, 9)
+        control_schedule.schedule_of(kind, "Swimmer-v4", target, 9)
 
 
 def test_the_replay_buffer_overwrites_the_oldest():
@@ -127,7 +129,7 @@ def test_a_replay_buffer_comes_back_from_what_was_added_last(capacity, intervals
     added = 0
     for interval in intervals:
         for i in range(added, added + interval):
-            replay.add(dict.fromkeys([*online_control.Transition._fields, "is_last"], i))
+            replay.add(dict.fromkeys([*Transition._fields, "is_last"], i))
         added += interval
         restored.restore(added, replay.latest(interval))
     one, two = (each.sample(np.random.default_rng(0), 50) for each in (replay, restored))
@@ -163,7 +165,7 @@ def compiled_once(monkeypatch):
 
 
 def test_training_stops_at_the_rule_and_repeats_bit_for_bit():
-    recipe = Recipe(target=-1e6, **SMALL)
+    recipe = ControlSchedule(target=-1e6, **SMALL)
     training = online_control.train(recipe, TINY_SAC, seed=3)
     assert [e.step for e in training.evaluations] == [20, 40]
     assert int(training.state.steps) == 10
@@ -172,7 +174,7 @@ def test_training_stops_at_the_rule_and_repeats_bit_for_bit():
 
 def test_a_target_that_is_never_reached_is_said():
     with pytest.raises(DatasetError, match="Pendulum-v1 twice in a row within 60 steps"):
-        online_control.train(Recipe(target=1e6, **SMALL), TINY_SAC, seed=3)
+        online_control.train(ControlSchedule(target=1e6, **SMALL), TINY_SAC, seed=3)
 
 
 def test_a_saved_policy_acts_like_the_learner_that_it_came_from(tmp_path, monkeypatch):
@@ -180,20 +182,20 @@ def test_a_saved_policy_acts_like_the_learner_that_it_came_from(tmp_path, monkey
     train = online_control.train
 
     def train_and_keep(recipe, config, seed, report, folder):
-        training = train(Recipe(target=-1e6, **SMALL), config, seed, report, folder)
+        training = train(ControlSchedule(target=-1e6, **SMALL), config, seed, report, folder)
         states.append(training.state)
         return training
 
     monkeypatch.setattr(online_control, "train", train_and_keep)
     path = tmp_path / "policy.npz"
-    online_control.train_and_save(
-        "Pendulum-v1", path, online_control.PARTIAL, -1e6, seed=3, max_steps=60
+    policy_file.train_and_save(
+        "Pendulum-v1", path, control_schedule.PARTIAL, -1e6, seed=3, max_steps=60
     )
     minimum, maximum = np.full(1, -2, np.float32), np.full(1, 2, np.float32)
     layers = policies.load_policy(path).layers
     policy = policies.TanhGaussian(layers, minimum, maximum, mode=True)
     observation = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    learner = sac.make(online_control.BRAC_SAC, types.Spec(3, 1, minimum, maximum))
+    learner = sac.make(control_schedule.BRAC_SAC, types.Spec(3, 1, minimum, maximum))
     np.testing.assert_allclose(
         policy(np.random.default_rng(0), observation),
         learner.act(states[0], observation),
@@ -233,15 +235,15 @@ def assert_same(one, other):
 @pytest.mark.parametrize("environment", ["Pendulum-v1", "Hopper-v4"])
 def test_a_run_that_was_cut_ends_as_it_would_have(tmp_path, environment):
     schedule = SMALL | {"environment": environment, "max_steps": 100, "replay_capacity": 45}
-    recipe = Recipe(target=-1e6, patience=5, **schedule)
+    recipe = ControlSchedule(target=-1e6, patience=5, **schedule)
     whole = online_control.train(recipe, TINY_SAC, seed=3)
     assert [each.step for each in whole.evaluations] == [20, 40, 60, 80, 100]
     assert_same(train_with_cuts(recipe, tmp_path / "run", 40, 80, 80), whole)
 
 
 def test_a_run_that_gave_up_goes_on_with_more_steps(tmp_path):
-    more = Recipe(target=-1e6, patience=4, **SMALL | {"max_steps": 80})
-    fewer = Recipe(target=-1e6, patience=4, **SMALL | {"max_steps": 40})
+    more = ControlSchedule(target=-1e6, patience=4, **SMALL | {"max_steps": 80})
+    fewer = ControlSchedule(target=-1e6, patience=4, **SMALL | {"max_steps": 40})
     with pytest.raises(DatasetError, match="within 40 steps; raise --max-steps"):
         online_control.train(fewer, TINY_SAC, 3, folder=tmp_path / "run")
     steps = []
@@ -253,7 +255,7 @@ def test_a_run_that_gave_up_goes_on_with_more_steps(tmp_path):
 
 
 def test_another_run_is_not_gone_on_with(tmp_path):
-    recipe = Recipe(target=-1e6, patience=3, **SMALL)
+    recipe = ControlSchedule(target=-1e6, patience=3, **SMALL)
     with pytest.raises(Cut):
         online_control.train(recipe, TINY_SAC, 3, cut_at(40), tmp_path / "run")
     with pytest.raises(DatasetError, match="run holds a run whose seed differ from this one's"):
@@ -265,12 +267,12 @@ def test_two_processes_do_not_train_one_run(tmp_path):
         filelock.FileLock(tmp_path / ".lock"),
         pytest.raises(DatasetError, match=r"another process is training in .*; wait"),
     ):
-        online_control.train(Recipe(target=0, **SMALL), TINY_SAC, 3, folder=tmp_path)
+        online_control.train(ControlSchedule(target=0, **SMALL), TINY_SAC, 3, folder=tmp_path)
 
 
 @pytest.mark.parametrize("file", ["checkpoint.npz", "transitions-0000000020.npz"])
 def test_a_damaged_checkpoint_is_named(tmp_path, file):
-    recipe = Recipe(target=-1e6, patience=3, **SMALL)
+    recipe = ControlSchedule(target=-1e6, patience=3, **SMALL)
     with pytest.raises(Cut):
         online_control.train(recipe, TINY_SAC, 3, cut_at(40), tmp_path)
     content = (tmp_path / file).read_bytes()
@@ -280,7 +282,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path, file):
 
 
 def test_an_environment_that_does_not_repeat_itself_is_told(tmp_path, monkeypatch):
-    recipe = Recipe(target=-1e6, patience=3, **SMALL)
+    recipe = ControlSchedule(target=-1e6, patience=3, **SMALL)
     with pytest.raises(Cut):
         online_control.train(recipe, TINY_SAC, 3, cut_at(40), tmp_path)
     make = online_control.environments.make_environment
@@ -293,10 +295,11 @@ def test_an_environment_that_does_not_repeat_itself_is_told(tmp_path, monkeypatc
 
 SCRIPT = """
 import functools, os, pathlib, signal, sys
-from benchmarks.training import online_control
+from benchmarks.training.online import control as online_control
+from benchmarks.training.online import control_schedule, policy_file
 path, kill_at = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-online_control.Recipe = functools.partial(
-    online_control.Recipe,
+control_schedule.ControlSchedule = functools.partial(
+    control_schedule.ControlSchedule,
     patience=4, exploration_steps=30, evaluation_interval=20, evaluation_episodes=1,
 )
 take_step = online_control.Training.take_step
@@ -305,7 +308,7 @@ def take_step_or_die(training):
         os.kill(os.getpid(), signal.SIGKILL)
     take_step(training)
 online_control.Training.take_step = take_step_or_die
-online_control.train_and_save("Pendulum-v1", path, "partial", -1e6, seed=3, max_steps=100)
+policy_file.train_and_save("Pendulum-v1", path, "partial", -1e6, seed=3, max_steps=100)
 """
 
 
@@ -330,10 +333,10 @@ def test_a_killed_process_goes_on_to_the_same_policy(tmp_path, monkeypatch, caps
     assert not killed.with_suffix(".training").exists()
 
     schedule = {"exploration_steps": 30, "evaluation_interval": 20, "evaluation_episodes": 1}
-    tiny = functools.partial(Recipe, patience=4, **schedule)
-    monkeypatch.setattr(online_control, "Recipe", tiny)
-    online_control.train_and_save(
-        "Pendulum-v1", whole, online_control.PARTIAL, -1e6, seed=3, max_steps=100
+    tiny = functools.partial(ControlSchedule, patience=4, **schedule)
+    monkeypatch.setattr(control_schedule, "ControlSchedule", tiny)
+    policy_file.train_and_save(
+        "Pendulum-v1", whole, control_schedule.PARTIAL, -1e6, seed=3, max_steps=100
     )
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
@@ -355,4 +358,4 @@ def test_a_killed_process_goes_on_to_the_same_policy(tmp_path, monkeypatch, caps
 )
 def test_what_no_policy_can_come_of_is_refused_first(tmp_path, environment, file, target, said):
     with pytest.raises(DatasetError, match=said):
-        online_control.train_and_save(environment, tmp_path / file, "partial", target, 0, 10)
+        policy_file.train_and_save(environment, tmp_path / file, "partial", target, 0, 10)

@@ -8,7 +8,9 @@ import gymnasium
 import numpy as np
 import pytest
 
-from benchmarks.training import online_control, online_replay
+from benchmarks.training.online import control as online_control
+from benchmarks.training.online import control_schedule, policy_file
+from benchmarks.training.online import replay as online_replay
 from builders.d4rl.d4rl_dataset_builder import Builder
 from learners import sac
 from rl_datasets.collection import environments, planning, policies
@@ -39,19 +41,20 @@ def trained(tmp_path_factory):
         return trainings[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(online_control, "RLKIT_SAC", sac.Config(policy_sizes=(8,), critic_sizes=(8,)))
-        patch.setattr(online_control, "RLKIT_EXPLORATION_STEPS", STEPS)
+        small = sac.Config(policy_sizes=(8,), critic_sizes=(8,))
+        patch.setattr(control_schedule, "RLKIT_SAC", small)
+        patch.setattr(control_schedule, "RLKIT_EXPLORATION_STEPS", STEPS)
         patch.setattr(
-            online_control,
-            "Recipe",
+            control_schedule,
+            "ControlSchedule",
             lambda *a, **k: online_recipe(*a, **{**k, **SCHEDULE}),
         )
         patch.setattr(online_control, "train", train_and_keep)
         patch.setattr(planning, "UNIT_TRANSITIONS", 50)
-        online_control.train_and_save(
+        policy_file.train_and_save(
             "Hopper-v4",
             folder / "medium.npz",
-            online_control.MEDIUM,
+            control_schedule.MEDIUM,
             target=-1e6,
             seed=3,
             max_steps=STEPS,
@@ -60,7 +63,7 @@ def trained(tmp_path_factory):
     return folder, trainings[0]
 
 
-online_recipe = online_control.Recipe
+online_recipe = control_schedule.ControlSchedule
 
 
 def test_the_folder_holds_what_the_training_saw(trained):
@@ -145,7 +148,7 @@ def test_a_terminal_at_the_time_limit_is_cut_by_it(monkeypatch, tmp_path):
 
 def test_what_could_not_be_kept_is_refused_beforehand(tmp_path):
     train = functools.partial(
-        online_control.train_and_save,
+        policy_file.train_and_save,
         "Hopper-v4",
         tmp_path / "p.npz",
         seed=0,
@@ -154,11 +157,11 @@ def test_what_could_not_be_kept_is_refused_beforehand(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     with pytest.raises(DatasetError, match="full is not empty: name a new folder"):
-        train(online_control.MEDIUM, None, max_steps=10)
+        train(control_schedule.MEDIUM, None, max_steps=10)
     with pytest.raises(DatasetError, match="lower --max-steps to that"):
         online_replay.check(tmp_path / "new", 1_000_001, 1_000_000)
     with pytest.raises(DatasetError, match="only a medium policy's replay buffer"):
-        train(online_control.PARTIAL, None, max_steps=10)
+        train(control_schedule.PARTIAL, None, max_steps=10)
 
 
 def test_another_environment_than_the_training_s_is_told(tmp_path):

@@ -26,105 +26,27 @@ import itertools
 import json
 import pathlib
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
-import rich.console
-import rich.progress
 
-from benchmarks.training import online_checkpoint
+from benchmarks.training.online import checkpoint as online_checkpoint
+from benchmarks.training.online.atari_agent import AGENTS, Agent
+from benchmarks.training.online.atari_schedule import AtariSchedule, PlayedEpisode, progress
 from benchmarks.training.results import code_version
-from learners import dqn, qr_dqn
-from learners.types import DiscreteSpec, Learner
 from rl_datasets import files, npz, roms, run_log
 from rl_datasets.collection import atari
 from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.errors import DatasetError
 from rl_datasets.roms import RomSet
-from rl_datasets.serving.transitions import Transition
 from rl_datasets.sources.atari import ATARI_GAMES
-from rl_datasets.sources.dqn_replay import FOLDER_NAME, STACK_SIZE
+from rl_datasets.sources.dqn_replay import FOLDER_NAME
 
-AGENTS: Mapping[str, dqn.Config | qr_dqn.Config | None] = {
-    "dqn": dqn.Config(),
-    "dqn_adam": dqn.ADAM,
-    "qr_dqn": qr_dqn.Config(),
-    "random": None,
-}
 LIBRARIES = ("ale-py", "jax", "dm-haiku", "optax", "numpy")
 RETURNS = "returns.json"
-COLUMNS = (
-    rich.progress.TextColumn("{task.description}"),
-    rich.progress.BarColumn(),
-    rich.progress.TextColumn("{task.fields[iterations]} iterations, {task.fields[mean_return]}"),
-    rich.progress.TimeElapsedColumn(),
-    rich.progress.TimeRemainingColumn(),
-)
-STACK_SHAPE = (*atari.FRAME_SHAPE[:2], STACK_SIZE)
 _PROGRESS_EVERY = 100  # steps
-
-
-@dataclasses.dataclass(frozen=True)
-class Schedule:
-    """How much is played and learned, in agent steps of four frames; defaults are Dopamine's.
-
-    Attributes:
-      iterations: how many.
-      steps_per_iteration: at least; the episode that reaches it is played to its end.
-      checkpoint_rows: of the replay buffer, and so of a checkpoint.
-      min_replay: rows, padding included, that the buffer must exceed before the agent learns.
-      update_period: steps between gradient steps.
-      target_period: steps between copies of the parameters; a multiple of `update_period`.
-      epsilon: probability of a random action at the end.
-      epsilon_decay_steps: in which that falls from 1, linearly, after `min_replay` steps.
-      batch_size: transitions of a gradient step.
-      max_episode_steps: after which an episode is cut.
-      sticky_probability: that a frame keeps the action before.
-    """
-
-    iterations: int = 200
-    steps_per_iteration: int = 250_000
-    checkpoint_rows: int = 1_000_000
-    min_replay: int = 20_000
-    update_period: int = 4
-    target_period: int = 8_000
-    epsilon: float = 0.01
-    epsilon_decay_steps: int = 250_000
-    batch_size: int = 32
-    max_episode_steps: int = atari.MAX_STEPS
-    sticky_probability: float = atari.STICKY_PROBABILITY
-
-    def __post_init__(self) -> None:
-        counts = ("iterations", "steps_per_iteration", "update_period", "batch_size")
-        for name in (*counts, "epsilon_decay_steps", "max_episode_steps"):
-            if getattr(self, name) < 1:
-                raise DatasetError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.target_period < 1 or self.target_period % self.update_period:
-            raise DatasetError(
-                f"target_period must be a multiple of update_period, {self.update_period}, got "
-                f"{self.target_period}"
-            )
-        if not 2 * STACK_SIZE <= self.min_replay < self.checkpoint_rows:
-            raise DatasetError(
-                f"min_replay must be at least {2 * STACK_SIZE} and below checkpoint_rows, "
-                f"{self.checkpoint_rows}, got {self.min_replay}"
-            )
-
-    def epsilon_at(self, step: int) -> float:
-        """Probability of a random action once `step` steps were taken."""
-        left = (self.min_replay + self.epsilon_decay_steps - step) / self.epsilon_decay_steps
-        return self.epsilon + (1 - self.epsilon) * float(np.clip(left, 0, 1))
-
-
-class Episode(NamedTuple):
-    """An episode that was played, by the emulator's seed."""
-
-    seed: int
-    steps: int
-    episode_return: float  # of rewards as the game gave them
 
 
 def log_run(
@@ -135,7 +57,7 @@ def log_run(
     run: int = 1,
     seed: int = 0,
     rom_set: RomSet = RomSet.ALE,
-    schedule: Schedule | None = None,
+    schedule: AtariSchedule | None = None,
 ) -> pathlib.Path:
     """Logs a run of an agent that learns a game; the same call goes on with one that was cut.
 
@@ -155,7 +77,7 @@ def log_run(
       DatasetError: there is no such game, agent or ROM; the folder holds another run, or this one
         finished, or another process logs into it; or it cannot be written.
     """
-    schedule = schedule or Schedule()
+    schedule = schedule or AtariSchedule()
     if game not in ATARI_GAMES:
         raise DatasetError(f"{game} is not one of DQN Replay's games: name one, such as Pong")
     if agent not in AGENTS:
@@ -168,7 +90,7 @@ def log_run(
     with (
         online_checkpoint.opened(home / run_log.TRAINING, identity),
         _replay_log(home / FOLDER_NAME, schedule) as log,
-        _progress(f"{game} {run}", schedule) as report,
+        progress(f"{game} {run}", schedule) as report,
     ):
         environment = atari.AtariEnvironment(
             rom,
@@ -176,7 +98,7 @@ def log_run(
             sticky_probability=schedule.sticky_probability,
             max_steps=schedule.max_episode_steps,
         )
-        player = _Agent(AGENTS[agent], environment, schedule, log, [seed, run, 1])
+        player = Agent(AGENTS[agent], environment, schedule, log, [seed, run, 1])
         logged = _LoggedRun(home, identity, environment, log, player, schedule, report)
         logged.go_on()
         while len(logged.iterations) < schedule.iterations:
@@ -188,90 +110,6 @@ def log_run(
     return home
 
 
-class _Agent:
-    """Acts epsilon-greedily on stacks of frames, and learns from what the log holds.
-
-    One call of `choose` is one step of Dopamine's agent: it learns, if it is time, and then acts.
-    """
-
-    def __init__(
-        self,
-        config: dqn.Config | qr_dqn.Config | None,
-        environment: atari.AtariEnvironment,
-        schedule: Schedule,
-        log: ReplayLog,
-        seed: list[int],
-    ):
-        self.steps = 0
-        self.rng = np.random.default_rng(seed)
-        self.state: Any = None  # of the learner, if there is one
-        self._learner: Learner | None = None
-        self._schedule, self._log = schedule, log
-        self._num_actions = environment.action_spec().num_values
-        self._stack = np.zeros(STACK_SHAPE, np.uint8)
-        key = jax.random.PRNGKey(int(self.rng.integers(2**31)))
-        if config is not None:
-            spec = DiscreteSpec(self._num_actions, STACK_SHAPE)
-            period = schedule.target_period // schedule.update_period
-            module: Any = qr_dqn if isinstance(config, qr_dqn.Config) else dqn
-            self._learner = module.make(dataclasses.replace(config, target_period=period), spec)
-            self.state = self._learner.init(key)
-
-    def begin_episode(self) -> None:
-        self._stack[:] = 0
-
-    def choose(self, frame: np.ndarray) -> int:
-        """The action [] in a frame [84, 84, 1]."""
-        self._stack = np.concatenate([self._stack[..., 1:], frame], axis=-1)
-        if self._learner is None:
-            return int(self.rng.integers(self._num_actions))
-        is_warm = self._log.add_count > self._schedule.min_replay
-        if is_warm and self.steps % self._schedule.update_period == 0:
-            batch = sample_batch(self._log, self.rng, self._schedule.batch_size)
-            self.state, _ = self._learner.update(self.state, batch)
-        self.steps += 1
-        if self.rng.random() <= self._schedule.epsilon_at(self.steps):
-            return int(self.rng.integers(self._num_actions))
-        return int(self._learner.act(self.state, jax.numpy.asarray(self._stack[None]))[0])
-
-
-def sample_batch(log: ReplayLog, rng: np.random.Generator, batch_size: int) -> Transition:
-    """A batch [1, B, ...] of stacked transitions, drawn as Dopamine's circular buffer draws them.
-
-    A row may be drawn whose stack and successor are in the buffer, and whose stack holds no other
-    episode; that leaves out padding too, which follows a terminal row.
-
-    Args:
-      log: with a valid row or more.
-      rng: to draw with.
-      batch_size: B.
-    """
-    store = log.store
-    capacity = len(store["action"])
-    is_full = log.add_count >= capacity
-    first = log.add_count - capacity + STACK_SIZE if is_full else STACK_SIZE - 1
-    before = np.arange(1 - STACK_SIZE, 0)
-
-    def draw(size: int) -> np.ndarray:
-        return rng.integers(first, log.add_count - 1, size)
-
-    rows = draw(batch_size)
-    while np.any(is_cut := store["terminal"][(rows[:, None] + before) % capacity].any(axis=1)):
-        rows[is_cut] = draw(np.count_nonzero(is_cut))
-    window = np.append(before, [0, 1])
-    frames = store["observation"][(rows[:, None] + window) % capacity]
-    frames = np.moveaxis(frames, 1, -1)[None]
-    places = rows[None] % capacity
-    return Transition(
-        observation=np.ascontiguousarray(frames[..., :-1]),
-        action=store["action"][places],
-        reward=store["reward"][places],
-        discount=1 - store["terminal"][places].astype(np.float32),
-        next_observation=np.ascontiguousarray(frames[..., 1:]),
-        extras={},
-    )
-
-
 @dataclasses.dataclass
 class _LoggedRun:
     """A run as it stands, on disk and in memory."""
@@ -280,10 +118,10 @@ class _LoggedRun:
     identity: Mapping[str, Any]
     environment: atari.AtariEnvironment
     log: ReplayLog
-    agent: _Agent
-    schedule: Schedule
-    report: Callable[[int, list[list[Episode]]], None]
-    iterations: list[list[Episode]] = dataclasses.field(default_factory=list)
+    agent: Agent
+    schedule: AtariSchedule
+    report: Callable[[int, list[list[PlayedEpisode]]], None]
+    iterations: list[list[PlayedEpisode]] = dataclasses.field(default_factory=list)
     _actions: list[int] = dataclasses.field(default_factory=list)
 
     def play_iteration(self) -> None:
@@ -315,7 +153,7 @@ class _LoggedRun:
         anew = f"delete {self.home} to log from the start"
         arrays = npz.read_arrays(path, anew)
         plain = json.loads(str(arrays["plain"]))
-        expected = [[Episode(*each) for each in episodes] for episodes in plain["iterations"]]
+        expected = [[PlayedEpisode(*each) for each in episodes] for episodes in plain["iterations"]]
         for number, episodes in enumerate(expected):
             kept = npz.read_arrays(self._training(f"actions-{number:05}.npz"), anew)
             with contextlib.suppress(_NoActionLeft):
@@ -349,20 +187,22 @@ class _LoggedRun:
         }
         returns = {
             name: [[getattr(each, name) for each in episodes] for episodes in self.iterations]
-            for name in Episode._fields
+            for name in PlayedEpisode._fields
         }
         files.write(self.home / RETURNS, json.dumps(returns) + "\n")
         run_log.write(self.home, description)
 
     def _play(self, choose: Callable[[np.ndarray], int]) -> None:
-        episodes: list[Episode] = []
+        episodes: list[PlayedEpisode] = []
         steps = 0
         while steps < self.schedule.steps_per_iteration:
             episodes.append(self._play_episode(choose, steps))
             steps += episodes[-1].steps
         self.iterations.append(episodes)
 
-    def _play_episode(self, choose: Callable[[np.ndarray], int], steps_before: int) -> Episode:
+    def _play_episode(
+        self, choose: Callable[[np.ndarray], int], steps_before: int
+    ) -> PlayedEpisode:
         self.agent.begin_episode()
         timestep = self.environment.reset()
         episode_return = 0.0
@@ -377,7 +217,7 @@ class _LoggedRun:
                 self.report(steps_before + step, self.iterations)
             if timestep.last():
                 break
-        return Episode(self.environment.episode_seed, step, episode_return)
+        return PlayedEpisode(self.environment.episode_seed, step, episode_return)
 
     def _training(self, name: str) -> pathlib.Path:
         return self.home / run_log.TRAINING / name
@@ -406,7 +246,7 @@ def _identity(
     seed: int,
     rom_set: RomSet,
     rom: pathlib.Path,
-    schedule: Schedule,
+    schedule: AtariSchedule,
 ) -> dict[str, Any]:
     """All that a run's bytes follow from."""
     config = AGENTS[agent]
@@ -427,42 +267,8 @@ def _identity(
 
 
 @contextlib.contextmanager
-def _replay_log(folder: pathlib.Path, schedule: Schedule) -> Iterator[ReplayLog]:
+def _replay_log(folder: pathlib.Path, schedule: AtariSchedule) -> Iterator[ReplayLog]:
     """A log from the start: what a run that was cut had written is written again."""
     shutil.rmtree(folder, ignore_errors=True)
     with ReplayLog(folder, schedule.checkpoint_rows) as log:
         yield log
-
-
-@contextlib.contextmanager
-def _progress(
-    name: str, schedule: Schedule
-) -> Iterator[Callable[[int, list[list[Episode]]], None]]:
-    """A bar on a terminal's standard error, and a line an iteration where that is no terminal."""
-    console = rich.console.Console(stderr=True)
-    total = schedule.iterations * schedule.steps_per_iteration
-    told = 0
-
-    def describe(iterations: list[list[Episode]]) -> str:
-        if not iterations:
-            return "no return yet"
-        return f"mean return {np.mean([each.episode_return for each in iterations[-1]]):,.1f}"
-
-    def tell(steps: int, iterations: list[list[Episode]]) -> None:
-        nonlocal told
-        if len(iterations) > told:
-            told = len(iterations)
-            line = f"{name}: {told} of {schedule.iterations} iterations, {describe(iterations)}"
-            print(line, file=sys.stderr, flush=True)
-
-    if not console.is_terminal:
-        yield tell
-        return
-    with rich.progress.Progress(*COLUMNS, console=console) as bar:
-        task = bar.add_task(name, total=total, iterations=0, mean_return="")
-        yield lambda steps, iterations: bar.update(
-            task,
-            completed=len(iterations) * schedule.steps_per_iteration + steps,
-            iterations=len(iterations),
-            mean_return=describe(iterations),
-        )

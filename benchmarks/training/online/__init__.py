@@ -1,0 +1,1 @@
+"""Agents that learn in a live environment, for data that no one published."""

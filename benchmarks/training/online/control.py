@@ -1,0 +1,223 @@
+"""Online soft actor-critic, until a schedule says that its policy is done."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.metadata
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import dm_env
+import jax
+import numpy as np
+
+from benchmarks.training import evaluation
+from benchmarks.training.online import checkpoint as online_checkpoint
+from benchmarks.training.online.control_buffer import ReplayBuffer
+from benchmarks.training.online.control_schedule import ControlSchedule, Evaluation, is_done
+from learners import sac, types
+from rl_datasets.collection import environments
+from rl_datasets.errors import DatasetError
+
+LIBRARIES = ("jax", "dm-haiku", "optax", "numpy", "gymnasium", "mujoco")
+
+
+def train(
+    schedule: ControlSchedule,
+    config: sac.Config,
+    seed: int,
+    report: Callable[[Evaluation, float], None] = lambda evaluation, seconds: None,
+    folder: pathlib.Path | None = None,
+) -> Training:
+    """Trains SAC online until the schedule says that its policy is done.
+
+    Args:
+      schedule: environment, target and how long.
+      config: of the learner.
+      seed: of the networks, the environment, the exploration and the sampling.
+      report: called after each evaluation with it and the seconds since the start, and with the
+        last one of a run that goes on.
+      folder: keeps every evaluation's checkpoint; a run that was cut goes on from the last one,
+        and ends as it would have ended without the cut, bit for bit. None to keep nothing.
+
+    Returns:
+      The training at the moment the rule was met: the learner's state, the evaluations, the
+      replay buffer.
+
+    Raises:
+      DatasetError: the rule was not met within `schedule.max_steps`; or the folder holds another
+        run, is damaged, or is another process's.
+    """
+    training = Training(schedule, config, seed)
+    if folder is None:
+        _train(training, report, None)
+        return training
+    with online_checkpoint.opened(folder, _identity(schedule, config, seed)) as checkpoints:
+        training.go_on(checkpoints)
+        if training.evaluations:
+            report(training.evaluations[-1], 0.0)
+        _train(training, report, checkpoints)
+    return training
+
+
+def _train(
+    training: Training,
+    report: Callable[[Evaluation, float], None],
+    checkpoints: online_checkpoint.CheckpointFolder | None,
+) -> None:
+    schedule, start = training.schedule, time.perf_counter()
+    while training.step < schedule.max_steps:
+        training.take_step()
+        if training.step % schedule.evaluation_interval:
+            continue
+        training.evaluate()
+        report(training.evaluations[-1], time.perf_counter() - start)
+        if is_done(schedule, training.evaluations):
+            return
+        if checkpoints is not None:
+            training.keep(checkpoints)
+    if schedule.target is None:
+        raise DatasetError(
+            f"SAC still improves on {schedule.environment} after {schedule.max_steps} steps; raise "
+            "--max-steps"
+        )
+    raise DatasetError(
+        f"SAC did not reach a mean return of {schedule.target} on {schedule.environment} twice in "
+        f"a row within {schedule.max_steps} steps; raise --max-steps or lower --target"
+    )
+
+
+class Training:
+    """All that changes while a policy trains, and the one step that changes it.
+
+    Attributes:
+      schedule: that it follows.
+      state: of the learner.
+      replay: the transitions so far.
+      evaluations: the results so far.
+      step: environment steps so far.
+    """
+
+    _timestep: dm_env.TimeStep
+    _actions: list[np.ndarray]  # Since the last reset.
+
+    def __init__(self, schedule: ControlSchedule, config: sac.Config, seed: int):
+        self.schedule, self._seed = schedule, seed
+        self._rng = np.random.default_rng(seed)
+        self._environment = environments.make_environment(schedule.environment, seed=seed)
+        observation, self._bounds = environments.policy_specs(schedule.environment)
+        (observation_size,), (action_size,) = observation.shape, self._bounds.shape
+        spec = types.Spec(observation_size, action_size, self._bounds.minimum, self._bounds.maximum)
+        self._learner = sac.make(config, spec)
+        key, self._action_key = jax.random.split(jax.random.PRNGKey(seed))
+        self.state = self._learner.init(key)
+        capacity = min(schedule.replay_capacity, schedule.max_steps)
+        self.replay = ReplayBuffer(capacity, observation_size, action_size)
+        self.evaluations: list[Evaluation] = []
+        self.step = self._resets = 0
+        self._reset()
+
+    def take_step(self) -> None:
+        """One step of the environment and, after exploration, one update."""
+        self.step += 1
+        is_exploring = self.step <= self.schedule.exploration_steps
+        observation = self._timestep.observation
+        action = self._explore() if is_exploring else self._sample(observation)
+        self._actions.append(action)
+        self._timestep = self._environment.step(action)
+        self.replay.add(
+            {
+                "observation": observation,
+                "action": action,
+                "reward": self._timestep.reward,
+                "discount": self._timestep.discount,
+                "next_observation": self._timestep.observation,
+                "is_last": self._timestep.last(),
+            }
+        )
+        if self._timestep.last():
+            self._reset()
+        if not is_exploring:
+            batch = self.replay.sample(self._rng, self.schedule.batch_size)
+            self.state, _ = self._learner.update(self.state, batch)
+
+    def evaluate(self) -> None:
+        """Plays episodes with the mode of the policy."""
+        returns = evaluation.evaluate(
+            self.schedule.environment,
+            functools.partial(_act, self._learner, self.state),
+            episodes=self.schedule.evaluation_episodes,
+            seed=self._seed,
+        )
+        self.evaluations.append(Evaluation(self.step, float(np.mean(returns))))
+
+    def keep(self, checkpoints: online_checkpoint.CheckpointFolder) -> None:
+        """Writes a checkpoint, right after an evaluation."""
+        checkpoint = online_checkpoint.Checkpoint(
+            step=self.step,
+            state=self.state,
+            rng=self._rng.bit_generator.state,
+            evaluations=[dataclasses.astuple(each) for each in self.evaluations],
+            resets=self._resets,
+            actions=np.array(self._actions, np.float32),
+            observation=self._timestep.observation,
+        )
+        checkpoints.save(checkpoint, self.replay.latest(self.schedule.evaluation_interval))
+
+    def go_on(self, checkpoints: online_checkpoint.CheckpointFolder) -> None:
+        """Goes on from the last checkpoint, if there is one."""
+        checkpoint = checkpoints.restore(self.state)
+        if checkpoint is None:
+            return
+        self.step, self.state = checkpoint.step, checkpoint.state
+        self._rng.bit_generator.state = checkpoint.rng
+        self.evaluations = [Evaluation(*each) for each in checkpoint.evaluations]
+        for each in self.evaluations:
+            self.replay.restore(each.step, checkpoints.transitions(each.step))
+        while self._resets < checkpoint.resets:
+            self._reset()
+        for action in checkpoint.actions:
+            self._actions.append(action)
+            self._timestep = self._environment.step(action)
+        if not np.array_equal(self._timestep.observation, checkpoint.observation):
+            raise DatasetError(
+                f"{self.schedule.environment} does not repeat the episode that the checkpoint at "
+                f"step {self.step} was taken in; delete its folder to train from the start"
+            )
+
+    def _reset(self) -> None:
+        self._timestep = self._environment.reset()
+        self._resets += 1
+        self._actions = []
+
+    def _explore(self) -> np.ndarray:
+        return self._rng.uniform(self._bounds.minimum, self._bounds.maximum).astype(np.float32)
+
+    def _sample(self, observation: Any) -> np.ndarray:
+        assert self._learner.sample is not None
+        key = jax.random.fold_in(self._action_key, self.step)
+        return np.asarray(self._learner.sample(self.state, key, observation[None]))[0]
+
+
+def _identity(schedule: ControlSchedule, config: sac.Config, seed: int) -> dict[str, Any]:
+    """All that a run's bytes follow from; when it ends is not among it."""
+    of_schedule = dataclasses.asdict(schedule)
+    for when_it_ends in ("max_steps", "target", "patience", "window", "gain"):
+        del of_schedule[when_it_ends]
+    return {
+        "recipe": of_schedule,
+        "config": dataclasses.asdict(config),
+        "seed": seed,
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
+def _act(learner: types.Learner, state: types.TrainingState, observation: np.ndarray) -> np.ndarray:
+    return np.asarray(learner.act(state, jax.numpy.asarray(observation)))

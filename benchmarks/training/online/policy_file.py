@@ -1,0 +1,129 @@
+"""A policy trained online and saved with its lineage."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import pathlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import rich.console
+import rich.progress
+
+from benchmarks.training import results
+from benchmarks.training.online import control
+from benchmarks.training.online import replay as online_replay
+from benchmarks.training.online.control_schedule import (
+    MEDIUM,
+    ControlSchedule,
+    Evaluation,
+    schedule_of,
+)
+from learners import types
+from rl_datasets.collection import policies
+from rl_datasets.errors import DatasetError
+
+COLUMNS = (
+    rich.progress.TextColumn("{task.description}"),
+    rich.progress.BarColumn(),
+    rich.progress.MofNCompleteColumn(),
+    rich.progress.TextColumn("steps, {task.fields[mean_return]}"),
+    rich.progress.TimeElapsedColumn(),
+)
+
+
+def train_and_save(
+    environment: str,
+    path: pathlib.Path,
+    kind: str,
+    target: float | None,
+    seed: int,
+    max_steps: int,
+    replay: pathlib.Path | None = None,
+) -> None:
+    """Trains a policy, and saves it with its lineage, and its replay buffer where one asks for it.
+
+    Checkpoints lie beside the policy until it is saved, in a folder of its name that ends in
+    `.training`: the same call goes on where it was cut, and a greater `max_steps` where it gave up.
+
+    Args:
+      environment: gymnasium id.
+      path: the `.npz` to write; the lineage goes beside it, as `.json`.
+      kind: of policy, as `schedule_of` takes it.
+      target: mean return to reach twice in a row; None for the kind's own of this environment.
+      seed: of all that is random.
+      max_steps: environment steps after which training gives up.
+      replay: the folder to write the replay buffer to, as a collected folder; see
+        `online_replay`.
+
+    Raises:
+      DatasetError: there is no target, the policy does not reach it, or a file cannot be written.
+    """
+    if path.suffix != ".npz":
+        raise DatasetError(f"a policy is written to a .npz file, and {path} is none: name one")
+    schedule, config = schedule_of(kind, environment, target, max_steps)
+    if schedule.target is not None and not np.isfinite(schedule.target):
+        raise DatasetError(f"--target must be a finite number, got {schedule.target}")
+    if replay is not None:
+        if kind != MEDIUM:
+            raise DatasetError(f"only a {MEDIUM} policy's replay buffer is a data set of D4RL")
+        online_replay.check(replay, max_steps, schedule.replay_capacity)
+    folder = path.with_suffix(".training")
+    with _progress(schedule) as report:
+        training = control.train(schedule, config, seed, report, folder)
+    lineage = {
+        "algorithm": "SAC",
+        "kind": kind,
+        "recipe": dataclasses.asdict(schedule),
+        "config": dataclasses.asdict(config),
+        "seed": seed,
+        "steps": training.step,
+        "updates": int(training.state.steps),
+        "evaluations": [dataclasses.astuple(e) for e in training.evaluations],
+        "code_version": results.code_version(),
+        "versions": control.versions(),
+    }
+    policies.save_policy(path, _layers(training.state.params.policy), lineage)
+    if replay is not None:
+        transitions = training.replay.latest(training.step)
+        online_replay.write(replay, environment, seed, transitions, path)
+    shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def _progress(schedule: ControlSchedule) -> Iterator[Callable[[Evaluation, float], None]]:
+    """A bar on a terminal's standard error, and a line an evaluation where that is no terminal."""
+    console = rich.console.Console(stderr=True)
+    if not console.is_terminal:
+        yield functools.partial(_print, schedule)
+        return
+    with rich.progress.Progress(*COLUMNS, console=console) as bar:
+        task = bar.add_task(schedule.environment, total=schedule.max_steps, mean_return="")
+        yield lambda evaluation, seconds: bar.update(
+            task, completed=evaluation.step, mean_return=_of_target(evaluation, schedule)
+        )
+
+
+def _print(schedule: ControlSchedule, evaluation: Evaluation, seconds: float) -> None:
+    line = (
+        f"{schedule.environment}: step {evaluation.step:,} of at most {schedule.max_steps:,}, "
+        f"{_of_target(evaluation, schedule)}, {seconds:,.0f} s"
+    )
+    print(line, file=sys.stderr, flush=True)
+
+
+def _of_target(evaluation: Evaluation, schedule: ControlSchedule) -> str:
+    target = "" if schedule.target is None else f" of {schedule.target:,.0f}"
+    return f"mean return {evaluation.mean_return:,.0f}{target}"
+
+
+def _layers(params: types.Params) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Kernel [in, out] and bias [out] of every layer of `networks.mlp`, in their order."""
+    hidden = [params[name] for name in sorted(params) if name.startswith("hidden")]
+    head = params["head"]
+    layers = [(layer["w"], layer["b"]) for layer in hidden] + [(head["w"].T, head["b"])]
+    return [(np.array(kernel), np.array(bias)) for kernel, bias in layers]
