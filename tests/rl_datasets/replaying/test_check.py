@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder
 from rl_datasets.cli.data.publishing import builder_class
 from rl_datasets.published import manifest
+from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import publish
 from rl_datasets.replaying import check, command, replay, sticky
 from rl_datasets.replaying.emulator import Emulator
@@ -179,7 +180,7 @@ def test_published_versions_say_where_they_have_their_rewards_and_are_replayed_a
         made = builder(
             config="Asterix_run_1", source=str(tmp_path / "shards"), data_dir=tmp_path / "data"
         )
-        source = of_version(publish(made).path)
+        source = of_version(Version.open(publish(made).path))
         (told,) = check.check(source, Replayer(source.roms()), 2)
         assert (told.whole, told.rewards_stand) == (2, where)
         (unit,) = source.units
