@@ -60,10 +60,10 @@ def lock(path: pathlib.Path, doing: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def staged(target: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """Gives a path where nothing stands yet; what is made there becomes `target` by one rename.
+    """Gives a path where nothing exists yet; what is made there becomes `target` by one rename.
 
-    The path lies in a hidden folder beside the target, which a killed process leaves behind and
-    the next one clears.
+    The path is in a hidden folder beside the target. A killed process leaves the folder, and the
+    next one clears it.
 
     Raises:
       DatasetError: the target exists or is not local, another process is making it, or it cannot

@@ -6,11 +6,11 @@ wire format is protobuf's:
     Example  { Features features = 1; }
     Features { map<string, Feature> feature = 1; }      an entry is { key = 1; value = 2; }
     Feature  { oneof { BytesList = 1; FloatList = 2; Int64List = 3; } }
-    *List    { repeated value = 1; }                    packed, but for bytes
+    *List    { repeated value = 1; }                    packed, except bytes
 
-A packed float list is the array's own bytes, and varints are coded by NumPy. Entries are written in
-the order of their keys, as protobuf writes them when asked to be deterministic; its default order
-is left to chance. What is read may come from anyone: every fault is a `ValueError`.
+A packed float list is the array's own bytes, and NumPy encodes varints. Entries are written in the
+order of their keys, as protobuf writes them when asked to be deterministic; its default order is
+left to chance. Anyone may have written what is read, so every fault is a `ValueError`.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def int64_value(feature: Feature) -> int:
 
 
 def _spans(record: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Start and end of every message in a message that holds repetitions of one."""
+    """Start and end of every message in a message that repeats one field."""
     for field, first, last in _fields(record, start, end):
         if field != 1:
             raise ValueError(f"a field has number {field} where 1 was expected")
@@ -218,7 +218,7 @@ def _packed(kind: int, values: bytes) -> bytes:
 
 
 def _unpacked(feature: Feature) -> memoryview | bytes:
-    """A list of numbers that stood in one piece, as a list does, or in several, as it may."""
+    """The bytes of a list of numbers, which may be stored in one piece or in several."""
     _, record, start, end = feature
     pieces = [memoryview(record)[first:last] for first, last in _spans(record, start, end)]
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -231,7 +231,7 @@ def _name(key: bytes) -> str:
 
 @functools.lru_cache(maxsize=256)  # Of a dataset's records, which all have the same names.
 def _key(name: str) -> bytes:
-    """What stands in an entry before the length of its value."""
+    """What comes before the length of the value in an entry."""
     return _message(_TAG_1, name.encode()) + _TAG_2
 
 

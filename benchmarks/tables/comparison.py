@@ -82,7 +82,7 @@ class Comparison:
       measured: here, on the dataset that the row names; None if no seed has finished.
       status: `agrees`, `differs`, `cannot tell`, `run in part`, `not run` or `stands apart`, by
         `rule`.
-      why: what stands behind the status.
+      why: the reason for the status.
       difference: measured less reported, where it was tested.
       margin: within which the row agrees, in the table's values; None where it is not known.
       others: scores that are shown and not compared, as reported and as measured, by statistic or

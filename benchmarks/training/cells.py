@@ -125,7 +125,7 @@ def _cell(recipe: Recipe, row: Row, seed: int, budget: float) -> Cell:
 
 
 def with_behaviors(cells: Iterable[Cell]) -> list[Cell]:
-    """The cells, behind those whose policies they start from."""
+    """The cells, after those whose policies they start from."""
     cells = list(cells)
     return list(dict.fromkeys([cell.behavior for cell in cells if cell.behavior] + cells))
 

@@ -66,11 +66,11 @@ class Options:
       n_step: rewards in a transition; they end where an episode does.
       reading: of the data, `CORRECTED`, `QLEARNING_DATASET` (`rl_datasets.serving.d4rl`), or, of
         episodes of RL Unplugged's games, `AS_STORED`.
-      across_time_limits: a defect of Tianshou's: a transition's rewards run on behind a time limit
+      across_time_limits: a defect of Tianshou's: a transition's rewards continue after a time limit
         (`rl_datasets.serving.time_limits.across_time_limits`).
-      normalize_observations: whether the learner meets them less their mean in the data, over
-        their deviation.
-      reward_scale, reward_bias: the learner meets scale * reward + bias; a scale of
+      normalize_observations: whether the learner gets them minus their mean in the data,
+        divided by their deviation.
+      reward_scale, reward_bias: the learner gets scale * reward + bias; a scale of
         `RETURN_RANGE` depends on the data. Scores are of the environment's own rewards.
       policies: of the learner's, those that are scored; the first is compared.
       behavior: the algorithm whose run in full, on the same data and seed, gives the behaviour

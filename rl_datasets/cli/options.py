@@ -14,7 +14,7 @@ from rl_datasets.errors import DatasetError
 PATH: dict[str, Any] = {"parser": files.local_path, "metavar": "PATH"}
 DataDir = Annotated[
     pathlib.Path,
-    typer.Option("--data-dir", help="Where published datasets lie; TFDS calls it so too.", **PATH),
+    typer.Option("--data-dir", help="Where published datasets are, as in TFDS's data_dir.", **PATH),
 ]
 DEFAULT_DATA_DIR = pathlib.Path(".data")
 Version = Annotated[
@@ -34,7 +34,7 @@ KeepGoing = Annotated[
     bool,
     typer.Option(
         "--keep-going",
-        help="Skip what is bad or missing, and list it with the reasons in MANIFEST.json.",
+        help="Skip what is damaged or missing, and list it with the reasons in MANIFEST.json.",
     ),
 ]
 

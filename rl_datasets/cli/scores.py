@@ -30,15 +30,16 @@ def reproduce(
         ),
     ] = None,
     seeds: Annotated[
-        list[int] | None, typer.Option("--seed", help="A seed of it; repeat for more.")
+        list[int] | None, typer.Option("--seed", help="A seed to run; repeat for more.")
     ] = None,
     num_seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, help="So many of its seeds, the first ones.")
+        int | None,
+        typer.Option("--seeds", min=1, help="How many of its seeds to run, from the first on."),
     ] = None,
     budget: Annotated[
         float,
         typer.Option(
-            help="Fraction of the full training budget, such as 0.1; a larger one goes on from "
+            help="Fraction of the full training budget, such as 0.1; a larger one continues from "
             "there. Behaviour policies that a row starts from are trained in full."
         ),
     ] = 1.0,
@@ -46,7 +47,9 @@ def reproduce(
     runs_dir: Annotated[pathlib.Path, typer.Option(help="Where runs lie.", **PATH)] = pathlib.Path(
         ".runs"
     ),
-    processes: Annotated[int, typer.Option(min=1, help="Runs side by side, a core each.")] = 1,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Runs at the same time, one core each.")
+    ] = 1,
     seeds_at_once: Annotated[
         int, typer.Option(min=1, help="Seeds in one vmap, for accelerators.")
     ] = 1,

@@ -52,7 +52,7 @@ def train_policy(
     ] = None,
     seed: Seed = 0,
     max_steps: Annotated[
-        int, typer.Option(min=1, help="Environment steps before it gives up.")
+        int, typer.Option(min=1, help="Give up after this many environment steps.")
     ] = 1_000_000,
 ) -> None:
     """Trains SAC online until its policy is what the kind asks for, and keeps it.

@@ -79,13 +79,13 @@ class ReplayLog:
             self.close()
 
     def add(self, observation: np.ndarray, action: int, reward: float, terminal: bool) -> None:
-        """Adds a row, behind its padding where it is the first of an episode.
+        """Adds a row, after its padding if it is the first of an episode.
 
         Args:
           observation: [*frame_shape] uint8, the frame seen when the action was chosen.
-          action: taken in it.
-          reward: earned by it, clipped.
-          terminal: whether it ended the episode.
+          action: the action taken in it.
+          reward: the reward that the action earned, clipped.
+          terminal: whether the action ended the episode.
 
         Raises:
           DatasetError: the checkpoint that this row completes cannot be written.

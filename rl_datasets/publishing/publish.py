@@ -72,7 +72,7 @@ def publish(
         target.parent.mkdir(parents=True, exist_ok=True)
         with staging.lock(stage.lock_file(target), f"publishing {target}"):
             if target.exists():
-                # Which a publish leaves behind that was killed after it had committed.
+                # A publish that was killed after it had committed leaves this folder.
                 shutil.rmtree(stage.folder_of(target), ignore_errors=True)
                 return _reuse(target, plan, keep_going)
             return _publish(builder, units, plan, target, num_workers, beam_flags, keep_going)

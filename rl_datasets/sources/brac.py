@@ -62,7 +62,7 @@ def read_policy(prefix: str | pathlib.Path) -> Layers:
 
 
 def check_layers(layers: Layers, source: str) -> None:
-    """Raises `DatasetError` unless the layers are finite, float32 and fit one behind the other."""
+    """Raises `DatasetError` unless the layers are finite, float32 and fit one after the other."""
     for i, (kernel, bias) in enumerate(layers):
         fits = kernel.ndim == 2 and bias.shape == kernel.shape[1:]
         if not fits or (i and layers[i - 1][0].shape[1] != kernel.shape[0]):

@@ -40,7 +40,8 @@ def collect(
         ),
     ] = None,
     processes: Annotated[
-        int, typer.Option(min=1, help="Share the work; every byte stays the same.")
+        int,
+        typer.Option(min=1, help="Processes that share the work; the bytes do not depend on it."),
     ] = os.cpu_count() or 1,
     name: Annotated[
         str | None, typer.Option(help="Of the dataset, such as halfcheetah-eps1-recollected.")
@@ -88,24 +89,32 @@ def collect(
 
 
 def log_game(
-    game: Annotated[str, typer.Argument(help="As DQN Replay spells it, such as Pong.")],
+    game: Annotated[str, typer.Argument(help="The game, as DQN Replay spells it, such as Pong.")],
     agent: Annotated[
         str,
-        typer.Argument(help="That learns it: dqn, dqn_adam, qr_dqn; or random, which does not."),
+        typer.Argument(
+            help="The agent: dqn, dqn_adam or qr_dqn, which learn; or random, which does not."
+        ),
     ],
     folder: Annotated[
         pathlib.Path, typer.Argument(help="Where to write the log, as GAME/RUN.", **PATH)
     ],
     run: Annotated[
-        int, typer.Option(min=1, help="Number of the run; runs differ in what is random.")
+        int,
+        typer.Option(min=1, help="Number of the run; two runs differ in everything random."),
     ] = 1,
     seed: Seed = 0,
-    iterations: Annotated[int, typer.Option(min=1, help="How many; the log holds each.")] = 200,
+    iterations: Annotated[
+        int, typer.Option(min=1, help="How many iterations; the log holds each.")
+    ] = 200,
     steps_per_iteration: Annotated[
-        int, typer.Option(min=1, help="Agent steps, at least; an episode is played to its end.")
+        int,
+        typer.Option(
+            min=1, help="At least this many agent steps; the last episode is played to its end."
+        ),
     ] = 250_000,
     checkpoint_rows: Annotated[
-        int, typer.Option(min=1, help="Of the replay buffer, and so of a checkpoint.")
+        int, typer.Option(min=1, help="Rows of the replay buffer, and so of a checkpoint.")
     ] = 1_000_000,
     min_replay: Annotated[int, typer.Option(min=1, help="Rows before it learns.")] = 20_000,
     epsilon_decay_steps: Annotated[

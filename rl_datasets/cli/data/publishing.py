@@ -107,7 +107,9 @@ def replay(
             "possible one. Takes many times as long.",
         ),
     ] = False,
-    ram: Annotated[bool, typer.Option("--ram", help="Give the console's 128 bytes too.")] = False,
+    ram: Annotated[
+        bool, typer.Option("--ram", help="Also give the console's 128 bytes of RAM.")
+    ] = False,
     screens: Annotated[
         bool,
         typer.Option(
@@ -120,7 +122,7 @@ def replay(
         int,
         typer.Option(
             min=1,
-            help="Steps to try without coming a row further, before an episode counts as lost; a "
+            help="Steps to try without reaching a further row before an episode counts as lost; a "
             "thousand take about half a second.",
         ),
     ] = 20_000,
@@ -131,7 +133,8 @@ def replay(
         ),
     ] = False,
     episodes: Annotated[
-        int | None, typer.Option(min=1, help="Of each file that --check tries; 2 by default.")
+        int | None,
+        typer.Option(min=1, help="Episodes of each file that --check tries; 2 by default."),
     ] = None,
     workers: Workers = 1,
     beam_option: BeamOption = None,

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def verify(
     version: Version,
     data_dir: DataDir = DEFAULT_DATA_DIR,
-    shallow: Annotated[bool, typer.Option(help="Files and counts alone, not episodes.")] = False,
+    shallow: Annotated[
+        bool, typer.Option(help="Check only files and counts, not episodes.")
+    ] = False,
 ) -> None:
     """Proves a published version whole: every file's sha256, every count, every episode."""
     from rl_datasets.published import verification
@@ -44,7 +46,7 @@ def which_body(
         ),
     ] = None,
     rows: Annotated[
-        int, typer.Option(min=1, help="States to step from at most, evenly spread.")
+        int, typer.Option(min=1, help="At most this many states to step from, evenly spread.")
     ] = 5_000,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
@@ -111,17 +113,18 @@ def show(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     gif: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Write an episode's frames as a GIF, of 1,000 at most.", **PATH),
+        typer.Option(help="Write an episode as a GIF of at most 1,000 frames.", **PATH),
     ] = None,
     sheet: Annotated[
         pathlib.Path | None,
         typer.Option(help="Write 32 of its frames side by side, as a PNG.", **PATH),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Of the episode; by default the first split.")
+        str | None, typer.Option(help="The split of the episode; by default the first.")
     ] = None,
     episode: Annotated[
-        int | None, typer.Option(min=0, help="Its place in the split; by default the first.")
+        int | None,
+        typer.Option(min=0, help="The place of the episode in the split; by default the first."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all of MANIFEST.json, not a summary.")
@@ -173,7 +176,7 @@ def export(
     target: Annotated[
         pathlib.Path,
         typer.Argument(
-            help="The folder, or for d4rl the file, to make; refused if it is there.", **PATH
+            help="The folder to make, or the file for d4rl; refused if it exists.", **PATH
         ),
     ],
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -203,10 +206,11 @@ def serve(
         str, typer.Option(help="Of the version; several joined by +, or all.")
     ] = "train",
     port: Annotated[
-        int, typer.Option(min=1, max=65535, help="Reverb listens on it, on every interface.")
+        int,
+        typer.Option(min=1, max=65535, help="The port that Reverb listens on, on every interface."),
     ] = 8000,
     seed: Annotated[
-        int, typer.Option(min=0, help="Of the order in which transitions are packed.")
+        int, typer.Option(min=0, help="Seed of the order in which transitions are packed.")
     ] = 0,
     n_step: Annotated[int, typer.Option(min=1, help="Rewards in a transition.")] = 1,
     gamma: Annotated[
@@ -216,10 +220,11 @@ def serve(
         int, typer.Option(min=1, help="Observations in a stack; frames are kept once.")
     ] = 1,
     next_action: Annotated[
-        bool, typer.Option("--next-action", help="Give the action after each, as ReBRAC reads it.")
+        bool, typer.Option("--next-action", help="Also give the next action, which ReBRAC reads.")
     ] = False,
     reward_field: Annotated[
-        str, typer.Option(help="Of the steps, that rewards are from, such as stored_reward.")
+        str,
+        typer.Option(help="The field of the steps to take rewards from, such as stored_reward."),
     ] = "reward",
 ) -> None:
     """Fills a Reverb server from a published version and serves it until Ctrl-C.

@@ -43,7 +43,7 @@ class ReverbFeed(Iterator[Transition]):
       seed: seeds the shuffling here; the server's sampling cannot be seeded.
       timeout: seconds to wait for the server to answer, to be full, and for each batch.
 
-    A server that dies may be replaced by one that serves the same; from any other, `next` raises.
+    A server that dies may be replaced by one that serves the same; with any other, `next` raises.
 
     Raises:
       DatasetError: the server cannot be reached, is not one of ours, or is still not full.
@@ -132,7 +132,7 @@ def _read_schema(client: reverb.Client) -> Schema:
 def _pools(
     address: str, schema: Schema, size: int, timeout: float
 ) -> Iterator[tuple[np.ndarray | None, np.ndarray]]:
-    """Frames, or None, and rows of many items at a time, of at least `size` rows if of blocks."""
+    """Frames, or None, and rows of many items at a time; of blocks, at least `size` rows."""
     if schema.layout is not None:
         for _, columns in _samples(address, schema, SEGMENTS_A_PULL, timeout):
             frames, rows = (
@@ -150,7 +150,7 @@ def _pools(
 def _samples(
     address: str, schema: Schema, items: int, timeout: float
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """So many items at a time: their counts [items], and their columns [items, ...] uint8.
+    """Yields items together: their counts [items], and their columns [items, ...] uint8.
 
     Raises:
       DatasetError: items are of another schema, because the server was replaced.
@@ -173,7 +173,7 @@ def _samples(
         if np.any(tags != schema.tag):
             raise DatasetError(
                 f"the Reverb server at {address} was replaced by one that serves another dataset, "
-                "or cuts it otherwise, than when this feed began; serve the first again, and go on "
-                "from what is whole"
+                "or cuts it otherwise, than when this feed began; serve the first again, and "
+                "continue from what is whole"
             )
         yield counts, pull

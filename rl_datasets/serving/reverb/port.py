@@ -20,7 +20,7 @@ def check_port(port: int) -> None:
 
 
 def _listen(port: int) -> socket.socket:
-    """On every interface, of IPv4 alone where this machine has no IPv6."""
+    """Listens on every interface, or only on IPv4 where this machine has no IPv6."""
     if socket.has_dualstack_ipv6():
         try:
             return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)

@@ -19,9 +19,11 @@ SCHEMA = "schema"
 ROWS = "rows"
 FRAMES = "frames"
 BLOCK = 64
-COUNTS = 1 << 7  # An item's priority is COUNTS * tag + count: rows that are real, of BLOCK at most.
+COUNTS = (
+    1 << 7
+)  # An item's priority is COUNTS * tag + count, the number of its real rows, BLOCK at most.
 TAGS = 1 << 46  # A float64 holds whole numbers of 53 bits.
-# What Reverb says of itself where nothing is wrong; it has no setting for that.
+# What Reverb logs when nothing is wrong; no setting turns it off.
 CHATTER = re.compile(
     rb"\[reverb/cc/\S+\] +(Initializing TFRecordCheckpointer|Loading latest checkpoint"
     rb"|Started replay server|Shutting down replay server|Sampler and server are owned by the same)"
@@ -36,8 +38,8 @@ class Schema:
       row: the structured dtype of a transition, see `packing.row_dtype`.
       num_transitions: N, of the whole split.
       block: rows of an item of the table; those of the last beyond N are padding.
-      fingerprint: sha256 of the MANIFEST.json of the version; of transitions that were not
-        published, that of their rows; of such windows, which come one by one, 32 random digits.
+      fingerprint: sha256 of the MANIFEST.json of the version. Without a version, the sha256 of
+        the rows; for windows, which come one by one, 32 random digits.
       layout: of the segments, where items are segments and not blocks.
       cut: how transitions were cut from a published version; None where they were not.
       splits: of the version.
@@ -53,7 +55,7 @@ class Schema:
 
     @property
     def tag(self) -> int:
-        """A number that tells this schema from others; every item bears it."""
+        """A number that distinguishes this schema from others; every item has it."""
         return int.from_bytes(hashlib.sha256(self.to_json()).digest()[:8]) % TAGS
 
     @property

@@ -42,8 +42,8 @@ BLOCKS_A_FLUSH = 32
 class ReverbServer:
     """A Reverb server in this process, filled when the constructor returns.
 
-    Use it as a context manager, or call `stop`; else it stops when it is no longer referred to, or
-    the process ends. Sampling is held back until every item is there.
+    Use it as a context manager, or call `stop`. Otherwise it stops when nothing refers to it any
+    more, or when the process ends. Nothing can be sampled until every item is there.
 
     Args:
       transitions: Transition of [N, ...] arrays.
@@ -91,10 +91,10 @@ class ReverbServer:
         cut: Cut | None = None,
         splits: Sequence[str] = (),
     ) -> ReverbServer:
-        """Serves windows over frames, of which one piece at a time need be in memory.
+        """Serves windows over frames; only one piece at a time need be in memory.
 
         Args:
-          pieces: such as one an episode, or all transitions of a dataset in one.
+          pieces: for example one for each episode, or one with all transitions of a dataset.
           layout: what they hold, see `segments.layout_of`.
           num_transitions: in all pieces.
           port: as for the class.
@@ -155,9 +155,9 @@ class ReverbServer:
         server = _start(schema, port)
         self.address = f"localhost:{server.port}"
         self._is_stopped = threading.Event()
-        # At the end of a process too: Reverb's own finalizer comes when half of Python is gone.
+        # At the end of a process too: Reverb's own finalizer runs when half of Python is gone.
         self._stop = weakref.finalize(self, _stop, server, self._is_stopped)
-        del server  # The last reference is that one, which goes as it stops.
+        del server  # The finalizer has the last reference, and drops it as the server stops.
         try:
             fill(self.address)
         except BaseException:
@@ -165,7 +165,7 @@ class ReverbServer:
             raise
 
     def wait(self) -> None:
-        """Blocks until Ctrl-C, which it raises as `KeyboardInterrupt`, or until it is stopped."""
+        """Blocks until the server is stopped, or until Ctrl-C, which raises `KeyboardInterrupt`."""
         self._is_stopped.wait()
 
     def stop(self) -> None:
@@ -263,7 +263,7 @@ def _start(schema: Schema, port: int | None) -> reverb.Server:
 
 
 def _table(name: str, size: int, signature: Any) -> reverb.Table:
-    """A table that holds `size` items for good and lets none be sampled before it has them all."""
+    """A table that keeps `size` items, and lets none be sampled before it has them all."""
     return reverb.Table(
         name,
         sampler=reverb.selectors.Uniform(),

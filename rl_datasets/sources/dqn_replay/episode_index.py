@@ -90,7 +90,7 @@ class Chain:
         self._ends: list[int] = [first - layout.STACK_SIZE if first else -1] if begins else []
 
     def append(self, checkpoint: checkpoints.Checkpoint, arrays: checkpoints.SmallArrays) -> None:
-        """Adds a checkpoint whose first row is the one behind the last row here."""
+        """Adds a checkpoint whose first row is the one after the last row here."""
         rows = np.arange(checkpoint.first, checkpoint.stop)
         action, reward, terminal = (each[rows % checkpoint.capacity] for each in arrays[2:])
         path = checkpoint.path("$store$_terminal")
@@ -103,14 +103,14 @@ class Chain:
                 f"Dopamine's is clipped to [-1, 1]: log clipped rewards, or {layout.COPY_AGAIN}"
             )
         ends = rows[terminal == 1].tolist()
-        behind = np.add.outer(self._ends[-1:] + ends, np.arange(1, layout.STACK_SIZE)).astype(
+        after = np.add.outer(self._ends[-1:] + ends, np.arange(1, layout.STACK_SIZE)).astype(
             np.int64
         )
-        within = (behind >= checkpoint.first) & (behind < checkpoint.stop)
-        padding = behind[within] - checkpoint.first
+        within = (after >= checkpoint.first) & (after < checkpoint.stop)
+        padding = after[within] - checkpoint.first
         if any(np.any(field[padding]) for field in (action, reward, terminal)):
             raise errors.DatasetError(
-                f"{path} has a terminal row without {layout.STACK_SIZE - 1} rows of zeros behind "
+                f"{path} has a terminal row without {layout.STACK_SIZE - 1} rows of zeros after "
                 "it, so its checkpoint is damaged or of another run: copy one run whole"
             )
         self.checkpoints.append(checkpoint)

@@ -137,7 +137,7 @@ class _Reader:
         rows = slice(start - span.start, stop - span.start)
         places = np.arange(start, stop) % own.capacity
         action[rows], reward[rows] = self._action[places], self._reward[places]
-        if start == own.first > 0:  # Its first row lies behind all others, so it is read last.
+        if start == own.first > 0:  # Its first row comes after all others, so it is read last.
             others = self._read_frames(0, len(places) - 1)
             pngs[rows] = self._read_frames(own.capacity - 1, 1) + others
         else:
