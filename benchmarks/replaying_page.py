@@ -83,9 +83,9 @@ def games(logs: Sequence[Log]) -> Iterator[str]:
     yield ""
     yield (
         f"On its own ROM {sum(log['whole'] for log in own)} of {len(own)} logs are replayed whole, "
-        f"on the other {sum(log['whole'] for log in other)} of {len(other)}. Without a proof "
-        f"of {len(told)} final observations that are told {told.count('right')} are the truth, and "
-        f"of {values:,} raw rewards {right:,}."
+        f"on the other {sum(log['whole'] for log in other)} of {len(other)}. Without a proof, of "
+        f"{values:,} raw rewards {right:,} are the truth, and of {len(told)} final observations "
+        f"on the way that was found {told.count('right')}."
     )
 
 

@@ -6,8 +6,9 @@
 An episode is replayed whole where a way through the game was found that shows every logged frame,
 earns every logged clipped reward, and ends where the log says so. What is said of the episode is
 what happened on that way. With `prove_unique` all ways are followed, and what they do not have in
-common is not given. The outcome of the last action is seen in no logged frame, so its reward, its
-lives and its observation are given only where all outcomes that agree with the log are the same.
+common is not given. The outcome of the last action is seen in no logged frame, so its reward and
+its lives are given only where all outcomes that agree with the log are the same. Its observation
+needs a proof besides: without one, a state that was not looked at may show another.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class Replayed:
       only_reward: [T], the same of each row's raw reward; None as above.
       raw_return: the sum of the game's own rewards; NaN where not known.
       reward: [T] float32, the game's own; NaN where not known.
-      final_observation: [84, 84, 1] uint8, after the last action; None where not known.
+      final_observation: [84, 84, 1] uint8, after the last action; None where it is not known, as
+        where the log lacks it and no proof ended.
       lives: [T + 1] int32, before each action and after the last; NOT_KNOWN where not known.
       executed: [T, 4] int8, the action that each emulated frame executed; NOT_KNOWN where not
         known, and after the end of the game.
@@ -107,7 +109,9 @@ def replay(
     proof = prove(emulator, log, most_states) if prove_unique else None
     if proof is not None:
         replayed = _what_was_proved(replayed, proof)
-    return _with_end(emulator, replayed, found.last if proof is None else proof.last)
+    replayed = _with_end(emulator, replayed, found.last if proof is None else proof.last)
+    is_end_known = proof is not None or log.num_frames > len(log.actions)
+    return replayed if is_end_known else dataclasses.replace(replayed, final_observation=None)
 
 
 def rerun(

@@ -32,10 +32,11 @@ def test_it_is_whole_to_the_end_of_a_game():
     rom = ale_py.roms.get_rom_path("breakout")
     recorded = replaying.record(rom, rows=1_000, seed=0)
     assert recorded.logged.is_terminal
-    replayed = replay(Emulator(rom), recorded.logged)
+    replayed = replay(Emulator(rom), recorded.logged, prove_unique=True)
     np.testing.assert_array_equal(replayed.reward, recorded.reward)
     np.testing.assert_array_equal(replayed.final_observation, recorded.final_observation)
     assert replayed.lives[-1] == 0
+    assert replay(Emulator(rom), recorded.logged).final_observation is None
 
 
 def test_a_comparison_shows_what_is_wrong():

@@ -144,8 +144,8 @@ def replay(
 
     DQN Replay and RL Unplugged hold clipped rewards and no final observation. An episode that is
     played again, frame by frame, until every stored frame was shown, gives back the game's own
-    rewards, the final observation, the lives, and which actions sticky actions kept. One that does
-    not replay keeps what was stored, and is marked.
+    rewards, the lives, and which actions sticky actions kept, and with `--prove` the final
+    observation. One that does not replay keeps what was stored, and is marked.
 
     Published as a dataset of its own, such as dqn_replay/Pong_run_1-replayed. Needs the ROMs that
     the source was recorded on: see `rl-datasets roms`. Interrupt it at any time: the same command

@@ -36,7 +36,7 @@ def test_without_a_fault_it_is_whole_and_true(emulator):
     replayed = replay(emulator, log(), patience=PATIENCE)
     assert (replayed.whole, replayed.reason, replayed.rows) == (True, "", len(log().actions))
     np.testing.assert_array_equal(replayed.reward, played().reward)
-    np.testing.assert_array_equal(replayed.final_observation, played().observation[-1])
+    assert replayed.final_observation is None  # No proof: another state might show another.
 
 
 @settings(max_examples=10)
