@@ -35,8 +35,9 @@ learner = bc.make(bc.Config(hidden_sizes=(32,), learning_rate=3e-3), Spec(size, 
 state, losses = learner.init(jax.random.PRNGKey(int(sys.argv[2]))), []
 for _ in range(20):
     batch = next(feed)
-    observation = batch.observation.reshape(20, 64, size).astype(np.float32) / 255
-    batch = batch._replace(observation=observation, extras={})
+    frames = (batch.observation, batch.next_observation)
+    now, later = (each.reshape(20, 64, size).astype(np.float32) / 255 for each in frames)
+    batch = batch._replace(observation=now, next_observation=later, extras={})
     state, metrics = learner.update(state, batch)
     losses.append(float(metrics["policy_loss"]))
 print(feed.schema.num_transitions, size, losses[0], losses[-1])
