@@ -10,13 +10,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import jax.numpy as jnp
 
 from learners.types import DiscreteSpec, Spec, Transition
 
-F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def check_shapes(where: str, wanted: Mapping[str, str], arrays: Mapping[str, Any]) -> None:
@@ -54,18 +55,18 @@ def _fits(axes: list[str], shape: tuple[int, ...], sizes: dict[str, tuple[int, .
     return True
 
 
-def shaped(**wanted: str) -> Callable[[F], F]:
+def shaped(**wanted: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Holds arguments of a function to shapes, and raises a ValueError that names what differs."""
 
-    def decorate(function: F) -> F:
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
 
         @functools.wraps(function)
-        def checked(*args: Any, **kwargs: Any) -> Any:
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             check_shapes(function.__name__, wanted, signature.bind(*args, **kwargs).arguments)
             return function(*args, **kwargs)
 
-        return checked  # type: ignore[return-value]
+        return checked
 
     return decorate
 

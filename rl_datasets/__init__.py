@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from rl_datasets._version import __version__
+from rl_datasets.files import DEFAULT_DATA_DIR
 
 if TYPE_CHECKING:
     from rl_datasets.published.version import Version
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "load"]
 
 
-def load(version: str | os.PathLike[str], data_dir: str | os.PathLike[str] = ".data") -> Version:
+def load(
+    version: str | os.PathLike[str], data_dir: str | os.PathLike[str] = DEFAULT_DATA_DIR
+) -> Version:
     """Opens a published version.
 
     Args:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from rl_datasets.errors import DatasetError
 
 PARTIAL = ".partial"
+DEFAULT_DATA_DIR = pathlib.Path(".data")  # where published datasets are, if no other is named
 NAME = re.compile(r"\w[\w.-]*")  # of a file or folder that leads nowhere else
 
 

@@ -78,6 +78,30 @@ class _Held:
 
 
 @contextlib.contextmanager
+def bar(title: str, total: int, done: int = 0) -> Iterator[Callable[[int, str], None]]:
+    """A progress bar on standard error.
+
+    Gives a function that is told how much is done of the total, and what to say beside it.
+    """
+    import rich.console
+    import rich.progress
+    import rich.table
+
+    # Where the terminal is narrow, the title is cut and not the counts.
+    counts = rich.table.Column(no_wrap=True, min_width=len(f"{total}/{total}"))
+    columns = (
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(table_column=counts),
+        rich.progress.TextColumn("{task.fields[said]}"),
+        rich.progress.TimeRemainingColumn(),
+    )
+    with rich.progress.Progress(*columns, console=rich.console.Console(stderr=True)) as drawn:
+        task = drawn.add_task(title, total=total, completed=done, said="")
+        yield lambda completed, said: drawn.update(task, completed=completed, said=said)
+
+
+@contextlib.contextmanager
 def progress(
     description: str, total: int, unit: str = "transitions"
 ) -> Iterator[Callable[[int], None]]:
@@ -88,19 +112,17 @@ def progress(
     if not sys.stderr.isatty():
         yield lambda advance: None
         return
-    import rich.console
-    import rich.progress
+    completed = 0
 
-    columns = (
-        rich.progress.TextColumn("{task.description}"),
-        rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.TextColumn(unit),
-        rich.progress.TimeRemainingColumn(),
-    )
-    with rich.progress.Progress(*columns, console=rich.console.Console(stderr=True)) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda advance: bar.advance(task, advance)
+    with bar(description, total) as tell:
+
+        def advance(more: int) -> None:
+            nonlocal completed
+            completed += more
+            tell(completed, unit)
+
+        tell(0, unit)
+        yield advance
 
 
 def show(shown: Any) -> None:

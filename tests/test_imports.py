@@ -46,9 +46,9 @@ ROOMS = {
     "rl_datasets.published": library(
         "_version episode errors files frames records terminal transition wire"
     ),
-    "rl_datasets": library("_version published"),
+    "rl_datasets": library("_version files published"),
     "rl_datasets.publishing": library(
-        "episode errors files published records sources staging transition"
+        "episode errors files published records sources staging terminal transition"
     ),
     "rl_datasets.serving": library("background episode errors frames published terminal"),
     "rl_datasets.exporting": {
@@ -65,7 +65,7 @@ ROOMS = {
     "benchmarks.reported": library("errors"),
     "benchmarks.training": {
         *library("_version collection episode errors fields files npz published roms run_log"),
-        *library("serving sources staging"),
+        *library("serving sources staging terminal"),
         "benchmarks.recipes",
         "learners",
     },

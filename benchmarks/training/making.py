@@ -8,12 +8,12 @@ import shlex
 from typing import TYPE_CHECKING
 
 from rl_datasets.collection import mixtures, naming
+from rl_datasets.files import DEFAULT_DATA_DIR
 from rl_datasets.sources.d4rl_tasks import tasks
 
 if TYPE_CHECKING:
     from benchmarks.training.recipe import Row
 
-DEFAULT_DATA_DIR = pathlib.Path(".data")
 _FILES = {  # that a user has, by what the name says: whose policy, or else which mixture
     "-brac": " --policy BRAC_CHECKPOINT",
     "medium-v2": " --policy D4RL_FILE",

@@ -16,7 +16,6 @@ DataDir = Annotated[
     pathlib.Path,
     typer.Option("--data-dir", help="Where published datasets are, as in TFDS's data_dir.", **PATH),
 ]
-DEFAULT_DATA_DIR = pathlib.Path(".data")
 Version = Annotated[
     str,
     typer.Argument(

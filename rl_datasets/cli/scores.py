@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from rl_datasets.cli.options import DEFAULT_DATA_DIR, PATH, DataDir, refuse
+from rl_datasets.cli.options import PATH, DataDir, refuse
 from rl_datasets.errors import DatasetError
+from rl_datasets.files import DEFAULT_DATA_DIR
 
 
 def reproduce(

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from rl_datasets.cli.options import DEFAULT_DATA_DIR, PATH, DataDir, Seed
+from rl_datasets.cli.options import PATH, DataDir, Seed
 from rl_datasets.errors import DatasetError
+from rl_datasets.files import DEFAULT_DATA_DIR
 
 
 def quickstart(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:

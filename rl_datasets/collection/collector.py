@@ -9,11 +9,10 @@ import contextlib
 import dataclasses
 import json
 import pathlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 
-import rich.progress
-
-from rl_datasets import episode, errors, files, staging
+from rl_datasets import episode, errors, files, staging, terminal
 from rl_datasets.collection import (
     collected_folder,
     description,
@@ -203,24 +202,19 @@ def _whole_unit(
 def _progress(
     show: bool, jobs: list[lock_step.Job], open_jobs: list[lock_step.Job]
 ) -> Iterator[Callable[[int], None]]:
+    """Gives a function that is told how many more steps are done."""
+    if not show:
+        yield lambda steps: None
+        return
     total = sum(job.unit.transitions for job in jobs)
-    columns = (
-        rich.progress.TextColumn("collecting"),
-        rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.TextColumn("{task.fields[rate]}"),
-        rich.progress.TimeRemainingColumn(),
-    )
-    done = total - sum(job.unit.transitions for job in open_jobs)
-    with rich.progress.Progress(
-        *columns, console=rich.console.Console(stderr=True), disable=not show
-    ) as bar:
-        task = bar.add_task("collect", total=total, completed=done, rate="")
+    done = before = total - sum(job.unit.transitions for job in open_jobs)
+    start = time.monotonic()
+
+    with terminal.bar("collecting", total, done) as tell:
 
         def advance(steps: int) -> None:
-            bar.advance(task, steps)
-            speed = bar.tasks[0].speed
-            if speed:
-                bar.update(task, rate=f"{speed:,.0f} steps/s")
+            nonlocal done
+            done += steps
+            tell(done, f"{(done - before) / (time.monotonic() - start):,.0f} steps/s")
 
         yield advance

@@ -17,6 +17,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from rl_datasets import files
 from rl_datasets.episode import Episode, EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import kinds, manifest, names, reader
@@ -25,7 +26,6 @@ from rl_datasets.published.random_access import EpisodeFiles
 from rl_datasets.terminal import progress
 from rl_datasets.transition import StackedTransition, TransitionSpec
 
-DEFAULT_DATA_DIR = pathlib.Path(".data")
 ALL = "all"  # splits, in the order of the manifest
 
 
@@ -61,7 +61,7 @@ class Version:
 
     @classmethod
     def open(
-        cls, version: VersionLike, data_dir: str | os.PathLike[str] = DEFAULT_DATA_DIR
+        cls, version: VersionLike, data_dir: str | os.PathLike[str] = files.DEFAULT_DATA_DIR
     ) -> Version:
         """Opens a version.
 

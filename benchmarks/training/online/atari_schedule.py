@@ -9,20 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import rich.console
-import rich.progress
 
+from rl_datasets import terminal
 from rl_datasets.collection import atari
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources.dqn_replay import STACK_SIZE
-
-COLUMNS = (
-    rich.progress.TextColumn("{task.description}"),
-    rich.progress.BarColumn(),
-    rich.progress.TextColumn("{task.fields[iterations]} iterations, {task.fields[mean_return]}"),
-    rich.progress.TimeElapsedColumn(),
-    rich.progress.TimeRemainingColumn(),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +81,6 @@ def progress(
     name: str, schedule: AtariSchedule
 ) -> Iterator[Callable[[int, list[list[PlayedEpisode]]], None]]:
     """A bar on a terminal's standard error, and a line an iteration where that is no terminal."""
-    console = rich.console.Console(stderr=True)
     total = schedule.iterations * schedule.steps_per_iteration
     told = 0
 
@@ -106,14 +96,11 @@ def progress(
             line = f"{name}: {told} of {schedule.iterations} iterations, {describe(iterations)}"
             print(line, file=sys.stderr, flush=True)
 
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield tell
         return
-    with rich.progress.Progress(*COLUMNS, console=console) as bar:
-        task = bar.add_task(name, total=total, iterations=0, mean_return="")
-        yield lambda steps, iterations: bar.update(
-            task,
-            completed=len(iterations) * schedule.steps_per_iteration + steps,
-            iterations=len(iterations),
-            mean_return=describe(iterations),
+    with terminal.bar(name, total) as draw:
+        yield lambda steps, iterations: draw(
+            len(iterations) * schedule.steps_per_iteration + steps,
+            f"steps, {len(iterations)} iterations, {describe(iterations)}",
         )

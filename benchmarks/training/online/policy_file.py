@@ -11,8 +11,6 @@ import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import rich.console
-import rich.progress
 
 from benchmarks.training import results
 from benchmarks.training.online import control
@@ -24,16 +22,9 @@ from benchmarks.training.online.control_schedule import (
     schedule_of,
 )
 from learners import types
+from rl_datasets import terminal
 from rl_datasets.collection import policies
 from rl_datasets.errors import DatasetError
-
-COLUMNS = (
-    rich.progress.TextColumn("{task.description}"),
-    rich.progress.BarColumn(),
-    rich.progress.MofNCompleteColumn(),
-    rich.progress.TextColumn("steps, {task.fields[mean_return]}"),
-    rich.progress.TimeElapsedColumn(),
-)
 
 
 def train_and_save(
@@ -97,14 +88,12 @@ def train_and_save(
 @contextlib.contextmanager
 def _progress(schedule: ControlSchedule) -> Iterator[Callable[[Evaluation, float], None]]:
     """A bar on a terminal's standard error, and a line an evaluation where that is no terminal."""
-    console = rich.console.Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield functools.partial(_print, schedule)
         return
-    with rich.progress.Progress(*COLUMNS, console=console) as bar:
-        task = bar.add_task(schedule.environment, total=schedule.max_steps, mean_return="")
-        yield lambda evaluation, seconds: bar.update(
-            task, completed=evaluation.step, mean_return=_of_target(evaluation, schedule)
+    with terminal.bar(schedule.environment, schedule.max_steps) as tell:
+        yield lambda evaluation, seconds: tell(
+            evaluation.step, f"steps, {_of_target(evaluation, schedule)}"
         )
 
 

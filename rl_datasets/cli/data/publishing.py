@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rl_datasets.cli.options import (
-    DEFAULT_DATA_DIR,
     BeamOption,
     DataDir,
     KeepGoing,
@@ -15,6 +14,7 @@ from rl_datasets.cli.options import (
     refuse,
 )
 from rl_datasets.errors import DatasetError
+from rl_datasets.files import DEFAULT_DATA_DIR
 
 if TYPE_CHECKING:
     from rl_datasets.publishing.builder import PublishedDatasetBuilder

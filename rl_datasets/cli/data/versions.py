@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rl_datasets import files, load
-from rl_datasets.cli.options import DEFAULT_DATA_DIR, PATH, DataDir, Version
+from rl_datasets.cli.options import PATH, DataDir, Version
 from rl_datasets.errors import DatasetError
+from rl_datasets.files import DEFAULT_DATA_DIR
 
 if TYPE_CHECKING:
     from rl_datasets.published import version as published

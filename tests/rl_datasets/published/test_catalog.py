@@ -10,20 +10,14 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.published import catalog, encoding, manifest
 from rl_datasets.published.verification import verify
 from rl_datasets.published.version import Version
-from rl_datasets.publishing.publish import publish
 from tests.rl_datasets.publishing import synthetic
-from tests.rl_datasets.publishing.synthetic import Synthetic, unit
 
 SHARD = "synthetic-train.tfrecord-00001-of-00002"
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("published")
-    source = folder / "source.bin"
-    source.write_bytes(b"raw logs")
-    units = [unit(index, str(source)) for index in range(2)]
-    return publish(Synthetic(units=units, data_dir=folder / "data"))
+    return synthetic.published(tmp_path_factory.mktemp("published"), units=2)
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.published import catalog, manifest
 from rl_datasets.published.verification import verify
 from rl_datasets.published.version import Version
-from rl_datasets.publishing.publish import publish
-from tests.rl_datasets.publishing.synthetic import Synthetic, unit
+from tests.rl_datasets.publishing import synthetic
 
 DEEP = "[" * 100_000
 SHARD = "synthetic-train.tfrecord-00000-of-00001"
@@ -18,10 +17,7 @@ SHARD = "synthetic-train.tfrecord-00000-of-00001"
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("published")
-    source = folder / "source.bin"
-    source.write_bytes(b"raw logs")
-    return publish(Synthetic(units=[unit(0, str(source))], data_dir=folder / "data")).path
+    return synthetic.published(tmp_path_factory.mktemp("published"), units=1).path
 
 
 @pytest.fixture

@@ -11,13 +11,11 @@ from rl_datasets.exporting.export import export
 from rl_datasets.published import encoding, manifest, reader
 from rl_datasets.published.verification import verify
 from rl_datasets.published.version import Version
-from rl_datasets.publishing.publish import publish
 from rl_datasets.serving.d4rl import load_qlearning_dataset
 from rl_datasets.serving.loading import load_transitions, load_windows
 from rl_datasets.serving.reverb import ReverbServer
 from rl_datasets.serving.streaming import StreamFeed
 from tests.rl_datasets.publishing import synthetic
-from tests.rl_datasets.publishing.synthetic import Synthetic, unit
 
 SHARD = "synthetic-train.tfrecord-00001-of-00002"
 
@@ -43,11 +41,7 @@ every_reader = pytest.mark.parametrize("read", ALL.values(), ids=ALL)
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("published")
-    source = folder / "source.bin"
-    source.write_bytes(b"raw logs")
-    units = [unit(index, str(source)) for index in range(2)]
-    return publish(Synthetic(units=units, data_dir=folder / "data")).path
+    return synthetic.published(tmp_path_factory.mktemp("published"), units=2).path
 
 
 @pytest.fixture

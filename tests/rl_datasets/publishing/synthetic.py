@@ -19,6 +19,7 @@ from rl_datasets.episode import Episode, EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.frames import EncodedFrames, encode_png
 from rl_datasets.publishing.builder import PublishedDatasetBuilder
+from rl_datasets.publishing.publish import Publication, publish
 from rl_datasets.publishing.units import SourceUnit
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -139,3 +140,11 @@ class Synthetic(PublishedDatasetBuilder, skip_registration=True):
 
     def lineage(self):
         return self._lineage
+
+
+def published(folder: pathlib.Path, units: int) -> Publication:
+    """A version of so many units, published in the folder."""
+    source = folder / "source.bin"
+    source.write_bytes(b"raw logs")
+    made = [unit(index, str(source)) for index in range(units)]
+    return publish(Synthetic(units=made, data_dir=folder / "data"))
