@@ -1,5 +1,6 @@
 """Nothing but chatter is kept from standard error, whoever writes to it, and however that ends."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -92,3 +93,28 @@ def test_standard_error_that_is_closed(capfd, monkeypatch):
         pass
     with terminal.holding_back(CHATTER):  # and the lock was given back
         pass
+
+
+def test_a_bar_shows_how_much_is_done_and_what_is_said(capsys):
+    with terminal.bar("collecting", 10, done=2) as tell:
+        tell(7, "7 of the rows")
+    shown = capsys.readouterr().err
+    assert "collecting" in shown
+    assert "7/10" in shown
+    assert "7 of the rows" in shown
+
+
+def test_progress_adds_up(monkeypatch):
+    told = []
+
+    @contextlib.contextmanager
+    def bar(title, total):
+        assert (title, total) == ("loading", 10)
+        yield lambda done, said: told.append((done, said))
+
+    monkeypatch.setattr(terminal, "bar", bar)
+    monkeypatch.setattr(terminal.sys.stderr, "isatty", lambda: True, raising=False)
+    with terminal.progress("loading", 10, "rows") as advance:
+        advance(3)
+        advance(4)
+    assert told == [(0, "rows"), (3, "rows"), (7, "rows")]

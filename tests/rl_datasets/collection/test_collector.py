@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
@@ -607,3 +608,19 @@ def test_d4rls_mixtures_need_d4rls_policy(tmp_path, policy_path):
 def test_d4rls_policy_must_be_of_the_environment(tmp_path, shared):
     with pytest.raises(errors.DatasetError, match="give the policy of this environment"):
         collect(tmp_path, shared / "d4rl" / "hopper_medium-v2.hdf5", environment="HalfCheetah-v4")
+
+
+def test_progress_goes_on_from_what_is_whole(monkeypatch):
+    told = []
+
+    @contextlib.contextmanager
+    def bar(title, total, done):
+        assert (title, total, done) == ("collecting", 30, 10)
+        yield lambda done, said: told.append(done)
+
+    monkeypatch.setattr(collector.terminal, "bar", bar)
+    jobs = [SimpleNamespace(unit=SimpleNamespace(transitions=size)) for size in (10, 20)]
+    with collector._progress(True, jobs, jobs[1:]) as advance:
+        advance(5)
+        advance(15)
+    assert told == [15, 30]

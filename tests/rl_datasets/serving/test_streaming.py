@@ -250,6 +250,11 @@ def test_an_empty_request_is_refused(published, options):
         StreamFeed(published, **{"batch_size": 8, "seed": 0} | options)
 
 
+def test_a_next_action_is_refused_and_not_left_out(published):
+    with pytest.raises(ValueError, match="a StreamFeed gives no next action: use"):
+        StreamFeed(published, 8, seed=0, cut=Cut(next_action=True))
+
+
 def test_the_synthetic_version_is_read_by_number(published):
     episodes = Version.open(published).episode_files()
     assert len(episodes) == 12
