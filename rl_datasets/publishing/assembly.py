@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import kinds, manifest
-from rl_datasets.publishing import pipeline, stage
+from rl_datasets.publishing import pipeline, staging_folder
 from rl_datasets.publishing.units import Receipt, read_receipt
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def name_shards(
     builder: PublishedDatasetBuilder, kept: Sequence[pipeline.Task], version: pathlib.Path
 ) -> list[str]:
     """Names the shards as if there had been no other units, and removes what is none of them."""
-    names = stage.shard_names(builder, [task.unit for task in kept])
+    names = staging_folder.shard_names(builder, [task.unit for task in kept])
     for task, name in zip(kept, names, strict=True):
         if task.shard.name != name:
             os.rename(task.shard, version / name)
@@ -79,7 +79,7 @@ def write_tfds_metadata(
                     shard_lengths=[receipts[i].records for i in indices],
                     num_bytes=sum(receipts[i].size for i in indices),
                 )
-                for split, indices in stage.by_split([task.unit for task in tasks]).items()
+                for split, indices in staging_folder.by_split([task.unit for task in tasks]).items()
             ]
         )
     )
@@ -97,7 +97,7 @@ def make_manifest(
     kind = kinds.of(tasks[0].spec)
     splits = {
         split: kind.statistics([receipts[i].tally for i in indices])
-        for split, indices in stage.by_split([task.unit for task in tasks]).items()
+        for split, indices in staging_folder.by_split([task.unit for task in tasks]).items()
     }
     counted = {
         receipt.unit: kind.counts(receipt.tally)

@@ -1,10 +1,10 @@
 """Publishing: stage, check, gate, commit by one rename.
 
-`planning` says what is to be published, `stage` keeps what is whole of it, `pipeline` has the units
-written, and `assembly` makes the version of them. So a publish that was cut goes on from the units
-that are whole, and readers, TFDS among them, see the version complete or not at all. On an object
-store, which has no rename, MANIFEST.json would be
-written last and be the mark of the commit; only local paths are published to so far.
+`planning` says what is to be published, `staging_folder` keeps what is whole of it, `pipeline` has
+the units written, and `assembly` makes the version of them. So a publish that was cut goes on from
+the units that are whole, and readers, TFDS among them, see the version complete or not at all. On
+an object store, which has no rename, MANIFEST.json would be written last and be the mark of the
+commit; only local paths are published to so far.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.published import manifest
 from rl_datasets.published.verification import verify
 from rl_datasets.published.version import Version
-from rl_datasets.publishing import assembly, pipeline, planning, progress, runners, stage
+from rl_datasets.publishing import assembly, pipeline, planning, progress, runners, staging_folder
 from rl_datasets.publishing.units import SourceUnit
 
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ def publish(
     units, plan = planning.plan(builder, keep_going)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with staging.lock(stage.lock_file(target), f"publishing {target}"):
+        with staging.lock(staging_folder.lock_file(target), f"publishing {target}"):
             if target.exists():
                 # A publish that was killed after it had committed leaves this folder.
-                shutil.rmtree(stage.folder_of(target), ignore_errors=True)
+                shutil.rmtree(staging_folder.folder_of(target), ignore_errors=True)
                 return _reuse(target, plan, keep_going)
             return _publish(builder, units, plan, target, num_workers, beam_flags, keep_going)
     except OSError as error:
@@ -93,8 +93,8 @@ def _publish(
     beam_flags: Sequence[str],
     keep_going: bool,
 ) -> Publication:
-    folder = stage.open_stage(target, plan)
-    tasks = stage.make_tasks(builder, units, plan, folder, keep_going)
+    folder = staging_folder.open_stage(target, plan)
+    tasks = staging_folder.make_tasks(builder, units, plan, folder, keep_going)
     with progress.shown(tasks, builder.info.full_name), pipeline.stopping(tasks[0]):
         pipeline.run(tasks, num_workers=num_workers, beam_flags=beam_flags)
     skipped = assembly.why_skipped(plan, tasks)

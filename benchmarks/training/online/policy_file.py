@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from benchmarks.training import results
-from benchmarks.training.online import control
-from benchmarks.training.online import replay as online_replay
+from benchmarks.training.online import control, replay_folder
 from benchmarks.training.online.control_schedule import (
     MEDIUM,
     ControlSchedule,
@@ -49,7 +48,7 @@ def train_and_save(
       seed: of all that is random.
       max_steps: environment steps after which training gives up.
       replay: the folder to write the replay buffer to, as a collected folder; see
-        `online_replay`.
+        `replay_folder`.
 
     Raises:
       DatasetError: there is no target, the policy does not reach it, or a file cannot be written.
@@ -62,7 +61,7 @@ def train_and_save(
     if replay is not None:
         if kind != MEDIUM:
             raise DatasetError(f"only a {MEDIUM} policy's replay buffer is a data set of D4RL")
-        online_replay.check(replay, max_steps, schedule.replay_capacity)
+        replay_folder.check(replay, max_steps, schedule.replay_capacity)
     folder = path.with_suffix(".training")
     with _progress(schedule) as report:
         training = control.train(schedule, config, seed, report, folder)
@@ -81,7 +80,7 @@ def train_and_save(
     policies.save_policy(path, _layers(training.state.params.policy), lineage)
     if replay is not None:
         transitions = training.replay.latest(training.step)
-        online_replay.write(replay, environment, seed, transitions, path)
+        replay_folder.write(replay, environment, seed, transitions, path)
     shutil.rmtree(folder)
 
 

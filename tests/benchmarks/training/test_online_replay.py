@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.training.online import control as online_control
-from benchmarks.training.online import control_schedule, policy_file
-from benchmarks.training.online import replay as online_replay
+from benchmarks.training.online import control_schedule, policy_file, replay_folder
 from builders.d4rl.d4rl_dataset_builder import Builder
 from learners import sac
 from rl_datasets.collection import environments, planning, policies
@@ -116,7 +115,7 @@ def test_it_is_published_by_its_own_name_with_its_lineage(trained, tmp_path):
     path = publish.publish(builder).path
     manifest = json.loads((path / "MANIFEST.json").read_text())
     (policy,) = manifest["plan"]["lineage"]["policies"]
-    assert policy["kind"] == online_replay.KIND
+    assert policy["kind"] == replay_folder.KIND
     assert [file for file, _ in policy["source"]] == ["medium.npz", "medium.json"]
     assert sum(e.num_transitions for e in Version.open(path).episodes()) == STEPS
     assert "Collected again" in builder.builder_config.description
@@ -140,7 +139,7 @@ def test_a_terminal_at_the_time_limit_is_cut_by_it(monkeypatch, tmp_path):
     }
     layers = [(np.zeros((11, 6), np.float32), np.zeros(6, np.float32))]
     policies.save_policy(tmp_path / "policy.npz", layers, {})
-    online_replay.write(tmp_path / "r", "Hopper-v4", 7, transitions, tmp_path / "policy.npz")
+    replay_folder.write(tmp_path / "r", "Hopper-v4", 7, transitions, tmp_path / "policy.npz")
     episodes = list(collected.read_unit(tmp_path / "r" / "unit-00000.npz"))
     assert [bool(e.is_terminal[-1]) for e in episodes] == [True, False]
     assert not any(e.metadata["is_cut"] for e in episodes)
@@ -159,7 +158,7 @@ def test_what_could_not_be_kept_is_refused_beforehand(tmp_path):
     with pytest.raises(DatasetError, match="full is not empty: name a new folder"):
         train(control_schedule.MEDIUM, None, max_steps=10)
     with pytest.raises(DatasetError, match="lower --max-steps to that"):
-        online_replay.check(tmp_path / "new", 1_000_001, 1_000_000)
+        replay_folder.check(tmp_path / "new", 1_000_001, 1_000_000)
     with pytest.raises(DatasetError, match="only a medium policy's replay buffer"):
         train(control_schedule.PARTIAL, None, max_steps=10)
 
@@ -172,4 +171,4 @@ def test_another_environment_than_the_training_s_is_told(tmp_path):
         "reward": np.ones(1, np.float32),
     }
     with pytest.raises(DatasetError, match="does not begin episode 0 of the training as it did"):
-        online_replay.write(tmp_path / "r", "Hopper-v4", 7, transitions, tmp_path / "policy.npz")
+        replay_folder.write(tmp_path / "r", "Hopper-v4", 7, transitions, tmp_path / "policy.npz")
