@@ -65,7 +65,7 @@ class Size:
             learner="brac_bc",
             name="BC",
             steps=30_000,
-            seeds=3,
+            seeds=2,
             reported="brac_bc",
         ),
         Part(
