@@ -62,10 +62,15 @@ def td_error(
 
 def make(config: Config, spec: DiscreteSpec) -> Learner:
     """The learner of `config` for a game of `spec`; its policy is greedy."""
+
+    def loss(sample: value_based.Sample) -> jax.Array:
+        q_tm1, a_tm1, r_t, discount_t, q_t, _ = sample
+        return huber(td_error(q_tm1, a_tm1, r_t, discount_t, q_t))
+
     algorithm = value_based.Algorithm(
         network=nature_dqn(spec.num_actions),
         optimizer=_optimizer(config),
-        loss=lambda *of_sample: huber(td_error(*of_sample)),
+        loss=loss,
         values=lambda q: q,
     )
     return value_based.make(config, spec, algorithm)

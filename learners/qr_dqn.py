@@ -69,13 +69,8 @@ def make(config: Config, spec: DiscreteSpec) -> Learner:
         flat = network.apply(params, observation)
         return flat.reshape(-1, spec.num_actions, config.num_quantiles)
 
-    def loss(
-        theta_tm1: jax.Array,
-        a_tm1: jax.Array,
-        r_t: jax.Array,
-        discount_t: jax.Array,
-        theta_t: jax.Array,
-    ) -> jax.Array:
+    def loss(sample: value_based.Sample) -> jax.Array:
+        theta_tm1, a_tm1, r_t, discount_t, theta_t, _ = sample
         target_tm1 = target(r_t, discount_t, theta_t)
         return quantile_huber_loss(theta_tm1[a_tm1], target_tm1, config.kappa)
 

@@ -148,7 +148,8 @@ class Learner(NamedTuple):
       update: (state, batches [K, B, ...]) -> (state, metrics averaged over the K steps). The
         state that goes in is donated: use only the one that comes out.
       policies: those that may be evaluated, by their names, each (state, observation [B, obs]) ->
-        action [B, act], or int32 [B] where actions are numbers. Every learner has `act`; BRAC's
+        action [B, act], or int32 [B] where actions are numbers. One that draws its actions draws
+        them by the state's key: give it another key for each call. Every learner has `act`; BRAC's
         have `max_q`, of several samples of the stochastic policy the one that the first critic
         values most.
       sample: (state, key, observation [B, obs]) -> action [B, act] of the stochastic policy;

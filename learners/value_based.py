@@ -1,9 +1,9 @@
-"""Q-learning on images, which DQN and QR-DQN share (Mnih et al. 2015)."""
+"""Q-learning on images, which several algorithms share (Mnih et al. 2015)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,11 @@ import optax
 
 from learners import training
 from learners.networks import Network
-from learners.types import DiscreteSpec, Learner, Metrics, Params, TrainingState, Transition
+from learners.types import DiscreteSpec, Learner, Metrics, Params, Policy, TrainingState, Transition
+
+BATCH = "batch"  # the name of the axis that a loss is mapped over, for collectives
+
+Outputs = Any  # what a network gives: an array, or a pytree of arrays
 
 
 class Config(Protocol):
@@ -23,36 +27,62 @@ class Config(Protocol):
     def target_period(self) -> int: ...
 
 
+class Sample(NamedTuple):
+    """A transition, and what the networks give for its two states; without the batch's axis.
+
+    Attributes:
+      outputs_tm1: of the state in which the action was taken; the only field with a gradient.
+      a_tm1: the action.
+      r_t: the reward.
+      discount_t: of what follows.
+      outputs_t: of the next state, by the target network.
+      online_t: of the next state, by the network that learns. Costs nothing where a loss leaves it.
+    """
+
+    outputs_tm1: Outputs
+    a_tm1: jax.Array
+    r_t: jax.Array
+    discount_t: jax.Array
+    outputs_t: Outputs
+    online_t: Outputs
+
+
 class Algorithm(NamedTuple):
     """What an algorithm brings to it.
 
     Attributes:
-      network: of observations [B, H, W, C] -> outputs [B, A, ...], an action's at its number.
+      network: of observations [B, H, W, C] -> outputs [B, ...].
       optimizer: of the network.
-      loss: (outputs_tm1 [A, ...], a_tm1, r_t, discount_t, outputs_t [A, ...]) -> the loss of one
-        sample, outputs_t by the target network.
-      values: outputs [B, A, ...] -> values [B, A], by which the policy is greedy.
+      loss: of one sample.
+      values: outputs -> values [B, A].
+      policies: (outputs, key) -> actions [B], by name; None stands for `act` alone, greedy in the
+        values.
     """
 
     network: Network
     optimizer: optax.GradientTransformation
-    loss: Callable[[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
-    values: Callable[[jax.Array], jax.Array]
+    loss: Callable[[Sample], jax.Array]
+    values: Callable[[Outputs], jax.Array]
+    policies: Mapping[str, Callable[[Outputs, jax.Array], jax.Array]] | None = None
 
 
 def make(config: Config, spec: DiscreteSpec, algorithm: Algorithm) -> Learner:
-    """The learner of an algorithm for a game of `spec`; its policy is greedy."""
+    """The learner of an algorithm for a game of `spec`."""
     network, optimizer, values = algorithm.network, algorithm.optimizer, algorithm.values
 
     def batch_loss(
         params: Params, target_params: Params, batch: Transition
     ) -> tuple[jax.Array, jax.Array]:
         outputs_tm1 = network.apply(params, batch.observation)
-        outputs_t = network.apply(target_params, batch.next_observation)
-        discount_t = config.discount * batch.discount
-        losses = jax.vmap(algorithm.loss)(
-            outputs_tm1, batch.action, batch.reward, discount_t, outputs_t
+        samples = Sample(
+            outputs_tm1=outputs_tm1,
+            a_tm1=batch.action,
+            r_t=batch.reward,
+            discount_t=config.discount * batch.discount,
+            outputs_t=network.apply(target_params, batch.next_observation),
+            online_t=network.apply(jax.lax.stop_gradient(params), batch.next_observation),
         )
+        losses = jax.vmap(algorithm.loss, axis_name=BATCH)(samples)
         return jnp.mean(losses), jnp.mean(jnp.max(values(outputs_tm1), axis=-1))
 
     def init(key: jax.Array) -> TrainingState:
@@ -76,9 +106,20 @@ def make(config: Config, spec: DiscreteSpec, algorithm: Algorithm) -> Learner:
         new_state = TrainingState(params, target_params, optimizer_state, state.key, steps)
         return new_state, {"loss": loss, "q": q}
 
-    def act(state: TrainingState, observation: jax.Array) -> jax.Array:
-        return jnp.argmax(values(network.apply(state.params, observation)), axis=-1)
+    def policy(choose: Callable[[Outputs, jax.Array], jax.Array]) -> Policy:
+        return lambda state, observation: choose(
+            network.apply(state.params, observation), state.key
+        )
 
+    chosen = algorithm.policies or {"act": lambda outputs, key: greedy(values(outputs))}
     return training.make_learner(
-        spec, init, training.steps_with_convolutions(step, spec), {"act": act}
+        spec,
+        init,
+        training.steps_with_convolutions(step, spec),
+        {name: policy(choose) for name, choose in chosen.items()},
     )
+
+
+def greedy(values: jax.Array) -> jax.Array:
+    """The first of the actions with the highest value: [..., A] -> [...]."""
+    return jnp.argmax(values, axis=-1)
