@@ -92,17 +92,25 @@ def mlp(
     return Network(*hk.without_apply_rng(hk.transform(forward)))
 
 
-def nature_dqn(num_outputs: int, initializers: Initializers = keras_initializers) -> Network:
-    """Nature DQN's network (Mnih et al. 2015), with SAME padding as Dopamine has it.
+def nature_dqn(
+    num_outputs: int,
+    initializers: Initializers = keras_initializers,
+    padding: str = "SAME",
+    divisor: float = 255.0,
+) -> Network:
+    """Nature DQN's network (Mnih et al. 2015); SAME padding is Dopamine's, VALID the paper's.
 
-    Takes stacks of frames [B, H, W, stack] uint8, and gives [B, num_outputs].
+    Takes stacks of frames [B, H, W, stack] uint8, which are divided by `divisor`, and gives
+    [B, num_outputs].
     """
 
     def forward(frames: jax.Array) -> jax.Array:
-        x = frames.astype(jnp.float32) / 255.0
+        x = frames.astype(jnp.float32) / divisor
         for channels, kernel, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
             w_init, b_init = initializers(kernel * kernel * x.shape[-1])
-            x = hk.Conv2D(channels, kernel, stride, w_init=w_init, b_init=b_init)(x)
+            x = hk.Conv2D(channels, kernel, stride, padding=padding, w_init=w_init, b_init=b_init)(
+                x
+            )
             x = jax.nn.relu(x)
         x = hk.Flatten()(x)
         w_init, b_init = initializers(x.shape[-1])

@@ -7,6 +7,7 @@ and of Dopamine (Castro et al. 2018, arXiv:1812.06110).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +16,15 @@ import optax
 from learners import value_based
 from learners.checks import shaped
 from learners.losses import huber
-from learners.networks import fan_in_initializers, nature_dqn
+from learners.networks import Network, fan_in_initializers, nature_dqn, torch_initializers
 from learners.ranges import Count, Positive, Share
 from learners.types import DiscreteSpec, Learner, Params
+
+# By whose code they are; Tianshou's examples leave frames as they are.
+NETWORKS: Mapping[str, Callable[[int], Network]] = {
+    "dopamine": lambda outputs: nature_dqn(outputs, fan_in_initializers),
+    "tianshou": lambda outputs: nature_dqn(outputs, torch_initializers, "VALID", divisor=1.0),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,18 +37,34 @@ class Config:
     target_period: Count = 2_000  # gradient steps; 8,000 agent steps, four an update
     learning_rate: Positive = 5e-5
     epsilon: Positive = 0.01 / 32  # of Adam
+    is_double: bool = False
+    network: str = "dopamine"
+
+    def __post_init__(self) -> None:
+        if self.network not in NETWORKS:
+            raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {self.network!r}")
 
 
-@shaped(r_t="", discount_t="", theta_t="A N")
-def target(r_t: jax.Array, discount_t: jax.Array, theta_t: jax.Array) -> jax.Array:
+# examples/atari/atari_qrdqn.py of thu-ml/tianshou, commit 3592f45.
+TIANSHOU = Config(
+    target_period=500, learning_rate=1e-4, epsilon=1e-8, is_double=True, network="tianshou"
+)
+
+
+@shaped(r_t="", discount_t="", theta_t="A N", judged_t="A N")
+def target(
+    r_t: jax.Array, discount_t: jax.Array, theta_t: jax.Array, judged_t: jax.Array
+) -> jax.Array:
     """r_t + discount_t theta_t[a], a being the action of the highest mean (algorithm 1): [N].
 
     Args:
       r_t: the reward.
       discount_t: of what follows.
       theta_t: [A, N] quantiles of the state that followed, by the target network.
+      judged_t: [A, N] quantiles of it whose means say which action that is: `theta_t`, or those of
+        the network that learns (double Q-learning, van Hasselt et al. 2016).
     """
-    greedy = jnp.argmax(jnp.mean(theta_t, axis=-1))
+    greedy = jnp.argmax(jnp.mean(judged_t, axis=-1))
     return jax.lax.stop_gradient(r_t + discount_t * theta_t[greedy])
 
 
@@ -63,15 +86,15 @@ def quantile_huber_loss(theta_tm1: jax.Array, target_tm1: jax.Array, kappa: floa
 
 def make(config: Config, spec: DiscreteSpec) -> Learner:
     """The learner of `config` for a game of `spec`; its policy is greedy in the mean."""
-    network = nature_dqn(spec.num_actions * config.num_quantiles, fan_in_initializers)
+    network = NETWORKS[config.network](spec.num_actions * config.num_quantiles)
 
     def quantiles(params: Params, observation: jax.Array) -> jax.Array:
         flat = network.apply(params, observation)
         return flat.reshape(-1, spec.num_actions, config.num_quantiles)
 
     def loss(sample: value_based.Sample) -> jax.Array:
-        theta_tm1, a_tm1, r_t, discount_t, theta_t, _ = sample
-        target_tm1 = target(r_t, discount_t, theta_t)
+        theta_tm1, a_tm1, r_t, discount_t, theta_t, online_t = sample
+        target_tm1 = target(r_t, discount_t, theta_t, online_t if config.is_double else theta_t)
         return quantile_huber_loss(theta_tm1[a_tm1], target_tm1, config.kappa)
 
     algorithm = value_based.Algorithm(

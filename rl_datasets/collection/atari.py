@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import os
 import pathlib
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import ale_py
 import dm_env
@@ -30,8 +31,91 @@ STICKY_PROBABILITY = 0.25
 MAX_STEPS = 27_000  # 108,000 frames
 FRAME_SKIP = 4
 
-_FULL_STRENGTH = np.ones(1, np.float32)
-_ONLY_GAME = np.zeros(1, np.int64)
+
+class GameSteps(NamedTuple):
+    """What N games gave in one step.
+
+    Attributes:
+      frame: [N, 84, 84, 1] uint8.
+      reward: [N] float32, the game's own score, not clipped.
+      is_over, is_truncated: [N] bool; a game of which either is true must be begun again.
+    """
+
+    frame: np.ndarray
+    reward: np.ndarray
+    is_over: np.ndarray
+    is_truncated: np.ndarray
+
+
+class AtariGames:
+    """N games of one ROM, stepped together in as many threads as there are cores.
+
+    Each is what `AtariEnvironment` plays, and its episode follows from its seed and its actions.
+
+    Attributes:
+      num_actions: of the game's minimal set.
+    """
+
+    def __init__(
+        self,
+        rom: str | os.PathLike[str],
+        count: int,
+        *,
+        sticky_probability: float = STICKY_PROBABILITY,
+        max_steps: int = MAX_STEPS,
+        most_no_ops: int = 0,
+        presses_fire: bool = False,
+    ):
+        """Loads the games.
+
+        Args:
+          rom: file of the game's ROM, under ALE's name of the game, such as `ms_pacman.bin`.
+          count: N.
+          sticky_probability: that a frame keeps the action before.
+          max_steps: after which an episode is truncated.
+          most_no_ops: an episode begins with a random number of no-ops up to it, at least one
+            (Mnih et al. 2015).
+          presses_fire: whether an episode begins with FIRE where the game has it.
+
+        Raises:
+          DatasetError: there is no such file, or ALE has no game of its name.
+        """
+        rom = pathlib.Path(rom)
+        roms.check_is_game(rom)
+        # It would greet on stderr, and warn of every ROM that is not its own.
+        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+        self._games = ale_py.ALEVectorInterface(  # type: ignore[call-arg]  # Its stub has no defaults.
+            rom,
+            num_envs=count,
+            num_threads=min(count, os.cpu_count() or 1),
+            frame_skip=FRAME_SKIP,
+            stack_num=1,
+            noop_max=most_no_ops,
+            use_fire_reset=presses_fire,
+            reward_clipping=False,
+            repeat_action_probability=sticky_probability,
+            max_episode_steps=FRAME_SKIP * max_steps,
+        )
+        self.num_actions = len(self._games.get_action_set())
+        self._strengths = np.ones(count, np.float32)
+
+    def begin(self, games: Sequence[int], seeds: Sequence[int]) -> np.ndarray:
+        """Begins episodes of the seeds [K] in these of the games [K]: frames [K, 84, 84, 1]."""
+        observations, _ = self._games.reset(np.asarray(games), np.asarray(seeds))
+        return _frames(observations)[np.asarray(games)]  # It gives those of all games.
+
+    def step(self, actions: np.ndarray) -> GameSteps:
+        """Takes an action in each game, [N] indices into the minimal action set."""
+        if not np.all((actions >= 0) & (actions < self.num_actions)):  # ale-py would wait for ever.
+            raise ValueError(f"an action must be in 0..{self.num_actions - 1}, got {actions}")
+        self._games.send(np.asarray(actions), self._strengths)
+        observations, rewards, is_over, is_truncated, _ = self._games.recv()
+        return GameSteps(
+            _frames(observations),
+            np.array(rewards, np.float32),
+            np.array(is_over, bool),
+            np.array(is_truncated, bool),
+        )
 
 
 class AtariEnvironment(dm_env.Environment):
@@ -64,23 +148,7 @@ class AtariEnvironment(dm_env.Environment):
         Raises:
           DatasetError: there is no such file, or ALE has no game of its name.
         """
-        rom = pathlib.Path(rom)
-        roms.check_is_game(rom)
-        # It would greet on stderr, and warn of every ROM that is not its own.
-        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
-        self._game = ale_py.ALEVectorInterface(  # type: ignore[call-arg]  # Its stub has no defaults.
-            rom,
-            num_envs=1,
-            num_threads=1,
-            frame_skip=FRAME_SKIP,
-            stack_num=1,
-            noop_max=0,
-            use_fire_reset=False,
-            reward_clipping=False,
-            repeat_action_probability=sticky_probability,
-            max_episode_steps=FRAME_SKIP * max_steps,
-        )
-        self._num_actions = len(self._game.get_action_set())
+        self._game = AtariGames(rom, 1, sticky_probability=sticky_probability, max_steps=max_steps)
         self._seeds = np.random.default_rng(seed)
         self._needs_reset = True
         self.episode_seed = -1
@@ -92,21 +160,17 @@ class AtariEnvironment(dm_env.Environment):
         """Begins the episode of a seed, whatever was played before."""
         self.episode_seed = episode_seed
         self._needs_reset = False
-        observation, _ = self._game.reset(_ONLY_GAME, np.array([episode_seed]))
-        return dm_env.restart(_frame(observation))
+        return dm_env.restart(self._game.begin([0], [episode_seed])[0])
 
     def step(self, action: int | np.integer) -> dm_env.TimeStep:
         if self._needs_reset:
             return self.reset()
-        if not 0 <= action < self._num_actions:  # ale-py would wait for ever.
-            raise ValueError(f"an action must be in 0..{self._num_actions - 1}, got {action}")
-        self._game.send(np.array([action]), _FULL_STRENGTH)
-        observations, rewards, is_over, is_truncated, _ = self._game.recv()
-        observation, reward = _frame(observations), float(rewards[0])
-        self._needs_reset = bool(is_over[0] or is_truncated[0])
-        if is_over[0]:
+        of_games = self._game.step(np.array([action]))
+        observation, reward = of_games.frame[0], float(of_games.reward[0])
+        self._needs_reset = bool(of_games.is_over[0] or of_games.is_truncated[0])
+        if of_games.is_over[0]:
             return dm_env.termination(reward, observation)
-        if is_truncated[0]:
+        if of_games.is_truncated[0]:
             return dm_env.truncation(reward, observation)
         return dm_env.transition(reward, observation)
 
@@ -114,9 +178,9 @@ class AtariEnvironment(dm_env.Environment):
         return specs.Array(FRAME_SHAPE, np.uint8, "observation")
 
     def action_spec(self) -> specs.DiscreteArray:
-        return specs.DiscreteArray(self._num_actions, np.int32, "action")
+        return specs.DiscreteArray(self._game.num_actions, np.int32, "action")
 
 
-def _frame(observations: np.ndarray) -> np.ndarray:
-    """[1, 1, 84, 84] -> [84, 84, 1]."""
-    return observations.reshape(FRAME_SHAPE)
+def _frames(observations: np.ndarray) -> np.ndarray:
+    """[N, 1, 84, 84] -> [N, 84, 84, 1]."""
+    return observations.reshape(-1, *FRAME_SHAPE)

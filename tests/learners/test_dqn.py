@@ -59,8 +59,11 @@ def test_gradient_of_the_td_error_reaches_the_taken_action_alone():
 def test_qr_dqn_target_is_of_the_action_with_the_highest_mean():
     # Means 1, 2 and 1.5: the second action's quantiles, halved, and one more.
     theta_t = jnp.array([[0.0, 2.0], [4.0, 0.0], [-5.0, 8.0]])
-    np.testing.assert_array_equal(qr_dqn.target(1.0, 0.5, theta_t), [3.0, 1.0])
-    np.testing.assert_array_equal(qr_dqn.target(1.0, 0.0, theta_t), [1.0, 1.0])
+    np.testing.assert_array_equal(qr_dqn.target(1.0, 0.5, theta_t, theta_t), [3.0, 1.0])
+    np.testing.assert_array_equal(qr_dqn.target(1.0, 0.0, theta_t, theta_t), [1.0, 1.0])
+    # Another's means may say which action that is: here the first.
+    judged_t = jnp.array([[9.0, 9.0], [0.0, 0.0], [0.0, 0.0]])
+    np.testing.assert_array_equal(qr_dqn.target(1.0, 0.5, theta_t, judged_t), [1.0, 2.0])
 
 
 def test_quantile_huber_loss_by_hand():
@@ -301,3 +304,68 @@ def test_two_seeds_at_once_are_the_seeds_one_by_one(algorithm):
 def test_what_cannot_be_is_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize("is_double", [False, True])
+def test_who_says_which_action_is_greedy_in_the_next_state(is_double):
+    """The target network, or the one being trained; the target network values it either way."""
+    config = dataclasses.replace(CONFIGS[qr_dqn], is_double=is_double)
+    learner, batch = qr_dqn.make(config, SPEC), plain.at(random_batches(1), 0)
+    state = learner.init(jax.random.PRNGKey(1))
+    # The target network prefers another action wherever the signs of both heads are opposite.
+    target_params = jax.tree.map(jnp.negative, state.target_params)
+    state = state._replace(target_params=target_params)
+    network = networks.nature_dqn(15, networks.fan_in_initializers)
+    theta = [
+        network.apply(params, batch.next_observation).reshape(4, 3, 5)
+        for params in (state.params, target_params)
+    ]
+    judge = theta[0] if is_double else theta[1]
+    chosen = judge.mean(axis=-1).argmax(axis=-1)
+    assert np.any(chosen != theta[is_double].mean(axis=-1).argmax(axis=-1))
+    theta_tm1 = network.apply(state.params, batch.observation).reshape(4, 3, 5)
+    losses = [
+        qr_dqn.quantile_huber_loss(
+            theta_tm1[i, batch.action[i]],
+            batch.reward[i] + 0.99 * batch.discount[i] * theta[1][i, chosen[i]],
+            1.0,
+        )
+        for i in range(4)
+    ]
+    _, metrics = learner.update(state, jax.tree.map(lambda x: x[None], batch))
+    assert metrics["loss"] == pytest.approx(float(np.mean(losses)), rel=1e-5)
+
+
+def test_tianshous_network_takes_frames_as_they_are_and_pads_none():
+    frames = np.random.default_rng(0).integers(0, 256, (1, 84, 84, 4), dtype=np.uint8)
+    network = qr_dqn.NETWORKS["tianshou"](6)
+    params = network.init(jax.random.PRNGKey(0), frames)
+    assert params["linear"]["w"].shape == (3136, 512)
+    for name, fan_in in {"conv2_d": 256, "conv2_d_1": 512, "linear": 3136, "head": 512}.items():
+        bound = fan_in**-0.5
+        assert np.max(np.abs(params[name]["w"])) == pytest.approx(bound, rel=0.01)
+        assert 0 < np.max(np.abs(params[name]["b"])) < 1.001 * bound
+    weights = jax.tree.map(np.asarray, params)
+    # The first output of the first layer is of the first eight rows and columns.
+    seen = np.tensordot(frames[0, :8, :8].astype(float), weights["conv2_d"]["w"], 3)
+    plainly = jax.lax.conv_general_dilated(
+        frames.astype(np.float32),
+        weights["conv2_d"]["w"],
+        (4, 4),
+        "VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    np.testing.assert_allclose(plainly[0, 0, 0], seen, rtol=1e-4)
+    x = frames.astype(np.float32)
+    for name, stride in (("conv2_d", 4), ("conv2_d_1", 2), ("conv2_d_2", 1)):
+        x = jax.lax.conv_general_dilated(
+            x,
+            weights[name]["w"],
+            (stride, stride),
+            "VALID",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        x = jax.nn.relu(x + weights[name]["b"])
+    hidden = jax.nn.relu(x.reshape(1, -1) @ weights["linear"]["w"] + weights["linear"]["b"])
+    expected = hidden @ weights["head"]["w"].T + weights["head"]["b"]
+    np.testing.assert_allclose(network.apply(params, frames), expected, rtol=1e-4, atol=1e-5)

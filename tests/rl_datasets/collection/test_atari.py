@@ -224,3 +224,46 @@ def test_what_is_no_rom_is_named(tmp_path):
     stranger.write_bytes(b"\0" * 4096)
     with pytest.raises(DatasetError, match=r"stranger\.bin is not the ROM of a game"):
         atari.AtariEnvironment(stranger)
+
+
+def test_games_that_are_stepped_together_are_each_what_it_is_alone():
+    """Also where one is begun again in the midst of the others, at a time limit or at its end."""
+    count, rng = 3, np.random.default_rng(4)
+    alone = [atari.AtariEnvironment(rom_of("breakout"), max_steps=170) for _ in range(count)]
+    games = atari.AtariGames(rom_of("breakout"), count, max_steps=170)
+    frames = games.begin(range(count), [10, 11, 12])
+    np.testing.assert_array_equal(
+        frames, [a.reset_with(10 + i).observation for i, a in enumerate(alone)]
+    )
+    overs = truncations = 0
+    for _ in range(800):
+        actions = rng.integers(games.num_actions, size=count)
+        taken = games.step(actions)
+        timesteps = [a.step(b) for a, b in zip(alone, actions, strict=True)]
+        np.testing.assert_array_equal(taken.frame, [t.observation for t in timesteps])
+        np.testing.assert_array_equal(taken.reward, [t.reward for t in timesteps])
+        is_last = taken.is_over | taken.is_truncated
+        np.testing.assert_array_equal(is_last, [t.last() for t in timesteps])
+        np.testing.assert_array_equal(taken.is_over, [t.discount == 0 for t in timesteps])
+        overs += np.count_nonzero(taken.is_over)
+        truncations += np.count_nonzero(taken.is_truncated)
+        for game in np.flatnonzero(is_last):
+            seed = int(rng.integers(2**31))
+            begun = games.begin([game], [seed])
+            np.testing.assert_array_equal(begun[0], alone[game].reset_with(seed).observation)
+    assert min(overs, truncations) > 3
+
+
+def test_episodes_may_begin_with_no_ops_and_with_fire():
+    """Breakout's ball is there only after FIRE; no-ops differ from seed to seed."""
+
+    def frames(seed, **how):
+        games = atari.AtariGames(rom_of("breakout"), 1, sticky_probability=0, **how)
+        games.begin([0], [seed])
+        return np.array([games.step(np.array([0])).frame for _ in range(20)])
+
+    plain = frames(1)
+    np.testing.assert_array_equal(plain, frames(2))
+    assert np.any(plain != frames(1, presses_fire=True))
+    begun = frames(1, most_no_ops=30, presses_fire=True)
+    assert np.any(begun != frames(2, most_no_ops=30, presses_fire=True))

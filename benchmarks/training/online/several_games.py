@@ -1,0 +1,321 @@
+"""An agent learns an Atari game from several copies of it at once, as Tianshou's atari_qrdqn.py.
+
+The schedule is that of Tianshou's examples (thu-ml/tianshou, examples/atari, commit 3592f45), whose
+agents made the data of its offline ones. After each step of all games there is one update. After
+each epoch the agent plays test episodes, and is kept if it played none better before; it is done
+when it reaches the schedule's mean return. Games are without sticky actions and begin with no-ops
+and FIRE; rewards are clipped, in tests they are not.
+
+Not as there: what precedes an episode is zeros in a stack of frames, and not its first frame again;
+the grey is ALE's own, and not OpenCV's of its colours; a lost life does not end an episode.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from isal import igzip
+
+from benchmarks.training.online import agent_file
+from benchmarks.training.online import checkpoint as online_checkpoint
+from benchmarks.training.online.games_buffer import GamesBuffer
+from benchmarks.training.results import code_version
+from learners import qr_dqn
+from learners.types import DiscreteSpec
+from rl_datasets import npz, roms
+from rl_datasets.collection.atari import AtariGames
+from rl_datasets.errors import DatasetError
+from rl_datasets.roms import RomSet
+
+LEARNER = "qr_dqn"
+STOP_AT = {"Pong": 20.0}  # of atari_qrdqn.py; other games train to the last epoch
+
+
+@dataclasses.dataclass(frozen=True)
+class GamesSchedule:
+    """How long an agent learns from several games; steps are those of all games together.
+
+    Attributes:
+      games: that are played at once.
+      buffer_rows: of the replay buffer.
+      n_step: rewards in a transition.
+      warm_up: steps before the first update.
+      batch_size: transitions of an update.
+      epochs: at most.
+      steps_per_epoch: after which the agent is tested.
+      epsilon_start, epsilon: probability of a random action at the start, and at the end.
+      epsilon_decay_steps: in which it falls, linearly.
+      test_episodes: of a test.
+      test_epsilon: probability of a random action in it.
+      most_no_ops: at the beginning of an episode.
+    """
+
+    games: int = 10
+    buffer_rows: int = 100_000
+    n_step: int = 3
+    warm_up: int = 320
+    batch_size: int = 32
+    epochs: int = 100
+    steps_per_epoch: int = 100_000
+    epsilon_start: float = 1.0
+    epsilon: float = 0.05
+    epsilon_decay_steps: int = 1_000_000
+    test_episodes: int = 10
+    test_epsilon: float = 0.005
+    most_no_ops: int = 30
+
+    def __post_init__(self) -> None:
+        for name in ("buffer_rows", "steps_per_epoch"):
+            if getattr(self, name) % self.games:
+                raise DatasetError(
+                    f"{name} must be a multiple of games, {self.games}, got {getattr(self, name)}"
+                )
+
+    def epsilon_at(self, step: int) -> float:
+        """Probability of a random action once `step` steps were taken."""
+        share = min(1.0, step / self.epsilon_decay_steps)
+        return self.epsilon_start + share * (self.epsilon - self.epsilon_start)
+
+
+def train_agent(
+    game: str,
+    path: pathlib.Path,
+    *,
+    seed: int = 0,
+    rom_set: RomSet = RomSet.ALE,
+    schedule: GamesSchedule | None = None,
+    config: qr_dqn.Config | None = None,
+    stop_at: float | None = None,
+    report: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+) -> agent_file.TrainedAgent:
+    """Trains an agent and keeps it; the same call goes on with a training that was cut.
+
+    Args:
+      game: as DQN Replay spells it, such as `Pong`.
+      path: the `.npz` file of the agent; a folder of its name that ends in `.training` lies beside
+        it until it is done.
+      seed: of networks, exploration, sampling and emulators.
+      rom_set: whose ROM of the game is played.
+      schedule: None for Tianshou's.
+      config: of the learner; None for Tianshou's.
+      stop_at: mean return of a test that ends the training; None for `STOP_AT`'s, if it has one.
+      report: told a line after each test.
+
+    Returns:
+      The agent of the best test.
+
+    Raises:
+      DatasetError: there is no such ROM; the file is no .npz; another process trains there, or the
+        folder holds another training.
+    """
+    if path.suffix != ".npz":
+        raise DatasetError(f"an agent is written to a .npz file, and {path} is none: name one")
+    if path.exists():
+        raise DatasetError(f"{path} is there already: name another file")
+    schedule, config = schedule or GamesSchedule(), config or qr_dqn.TIANSHOU
+    rom = roms.rom_path(game, rom_set)
+    goal = STOP_AT.get(game) if stop_at is None else stop_at
+    identity = {
+        "game": game,
+        "seed": seed,
+        "rom_set": rom_set,
+        "rom_md5": hashlib.md5(rom.read_bytes()).hexdigest(),
+        "schedule": dataclasses.asdict(schedule),
+        "config": dataclasses.asdict(config),
+        "stop_at": goal,
+    }
+    folder = path.with_suffix(".training")
+    with online_checkpoint.opened(folder, identity):
+        training = _Training(rom, schedule, config, seed, folder)
+        training.go_on()
+        while not training.is_done(goal):
+            training.play_epoch()
+            training.keep(lambda best: _save(best, training, config, identity))
+            report(f"{game}: {training.told()}")
+        (folder / "best.npz").replace(path)
+    shutil.rmtree(folder)
+    return agent_file.load(path)
+
+
+def _save(
+    path: pathlib.Path, training: _Training, config: qr_dqn.Config, identity: Mapping[str, Any]
+) -> None:
+    facts = {
+        **identity,
+        "num_actions": training.games.num_actions,
+        "steps": training.step,
+        "tests": training.tests,
+        "code_version": code_version(),
+    }
+    agent_file.save(path, LEARNER, config, training.state, facts)
+
+
+class _Training:
+    """All that changes while the agent learns.
+
+    Attributes:
+      games: that it plays.
+      state: of the learner.
+      step: of all games together.
+      tests: mean return of each so far.
+    """
+
+    def __init__(
+        self,
+        rom: pathlib.Path,
+        schedule: GamesSchedule,
+        config: qr_dqn.Config,
+        seed: int,
+        folder: pathlib.Path,
+    ):
+        self.games = AtariGames(
+            rom,
+            schedule.games,
+            sticky_probability=0,
+            most_no_ops=schedule.most_no_ops,
+            presses_fire=True,
+        )
+        self.step, self.tests = 0, list[float]()
+        self._rom, self._schedule, self._folder, self._seed = rom, schedule, folder, seed
+        self._rng = np.random.default_rng(seed)
+        self._learner = qr_dqn.make(config, DiscreteSpec(self.games.num_actions))
+        self.state = self._learner.init(jax.random.PRNGKey(seed))
+        self._buffer = GamesBuffer(
+            schedule.buffer_rows // schedule.games, schedule.games, schedule.n_step, config.discount
+        )
+        self._actions: list[list[int]] = [[] for _ in range(schedule.games)]
+        self._seeds = [self._draw_seed() for _ in range(schedule.games)]
+        self._frames = self.games.begin(range(schedule.games), self._seeds)
+
+    def is_done(self, stop_at: float | None) -> bool:
+        """Whether a test reached the return, or all epochs were played."""
+        is_good = stop_at is not None and bool(self.tests) and max(self.tests) >= stop_at
+        return is_good or len(self.tests) >= self._schedule.epochs
+
+    def told(self) -> str:
+        """What the last test says."""
+        return (
+            f"{self.step:,} steps, {int(self.state.steps):,} updates, mean return "
+            f"{self.tests[-1]:,.1f} in a test, {max(self.tests):,.1f} in the best"
+        )
+
+    def play_epoch(self) -> None:
+        """Plays and learns for an epoch, and tests what came of it."""
+        for _ in range(self._schedule.steps_per_epoch // self._schedule.games):
+            self._play_step()
+            if self.step > self._schedule.warm_up:
+                batch = self._buffer.sample(self._rng, self._schedule.batch_size)
+                self.state, _ = self._learner.update(self.state, batch)
+        self.tests.append(self._test())
+
+    def _play_step(self) -> None:
+        stacks = self._buffer.stacks(self._frames)
+        actions = self._choose(stacks, self._schedule.epsilon_at(self.step), self._rng)
+        taken = self.games.step(actions)
+        self._buffer.add(self._frames, actions, taken)
+        self._frames = taken.frame
+        self.step += self._schedule.games
+        for game, action in enumerate(actions.tolist()):
+            self._actions[game].append(action)
+        for game in np.flatnonzero(taken.is_over | taken.is_truncated).tolist():
+            self._actions[game], self._seeds[game] = [], self._draw_seed()
+            self._frames[game] = self.games.begin([game], [self._seeds[game]])[0]
+
+    def _choose(self, stacks: np.ndarray, epsilon: float, rng: np.random.Generator) -> np.ndarray:
+        greedy = np.asarray(self._learner.act(self.state, jax.numpy.asarray(stacks)))
+        at_random = rng.integers(self.games.num_actions, size=len(greedy))
+        return np.where(rng.random(len(greedy)) < epsilon, at_random, greedy)
+
+    def _test(self) -> float:
+        """Mean return of test episodes, each of a game of its own."""
+        count = self._schedule.test_episodes
+        rng = np.random.default_rng([self._seed, len(self.tests), 1])
+        games = AtariGames(
+            self._rom,
+            count,
+            sticky_probability=0,
+            most_no_ops=self._schedule.most_no_ops,
+            presses_fire=True,
+        )
+        frames = games.begin(range(count), [int(s) for s in rng.integers(2**31, size=count)])
+        seen = GamesBuffer(8, count, 1, 1.0)
+        returns, is_played = np.zeros(count), np.zeros(count, bool)
+        while not is_played.all():
+            actions = self._choose(seen.stacks(frames), self._schedule.test_epsilon, rng)
+            taken = games.step(actions)
+            seen.add(frames, actions, taken)
+            returns += np.where(is_played, 0, taken.reward)
+            is_played |= taken.is_over | taken.is_truncated
+            frames = taken.frame
+        return float(returns.mean())
+
+    def _draw_seed(self) -> int:
+        return int(self._rng.integers(2**31))
+
+    def keep(self, save_best: Callable[[pathlib.Path], None]) -> None:
+        """Keeps all that the next epoch needs; the training's state last, as the commit."""
+        if self.tests[-1] > max(self.tests[:-1], default=-np.inf):
+            save_best(self._folder / "best.npz")
+        leaves = {f"leaf-{i}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(self.state))}
+        plain = {
+            "step": self.step,
+            "tests": self.tests,
+            "rng": self._rng.bit_generator.state,
+            "seeds": self._seeds,
+            "actions": self._actions,
+            "buffer": {
+                name: (array.shape, str(array.dtype)) for name, array in self._buffer.arrays.items()
+            },
+            "count": self._buffer.count,
+        }
+        stored = {
+            f"buffer-{name}": np.frombuffer(igzip.compress(array.tobytes(), 1), np.uint8)
+            for name, array in self._buffer.arrays.items()
+        }
+        arrays = {**leaves, **stored, "plain": np.array(json.dumps(plain))}
+        npz.write_arrays(self._folder / "training.npz", arrays)
+
+    def go_on(self) -> None:
+        """Takes up a training that was cut; the games that ran are played again."""
+        path = self._folder / "training.npz"
+        if not path.exists():
+            return
+        arrays = npz.read_arrays(path, f"delete {self._folder} to train from the start")
+        plain = json.loads(str(arrays["plain"]))
+        self.step, self.tests, self._seeds = plain["step"], plain["tests"], plain["seeds"]
+        self._actions = plain["actions"]
+        self._rng.bit_generator.state = plain["rng"]
+        leaves, structure = jax.tree.flatten(self.state)
+        state = [jax.numpy.asarray(arrays[f"leaf-{i}"]) for i in range(len(leaves))]
+        self.state = jax.tree.unflatten(structure, state)
+        for name, (shape, dtype) in plain["buffer"].items():
+            content = igzip.decompress(arrays[f"buffer-{name}"].tobytes())
+            self._buffer.arrays[name][...] = np.frombuffer(content, dtype).reshape(shape)
+        self._buffer.count = plain["count"]
+        self._play_again()
+
+    def _play_again(self) -> None:
+        """The episodes that run, from their beginnings, so that all are at their present step."""
+        longest = max(map(len, self._actions))
+        begins = [longest - len(actions) for actions in self._actions]
+        frames = self._frames
+        for step in range(longest + 1):
+            for game in [g for g, begin in enumerate(begins) if begin == step]:
+                frames[game] = self.games.begin([game], [self._seeds[game]])[0]
+            if step == longest:
+                break
+            actions = [
+                self._actions[game][step - begin] if step >= begin else 0
+                for game, begin in enumerate(begins)
+            ]
+            frames = self.games.step(np.array(actions)).frame
+        self._frames = frames

@@ -1,0 +1,161 @@
+"""An agent that learns from several games at once: its buffer, its schedule, its cuts, its file."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks.training.online import agent_file, several_games
+from benchmarks.training.online.games_buffer import GamesBuffer
+from benchmarks.training.online.several_games import GamesSchedule, train_agent
+from learners import networks, qr_dqn
+from rl_datasets.collection.atari import GameSteps
+from rl_datasets.errors import DatasetError
+
+SMALL = GamesSchedule(
+    games=2,
+    buffer_rows=60,
+    n_step=2,
+    warm_up=20,
+    batch_size=2,
+    epochs=2,
+    steps_per_epoch=100,
+    epsilon_decay_steps=100,
+    test_episodes=2,
+)
+
+
+def small_network(num_outputs, *_, **__):
+    network = networks.mlp([8, num_outputs])
+
+    def features(frames):
+        return frames.astype(np.float32).reshape(-1, 21, 336, 4).mean(axis=(2)).reshape(-1, 84) / 99
+
+    return networks.Network(
+        lambda key, frames: network.init(key, features(frames)),
+        lambda params, frames: network.apply(params, features(frames)),
+    )
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A small network, and tests that each end better than the one before."""
+    monkeypatch.setattr(qr_dqn, "nature_dqn", small_network)
+    monkeypatch.setattr(
+        several_games._Training, "_test", lambda training: float(len(training.tests))
+    )
+
+
+def filled(rows, games, steps, ends, n_step):
+    """A buffer after some steps; the frame of step t in game g is all 10 g + t + 1."""
+    buffer, number = GamesBuffer(rows, games, n_step, 0.5), np.arange(games)
+    for step in range(steps):
+        value = (10 * number + step + 1).astype(np.uint8)
+        frames = np.broadcast_to(value[:, None, None, None], (games, 84, 84, 1))
+        is_over = np.array([(step, game) in ends for game in range(games)])
+        reward = (number + step).astype(np.float32)
+        taken = GameSteps(frames, reward, is_over, np.zeros(games, bool))
+        buffer.add(frames, number + 100 * step, taken)
+    return buffer
+
+
+def test_a_stack_ends_where_its_episode_begins():
+    buffer = filled(rows=8, games=2, steps=5, ends={(2, 1)}, n_step=1)
+    frames = np.full((2, 84, 84, 1), 200, np.uint8)
+    stacks = buffer.stacks(frames)
+    assert stacks[0, 0, 0].tolist() == [3, 4, 5, 200]
+    # The second game's third step was its last: its episode is of steps 3 and 4.
+    assert stacks[1, 0, 0].tolist() == [0, 14, 15, 200]
+
+
+def test_a_transition_of_two_steps_by_hand():
+    buffer = filled(rows=8, games=1, steps=7, ends={(4, 0)}, n_step=2)
+    batch = buffer.sample(np.random.default_rng(0), 200)
+    seen = {}
+    for i in range(200):
+        step = int(batch.action[0, i]) // 100
+        seen[step] = (
+            batch.observation[0, i, 5, 6].tolist(),
+            float(batch.reward[0, i]),
+            float(batch.discount[0, i]),
+            batch.next_observation[0, i, 5, 6].tolist(),
+        )
+    # Rewards 0..6, clipped to 1; half of the second; 0.5 for what follows, none after an end.
+    assert seen[0] == ([0, 0, 0, 1], 0.5, 0.5, [0, 1, 2, 3])
+    assert seen[1] == ([0, 0, 1, 2], 1.5, 0.5, [1, 2, 3, 4])
+    assert seen[3][:3] == ([1, 2, 3, 4], 1.5, 0.0)
+    assert seen[4][:3] == ([2, 3, 4, 5], 1.0, 0.0)
+    assert sorted(seen) == [0, 1, 2, 3, 4]
+
+
+def test_what_is_drawn_from_a_full_buffer_is_in_it_with_its_stack():
+    buffer = filled(rows=10, games=2, steps=25, ends=set(), n_step=3)
+    batch = buffer.sample(np.random.default_rng(0), 500)
+    for i in range(500):
+        step, game = divmod(int(batch.action[0, i]), 100)
+        first = (10 * game + step + 1) % 256
+        assert batch.observation[0, i, 0, 0].tolist() == list(range(first - 3, first + 1))
+        assert batch.next_observation[0, i, 0, 0].tolist() == list(range(first, first + 4))
+    # 15..24 are held: 18 is the first with a stack, 21 the last with three more.
+    assert set((batch.action[0] // 100).tolist()) == {18, 19, 20, 21}
+
+
+def test_epsilon_falls_in_a_line():
+    schedule = GamesSchedule()
+    steps = [0, 500_000, 1_000_000, 2_000_000]
+    assert [schedule.epsilon_at(step) for step in steps] == pytest.approx([1, 0.525, 0.05, 0.05])
+
+
+class _Cut(Exception):
+    pass
+
+
+def cut(line):
+    raise _Cut
+
+
+def test_a_training_that_was_cut_ends_as_it_would_have(tmp_path, quick):
+    whole = train_agent("Pong", tmp_path / "whole.npz", schedule=SMALL)
+    with pytest.raises(_Cut):
+        train_agent("Pong", tmp_path / "cut.npz", schedule=SMALL, report=cut)
+    again = train_agent("Pong", tmp_path / "cut.npz", schedule=SMALL)
+    assert whole.facts["tests"] == again.facts["tests"] == [0, 1]
+    assert whole.facts["steps"] == 200
+    for a, b in zip(jax.tree.leaves(whole.state), jax.tree.leaves(again.state), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (tmp_path / "cut.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"whole.npz", "cut.npz"}
+
+
+def test_a_training_ends_when_a_test_is_good_enough(tmp_path, quick):
+    schedule = dataclasses.replace(SMALL, epochs=9)
+    agent = train_agent("Pong", tmp_path / "a.npz", schedule=schedule, stop_at=2.0)
+    assert agent.facts["tests"] == [0, 1, 2]
+
+
+def test_another_training_is_not_gone_on_with(tmp_path, quick):
+    with pytest.raises(_Cut):
+        train_agent("Pong", tmp_path / "a.npz", schedule=SMALL, report=cut)
+    with pytest.raises(DatasetError, match="seed differ"):
+        train_agent("Pong", tmp_path / "a.npz", schedule=SMALL, seed=1)
+
+
+def test_an_agent_comes_back_as_it_was_and_acts(tmp_path, quick):
+    agent = train_agent("Pong", tmp_path / "a.npz", schedule=SMALL)
+    stacks = np.random.default_rng(0).integers(0, 256, (5, 84, 84, 4), dtype=np.uint8)
+    loaded = agent_file.load(tmp_path / "a.npz")
+    np.testing.assert_array_equal(loaded.act(stacks), agent.act(stacks))
+    assert loaded.facts["learner"] == "qr_dqn"
+
+
+def test_what_holds_no_agent_is_refused(tmp_path, quick, monkeypatch):
+    with pytest.raises(DatasetError, match=r"a\.npz does not exist"):
+        agent_file.load(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", x=np.zeros(3))
+    with pytest.raises(DatasetError, match=r"b\.npz holds no agent"):
+        agent_file.load(tmp_path / "b.npz")
+    train_agent("Pong", tmp_path / "c.npz", schedule=SMALL)
+    monkeypatch.undo()  # The network is the real one again.
+    with pytest.raises(DatasetError, match=r"c\.npz does not hold the network of qr_dqn"):
+        agent_file.load(tmp_path / "c.npz")
