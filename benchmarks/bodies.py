@@ -109,11 +109,11 @@ def _replays(task: str, source: pathlib.Path) -> dict[str, Any]:
     taken = which_body.steps_of(which_body.read_episodes(source), task)
     told: dict[str, Any] = {"steps": len(taken), "stored_states": int(taken.is_stored.sum())}
     for version in VERSIONS:
-        replay = which_body.replay(f"{task}-{version}", taken)
+        compared = which_body.compare(f"{task}-{version}", taken)
         told[version] = {
-            **_spread(replay.error),
-            "rewards": float(replay.reward_error.max()),
-            "terminals_differ": int(replay.terminals_differ.sum()),
+            **_spread(compared.error),
+            "rewards": float(compared.reward_error.max()),
+            "terminals_differ": int(compared.terminals_differ.sum()),
         }
     return told
 

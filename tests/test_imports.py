@@ -27,7 +27,7 @@ ROOMS = {
     "rl_datasets.terminal": set(),
     "rl_datasets.frames": set(),
     "rl_datasets.wire": set(),
-    "rl_datasets.fields": library("errors"),
+    "rl_datasets.toml_tables": library("errors"),
     "rl_datasets.files": library("errors"),
     "rl_datasets.staging": library("errors files"),
     "rl_datasets.npz": library("errors files"),
@@ -38,10 +38,10 @@ ROOMS = {
     "rl_datasets.episode": library("errors frames"),
     "rl_datasets.transition": library("episode frames"),
     "rl_datasets.sources": library(
-        "background episode errors fields files frames npz records transition wire"
+        "background episode errors files frames npz records toml_tables transition wire"
     ),
     "rl_datasets.collection": library(
-        "_version episode errors fields files npz roms sources staging terminal"
+        "_version episode errors files npz roms sources staging terminal toml_tables"
     ),
     "rl_datasets.published": library(
         "_version episode errors files frames records terminal transition wire"
@@ -64,8 +64,8 @@ ROOMS = {
     "benchmarks.recipes": {"learners"},
     "benchmarks.reported": library("errors"),
     "benchmarks.training": {
-        *library("_version collection episode errors fields files npz published roms run_log"),
-        *library("serving sources staging terminal"),
+        *library("_version collection episode errors files npz published roms run_log"),
+        *library("serving sources staging terminal toml_tables"),
         "benchmarks.recipes",
         "learners",
     },

@@ -32,7 +32,7 @@ from rl_datasets.publishing.publish import publish
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.serving.arrays import ArrayFeed
 from rl_datasets.serving.cut import Cut
-from rl_datasets.serving.loading import load_windows
+from rl_datasets.serving.loading import load_frame_windows
 from rl_datasets.serving.reverb import ReverbFeed, ReverbServer
 from rl_datasets.serving.streaming import StreamFeed
 
@@ -91,7 +91,7 @@ def measure(quick: bool = False) -> list[dict[str, Any]]:
     tfds.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         version = publish(SyntheticAtari(source=str(episodes), data_dir=folder)).path
-        windows = load_windows(version, cut=CUT)
+        windows = load_frame_windows(version, cut=CUT)
         with ReverbServer.from_published(version, cut=CUT) as server:
             nested = "tfds.load, the nested loop, single steps"
             feeds: dict[str, tuple[Iterator[Any], int]] = {

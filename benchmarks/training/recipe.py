@@ -27,7 +27,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from rl_datasets import fields
+from rl_datasets import toml_tables
 from rl_datasets.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -286,7 +286,7 @@ class Recipe:
           DatasetError: there is no such learner, or they do not fit its `Config`.
         """
         where = f"{self.file}, config of {self.learner}"
-        return fields.build(self.entry().config, self.config, where)
+        return toml_tables.build(self.entry().config, self.config, where)
 
     def check_learner(self, row: Row) -> None:
         """Refuses a row that its learner, as `of` gives it, cannot be made for.
@@ -328,13 +328,13 @@ def load_recipe(name: str) -> Recipe:
             f"unknown table {name!r}, choose one of: {known}; or name a recipe's file, x.toml"
         )
     where = name if name.endswith(".toml") else path.name
-    content = fields.read_toml(path)
+    content = toml_tables.read_toml(path)
     is_reported = "table" in content
     if not is_reported:
         content = {"table": path.stem, **content}
     rows = _rows("reported" if is_reported else "name", content, where)
-    atari = fields.build(AtariProtocol, content.pop("atari", {}), f"{where}, [atari]")
-    return fields.build(
+    atari = toml_tables.build(AtariProtocol, content.pop("atari", {}), f"{where}, [atari]")
+    return toml_tables.build(
         Recipe,
         {"title": path.stem, "learner": "", **content},
         where,
@@ -356,13 +356,15 @@ def learners() -> Mapping[str, Entry]:
 def _rows(named: str, content: dict[str, Any], where: str) -> tuple[Row, ...]:
     """Takes the rows out, each once for every algorithm where there are several (see the top)."""
     rows = [
-        fields.check(Row, row, f"{where}, [[rows]] {number}", {"reported": named}, ("algorithm",))
-        for number, row in enumerate(fields.tables(content, "rows", where), 1)
+        toml_tables.check(
+            Row, row, f"{where}, [[rows]] {number}", {"reported": named}, ("algorithm",)
+        )
+        for number, row in enumerate(toml_tables.tables(content, "rows", where), 1)
     ]
     del content["rows"]
     if "algorithms" not in content:
         return tuple(_row(row, where) for row in rows)
-    algorithms = fields.tables(content, "algorithms", where)
+    algorithms = toml_tables.tables(content, "algorithms", where)
     del content["algorithms"]
     return tuple(
         row
@@ -373,7 +375,7 @@ def _rows(named: str, content: dict[str, Any], where: str) -> tuple[Row, ...]:
 
 def _rows_of(table: dict[str, Any], rows: Sequence[Mapping[str, Any]], where: str) -> Iterator[Row]:
     """The rows of one entry of `[[algorithms]]`."""
-    algorithm = fields.build(Algorithm, table, where)
+    algorithm = toml_tables.build(Algorithm, table, where)
     names = [row["reported"] for row in rows]
     for name in [*(algorithm.only or ()), *algorithm.config_of, *algorithm.row_of]:
         if name not in names:
@@ -383,7 +385,9 @@ def _rows_of(table: dict[str, Any], rows: Sequence[Mapping[str, Any]], where: st
     shared = {field.name for field in dataclasses.fields(Options)} - own
     for row in rows:
         name = row["reported"]
-        of_row = fields.check(Options, algorithm.row_of.get(name, {}), f"{where}, row_of", {}, own)
+        of_row = toml_tables.check(
+            Options, algorithm.row_of.get(name, {}), f"{where}, row_of", {}, own
+        )
         options = {key: getattr(algorithm, key) for key in shared & table.keys()} | of_row
         options["config"] = {**algorithm.config, **algorithm.config_of.get(name, {})}
         if twice := sorted(options.keys() & row.keys()):

@@ -41,7 +41,7 @@ from rl_datasets.published.version import Version
 from rl_datasets.serving import time_limits
 from rl_datasets.serving.cut import ONE_STEP, Cut
 from rl_datasets.serving.d4rl import load_qlearning_dataset
-from rl_datasets.serving.loading import load_transitions, load_windows
+from rl_datasets.serving.loading import load_frame_windows, load_transitions
 from rl_datasets.serving.rewards import return_range
 from rl_datasets.serving.transitions import NEXT_ACTION, Transition
 from rl_datasets.sources.atari import ATARI_GAMES, FRAME_SHAPE
@@ -444,7 +444,7 @@ def _windows(version: Version, split: str, cut: Cut) -> Any:
             f"the frames of {version.folder} take {size / 1e9:.0f} GB, and this machine has "
             f"{_memory() / 1e9:.0f}: name some of its splits in the row, or use the feed stream"
         )
-    windows = load_windows(version, split, cut)
+    windows = load_frame_windows(version, split, cut)
     if jax.default_backend() == "cpu":
         return windows
     return windows._replace(frames=jax.device_put(windows.frames))

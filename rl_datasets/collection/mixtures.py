@@ -18,7 +18,7 @@ import dataclasses
 import pathlib
 from typing import Annotated, Literal
 
-from rl_datasets import errors, fields
+from rl_datasets import errors, toml_tables
 
 FOLDER = pathlib.Path(__file__).parent / "mixtures"
 UNIFORM, TANH_GAUSSIAN = "uniform", "tanh_gaussian"
@@ -83,10 +83,10 @@ def load_mixture(name: str | pathlib.Path) -> Mixture:
             f"there is no data configuration {str(name)!r}: give one of {', '.join(shipped())}, or "
             "the path of your own .toml file"
         )
-    content = fields.read_toml(path)
+    content = toml_tables.read_toml(path)
     entries = tuple(
-        fields.build(MixtureEntry, table, f"{path}, [[policies]] {number}")
-        for number, table in enumerate(fields.tables(content, "policies", str(path)), 1)
+        toml_tables.build(MixtureEntry, table, f"{path}, [[policies]] {number}")
+        for number, table in enumerate(toml_tables.tables(content, "policies", str(path)), 1)
     )
     del content["policies"]
-    return fields.build(Mixture, content, str(path), name=path.stem, entries=entries)
+    return toml_tables.build(Mixture, content, str(path), name=path.stem, entries=entries)

@@ -31,7 +31,7 @@ from rl_datasets.sources import brac, collected, d4rl
 
 VERSIONS = ("v2", "v4", "v5")
 STORED_TO = 1e-6  # A stored state is a row's if its observation says so, up to float32.
-REPLAYED_TO = 1e-4  # Float32 states give steps to 1e-6 or so, and another body ones off by 1e-2.
+EXACT_TO = 1e-4  # Float32 states give steps to 1e-6 or so, and another body ones off by 1e-2.
 ROWS = 5_000
 
 
@@ -110,7 +110,7 @@ class Steps:
 
 
 @dataclasses.dataclass(frozen=True)
-class Replay:
+class Comparison:
     """What came of one step from each state in one body.
 
     Attributes:
@@ -135,7 +135,7 @@ class Replay:
     @property
     def is_exact(self) -> bool:
         """Whether nine rows of ten come out as they are stored."""
-        return self.percentiles[1] <= REPLAYED_TO
+        return self.percentiles[1] <= EXACT_TO
 
 
 def investigate(
@@ -143,7 +143,7 @@ def investigate(
     read: Callable[[], Iterator[Episode]],
     task: str | None = None,
     rows: int | None = ROWS,
-) -> list[Replay]:
+) -> list[Comparison]:
     """One step from every state of some data, in each body of each task that it may be of.
 
     Args:
@@ -177,7 +177,7 @@ def investigate(
     total = len(VERSIONS) * sum(len(each) for each in steps.values())
     with terminal.progress("steps", total) as advance:
         return [
-            replay(f"{each}-{version}", taken, advance)
+            compare(f"{each}-{version}", taken, advance)
             for each, taken in steps.items()
             for version in VERSIONS
         ]
@@ -236,9 +236,9 @@ def steps_of(episodes: Iterable[Episode], task: str, rows: int | None = None) ->
     return steps[np.linspace(0, count - 1, rows).round().astype(int)]
 
 
-def replay(
+def compare(
     environment: str, steps: Steps, advance: Callable[[int], None] = lambda done: None
-) -> Replay:
+) -> Comparison:
     """Takes every step again in an environment such as `Hopper-v2`.
 
     Args:
@@ -256,7 +256,7 @@ def replay(
         seen[i] = observation[: seen.shape[1]]
         advance(1)
     made.close()
-    return Replay(
+    return Comparison(
         environment,
         error=np.abs(seen - steps.seen).max(axis=1),
         reward_error=np.abs(rewards - steps.reward),
@@ -275,12 +275,12 @@ def step(
     return observation, float(reward), bool(terminated)
 
 
-def verdict(replays: Sequence[Replay]) -> str:
+def verdict(comparisons: Sequence[Comparison]) -> str:
     """A sentence that names the body, or says that none of them made the rows."""
-    exact = [each.environment for each in replays if each.is_exact]
+    exact = [each.environment for each in comparisons if each.is_exact]
     if not exact:
-        best = min(replays, key=lambda each: float(np.median(each.error)))
-        share = np.mean(best.error <= REPLAYED_TO)
+        best = min(comparisons, key=lambda each: float(np.median(each.error)))
+        share = np.mean(best.error <= EXACT_TO)
         return (
             f"No body of MuJoCo {mujoco.__version__} made these rows: {best.environment} comes "
             f"nearest, and gives back {share:.0%} of them."

@@ -19,7 +19,7 @@ from rl_datasets.episode import EpisodeError
 from rl_datasets.errors import DatasetError
 from rl_datasets.frames import EncodedFrames
 from rl_datasets.publishing.units import SourceUnit
-from rl_datasets.replaying import sticky
+from rl_datasets.replaying import sticky_estimate
 from rl_datasets.replaying.emulator import STICKY_PROBABILITY, Emulator
 from rl_datasets.replaying.episodes import Attempt, Replayer, Stored
 from rl_datasets.replaying.source import Source
@@ -149,7 +149,9 @@ def _add(
     told.rewards.update(_agreement(in_file, np.clip(replayed.reward, -1, 1)))
     observations = np.asarray(stored.episode.one_observation)
     actions = stored.episode.action.tolist()
-    told.shown.update(sticky.shown(emulator, observations, actions, replayed.way, replayed.start))
+    told.shown.update(
+        sticky_estimate.shown(emulator, observations, actions, replayed.way, replayed.start)
+    )
 
 
 def _agreement(stored: np.ndarray, earned: np.ndarray) -> dict[str, int]:
@@ -181,10 +183,10 @@ def table(checks: Sequence[FileCheck]) -> rich.table.Table:
     return shown
 
 
-def _kept(shown: sticky.Shown) -> str:
+def _kept(shown: sticky_estimate.Shown) -> str:
     if not shown:
         return ""
-    estimate, least, most = sticky.estimate(shown)
+    estimate, least, most = sticky_estimate.estimate(shown)
     return f"{estimate:.2f} ({least:.2f} to {most:.2f})"
 
 
@@ -215,7 +217,7 @@ def sentences(source: Source, replayer: Replayer, checks: Sequence[FileCheck]) -
         )
     shown = sum((told.shown for told in checks), collections.Counter())
     if shown:
-        estimate, least, most = sticky.estimate(shown)
+        estimate, least, most = sticky_estimate.estimate(shown)
         looks = "looks like" if least <= STICKY_PROBABILITY <= most else "does not look like"
         yield (
             f"a frame kept the action before with probability {estimate:.2f}, {least:.2f} to "

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rl_datasets.serving import windows
+from rl_datasets.serving import frame_windows
+from rl_datasets.serving.frame_windows import FrameWindows
 from rl_datasets.serving.packing import pack, unpack
 from rl_datasets.serving.transitions import Transition, with_frames
-from rl_datasets.serving.windows import Windows
 
 CHUNK_BYTES = 4 << 20  # Gathered at a time where batches are smaller: hides the cost of a call.
 CHUNKS_AHEAD = 2
@@ -27,11 +27,12 @@ class ArrayFeed(Iterator[Transition]):
     of `jax.random.randint`, which another release of JAX may change.)
 
     On a CPU a transition is one row of bytes, which is one copy, and threads work ahead. On an
-    accelerator the data are kept in its memory and gathered there. From `Windows`, stacks of frames
-    are cut out batch by batch; the draws are those of the same transitions with their stacks.
+    accelerator the data are kept in its memory and gathered there. From `FrameWindows`, stacks of
+    frames are cut out batch by batch; the draws are the same as those of transitions that hold
+    their stacks.
 
     Args:
-      transitions: Transition of [N, ...] arrays, or Windows of N transitions.
+      transitions: Transition of [N, ...] arrays, or FrameWindows of N transitions.
       batch_size: B.
       seed: seeds the draws.
       steps: K, to give [K, B, ...] at a time for a `lax.scan`; None gives [B, ...].
@@ -43,7 +44,7 @@ class ArrayFeed(Iterator[Transition]):
 
     def __init__(
         self,
-        transitions: Transition | Windows,
+        transitions: Transition | FrameWindows,
         batch_size: int,
         seed: int,
         steps: int | None = None,
@@ -95,8 +96,10 @@ class ArrayFeed(Iterator[Transition]):
         return self._chunks.popleft().result()
 
 
-def _frames_and_rows(transitions: Transition | Windows) -> Windows | tuple[None, np.ndarray]:
-    return transitions if isinstance(transitions, Windows) else (None, pack(transitions))
+def _frames_and_rows(
+    transitions: Transition | FrameWindows,
+) -> FrameWindows | tuple[None, np.ndarray]:
+    return transitions if isinstance(transitions, FrameWindows) else (None, pack(transitions))
 
 
 class _HostGather:
@@ -112,7 +115,7 @@ class _HostGather:
     ):
         self._frames, self._rows = frames, rows
         self._split = steps is None
-        batch_bytes = windows.transition_bytes(frames, rows) * batch_size
+        batch_bytes = frame_windows.transition_bytes(frames, rows) * batch_size
         self.batches = steps or max(1, CHUNK_BYTES // batch_bytes)
         self._draw = _index_drawer(len(rows), batch_size, self.batches)
         self._key = jax.device_put(_key(seed), jax.local_devices(backend="cpu")[0])
@@ -120,7 +123,10 @@ class _HostGather:
     def __call__(self, first_batch: int) -> list[Transition]:
         indices = np.asarray(self._draw(self._key, first_batch))
         chunk = np.take(self._rows, indices, mode="clip")  # the mode that does not check each index
-        return [windows.cut_out(self._frames, rows) for rows in (chunk if self._split else [chunk])]
+        return [
+            frame_windows.cut_out(self._frames, rows)
+            for rows in (chunk if self._split else [chunk])
+        ]
 
 
 class _DeviceGather:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from rl_datasets.published.version import Version, VersionLike
-from rl_datasets.serving import transitions, windows
+from rl_datasets.serving import frame_windows, transitions
 from rl_datasets.serving.cut import ONE_STEP, Cut
+from rl_datasets.serving.frame_windows import FrameWindows
 from rl_datasets.serving.packing import pack_into, row_dtype, unpack
 from rl_datasets.serving.transitions import Transition
-from rl_datasets.serving.windows import Windows
 
 
 def load_transitions(version: VersionLike, split: str = "train", cut: Cut = ONE_STEP) -> Transition:
@@ -46,7 +46,9 @@ def load_rows(version: VersionLike, split: str = "train", cut: Cut = ONE_STEP) -
     return rows
 
 
-def load_windows(version: VersionLike, split: str = "train", cut: Cut = ONE_STEP) -> Windows:
+def load_frame_windows(
+    version: VersionLike, split: str = "train", cut: Cut = ONE_STEP
+) -> FrameWindows:
     """The transitions of a split over frames that are kept once.
 
     Args:
@@ -62,17 +64,19 @@ def load_windows(version: VersionLike, split: str = "train", cut: Cut = ONE_STEP
     """
     version = Version.open(version)
     counts = version.counts(split)
-    loaded: Windows | None = None
+    loaded: FrameWindows | None = None
     num_frames, num_rows = 1, 0
     for episode in version.episodes(split, _doing(version)):
-        piece = windows.of_episode(episode, cut)
+        piece = frame_windows.of_episode(episode, cut)
         if loaded is None:
-            loaded = windows.blank(piece, counts.transitions + counts.episodes, counts.transitions)
+            loaded = frame_windows.blank(
+                piece, counts.transitions + counts.episodes, counts.transitions
+            )
         frames = loaded.frames[num_frames : num_frames + len(piece.frames) - 1]
         frames[:] = piece.frames[1:]
         rows = loaded.rows[num_rows : num_rows + len(piece.rows)]
         pack_into(rows, unpack(piece.rows))
-        windows.renumber(rows, num_frames - 1)
+        frame_windows.renumber(rows, num_frames - 1)
         num_frames += len(frames)
         num_rows += len(rows)
     assert loaded is not None  # a published split has episodes

@@ -1,4 +1,4 @@
-"""Windows in pieces of one size: what a Reverb item and a shuffle buffer hold.
+"""Frame windows in pieces of one size: what a Reverb item and a shuffle buffer hold.
 
 The frames of all episodes make one stream, whatever their lengths. Every place of the stream has a
 row: the transition whose stack begins there, or an empty row where an episode ends and no
@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from rl_datasets.serving import windows
-from rl_datasets.serving.windows import Windows
+from rl_datasets.serving import frame_windows
+from rl_datasets.serving.frame_windows import FrameWindows
 
 BLOCK = 8
 SEGMENT_BLOCKS = 2
@@ -32,7 +32,7 @@ class Layout:
     """What segments hold.
 
     Attributes:
-      row: structured dtype of a row, see `windows.Windows`.
+      row: structured dtype of a row, see `frame_windows.FrameWindows`.
       frame: of one frame, as a dtype with one field, `frame`.
       num_frames: of the whole stream, without the frame of zeros.
       stack: frames in a stack.
@@ -56,7 +56,7 @@ class Layout:
         return SEGMENT_BLOCKS + -(-(self.reach - 1) // BLOCK)
 
 
-def layout_of(like: Windows, num_frames: int, n_step: int) -> Layout:
+def layout_of(like: FrameWindows, num_frames: int, n_step: int) -> Layout:
     """The layout of a stream of frames and rows such as these."""
     return Layout(
         row=like.rows.dtype,
@@ -67,7 +67,9 @@ def layout_of(like: Windows, num_frames: int, n_step: int) -> Layout:
     )
 
 
-def blocks(pieces: Iterable[Windows], layout: Layout) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def blocks(
+    pieces: Iterable[FrameWindows], layout: Layout
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The blocks of a stream, until its last segment is whole.
 
     Args:
@@ -92,7 +94,7 @@ def blocks(pieces: Iterable[Windows], layout: Layout) -> Iterator[tuple[np.ndarr
         frames, rows = frames[whole:], rows[whole:]
 
 
-def pool(segments_frames: np.ndarray, segments_rows: np.ndarray) -> Windows:
+def pool(segments_frames: np.ndarray, segments_rows: np.ndarray) -> FrameWindows:
     """The transitions of several segments.
 
     Args:
@@ -100,7 +102,7 @@ def pool(segments_frames: np.ndarray, segments_rows: np.ndarray) -> Windows:
       segments_rows: [P, SEGMENT].
 
     Returns:
-      Windows of the transitions in the order of the rows, without the empty rows.
+      FrameWindows of the transitions in the order of the rows, without the empty rows.
     """
     count, num_frames, *shape = segments_frames.shape
     frames = np.empty((1 + count * num_frames, *shape), segments_frames.dtype)
@@ -109,12 +111,12 @@ def pool(segments_frames: np.ndarray, segments_rows: np.ndarray) -> Windows:
     place = np.arange(count)[:, None] * num_frames + np.arange(SEGMENT)
     is_full = segments_rows["observation"][..., -1] > 0
     rows = segments_rows[is_full]
-    windows.renumber(rows, place[is_full][:, None])
-    return Windows(frames, rows)
+    frame_windows.renumber(rows, place[is_full][:, None])
+    return FrameWindows(frames, rows)
 
 
 def _pieces_and_padding(
-    pieces: Iterable[Windows], layout: Layout
+    pieces: Iterable[FrameWindows], layout: Layout
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Frames [N, ...] and a row for each, a bounded number at a time."""
     at_once = BLOCK * _BLOCKS_AT_ONCE
@@ -131,11 +133,11 @@ def _pieces_and_padding(
     yield padding, np.zeros(len(padding), layout.row)
 
 
-def _a_row_a_frame(piece: Windows, layout: Layout) -> np.ndarray:
+def _a_row_a_frame(piece: FrameWindows, layout: Layout) -> np.ndarray:
     """Each transition in the row of the newest frame of its stack; the other rows are zeros."""
     newest = piece.rows["observation"][:, -1:].copy()
     relative = piece.rows.copy()
-    windows.renumber(relative, layout.stack - newest)
+    frame_windows.renumber(relative, layout.stack - newest)
     rows = np.zeros(len(piece.frames) - 1, layout.row)
     rows[newest[:, 0] - 1] = relative
     return rows

@@ -21,12 +21,12 @@ from rl_datasets.episode import Episode
 from rl_datasets.frames import EncodedFrames
 from rl_datasets.published.random_access import EpisodeFiles
 from rl_datasets.published.version import Version, VersionLike
+from rl_datasets.serving import frame_windows
 from rl_datasets.serving import transitions as tr
-from rl_datasets.serving import windows
 from rl_datasets.serving.cut import ONE_STEP, Cut, flattened, observation_bytes
+from rl_datasets.serving.frame_windows import FrameWindows
 from rl_datasets.serving.packing import pack
 from rl_datasets.serving.transitions import Transition
-from rl_datasets.serving.windows import Windows
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class Segment(NamedTuple):
 
     Attributes:
       observation: [F, *observation].
-      rows: as those of `windows.Windows`; number 1 is the first of the observations.
+      rows: as those of `frame_windows.FrameWindows`; number 1 is the first of the observations.
     """
 
     observation: np.ndarray | EncodedFrames
@@ -89,10 +89,10 @@ class StreamFeed(Iterator[Transition]):
         segments = itertools.chain.from_iterable(
             _epoch(episodes, order, -(-shuffle // SEGMENT), cut) for _ in itertools.count()
         )
-        batches = windows.batches(ahead(_pools(segments)), shape, pool_order)
+        batches = frame_windows.batches(ahead(_pools(segments)), shape, pool_order)
         frame_bytes = observation_bytes(episodes.spec)
         self._batches = ahead(
-            batches, windows.batches_a_chunk(frame_bytes, cut.frame_stack, math.prod(shape))
+            batches, frame_windows.batches_a_chunk(frame_bytes, cut.frame_stack, math.prod(shape))
         )
 
     def __next__(self) -> Transition:
@@ -121,7 +121,7 @@ def segments_of(episode: Episode, cut: Cut) -> Iterator[Segment]:
     for start in range(0, len(transitions), SEGMENT):
         rows = transitions[start : start + SEGMENT].copy()
         first, end = max(start - cut.frame_stack + 1, 0), rows["next_observation"].max()
-        windows.renumber(rows, -first)
+        frame_windows.renumber(rows, -first)
         observation = observations[first:end]
         if isinstance(observation, np.ndarray):
             observation = observation.copy()
@@ -142,7 +142,7 @@ def shuffled(items: Iterable[T], held: int, rng: np.random.Generator) -> Iterato
     yield from buffer
 
 
-def _pools(segments: Iterator[Segment]) -> Iterator[Windows]:
+def _pools(segments: Iterator[Segment]) -> Iterator[FrameWindows]:
     """Many segments at a time, decoded."""
     while pool := list(itertools.islice(segments, SEGMENTS_A_POOL)):
         frames = tr.numbered(_joined([segment.observation for segment in pool]))
@@ -150,8 +150,8 @@ def _pools(segments: Iterator[Segment]) -> Iterator[Windows]:
         lengths = [len(segment.observation) for segment in pool]
         before = np.cumsum([0, *lengths[:-1]])
         by = np.repeat(before, [len(segment.rows) for segment in pool])
-        windows.renumber(rows, by[:, None])
-        yield Windows(frames, rows)
+        frame_windows.renumber(rows, by[:, None])
+        yield FrameWindows(frames, rows)
 
 
 def _joined(observations: Sequence[np.ndarray | EncodedFrames]) -> np.ndarray | EncodedFrames:

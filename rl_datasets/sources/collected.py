@@ -22,7 +22,7 @@ from typing import Any
 import dm_env.specs
 import numpy as np
 
-from rl_datasets import episode, errors, fields, files, npz
+from rl_datasets import episode, errors, files, npz, toml_tables
 
 FORMAT_VERSION = 1
 COLLECTION_FILE = "collection.json"
@@ -174,7 +174,7 @@ def read_collection(folder: str | pathlib.Path, check_units: bool = True) -> Col
         version = content.pop("format_version")
         if version == FORMAT_VERSION:
             for name, kind in (("policies", PolicyRecord), ("units", UnitRecord)):
-                content[name] = tuple(fields.build(kind, each, name) for each in content[name])
+                content[name] = tuple(toml_tables.build(kind, each, name) for each in content[name])
             collection = Collection(folder=folder, **content)
             collection.episode_spec()
     except (*_OF_ANOTHER_FORM, errors.DatasetError) as error:

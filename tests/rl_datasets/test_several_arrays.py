@@ -18,10 +18,10 @@ from rl_datasets.publishing.publish import publish
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.serving.cut import Cut
 from rl_datasets.serving.d4rl import load_qlearning_dataset
-from rl_datasets.serving.loading import load_transitions, load_windows
+from rl_datasets.serving.frame_windows import cut_out
+from rl_datasets.serving.loading import load_frame_windows, load_transitions
 from rl_datasets.serving.reverb import ReverbFeed, ReverbServer
 from rl_datasets.serving.streaming import StreamFeed
-from rl_datasets.serving.windows import cut_out
 from tests.rl_datasets.publishing.synthetic import Synthetic
 
 LENGTHS = (3, 1, 70)
@@ -118,7 +118,7 @@ def test_every_feed_gives_the_same_vectors(version):
     cut = Cut(2, 0.5, frame_stack=2, observed=("height", "position"))
     loaded = load_transitions(version, cut=cut)
     expected = {row.tobytes() for row in loaded.observation}
-    windows = load_windows(version, cut=cut)
+    windows = load_frame_windows(version, cut=cut)
     np.testing.assert_array_equal(
         cut_out(windows.frames, windows.rows).observation, loaded.observation
     )
@@ -134,7 +134,7 @@ def drawn(feed) -> set[bytes]:
     return {row.tobytes() for batch in itertools.islice(feed, 100) for row in batch.observation}
 
 
-@pytest.mark.parametrize("load", [load_transitions, load_windows])
+@pytest.mark.parametrize("load", [load_transitions, load_frame_windows])
 def test_an_array_that_is_not_there_is_named(version, load):
     with pytest.raises(DatasetError, match=r"has no array 'velocity': name some of .*position"):
         load(version, cut=Cut(observed=("velocity",)))

@@ -69,16 +69,16 @@ def which_body(
     read = functools.partial(bodies.read_episodes, path)
     if ":" in source or (path / manifest.FILE_NAME).is_file():
         read = functools.partial(load(source, data_dir).episodes, "all")
-    replays = bodies.investigate(source, read, task, rows)
+    comparisons = bodies.investigate(source, read, task, rows)
     table = rich.table.Table(
         "body", "steps", "median error", "90%", "largest", "of rewards", "terminals that differ"
     )
-    for replay in replays:
-        errors = [f"{error:.1e}" for error in (*replay.percentiles, replay.reward_error.max())]
-        differ = f"{replay.terminals_differ.sum():,}"
-        table.add_row(replay.environment, f"{len(replay.error):,}", *errors, differ)
+    for compared in comparisons:
+        errors = [f"{error:.1e}" for error in (*compared.percentiles, compared.reward_error.max())]
+        differ = f"{compared.terminals_differ.sum():,}"
+        table.add_row(compared.environment, f"{len(compared.error):,}", *errors, differ)
     terminal.show(table)
-    typer.echo(bodies.verdict(replays))
+    typer.echo(bodies.verdict(comparisons))
 
 
 def list_versions(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from rl_datasets.background import ahead
 from rl_datasets.errors import DatasetError
-from rl_datasets.serving import segments, windows
+from rl_datasets.serving import frame_windows, segments
 from rl_datasets.serving.reverb.schema import (
     CHATTER,
     COUNTS,
@@ -67,9 +67,11 @@ class ReverbFeed(Iterator[Transition]):
         self._timeout = timeout
         shape = (batch_size,) if steps is None else (steps, batch_size)
         pools = ahead(_pools(address, self.schema, math.prod(shape), timeout), timeout=timeout)
-        self._batches = windows.batches(pools, shape, np.random.default_rng(seed))
+        self._batches = frame_windows.batches(pools, shape, np.random.default_rng(seed))
         if (layout := self.schema.layout) is not None:
-            at_once = windows.batches_a_chunk(layout.frame.itemsize, layout.stack, math.prod(shape))
+            at_once = frame_windows.batches_a_chunk(
+                layout.frame.itemsize, layout.stack, math.prod(shape)
+            )
             self._batches = ahead(self._batches, at_once)
 
     def __next__(self) -> Transition:

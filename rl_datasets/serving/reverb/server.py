@@ -16,8 +16,9 @@ import tensorflow as tf
 
 from rl_datasets.errors import DatasetError
 from rl_datasets.published.version import Version, VersionLike
-from rl_datasets.serving import segments, windows
+from rl_datasets.serving import frame_windows, segments
 from rl_datasets.serving.cut import ONE_STEP, Cut
+from rl_datasets.serving.frame_windows import FrameWindows
 from rl_datasets.serving.loading import load_transitions
 from rl_datasets.serving.packing import pack
 from rl_datasets.serving.reverb.port import check_port
@@ -33,7 +34,6 @@ from rl_datasets.serving.reverb.schema import (
 )
 from rl_datasets.serving.segments import Layout
 from rl_datasets.serving.transitions import Transition
-from rl_datasets.serving.windows import Windows
 from rl_datasets.terminal import holding_back, progress
 
 BLOCKS_A_FLUSH = 32
@@ -81,9 +81,9 @@ class ReverbServer:
         self._open(schema, port, lambda address: _fill(address, schema, rows, seed))
 
     @classmethod
-    def of_windows(
+    def of_frame_windows(
         cls,
-        pieces: Iterable[Windows],
+        pieces: Iterable[FrameWindows],
         layout: Layout,
         num_transitions: int,
         port: int | None = None,
@@ -133,14 +133,14 @@ class ReverbServer:
         """
         version = Version.open(version)
         splits = sorted(version.split_names(split))
-        if not windows.has_images(version.episode_spec):
+        if not frame_windows.has_images(version.episode_spec):
             transitions = load_transitions(version, split, cut)
             return cls(transitions, port, seed, version.fingerprint, cut, splits)
         counts = version.counts(split)
         episodes = version.episodes(split, f"loading {version.folder}")
-        pieces = (windows.of_episode(episode, cut) for episode in episodes)
+        pieces = (frame_windows.of_episode(episode, cut) for episode in episodes)
         first = next(pieces)
-        return cls.of_windows(
+        return cls.of_frame_windows(
             itertools.chain([first], pieces),
             segments.layout_of(first, counts.transitions + counts.episodes, cut.n_step),
             counts.transitions,
@@ -223,7 +223,7 @@ def _fill(address: str, schema: Schema, rows: np.ndarray, seed: int) -> None:
         writer.flush()
 
 
-def _fill_segments(address: str, schema: Schema, pieces: Iterable[Windows]) -> None:
+def _fill_segments(address: str, schema: Schema, pieces: Iterable[FrameWindows]) -> None:
     """An append is a block, and so is a chunk: Reverb compresses the frames of a block together."""
     client = reverb.Client(address)
     client.insert(np.frombuffer(schema.to_json(), np.uint8), {SCHEMA: 1.0})

@@ -44,7 +44,7 @@ def episodes(environment, seeds=(0,), length=60):
     return made
 
 
-def replays(made, task=None, rows=None):
+def compared(made, task=None, rows=None):
     return which_body.investigate("these", lambda: iter(made), task, rows)
 
 
@@ -70,7 +70,7 @@ def without_states(made):
 )
 def test_rows_name_their_body(environment, named, has_states):
     made = episodes(environment, seeds=range(6), length=30)
-    found = replays(made if has_states else without_states(made))
+    found = compared(made if has_states else without_states(made))
     assert which_body.verdict(found).startswith(named)
     of_it = next(each for each in found if each.environment == environment)
     assert np.percentile(of_it.reward_error, 90) < (1e-2 if "Ant" in environment else 1e-6)
@@ -80,7 +80,7 @@ def test_rows_name_their_body(environment, named, has_states):
 def test_a_body_of_no_version_is_named_by_none(monkeypatch):
     made = episodes("Hopper-v4", seeds=range(4))
     made = [dataclasses.replace(each, action=each.action * np.float32(0.9)) for each in made]
-    assert which_body.verdict(replays(made)).startswith("No body of MuJoCo")
+    assert which_body.verdict(compared(made)).startswith("No body of MuJoCo")
 
 
 def test_terminals_and_rewards_are_compared():
@@ -92,7 +92,7 @@ def test_terminals_and_rewards_are_compared():
         )
         for each in made
     ]
-    of_v2 = replays(wrong)[0]
+    of_v2 = compared(wrong)[0]
     assert of_v2.is_exact
     assert of_v2.terminals_differ.sum() == 3
     np.testing.assert_allclose(of_v2.reward_error, 0.25, atol=1e-3)
@@ -126,7 +126,7 @@ def test_states_of_other_rows_do_not_count():
     one = {name: np.repeat(field[-1:], len(field), axis=0) for name, field in made.extras.items()}
     as_in_v1 = dataclasses.replace(made, extras=one)
     assert not which_body.steps_of([as_in_v1], "HalfCheetah").is_stored.any()
-    assert which_body.verdict(replays([as_in_v1])) == "HalfCheetah-v2 made these rows."
+    assert which_body.verdict(compared([as_in_v1])) == "HalfCheetah-v2 made these rows."
 
 
 def test_a_final_observation_that_was_never_stored_is_left_out():
@@ -264,7 +264,7 @@ TASKS = {"halfcheetah": "HalfCheetah", "hopper": "Hopper", "walker2d": "Walker2d
 
 
 def check_published(steps, task, ninetieth, largest, reward):
-    v2, v4 = (which_body.replay(f"{task}-{version}", steps) for version in ("v2", "v4"))
+    v2, v4 = (which_body.compare(f"{task}-{version}", steps) for version in ("v2", "v4"))
     assert v2.percentiles[1] <= ninetieth
     assert v2.percentiles[2] <= largest
     assert v2.reward_error.max() <= reward

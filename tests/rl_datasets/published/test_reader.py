@@ -12,7 +12,7 @@ from rl_datasets.published import encoding, manifest, reader
 from rl_datasets.published.verification import verify
 from rl_datasets.published.version import Version
 from rl_datasets.serving.d4rl import load_qlearning_dataset
-from rl_datasets.serving.loading import load_transitions, load_windows
+from rl_datasets.serving.loading import load_frame_windows, load_transitions
 from rl_datasets.serving.reverb import ReverbServer
 from rl_datasets.serving.streaming import StreamFeed
 from tests.rl_datasets.publishing import synthetic
@@ -29,7 +29,7 @@ READERS = {
     "read_episodes": lambda version, split: list(Version.open(version).episodes(split)),
     "load_transitions": load_transitions,
     "load_qlearning_dataset": load_qlearning_dataset,
-    "load_windows": load_windows,
+    "load_frame_windows": load_frame_windows,
     "stream": streamed,
     "reverb": ReverbServer.from_published,
     "arrays": lambda version, split: export(version, "arrays", version.parent / "out", split),

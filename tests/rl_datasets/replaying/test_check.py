@@ -13,7 +13,7 @@ from rl_datasets.cli.data.publishing import builder_class
 from rl_datasets.published import manifest
 from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import publish
-from rl_datasets.replaying import check, command, replay, sticky
+from rl_datasets.replaying import check, command, replay, sticky_estimate
 from rl_datasets.replaying.emulator import Emulator
 from rl_datasets.replaying.episodes import Replayer
 from rl_datasets.replaying.source import of_builder, of_version
@@ -136,8 +136,8 @@ def test_the_probability_of_sticky_actions_is_told(probability):
     stored = as_logged(played)
     replayed = replay.replay(emulator, stored, patience=5_000)
     assert replayed.whole
-    shown = sticky.shown(emulator, stored.observations, stored.actions, replayed.way)
-    estimate, least, most = sticky.estimate(shown)
+    shown = sticky_estimate.shown(emulator, stored.observations, stored.actions, replayed.way)
+    estimate, least, most = sticky_estimate.estimate(shown)
     assert least <= probability <= most
     assert least <= estimate <= most
     assert most - least < 0.15
@@ -146,9 +146,11 @@ def test_the_probability_of_sticky_actions_is_told(probability):
 def test_an_estimate_of_what_is_always_shown_is_the_share():
     """By hand: 30 frames kept the action and 70 did not, in steps whose number always shows."""
     counts = {(0,): 50, (1,): 14, (2,): 5, (3,): 2}  # 14 + 10 + 6 kept; 71 took the new one.
-    assert sticky.estimate(counts).estimate == pytest.approx(30 / 101, abs=0.0026)
+    assert sticky_estimate.estimate(counts).estimate == pytest.approx(30 / 101, abs=0.0026)
     # A step that says nothing changes nothing.
-    assert sticky.estimate({**counts, (0, 1, 2, 3, 4): 1_000}) == sticky.estimate(counts)
+    assert sticky_estimate.estimate({**counts, (0, 1, 2, 3, 4): 1_000}) == sticky_estimate.estimate(
+        counts
+    )
 
 
 class VersionOne(Builder, skip_registration=True):

@@ -16,7 +16,7 @@ from rl_datasets.replaying.episodes import Replayer
 from rl_datasets.replaying.publishing import ReplayedBuilder
 from rl_datasets.replaying.source import of_builder
 from rl_datasets.serving.cut import Cut
-from rl_datasets.serving.loading import load_windows
+from rl_datasets.serving.loading import load_frame_windows
 from tests.command_line import COMMAND, end, start
 from tests.dataset_contract import DatasetContract
 from tests.rl_datasets.replaying.logs import GAME, ROM, play, write_dopamine_log, write_shards
@@ -115,7 +115,7 @@ def test_a_log_is_replayed_whole(of_log, played):
     outcome, version = of_log
     check(list(Version.open(version).episodes("all")), played)
     assert "5 episodes: 5 replayed whole, 0 in part and 0 not at all" in outcome.stdout
-    raw = load_windows(version, "all", Cut(reward_field="raw_reward")).rows["reward"]
+    raw = load_frame_windows(version, "all", Cut(reward_field="raw_reward")).rows["reward"]
     np.testing.assert_array_equal(raw, np.concatenate([each.reward for each in played])[:-1])
 
 
@@ -197,7 +197,7 @@ def test_an_altered_frame_is_marked_at_its_row_and_the_episode_kept(run, played,
     assert split["raw_return"]["mean"] == np.mean(scores)
     assert (split["raw_return"]["min"], split["raw_return"]["max"]) == (min(scores), max(scores))
     with pytest.raises(DatasetError, match="where 'raw_reward_is_known' does not hold"):
-        load_windows(version, "all", Cut(reward_field="raw_reward"))
+        load_frame_windows(version, "all", Cut(reward_field="raw_reward"))
     flags = split["flags"]
     assert flags["replayed_whole"] == flags["raw_return_is_known"] == 2
     assert flags["replayed_in_part"] == 1

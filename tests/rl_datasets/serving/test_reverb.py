@@ -21,10 +21,10 @@ import reverb
 
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
-from rl_datasets.serving import segments, windows
+from rl_datasets.serving import frame_windows, segments
 from rl_datasets.serving.arrays import ArrayFeed
 from rl_datasets.serving.cut import Cut
-from rl_datasets.serving.loading import load_rows, load_windows
+from rl_datasets.serving.loading import load_frame_windows, load_rows
 from rl_datasets.serving.packing import pack
 from rl_datasets.serving.reverb import ReverbFeed, ReverbServer, Schema
 from rl_datasets.serving.reverb import feed as feeding
@@ -169,7 +169,7 @@ def test_images_are_served_as_windows_over_frames_that_are_stored_once(frames_se
         for name, dtype in ((schemas.FRAMES, layout.frame), (schemas.ROWS, layout.row))
     )
     pool = segments.pool(frames["frame"], rows)
-    assert _sorted(pack(windows.cut_out(*pool))) == _sorted(stacked)
+    assert _sorted(pack(frame_windows.cut_out(*pool))) == _sorted(stacked)
 
 
 def _along_the_first_axis(batches, steps):
@@ -180,7 +180,7 @@ def _along_the_first_axis(batches, steps):
 def test_batches_of_windows_are_those_of_the_array_feed(
     frames_server, published_frames, stacked, steps
 ):
-    array_feed = ArrayFeed(load_windows(published_frames, cut=CUT), 7, 0, steps)
+    array_feed = ArrayFeed(load_frame_windows(published_frames, cut=CUT), 7, 0, steps)
     feed = _feed(frames_server, 7, steps)
     drawn = [set(), set()]
     for batches in itertools.islice(zip(array_feed, feed, strict=False), 600):
@@ -218,21 +218,21 @@ def test_a_server_of_windows_holds_one_piece_at_a_time():
     def pieces():
         nonlocal most
         for number in range(20):
-            piece = windows.of_episode(make_episode(number, 100), Cut(3, 0.9, 4))
+            piece = frame_windows.of_episode(make_episode(number, 100), Cut(3, 0.9, 4))
             references.append(weakref.ref(piece.frames))
             most = max(most, sum(reference() is not None for reference in references))
             yield piece
 
-    first = windows.of_episode(make_episode(0, 100), Cut(3, 0.9, 4))
+    first = frame_windows.of_episode(make_episode(0, 100), Cut(3, 0.9, 4))
     layout = segments.layout_of(first, 20 * 101, n_step=3)
-    with ReverbServer.of_windows(pieces(), layout, 2000) as server:
+    with ReverbServer.of_frame_windows(pieces(), layout, 2000) as server:
         assert server.schema.num_transitions == 2000
         assert next(_feed(server)).observation.shape == (32, 5, 6, 4)
     assert most <= 2
 
 
 def test_training_does_not_start_on_a_part_of_the_windows():
-    piece = windows.of_episode(make_episode(0, 100), Cut(3, 0.9, 4))
+    piece = frame_windows.of_episode(make_episode(0, 100), Cut(3, 0.9, 4))
     layout = segments.layout_of(piece, 303, n_step=3)
 
     def interrupted():
@@ -441,11 +441,11 @@ def test_a_server_of_arrays_that_were_never_published_is_replaced(tmp_path, is_a
 
 
 def test_no_two_servers_of_windows_that_were_never_published_are_one():
-    piece = windows.of_episode(make_episode(0, 100))
+    piece = frame_windows.of_episode(make_episode(0, 100))
     layout = segments.layout_of(piece, 101, n_step=1)
     with (
-        ReverbServer.of_windows([piece], layout, 100) as one,
-        ReverbServer.of_windows([piece], layout, 100) as another,
+        ReverbServer.of_frame_windows([piece], layout, 100) as one,
+        ReverbServer.of_frame_windows([piece], layout, 100) as another,
     ):
         assert one.schema.tag != another.schema.tag
 

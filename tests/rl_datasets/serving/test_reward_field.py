@@ -13,7 +13,7 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.publish import publish
 from rl_datasets.serving import segments
 from rl_datasets.serving.cut import Cut
-from rl_datasets.serving.loading import load_transitions, load_windows
+from rl_datasets.serving.loading import load_frame_windows, load_transitions
 from rl_datasets.serving.reverb import ReverbFeed, ReverbServer
 from rl_datasets.serving.streaming import StreamFeed
 from rl_datasets.serving.transitions import from_episode
@@ -58,8 +58,11 @@ def test_they_are_those_of_the_real_file(shared, tmp_path):
     version = publish(builder).path
     (shard,) = rl_unplugged.find_shards(source, "Asterix", 1)
     stored = np.concatenate(of_file(shard))
-    assert load_windows(version, "all", Cut(**STORED)).rows["reward"].tobytes() == stored.tobytes()
-    default = load_windows(version, "all").rows["reward"]
+    assert (
+        load_frame_windows(version, "all", Cut(**STORED)).rows["reward"].tobytes()
+        == stored.tobytes()
+    )
+    default = load_frame_windows(version, "all").rows["reward"]
     np.testing.assert_array_equal(default[1:1093], stored[:1092])
     np.testing.assert_array_equal(default[1094:], stored[1093:-1])
     assert default[0] == default[1093] == 0
@@ -68,7 +71,10 @@ def test_they_are_those_of_the_real_file(shared, tmp_path):
 def test_every_way_to_read_gives_them(made):
     version, stored = made
     assert load_transitions(version, "all", Cut(**STORED)).reward.tobytes() == stored.tobytes()
-    assert load_windows(version, "all", Cut(**STORED)).rows["reward"].tobytes() == stored.tobytes()
+    assert (
+        load_frame_windows(version, "all", Cut(**STORED)).rows["reward"].tobytes()
+        == stored.tobytes()
+    )
     streamed = next(StreamFeed(version, len(stored), 0, split="all", cut=Cut(**STORED)))
     np.testing.assert_array_equal(streamed.reward, streamed.extras["stored_reward"])
     with ReverbServer.from_published(version, "all", Cut(**STORED)) as server:
@@ -113,7 +119,7 @@ def test_several_of_them_are_summed_as_the_corrected_ones_are(rewards, is_termin
 def test_what_is_no_field_of_rewards_is_refused(made, field):
     version, _ = made
     with pytest.raises(DatasetError, match=f"no field '{field}' of rewards: name one that"):
-        load_windows(version, "all", Cut(reward_field=field))
+        load_frame_windows(version, "all", Cut(reward_field=field))
 
 
 def test_a_field_of_another_shape_is_refused(tmp_path):

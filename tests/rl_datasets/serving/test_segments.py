@@ -5,7 +5,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from rl_datasets.serving import segments, windows
+from rl_datasets.serving import frame_windows, segments
 from rl_datasets.serving.cut import Cut
 from rl_datasets.serving.packing import pack
 from rl_datasets.serving.segments import BLOCK, SEGMENT, SEGMENT_BLOCKS
@@ -35,18 +35,18 @@ def _segments(pieces, layout):
 def test_segments_hold_every_transition_once_in_order(lengths, shape, n_step, frame_stack, in_one):
     cut = Cut(n_step, 0.9, frame_stack)
     episodes = [make_episode(n, length, shape) for n, length in enumerate(lengths)]
-    pieces = [windows.of_episode(episode, cut) for episode in episodes]
+    pieces = [frame_windows.of_episode(episode, cut) for episode in episodes]
     expected = [pack(from_episode(episode, cut)) for episode in episodes]
     layout = segments.layout_of(pieces[0], sum(lengths) + len(lengths), n_step)
     if in_one:
-        pieces = [windows.concatenate(pieces)]
+        pieces = [frame_windows.concatenate(pieces)]
     pool = segments.pool(*_segments(pieces, layout))
-    np.testing.assert_array_equal(pack(windows.cut_out(*pool)), np.concatenate(expected))
+    np.testing.assert_array_equal(pack(frame_windows.cut_out(*pool)), np.concatenate(expected))
 
 
 def test_the_stream_holds_every_frame_once():
     episodes = [make_episode(n, length) for n, length in enumerate([700, 3])]
-    pieces = [windows.of_episode(episode, Cut(3, 0.9, 4)) for episode in episodes]
+    pieces = [frame_windows.of_episode(episode, Cut(3, 0.9, 4)) for episode in episodes]
     layout = segments.layout_of(pieces[0], 705, 3)
     frames = np.concatenate([frames for frames, _ in segments.blocks(pieces, layout)])
     expected = np.concatenate([episode.observation for episode in episodes])
@@ -57,13 +57,13 @@ def test_the_stream_holds_every_frame_once():
 
 
 def test_a_segment_is_as_long_as_its_stacks_and_returns_reach():
-    piece = windows.of_episode(make_episode(0, 30), Cut(n_step=3, frame_stack=4))
+    piece = frame_windows.of_episode(make_episode(0, 30), Cut(n_step=3, frame_stack=4))
     assert segments.layout_of(piece, 31, 3).segment_blocks == SEGMENT_BLOCKS + 1
     assert segments.layout_of(piece, 31, 5).segment_blocks == SEGMENT_BLOCKS + 1  # 3 + 5 frames
     assert segments.layout_of(piece, 31, 6).segment_blocks == SEGMENT_BLOCKS + 2
 
 
 def test_a_stream_of_another_length_is_refused():
-    piece = windows.of_episode(make_episode(0, 30))
+    piece = frame_windows.of_episode(make_episode(0, 30))
     with pytest.raises(ValueError, match="have 62 frames, not 61"):
         list(segments.blocks([piece, piece], segments.layout_of(piece, 61, 1)))

@@ -19,10 +19,10 @@ from rl_datasets.frames import EncodedFrames
 from rl_datasets.published.manifest import spec_to_json, statistics
 from rl_datasets.published.version import Version
 from rl_datasets.publishing.units import SourceUnit
-from rl_datasets.serving import streaming, windows
+from rl_datasets.serving import frame_windows, streaming
 from rl_datasets.serving.arrays import ArrayFeed
 from rl_datasets.serving.cut import ONE_STEP, Cut
-from rl_datasets.serving.loading import load_rows, load_transitions, load_windows
+from rl_datasets.serving.loading import load_frame_windows, load_rows, load_transitions
 from rl_datasets.serving.packing import pack
 from rl_datasets.serving.streaming import StreamFeed
 from rl_datasets.serving.transitions import from_episode
@@ -72,7 +72,7 @@ def test_every_epoch_holds_every_transition_once(published_frames, monkeypatch, 
 @pytest.mark.parametrize("steps", [None, 3])
 def test_the_same_seed_gives_the_same_batches_and_another_gives_others(published_frames, steps):
     feeds = [StreamFeed(published_frames, 8, s, steps, cut=CUT) for s in (1, 1, 2)]
-    like = next(ArrayFeed(load_windows(published_frames, cut=CUT), 8, 0, steps))
+    like = next(ArrayFeed(load_frame_windows(published_frames, cut=CUT), 8, 0, steps))
     first, again, other = (list(itertools.islice(feed, 100)) for feed in feeds)
     for one, same in zip(first, again, strict=True):
         assert_same(one, same)
@@ -113,7 +113,7 @@ def test_segments_are_the_transitions_of_the_episode_in_order(length, n_step, fr
         assert segment.observation.base is None  # a view would keep the whole episode
     pool = next(streaming._pools(iter(segments)))
     expected = from_episode(episode, Cut(n_step=n_step, gamma=0.9, frame_stack=frame_stack))
-    assert_same(windows.cut_out(*pool), expected)
+    assert_same(frame_windows.cut_out(*pool), expected)
 
 
 @hypothesis.given(size=st.integers(0, 50), held=st.integers(1, 60), seed=st.integers(0, 9))
@@ -197,7 +197,7 @@ def test_a_dataset_without_episodes_is_refused(published_frames, tmp_path):
     manifest["plan"]["spec"] = spec_to_json(spec)
     manifest["splits"]["train"].pop("episodes")
     (copy / "MANIFEST.json").write_text(json.dumps(manifest))
-    for load in (load_rows, load_windows, lambda folder: StreamFeed(folder, 8, seed=0)):
+    for load in (load_rows, load_frame_windows, lambda folder: StreamFeed(folder, 8, seed=0)):
         with pytest.raises(DatasetError, match="no episode can be made of"):
             load(copy)
 

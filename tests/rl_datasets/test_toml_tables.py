@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from rl_datasets import fields
+from rl_datasets import toml_tables
 from rl_datasets.errors import DatasetError
 
 
@@ -24,7 +24,7 @@ class Kept:
 
 
 def build(**table):
-    return fields.build(Kept, table, "f.toml")
+    return toml_tables.build(Kept, table, "f.toml")
 
 
 def test_what_fits_is_kept_and_lists_become_tuples():

@@ -1,4 +1,4 @@
-"""Windows over frames that are kept once: the same transitions as with their stacks."""
+"""Frame windows: the same transitions as with their stacks, over frames that are kept once."""
 
 import collections
 import itertools
@@ -9,13 +9,13 @@ import jax
 import numpy as np
 import pytest
 
-from rl_datasets.serving import windows
+from rl_datasets.serving import frame_windows
 from rl_datasets.serving.arrays import ArrayFeed
 from rl_datasets.serving.cut import Cut
-from rl_datasets.serving.loading import load_transitions, load_windows
+from rl_datasets.serving.frame_windows import FrameWindows
+from rl_datasets.serving.loading import load_frame_windows, load_transitions
 from rl_datasets.serving.packing import pack
 from rl_datasets.serving.transitions import Transition, from_episode
-from rl_datasets.serving.windows import Windows
 from tests.rl_datasets.serving.conftest import LENGTHS, make_episode
 
 CUT = Cut(3, 0.9, 4)
@@ -46,34 +46,34 @@ def test_windows_of_an_episode_are_its_transitions(
 ):
     episode = make_episode(length, length, shape, dtype)
     how = Cut(n_step, gamma, frame_stack)
-    cut = windows.of_episode(episode, how)
+    cut = frame_windows.of_episode(episode, how)
     assert len(cut.frames) == length + 2
     assert_same(
-        windows.cut_out(cut.frames, cut.rows),
+        frame_windows.cut_out(cut.frames, cut.rows),
         from_episode(episode, how),
     )
 
 
 def test_frames_are_numbered_from_one_behind_zeros():
-    rows = windows.of_episode(make_episode(0, 3), Cut(n_step=2, frame_stack=3)).rows
+    rows = frame_windows.of_episode(make_episode(0, 3), Cut(n_step=2, frame_stack=3)).rows
     np.testing.assert_array_equal(rows["observation"], [[0, 0, 1], [0, 1, 2], [1, 2, 3]])
     np.testing.assert_array_equal(rows["next_observation"], [[1, 2, 3], [2, 3, 4], [2, 3, 4]])
 
 
 def test_renumbering_leaves_the_frame_of_zeros():
-    rows = windows.of_episode(make_episode(0, 2), Cut(frame_stack=2)).rows
-    windows.renumber(rows, np.array([[10], [20]]))
+    rows = frame_windows.of_episode(make_episode(0, 2), Cut(frame_stack=2)).rows
+    frame_windows.renumber(rows, np.array([[10], [20]]))
     np.testing.assert_array_equal(rows["observation"], [[0, 11], [21, 22]])
     np.testing.assert_array_equal(rows["next_observation"], [[11, 12], [22, 23]])
 
 
 @pytest.fixture(scope="module")
-def several() -> tuple[Windows, Transition]:
-    """Windows over three episodes, and the same transitions with their stacks."""
+def several() -> tuple[FrameWindows, Transition]:
+    """Frame windows over three episodes, and the same transitions with their stacks."""
     episodes = [make_episode(number, length) for number, length in enumerate([30, 1, 40])]
-    pieces = [windows.of_episode(episode, CUT) for episode in episodes]
+    pieces = [frame_windows.of_episode(episode, CUT) for episode in episodes]
     stacked = joined([from_episode(episode, CUT) for episode in episodes])
-    return windows.concatenate(pieces), stacked
+    return frame_windows.concatenate(pieces), stacked
 
 
 @pytest.mark.parametrize("on_device", [False, True])
@@ -88,11 +88,11 @@ def test_the_array_feed_draws_from_windows_what_it_draws_from_stacks(several, on
 
 
 def test_a_published_version_is_loaded_with_each_frame_once(published_frames):
-    loaded = load_windows(published_frames, cut=CUT)
+    loaded = load_frame_windows(published_frames, cut=CUT)
     assert loaded.frames.shape == (1 + sum(LENGTHS) + len(LENGTHS), 5, 6, 1)
     episodes = map(make_episode, range(len(LENGTHS)), LENGTHS)
     expected = joined([from_episode(episode, CUT) for episode in episodes])
-    assert_same(windows.cut_out(loaded.frames, loaded.rows), expected)
+    assert_same(frame_windows.cut_out(loaded.frames, loaded.rows), expected)
     assert_same(
         load_transitions(published_frames, "train", CUT),
         expected,
@@ -100,9 +100,9 @@ def test_a_published_version_is_loaded_with_each_frame_once(published_frames):
 
 
 def test_vectors_are_loaded_as_windows_too(published):
-    loaded = load_windows(published, cut=Cut(n_step=2, frame_stack=3))
+    loaded = load_frame_windows(published, cut=Cut(n_step=2, frame_stack=3))
     expected = load_transitions(published, cut=Cut(n_step=2, frame_stack=3))
-    assert_same(windows.cut_out(loaded.frames, loaded.rows), expected)
+    assert_same(frame_windows.cut_out(loaded.frames, loaded.rows), expected)
 
 
 def _pools(sizes):
@@ -110,10 +110,10 @@ def _pools(sizes):
     total = sum(sizes)
     episode = make_episode(1, total)
     episode.extras["policy_id"][:-1] = np.arange(total)
-    whole = windows.of_episode(episode, Cut(n_step=2, gamma=0.9, frame_stack=3))
+    whole = frame_windows.of_episode(episode, Cut(n_step=2, gamma=0.9, frame_stack=3))
     bounds = np.cumsum([0, *sizes])
     pools = [
-        Windows(whole.frames.copy(), whole.rows[start:end])
+        FrameWindows(whole.frames.copy(), whole.rows[start:end])
         for start, end in itertools.pairwise(bounds)
     ]
     return pools, from_episode(episode, Cut(n_step=2, gamma=0.9, frame_stack=3))
@@ -124,8 +124,8 @@ def _pools(sizes):
 def test_batches_of_pools_lose_no_transition(shape, with_stacks):
     pools, whole = _pools([5, 1, 0, 30, 12])
     if with_stacks:
-        pools = [(None, pack(windows.cut_out(*pool))) for pool in pools]
-    drawn = list(windows.batches(iter(pools), shape, np.random.default_rng(0)))
+        pools = [(None, pack(frame_windows.cut_out(*pool))) for pool in pools]
+    drawn = list(frame_windows.batches(iter(pools), shape, np.random.default_rng(0)))
     order = np.concatenate([batch.extras["policy_id"].ravel() for batch in drawn])
     assert len(drawn) == 48 // np.prod(shape)
     assert sorted(order) == list(range(48))  # 48 divides by both
@@ -141,7 +141,7 @@ def test_every_order_of_a_pool_is_as_likely():
     (pool,), _ = _pools([4])
     rng = np.random.default_rng(0)
     orders = [
-        tuple(next(windows.batches(iter([pool]), (4,), rng)).extras["policy_id"])
+        tuple(next(frame_windows.batches(iter([pool]), (4,), rng)).extras["policy_id"])
         for _ in range(2400)
     ]
     counts = np.array(list(collections.Counter(orders).values()))

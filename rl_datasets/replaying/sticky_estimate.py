@@ -24,7 +24,7 @@ _INTERVAL = 1.92  # In log likelihood below the greatest: 95 %, by Wilks's theor
 Shown = Mapping[tuple[int, ...], int]
 
 
-class Sticky(NamedTuple):
+class StickyEstimate(NamedTuple):
     """The probability that a frame keeps the action before.
 
     Attributes:
@@ -72,7 +72,7 @@ def shown(
     return counts
 
 
-def estimate(counts: Shown) -> Sticky:
+def estimate(counts: Shown) -> StickyEstimate:
     """The likeliest probability, by what steps show."""
     kept = np.arange(FRAME_SKIP + 1)
     with np.errstate(divide="ignore"):
@@ -83,4 +83,6 @@ def estimate(counts: Shown) -> Sticky:
             for numbers, count in counts.items()
         ) + np.zeros(len(_PROBABILITIES))
     within = _PROBABILITIES[likelihood >= likelihood.max() - _INTERVAL]
-    return Sticky(float(_PROBABILITIES[likelihood.argmax()]), float(within[0]), float(within[-1]))
+    return StickyEstimate(
+        float(_PROBABILITIES[likelihood.argmax()]), float(within[0]), float(within[-1])
+    )

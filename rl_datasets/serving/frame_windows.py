@@ -25,7 +25,7 @@ CHUNK_BYTES = 4 << 20  # of stacks that are cut out at a time where batches are 
 MOST_BATCHES_A_CHUNK = 64
 
 
-class Windows(NamedTuple):
+class FrameWindows(NamedTuple):
     """N transitions whose observations are numbers of frames.
 
     Attributes:
@@ -46,10 +46,10 @@ def has_images(spec: EpisodeSpec) -> bool:
     return observation.dtype == np.uint8 and len(observation.shape) == 3
 
 
-def of_episode(episode: Episode, cut: Cut = ONE_STEP) -> Windows:
+def of_episode(episode: Episode, cut: Cut = ONE_STEP) -> FrameWindows:
     """The transitions of an episode; see `transitions.step_windows` for what they mean."""
     observation = flattened(episode.observation, cut)
-    return Windows(tr.numbered(observation), pack(tr.step_windows(episode, cut)))
+    return FrameWindows(tr.numbered(observation), pack(tr.step_windows(episode, cut)))
 
 
 def cut_out(frames: np.ndarray | None, rows: np.ndarray) -> Transition:
@@ -76,21 +76,21 @@ def batches_a_chunk(frame_bytes: int, stack: int, size: int) -> int:
     return min(max(1, CHUNK_BYTES // (2 * stack * frame_bytes * size)), MOST_BATCHES_A_CHUNK)
 
 
-def blank(like: Windows, num_frames: int, num_rows: int) -> Windows:
+def blank(like: FrameWindows, num_frames: int, num_rows: int) -> FrameWindows:
     """Room for this many frames, besides the one of zeros, and this many rows."""
     frames = np.empty((1 + num_frames, *like.frames.shape[1:]), like.frames.dtype)
     frames[0] = 0
-    return Windows(frames, np.empty(num_rows, like.rows.dtype))
+    return FrameWindows(frames, np.empty(num_rows, like.rows.dtype))
 
 
-def concatenate(pieces: Sequence[Windows]) -> Windows:
-    """One Windows of several, in their order; they keep one frame of zeros."""
+def concatenate(pieces: Sequence[FrameWindows]) -> FrameWindows:
+    """One FrameWindows of several, in their order; they keep one frame of zeros."""
     frames = [pieces[0].frames[:1], *(piece.frames[1:] for piece in pieces)]
     rows = [piece.rows.copy() for piece in pieces]
     before = np.cumsum([0, *(len(piece.frames) - 1 for piece in pieces)])
     for piece_rows, number in zip(rows, before[:-1], strict=True):
         renumber(piece_rows, number)
-    return Windows(np.concatenate(frames), np.concatenate(rows))
+    return FrameWindows(np.concatenate(frames), np.concatenate(rows))
 
 
 def renumber(rows: np.ndarray, by: int | np.ndarray) -> None:
