@@ -16,7 +16,7 @@ import numpy as np
 
 from learners import registry
 from learners.types import DiscreteSpec, Learner, TrainingState
-from rl_datasets import fields, npz
+from rl_datasets import npz, toml_tables
 from rl_datasets.errors import DatasetError
 
 _FACTS = "facts"
@@ -76,7 +76,7 @@ def load(path: pathlib.Path) -> TrainedAgent:
         spec = DiscreteSpec(facts["num_actions"])
     except (KeyError, ValueError, TypeError) as error:
         raise DatasetError(f"{path} holds no agent ({error!r}): {what_to_do}") from error
-    config: Any = fields.build(entry.config, facts["config"], f"{path}, config")
+    config: Any = toml_tables.build(entry.config, facts["config"], f"{path}, config")
     learner = entry.make(config, spec)
     expected, structure = jax.tree.flatten(
         jax.eval_shape(learner.init, jax.ShapeDtypeStruct((2,), np.uint32))
