@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
     "Data": {
         "collect": collecting.collect,
         "log-game": collecting.log_game,
+        "log-agent": collecting.log_agent,
         "roms": collecting.roms,
         "publish": publishing.publish,
         "replay": publishing.replay,
@@ -34,7 +35,7 @@ COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
         "export": versions.export,
         "serve": versions.serve,
     },
-    "Training": {"train-policy": training.train_policy},
+    "Training": {"train-policy": training.train_policy, "train-agent": training.train_agent},
     "Scores": {
         "reproduce": scores.reproduce,
         "scores": scores.scores,

@@ -1,4 +1,4 @@
-"""Commands that train: `quickstart`, `train-policy`."""
+"""Commands that train: `quickstart`, `train-policy`, `train-agent`."""
 
 from __future__ import annotations
 
@@ -69,3 +69,40 @@ def train_policy(
     if target is not None and not math.isfinite(target):
         raise DatasetError(f"--target {target} can never be reached: give a number")
     policy_file.train_and_save(environment, file, kind, target, seed, max_steps, replay=replay)
+
+
+def train_agent(
+    game: Annotated[str, typer.Argument(help="The game, as DQN Replay spells it, such as Pong.")],
+    file: Annotated[pathlib.Path, typer.Argument(help="The .npz to write.", **PATH)],
+    seed: Seed = 0,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Give up after this many epochs of 100,000 steps.")
+    ] = 100,
+    stop_at: Annotated[
+        float | None,
+        typer.Option(help="Mean return of a test that ends the training; 20 by default in Pong."),
+    ] = None,
+    rom_set: Annotated[
+        str, typer.Option("--roms", help="'ale-py 0.12.1' or 'atari-py 0.2.5': see `roms`.")
+    ] = "ale-py 0.12.1",
+) -> None:
+    """Trains QR-DQN online on an Atari game by Tianshou's recipe, and keeps the best agent.
+
+    Ten games are played at once; after each epoch the agent plays ten test episodes. Interrupt it
+    at any time: the same command goes on from the last epoch.
+
+    Example: `rl-datasets train-agent Pong pong.npz`, then `rl-datasets log-agent pong.npz logs`
+    """
+    from benchmarks.training.online.several_games import GamesSchedule, train_agent
+    from rl_datasets import roms
+
+    agent = train_agent(
+        game,
+        file,
+        seed=seed,
+        rom_set=roms.named(rom_set),
+        schedule=GamesSchedule(epochs=epochs),
+        stop_at=stop_at,
+    )
+    best = max(agent.facts["tests"])
+    typer.echo(f"{file}: returns {best:,.1f} after {agent.facts['steps']:,} steps")

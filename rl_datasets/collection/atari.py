@@ -53,6 +53,7 @@ class AtariGames:
     Each is what `AtariEnvironment` plays, and its episode follows from its seed and its actions.
 
     Attributes:
+      count: N.
       num_actions: of the game's minimal set.
     """
 
@@ -96,6 +97,7 @@ class AtariGames:
             repeat_action_probability=sticky_probability,
             max_episode_steps=FRAME_SKIP * max_steps,
         )
+        self.count = count
         self.num_actions = len(self._games.get_action_set())
         self._strengths = np.ones(count, np.float32)
 

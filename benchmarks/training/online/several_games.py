@@ -35,6 +35,7 @@ from rl_datasets import npz, roms
 from rl_datasets.collection.atari import AtariGames
 from rl_datasets.errors import DatasetError
 from rl_datasets.roms import RomSet
+from rl_datasets.sources.atari import ATARI_GAMES
 
 LEARNER = "qr_dqn"
 STOP_AT = {"Pong": 20.0}  # of atari_qrdqn.py; other games train to the last epoch
@@ -119,6 +120,8 @@ def train_agent(
     """
     if path.suffix != ".npz":
         raise DatasetError(f"an agent is written to a .npz file, and {path} is none: name one")
+    if game not in ATARI_GAMES:
+        raise DatasetError(f"{game} is not one of DQN Replay's games: name one, such as Pong")
     if path.exists():
         raise DatasetError(f"{path} is there already: name another file")
     schedule, config = schedule or GamesSchedule(), config or qr_dqn.TIANSHOU

@@ -1,4 +1,4 @@
-"""Commands that make data, and what they need: `collect`, `log-game`, `roms`."""
+"""Commands that make data, and what they need: `collect`, `log-game`, `log-agent`, `roms`."""
 
 from __future__ import annotations
 
@@ -153,6 +153,41 @@ def log_game(
         seed=seed,
         rom_set=roms.named(rom_set),
         schedule=schedule,
+    )
+    typer.echo(f"{logged}: logged; publish it with `rl-datasets publish dqn_replay {logged}`")
+
+
+def log_agent(
+    agent: Annotated[
+        pathlib.Path, typer.Argument(help="The agent: a .npz that `train-agent` wrote.", **PATH)
+    ],
+    folder: Annotated[
+        pathlib.Path, typer.Argument(help="Where to write the log, as GAME/RUN.", **PATH)
+    ],
+    transitions: Annotated[
+        int, typer.Option(min=1, help="At least this many; the last episode is played to its end.")
+    ] = 1_000_000,
+    epsilon: Annotated[
+        float, typer.Option(min=0, max=1, help="Probability of a random action.")
+    ] = 0.2,
+    run: Annotated[
+        int,
+        typer.Option(min=1, help="Number of the run; two runs differ in everything random."),
+    ] = 1,
+    seed: Seed = 0,
+) -> None:
+    """Logs how a trained agent plays its game, as Tianshou made the data of its Atari examples.
+
+    The agent does not learn any more. Games are without sticky actions, and begin with up to 30
+    no-ops and FIRE. The log is Dopamine's: `publish dqn_replay` reads it. A log that was cut begins
+    again.
+
+    Example: `rl-datasets log-agent pong.npz logs --transitions 1000000`
+    """
+    from benchmarks.training.online import played_log
+
+    logged = played_log.log_played(
+        agent, folder, rows=transitions, epsilon=epsilon, run=run, seed=seed
     )
     typer.echo(f"{logged}: logged; publish it with `rl-datasets publish dqn_replay {logged}`")
 

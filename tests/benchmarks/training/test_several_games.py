@@ -6,12 +6,14 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks.training.online import agent_file, several_games
+from benchmarks.training.online import agent_file, played_log, several_games
 from benchmarks.training.online.games_buffer import GamesBuffer
 from benchmarks.training.online.several_games import GamesSchedule, train_agent
 from learners import networks, qr_dqn
-from rl_datasets.collection.atari import GameSteps
+from rl_datasets import roms, run_log
+from rl_datasets.collection.atari import AtariGames, GameSteps
 from rl_datasets.errors import DatasetError
+from rl_datasets.sources import dqn_replay
 
 SMALL = GamesSchedule(
     games=2,
@@ -159,3 +161,56 @@ def test_what_holds_no_agent_is_refused(tmp_path, quick, monkeypatch):
     monkeypatch.undo()  # The network is the real one again.
     with pytest.raises(DatasetError, match=r"c\.npz does not hold the network of qr_dqn"):
         agent_file.load(tmp_path / "c.npz")
+
+
+def played(tmp_path, name="logs", **changes):
+    path = tmp_path / "a.npz"
+    if not path.exists():
+        train_agent("Pong", path, schedule=SMALL)
+    options = {"rows": 900, "epsilon": 0.3, "checkpoint_rows": 500, **changes}
+    return played_log.log_played(path, tmp_path / name, **options)
+
+
+def test_a_played_log_is_read_as_whole_episodes(tmp_path, quick):
+    home = played(tmp_path)
+    assert home == tmp_path / "logs" / "Pong" / "1"
+    facts = run_log.read(home)
+    logged = dqn_replay.read_run(home / dqn_replay.FOLDER_NAME, facts["time_limit"])
+    found = [e for unit in logged.units for e in dqn_replay.read_episodes(unit)]
+    lengths = [episode.num_transitions for episode in found]
+    assert sum(lengths) == facts["rows"] >= 900 > sum(lengths) - lengths[-1]
+    assert facts["sticky_probability"] == 0
+    assert facts["epsilon"] == 0.3
+    # A random Pong agent loses nearly every point.
+    assert np.mean([e.reward.sum() for e in found]) == pytest.approx(facts["mean_return"])
+    assert facts["mean_return"] < -15
+
+
+def test_the_same_command_logs_the_same_bytes_and_another_run_others(tmp_path, quick):
+    def contents(home):
+        return [p.read_bytes() for p in sorted((home / "replay_logs").iterdir())]
+
+    first = contents(played(tmp_path))
+    assert contents(played(tmp_path, name="again")) == first
+    assert contents(played(tmp_path, run=2)) != first
+    with pytest.raises(DatasetError, match="holds a run that is finished"):
+        played(tmp_path)
+
+
+def test_episodes_come_in_the_order_in_which_they_began(tmp_path, quick):
+    """A short one that ends first does not come first; each follows from its number alone."""
+    train_agent("Pong", tmp_path / "a.npz", schedule=SMALL)
+    agent = agent_file.load(tmp_path / "a.npz")
+    rom = roms.rom_path("Pong", roms.RomSet.ALE)
+
+    def first(number, count):
+        games = AtariGames(rom, count, sticky_probability=0, most_no_ops=30, presses_fire=True)
+        found = played_log.episodes(games, agent, 1.0, [5, 1])  # all actions are random
+        return [next(found) for _ in range(number)]
+
+    four, alone = first(4, 3), first(4, 1)
+    for a, b in zip(four, alone, strict=True):
+        np.testing.assert_array_equal(a.frames, b.frames)
+        np.testing.assert_array_equal(a.actions, b.actions)
+    lengths = [len(a.actions) for a in four]
+    assert lengths != sorted(lengths)

@@ -1,0 +1,155 @@
+"""A trained agent plays a game without learning, which is logged in Dopamine's layout.
+
+So Tianshou made the data of its offline examples: an agent that had learned played with a constant
+probability of random actions. Several games are played at once; the log has their episodes in the
+order in which they began, so that it does not favour short ones, and ends with the episode in which
+it reaches its size.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+import numpy as np
+
+from benchmarks.training.online import agent_file
+from benchmarks.training.online.games_buffer import GamesBuffer
+from benchmarks.training.results import code_version
+from rl_datasets import roms, run_log, staging, terminal
+from rl_datasets.collection.atari import MAX_STEPS, AtariGames
+from rl_datasets.collection.replay_log import ReplayLog
+from rl_datasets.errors import DatasetError
+from rl_datasets.roms import RomSet
+from rl_datasets.sources.dqn_replay import CAPACITY, FOLDER_NAME, STACK_SIZE
+
+GAMES = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class PlayedEpisode:
+    """What a game gave: T frames [T, 84, 84], actions [T], rewards [T] as the game gave them."""
+
+    frames: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+
+
+def log_played(
+    agent_path: pathlib.Path,
+    folder: pathlib.Path,
+    *,
+    rows: int,
+    epsilon: float,
+    run: int = 1,
+    seed: int = 0,
+    most_no_ops: int = 30,
+    checkpoint_rows: int = CAPACITY,
+) -> pathlib.Path:
+    """Logs what an agent of `train_agent` does; a log that was cut begins again.
+
+    Args:
+      agent_path: its file, which names the game and the ROM set.
+      folder: to hold `<game>/<run>`.
+      rows: transitions at least; the episode that reaches them is played to its end.
+      epsilon: probability of a random action.
+      run: a number, which also tells the seeds of several runs apart.
+      seed: of the emulators and of random actions.
+      most_no_ops: an episode begins with a random number of them up to this, and with FIRE.
+      checkpoint_rows: of the replay buffer, and so of a checkpoint.
+
+    Returns:
+      The folder of the run.
+
+    Raises:
+      DatasetError: there is no agent or no ROM; or the folder holds a run that is finished, or
+        cannot be written.
+    """
+    agent = agent_file.load(agent_path)
+    game, rom_set = str(agent.facts["game"]), RomSet(agent.facts["rom_set"])
+    rom = roms.rom_path(game, rom_set)
+    home = folder / game / str(run)
+    if run_log.is_finished(home):
+        raise DatasetError(f"{home} holds a run that is finished: name another run or folder")
+    training = home / run_log.TRAINING
+    training.mkdir(parents=True, exist_ok=True)
+    with staging.lock(training / ".lock", f"logging in {home}"):
+        shutil.rmtree(home / FOLDER_NAME, ignore_errors=True)
+        games = AtariGames(
+            rom, GAMES, sticky_probability=0, most_no_ops=most_no_ops, presses_fire=True
+        )
+        returns, logged = list[float](), 0
+        with (
+            ReplayLog(home / FOLDER_NAME, checkpoint_rows) as log,
+            terminal.bar(f"{game} {run}", rows) as tell,
+        ):
+            for episode in episodes(games, agent, epsilon, [seed, run]):
+                last = len(episode.actions) - 1
+                for step, frame in enumerate(episode.frames):
+                    reward = np.clip(episode.rewards[step], -1, 1)
+                    log.add(frame, int(episode.actions[step]), reward, step == last)
+                returns.append(float(episode.rewards.sum()))
+                logged += len(episode.actions)
+                tell(min(logged, rows), f"rows, mean return {np.mean(returns):,.1f}")
+                if logged >= rows:
+                    break
+        facts = {
+            "game": game,
+            "run": run,
+            "agent": str(agent.facts["learner"]),
+            "seed": seed,
+            "rom_set": rom_set,
+            "rom_md5": hashlib.md5(rom.read_bytes()).hexdigest(),
+            "sticky_probability": 0.0,
+            "time_limit": MAX_STEPS,
+            "epsilon": epsilon,
+            "most_no_ops": most_no_ops,
+            "begins_with_fire": True,
+            "agent_sha256": hashlib.sha256(agent_path.read_bytes()).hexdigest(),
+            "agent_facts": agent.facts,
+            "rows": logged,
+            "mean_return": float(np.mean(returns)),
+            "code_version": code_version(),
+        }
+        run_log.write(home, facts)
+    shutil.rmtree(training)
+    return home
+
+
+def episodes(
+    games: AtariGames, agent: agent_file.TrainedAgent, epsilon: float, seed: list[int]
+) -> Iterator[PlayedEpisode]:
+    """Whole episodes without end, in the order in which they began.
+
+    An episode's number gives the seed of its emulator and of its random actions.
+    """
+    count = games.count
+    numbers = list(range(count))
+    rngs = [np.random.default_rng([*seed, number]) for number in numbers]
+    frames = games.begin(range(count), [int(rng.integers(2**31)) for rng in rngs])
+    seen = GamesBuffer(STACK_SIZE, count, n_step=1, discount=1.0)
+    running: list[list[tuple[np.ndarray, int, float]]] = [[] for _ in range(count)]
+    ended: dict[int, PlayedEpisode] = {}
+    due = 0
+    while True:
+        greedy = agent.act(seen.stacks(frames))
+        is_random = np.array([rng.random() < epsilon for rng in rngs])
+        at_random = np.array([rng.integers(games.num_actions) for rng in rngs])
+        actions = np.where(is_random, at_random, greedy)
+        taken = games.step(actions)
+        seen.add(frames, actions, taken)
+        for game in range(count):
+            row = frames[game, ..., 0].copy(), int(actions[game]), float(taken.reward[game])
+            running[game].append(row)
+        frames = taken.frame
+        for game in np.flatnonzero(taken.is_over | taken.is_truncated).tolist():
+            ended[numbers[game]] = PlayedEpisode(*map(np.array, zip(*running[game], strict=True)))
+            running[game], numbers[game] = [], max(numbers) + 1
+            rngs[game] = np.random.default_rng([*seed, numbers[game]])
+            frames[game] = games.begin([game], [int(rngs[game].integers(2**31))])[0]
+        while due in ended:
+            yield ended.pop(due)
+            due += 1
