@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
+import rich.box
 import rich.markup
 import rich.progress
 import rich.table
 
 from benchmarks.tables.comparison import Comparison
+from benchmarks.tables.game_tables import Block, reported_blocks
 from benchmarks.tables.reported import ReportedTable, load_table, table_names
 from benchmarks.tables.scores import KINDS, formatted, kinds
 from benchmarks.training.cells import Cell, Progress, seeds_of_rows
@@ -89,6 +92,46 @@ def show_scores(table: ReportedTable, comparisons: Sequence[Comparison], left_ou
 
 def show_reported(table: ReportedTable) -> None:
     """Prints a table that nothing here measures."""
+    if table.games or table.over_games:
+        _show_games(table)
+    else:
+        _show_rows(table)
+    for dataset, why in table.doubtful_datasets.items():
+        show(f"doubtful: {rich.markup.escape(f'{dataset}: {why}')}")
+    for defect in table.defects:
+        show(f"known defect: {rich.markup.escape(defect)}")
+    for algorithm, defects in table.defects_of.items():
+        for defect in defects:
+            show(f"known defect of {rich.markup.escape(f'{algorithm}: {defect}')}")
+
+
+def _show_games(table: ReportedTable) -> None:
+    show(rich.markup.escape(f"{table.title}: {' '.join(table.metric.split())}"))
+    if not table.exact:
+        show("Values are not exact: see the known defects.")
+    for block in reported_blocks(table):
+        show_block(block)
+
+
+def show_block(block: Block) -> None:
+    """Prints a block of text as a table, narrow enough for a terminal of 80 columns."""
+    shown = rich.table.Table(
+        title=block.title,
+        title_justify="left",
+        box=rich.box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for index, heading in enumerate(block.header):
+        side: Literal["left", "right"] = "right" if index else "left"
+        shown.add_column(rich.markup.escape(heading), justify=side, overflow="fold")
+    for line in block.lines:
+        shown.add_row(*map(rich.markup.escape, line))
+    show(shown)
+    show("")
+
+
+def _show_rows(table: ReportedTable) -> None:
     shown = rich.table.Table("row", title=table.title)
     statistics = list(dict.fromkeys(s for row in table.rows.values() for s in row.scores))
     for statistic in statistics:
@@ -98,8 +141,6 @@ def show_reported(table: ReportedTable) -> None:
         scores = [formatted(table, row.scores.get(statistic)) for statistic in statistics]
         shown.add_row(rich.markup.escape(row.name), *scores, "not run (no recipe)")
     show(shown)
-    for defect in table.defects:
-        show(f"known defect: {rich.markup.escape(defect)}")
 
 
 def show_page(path: pathlib.Path) -> None:

@@ -105,17 +105,20 @@ def show_folder(name: str, folder: pathlib.Path | None = None) -> None:
     """Prints the scores of a results folder beside the reported ones; needs no data and no runs.
 
     Args:
-      name: of the recipe.
+      name: of the recipe; or of a table that has none, of which what was reported is printed.
       folder: as `export` left it; by default the results that this package ships.
 
     Raises:
       DatasetError: there is no such recipe, or the folder holds no results of it.
     """
     if name in table_names() and name not in recipe_names():
-        raise DatasetError(
-            f"{name} has no recipe, so none of it was measured: `rl-datasets reproduce {name}` "
-            "shows what was reported"
-        )
+        if folder is not None:
+            raise DatasetError(
+                f"{name} has no recipe, so no folder holds results of it: leave {folder} out to "
+                "see what was reported"
+            )
+        console.show_reported(load_table(name))
+        return
     recipe = load_recipe(name)
     folder = folder or SHIPPED / name
     results = [r for row in recipe.rows for r in read_row(folder, row)]
@@ -143,10 +146,16 @@ def reported_of(recipe: Recipe) -> ReportedTable:
     """The table that a recipe stands beside, empty where there is none.
 
     Raises:
-      DatasetError: there is no such table, or it has not a row that the recipe stands beside.
+      DatasetError: there is no such table, it is of many games together, or it has not a row that
+        the recipe stands beside.
     """
     if recipe.is_reported:
         table = load_table(recipe.table)
+        if table.over_games:
+            raise DatasetError(
+                f"{recipe.file}: the values of table {recipe.table!r} are of many games together, "
+                "and a recipe's row is of one dataset: name another table"
+            )
         for row in recipe.rows:
             if row.reported not in table.rows:
                 nearest = difflib.get_close_matches(row.reported, table.rows, 1, 0)[0]

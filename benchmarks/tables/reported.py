@@ -13,6 +13,15 @@ scores are measured, if there is one of the same body:
 
     [scaled_as]
     "Walker2d-v2/*" = "walker2d-medium-v2"
+
+The datasets of a table with `games = true` are games of Atari's, or `<game>/<which of its data>`,
+such as `Pong/1%`. Where a value is of many games together, the table says what it is of them, and
+the columns of its algorithms have these names in the place of statistics:
+
+    [over_games]
+    median = "median over the games, in percent"
+    [algorithms.REM.median]
+    "1000 iterations" = 123.8
 """
 
 from __future__ import annotations
@@ -28,7 +37,7 @@ from typing import Any
 import numpy as np
 
 from rl_datasets.errors import DatasetError
-from rl_datasets.sources import d4rl_tasks
+from rl_datasets.sources import atari, d4rl_tasks
 
 FOLDER = pathlib.Path(__file__).parents[1] / "reported"
 
@@ -74,7 +83,8 @@ class ReportedRow:
       name: of the row, `<algorithm>/<dataset>`; the dataset alone in a table of one algorithm.
       algorithm: as the source calls it.
       dataset: as the source calls it.
-      scores: by statistic (see `STATISTICS`); empty where no value is known.
+      scores: by statistic (see `STATISTICS`), or by what a value is of many games; empty where no
+        value is known.
     """
 
     name: str
@@ -93,7 +103,7 @@ class ReportedTable:
       source: where these very numbers are from.
       license: of the source.
       metric: what a value is.
-      statistic: the one by which rows are compared, of `STATISTICS`.
+      statistic: the one by which rows are compared, of `STATISTICS` or of `over_games`.
       exact: whether the values are the authors' own numbers, as against read off a figure.
       defects: what is known to be wrong with them, or with the code that made them.
       defects_of: the same, of single algorithms.
@@ -102,6 +112,11 @@ class ReportedTable:
       normalized: whether values are D4RL's normalised scores (0 random, 100 expert), as against
         undiscounted returns.
       scaled_as: D4RL's task of the same body, by patterns of datasets (see the top).
+      games: whether datasets are games of Atari's (see the top).
+      over_games: what a value is of many games together, by the name of its column; empty where
+        rows are of single datasets.
+      doubtful_datasets: why their values are not believed. They are shown as printed, and left out
+        of what is computed over games.
       margin: within which a measured value agrees with a reported one, as a share of what that is
         above a random policy's.
       margin_reason: why it is not `MARGIN`; "" where it is.
@@ -124,6 +139,9 @@ class ReportedTable:
     defects_of: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     normalized: bool = False
     scaled_as: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    games: bool = False
+    over_games: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    doubtful_datasets: Mapping[str, str] = dataclasses.field(default_factory=dict)
     margin: float = MARGIN
     margin_reason: str = ""
     spread: str = ""
@@ -145,6 +163,11 @@ class ReportedTable:
         if scale is None:
             return None
         return self.margin * abs(row.scores[self.statistic].mean - scale[0])
+
+
+def game_of(dataset: str) -> str:
+    """The game of a dataset of a table of games: `Pong` of `Pong/1%`."""
+    return dataset.partition("/")[0]
 
 
 def table_names() -> list[str]:
@@ -243,16 +266,24 @@ def _check(table: ReportedTable) -> None:
     for task in table.scaled_as.values():
         if d4rl_tasks.task(task).reference is None:
             raise ValueError(f"scaled_as names {task}, for which D4RL has no reference scores")
+    datasets = {row.dataset for row in table.rows.values()}
+    if unknown := table.doubtful_datasets.keys() - datasets:
+        raise ValueError(f"doubtful_datasets names {sorted(unknown)}, of which there is no row")
+    if table.games and (unknown := {game_of(of) for of in datasets} - atari.ATARI_GAMES.keys()):
+        raise ValueError(f"there is no game {sorted(unknown)}, spell it as DQN Replay does")
+    columns = table.over_games or STATISTICS
     for row in table.rows.values():
-        if unknown := row.scores.keys() - STATISTICS.keys():
-            raise ValueError(f"row {row.name!r} has a statistic {unknown} not of {[*STATISTICS]}")
+        if unknown := row.scores.keys() - columns.keys():
+            raise ValueError(f"row {row.name!r} has a statistic {unknown} not of {[*columns]}")
         if table.statistic not in row.scores and not table.unreported:
             raise ValueError(f"row {row.name!r} lacks its value of {table.statistic!r}")
         for score in row.scores.values():
             if score.per_seed and len(score.per_seed) != table.protocol["seeds"]:
                 raise ValueError(f"row {row.name!r} must have a value for each seed")
-            if score.spread is not None and not (table.spread and table.protocol["seeds"] > 1):
-                raise ValueError("a spread needs `spread`, which one it is, and protocol.seeds")
+            if score.spread is not None and not (
+                table.spread and table.protocol.get("seeds", 2) > 1
+            ):
+                raise ValueError("a spread needs `spread`, which one it is, and more than one seed")
 
 
 def _read_curves(path: pathlib.Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:

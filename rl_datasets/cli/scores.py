@@ -128,7 +128,9 @@ def scores(
 ) -> None:
     """Shows a table's measured scores beside the reported ones; needs no data and trains nothing.
 
-    Example: `rl-datasets scores brac_bc`
+    Of a table that no recipe measures, it shows what was reported.
+
+    Examples: `rl-datasets scores brac_bc`, `rl-datasets scores rl_unplugged_atari`
     """
     from benchmarks.tables import report as report_lib
 

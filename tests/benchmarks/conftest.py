@@ -1,6 +1,8 @@
-"""What several tests of the runner train on."""
+"""What several tests of the runner train on, and the terminal that some show tables in."""
 
 import pathlib
+import re
+import sys
 
 import pytest
 
@@ -28,3 +30,16 @@ def pendulum(tmp_path_factory) -> pathlib.Path:
     )  # fmt: skip
     publish(Builder(source=source, config="pendulum", data_dir=str(folder / "data")))
     return folder / "data"
+
+
+@pytest.fixture
+def on_eighty_columns(capsys, monkeypatch):
+    """Calls a function with a terminal of that width; gives what it shows, without colours."""
+
+    def call(function, *arguments):
+        monkeypatch.setenv("COLUMNS", "80")
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        function(*arguments)
+        return re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+
+    return call

@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -156,19 +155,6 @@ def test_before_the_first_evaluation_the_shipped_results_tell(
     row = Row("A", "b/x:1.0.0", "Pendulum-v1", learner="bc", config={"hidden_sizes": [8]})
     console.show_plan(plan(Recipe("T", "t", "", (0,), 3600, 4, 600, 3, (row,))), tmp_path / "runs")
     assert told in " ".join(capsys.readouterr().out.split())
-
-
-@pytest.fixture
-def on_eighty_columns(capsys, monkeypatch):
-    """Calls a function with a terminal of that width; gives what it shows, without colours."""
-
-    def call(function, *arguments):
-        monkeypatch.setenv("COLUMNS", "80")
-        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-        function(*arguments)
-        return re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
-
-    return call
 
 
 def test_names_of_tables_are_whole_on_eighty_columns(on_eighty_columns):

@@ -12,11 +12,16 @@ def test_shipped_scores_need_no_data(run, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_was_reported_is_shown_of_a_table_without_a_recipe(run):
+    (row,) = [of for of in run("scores", "corl").stdout.splitlines() if "/pen-human-v1" in of][:1]
+    assert "71.0" in row  # behaviour cloning
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["brac_bcc"], "brac_bcc"),
-        (["corl"], "corl has no recipe"),
+        (["corl", "data"], "corl has no recipe, so no folder holds results of it"),
         (["brac_bc", "data"], "data holds no results of brac_bc: name a results folder"),
     ],
 )
