@@ -78,7 +78,7 @@ setuptools.setup(
         "rl_datasets.sources": ["*.toml"],
         "rl_datasets.replaying": ["*.md", "*.bib", "*.txt"],
         "builders": ["*/*.md", "*/*.bib", "*/*.txt"],
-        "benchmarks": ["recipes/*.toml", "reported/*.toml", "reported/*.csv", "results/**/*"],
+        "benchmarks": ["recipes/*.toml", "reported/**/*.toml", "reported/*.csv", "results/**/*"],
     },
     install_requires=LEARNERS + [f"{r}; {DATA_PLANE_PLATFORM}" for r in DATA_PLANE],
     extras_require={"dev": DEVELOPMENT},

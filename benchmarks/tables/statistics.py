@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -130,16 +131,16 @@ def interquartile_difference(ours: npt.ArrayLike, theirs: npt.ArrayLike) -> np.n
 
 
 def stratified_bootstrap(
-    statistic: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    ours: npt.ArrayLike,
-    theirs: npt.ArrayLike,
-) -> tuple[float, float]:
+    statistic: Callable[..., np.ndarray], *samples: npt.ArrayLike
+) -> tuple[Any, Any]:
     """95 % percentile interval of a statistic, seeds drawn anew within every row; seeded.
 
     Args:
-      statistic: of [resamples, seeds, rows] of both.
-      ours: [seeds, rows].
-      theirs: [seeds, rows].
+      statistic: of [resamples, seeds, rows] of each of the samples; gives [resamples, ...].
+      samples: [seeds, rows] each.
+
+    Returns:
+      The low and the high end: a number each, or an array [...].
     """
     rng = np.random.default_rng(0)
 
@@ -148,7 +149,6 @@ def stratified_bootstrap(
         drawn = rng.integers(len(scores), size=(RESAMPLES, *scores.shape))
         return np.take_along_axis(scores[None], drawn, axis=1)
 
-    low, high = np.quantile(
-        statistic(resampled(ours), resampled(theirs)), [LEVEL / 2, 1 - LEVEL / 2]
-    )
-    return float(low), float(high)
+    values = statistic(*map(resampled, samples))
+    low, high = np.quantile(values, [LEVEL / 2, 1 - LEVEL / 2], axis=0)
+    return low, high

@@ -1,0 +1,124 @@
+"""What scores of Atari games are normalised by, and how: five ways that papers have.
+
+The numbers and where each is from are in `reported/normalizers/atari.toml`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import pathlib
+import tomllib
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from rl_datasets.errors import DatasetError
+from rl_datasets.sources.atari import ATARI_GAMES
+
+FILE = pathlib.Path(__file__).parents[1] / "reported" / "normalizers" / "atari.toml"
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalization:
+    """100 (score - low) / (high - low).
+
+    Attributes:
+      low: whose score is 0, a column of `reported/normalizers/atari.toml`.
+      high: whose score is 100, another one.
+      is_ordered: whether the larger of the two is 100, whichever it is, so that more is better even
+        where the online DQN is below a random policy.
+    """
+
+    low: str
+    high: str
+    is_ordered: bool = False
+
+
+NORMALIZATIONS: Mapping[str, Normalization] = {
+    # Agarwal, Schuurmans and Norouzi 2020, appendix A.4, by runs of the same online DQN.
+    "batch_rl": Normalization("random", "dqn_best", is_ordered=True),
+    # The same by the DQN's last iteration, as others do who follow that protocol.
+    "dqn_last": Normalization("random", "dqn_last", is_ordered=True),
+    # Gulcehre et al. 2020: the best snapshot of the online DQN.
+    "rl_unplugged": Normalization("random", "dqn_best"),
+    "human": Normalization("random", "human"),
+    # Hafner et al. 2021 (DreamerV2), and Chen et al. 2021 (Decision Transformer) after them.
+    "gamer": Normalization("gamer_random", "gamer"),
+}
+
+
+@functools.cache
+def columns() -> dict[str, dict[str, float]]:
+    """Every score that others are normalised by: by column and game."""
+    fields = tomllib.loads(FILE.read_text(encoding="utf-8"))
+    return {name: column["games"] for name, column in fields.items()}
+
+
+def games_of(normalization: str) -> list[str]:
+    """The games that have both scores, and different ones.
+
+    Raises:
+      DatasetError: there is no such normalisation.
+    """
+    by = _named(normalization)
+    low, high = columns()[by.low], columns()[by.high]
+    return [game for game in low if game in high and low[game] != high[game]]
+
+
+def bounds(normalization: str, game: str) -> tuple[float, float]:
+    """The raw scores of a game that are 0 and 100.
+
+    Args:
+      normalization: of `NORMALIZATIONS`.
+      game: as DQN Replay's bucket spells it.
+
+    Raises:
+      DatasetError: there is no such normalisation or game, or the game has no such scores.
+    """
+    by = _named(normalization)
+    check_games([game])
+    low, high = columns()[by.low].get(game), columns()[by.high].get(game)
+    if low is None or high is None:
+        missing = by.low if low is None else by.high
+        raise DatasetError(
+            f"{game} cannot be normalised by {normalization!r}: no score of {missing!r} is known "
+            "of it, leave the game out or choose another normalisation"
+        )
+    if low == high:
+        raise DatasetError(
+            f"{game} cannot be normalised by {normalization!r}: {by.low!r} and {by.high!r} both "
+            f"score {low:g}, leave the game out or choose another normalisation"
+        )
+    return (min(low, high), max(low, high)) if by.is_ordered else (low, high)
+
+
+def normalized(normalization: str, game: str, scores: npt.ArrayLike) -> np.ndarray:
+    """Raw scores of a game, [...], in percent, [...].
+
+    Raises:
+      DatasetError: as `bounds` does.
+    """
+    low, high = bounds(normalization, game)
+    return 100 * (np.asarray(scores, np.float64) - low) / (high - low)
+
+
+def check_games(games: Collection[str]) -> None:
+    """Refuses names that are of no game.
+
+    Raises:
+      DatasetError: there is no such game; says which one was meant.
+    """
+    for game in games:
+        if game not in ATARI_GAMES:
+            nearest = difflib.get_close_matches(game, ATARI_GAMES, 1, 0)[0]
+            raise DatasetError(f"there is no game {game!r}, did you mean {nearest!r}?")
+
+
+def _named(normalization: str) -> Normalization:
+    if normalization not in NORMALIZATIONS:
+        known = ", ".join(NORMALIZATIONS)
+        raise DatasetError(f"unknown normalisation {normalization!r}, choose one of: {known}")
+    return NORMALIZATIONS[normalization]
