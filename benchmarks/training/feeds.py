@@ -10,7 +10,8 @@ import numpy as np
 
 from benchmarks.training.cells import Cell
 from benchmarks.training.preparation import check_served
-from benchmarks.training.tasks import Task, with_extras
+from benchmarks.training.tasks.choice import Task
+from benchmarks.training.tasks.control import with_extras
 from rl_datasets.published import reader
 from rl_datasets.published.version import Version
 from rl_datasets.serving.transitions import Transition

@@ -28,7 +28,7 @@ from benchmarks.training.preparation import (
     tasks_of,
 )
 from benchmarks.training.run_folder import RunFolder, begin_with_shorter_run, last_state, lock
-from benchmarks.training.tasks import Task
+from benchmarks.training.tasks.choice import Task
 from learners import training, types
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.rewards import rescaled

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 
 from benchmarks.training import run_folder
 from benchmarks.training.cells import Cell, seeds_of_rows
-from benchmarks.training.tasks import Atari, Task, task_of
+from benchmarks.training.tasks.atari import Atari
+from benchmarks.training.tasks.choice import Task, task_of
 from learners import training, types
 from rl_datasets import files
 from rl_datasets.errors import DatasetError

@@ -47,6 +47,15 @@ CORRECTED: Final = "corrected"  # every transition that they hold
 QLEARNING_DATASET: Final = "qlearning_dataset"  # as D4RL's function of that name gives them
 AS_STORED: Final = "as_stored"  # rewards where RL Unplugged's files have them, a row early
 
+# Of a row whose learner meets transitions as they are served.
+AS_SERVED = {
+    "normalize_observations": False,
+    "reward_scale": 1.0,
+    "reward_bias": 0.0,
+    "reading": CORRECTED,
+    "across_time_limits": False,
+}
+
 Text = Annotated[str, "[1, inf)"]
 Count = Annotated[int, "[1, inf)"]
 _VERSION = re.compile(r"\w[^/:]*/\w[^/:]*:\d+\.\d+\.\d+")
@@ -287,6 +296,20 @@ class Recipe:
         """
         where = f"{self.file}, config of {self.learner}"
         return toml_tables.build(self.entry().config, self.config, where)
+
+    def discount(self, row: Row) -> float:
+        """The learner's, by which a transition's rewards are summed; 1 where it has none.
+
+        Raises:
+          DatasetError: it has none, and the row's transitions have several rewards.
+        """
+        discount = getattr(self.learner_config(), "discount", None)
+        if discount is None and row.n_step > 1:
+            raise DatasetError(
+                f"row {row.name!r} has an n_step, and learner {self.learner} does not discount "
+                "rewards: leave it out"
+            )
+        return 1.0 if discount is None else float(discount)
 
     def check_learner(self, row: Row) -> None:
         """Refuses a row that its learner, as `of` gives it, cannot be made for.

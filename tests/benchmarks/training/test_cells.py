@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks.training import offline, tasks
+from benchmarks.training import offline
 from benchmarks.training.cells import plan
 from benchmarks.training.recipe import Recipe, Row
 from benchmarks.training.results import RESULTS, read_results
+from benchmarks.training.tasks import control
 from learners import iql
 from learners.registry import LEARNERS
 from rl_datasets.serving.transitions import Transition
@@ -53,7 +54,7 @@ def test_the_runner_trains_by_it(tmp_path, monkeypatch):
     monkeypatch.setitem(LEARNERS, "iql", entry)
     zeros = np.zeros((50, 3), np.float32)
     data = Transition(zeros, zeros[:, :1], zeros[:, 0], zeros[:, 0] + 1, zeros, {})
-    monkeypatch.setattr(tasks, "_transitions", lambda *args, **cut: data)
+    monkeypatch.setattr(control, "_transitions", lambda *args, **cut: data)
     version_folders.write(tmp_path / "data" / ROW.version_path)
     half = cell(0.5, hidden_sizes=[8])
     places = offline.Places(tmp_path / "data", tmp_path / "runs")

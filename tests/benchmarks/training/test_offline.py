@@ -20,10 +20,11 @@ import orbax.checkpoint
 import pytest
 import tensorflow as tf
 
-from benchmarks.training import offline, run_folder, tasks
+from benchmarks.training import offline, run_folder
 from benchmarks.training.cells import Cell, plan
 from benchmarks.training.recipe import Recipe, Row
 from benchmarks.training.results import RESULTS, read_results
+from benchmarks.training.tasks import control
 from learners import brac_bc
 from learners.registry import LEARNERS
 from learners.types import Learner, Spec
@@ -84,7 +85,7 @@ CELLS = plan(RECIPE, ["first"])
 
 @pytest.fixture(autouse=True)
 def _tiny_data(monkeypatch):
-    monkeypatch.setattr(tasks, "_transitions", transitions)
+    monkeypatch.setattr(control, "_transitions", transitions)
 
 
 def results(folder: pathlib.Path, cell: Cell = CELLS[0]) -> list[dict]:
@@ -101,7 +102,7 @@ def uncut(tmp_path_factory):
     """A run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("uncut")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(tasks, "_transitions", transitions)
+        monkeypatch.setattr(control, "_transitions", transitions)
         run(folder)
     return folder
 
@@ -432,5 +433,5 @@ def files_of_at_most(size):
 
 
 if __name__ == "__main__":
-    tasks._transitions = transitions
+    control._transitions = transitions
     run(pathlib.Path(sys.argv[1]))

@@ -14,13 +14,14 @@ import pytest
 
 from benchmarks.tables import report_text, results_folder
 from benchmarks.tables.reproduce import reproduce
-from benchmarks.training import feeds, offline, preparation, tasks
+from benchmarks.training import feeds, offline, preparation
 from benchmarks.training.cells import plan
 from benchmarks.training.evaluation import StackedGame, play
 from benchmarks.training.online import atari as online_atari
 from benchmarks.training.preparation import Places
 from benchmarks.training.recipe import QLEARNING_DATASET, AtariProtocol, Recipe, Row
 from benchmarks.training.results import RESULTS, read_results
+from benchmarks.training.tasks import atari, choice
 from builders.dqn_replay.dqn_replay_dataset_builder import Builder
 from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder as RlUnplugged
 from learners import dqn
@@ -164,7 +165,7 @@ def test_natures_network_from_the_data_to_a_score(data_dir, tmp_path, monkeypatc
 
 
 def test_batches_are_stacks_of_the_published_frames(data_dir):
-    task = tasks.task_of(RECIPE, PONG, data_dir)
+    task = choice.task_of(RECIPE, PONG, data_dir)
     cell = plan(RECIPE, seeds=[0])[0]
     whole = load_transitions(task.version, "all", Cut(frame_stack=4))
     known = {
@@ -191,9 +192,9 @@ def test_a_row_may_train_on_some_checkpoints(data_dir, tmp_path):
     splits = json.loads((data_dir / PONG.version_path / "MANIFEST.json").read_text())["splits"]
     assert len(splits) >= 2
     row = dataclasses.replace(PONG, split="checkpoint_00")
-    task = tasks.task_of(RECIPE, row, data_dir)
+    task = choice.task_of(RECIPE, row, data_dir)
     assert len(task.transitions().rows) == splits["checkpoint_00"]["transitions"]
-    every = tasks.task_of(RECIPE, PONG, data_dir).transitions()
+    every = choice.task_of(RECIPE, PONG, data_dir).transitions()
     assert len(every.rows) == sum(split["transitions"] for split in splits.values())
     # Runs of other splits lie apart.
     recipe = dataclasses.replace(RECIPE, rows=(row,))
@@ -208,7 +209,7 @@ def test_a_row_may_train_on_some_checkpoints(data_dir, tmp_path):
 def test_rewards_of_several_steps_are_discounted_as_the_learner_discounts(data_dir):
     recipe = dataclasses.replace(RECIPE, config={"discount": 0.5})
     row = dataclasses.replace(PONG, n_step=3)
-    rows = tasks.task_of(recipe, row, data_dir).transitions().rows
+    rows = choice.task_of(recipe, row, data_dir).transitions().rows
     expected = load_transitions(data_dir / PONG.version_path, "all", Cut(3, 0.5, 4))
     np.testing.assert_array_equal(rows["reward"], expected.reward)
     np.testing.assert_array_equal(rows["discount"], expected.discount)
@@ -333,7 +334,7 @@ def test_rewards_are_read_as_stored_where_a_row_says_so(unplugged, tmp_path, fee
     recipe = dataclasses.replace(SHORT, rows=(AS_STORED,))
     (line,) = run(unplugged, tmp_path, recipe, feed=feed)
     assert line["reading"] == "as_stored"
-    task = tasks.task_of(recipe.of(AS_STORED), AS_STORED, unplugged)
+    task = choice.task_of(recipe.of(AS_STORED), AS_STORED, unplugged)
     assert task.cut.reward_field == "stored_reward"
     rows = task.transitions().rows
     stored = rows["extras/stored_reward"].reshape(4, 6)
@@ -401,8 +402,8 @@ class TestFeeds:
             run(data_dir, tmp_path / "split", SHORT, feed=server.address)
 
     def test_more_frames_than_memory_are_refused(self, data_dir, tmp_path, monkeypatch):
-        monkeypatch.setattr(tasks, "_memory", lambda: 1_000_000)
-        tasks._windows.cache_clear()
+        monkeypatch.setattr(atari, "_memory", lambda: 1_000_000)
+        atari._windows.cache_clear()
         with pytest.raises(DatasetError, match=r"this machine has 0: .* use the feed stream"):
             run(data_dir, tmp_path)
         assert run(data_dir, tmp_path / "stream", SHORT, feed="stream")
@@ -418,10 +419,10 @@ class TestSeedsAtOnce:
         monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
         entry = dataclasses.replace(LEARNERS["dqn"], make=MAKE[dqn].__wrapped__)
         monkeypatch.setitem(LEARNERS, "dqn", entry)
-        tasks._windows.cache_clear()
+        atari._windows.cache_clear()
         (together,) = run(data_dir, tmp_path / "both", SHORT, seeds=(1, 0), seeds_at_once=2)
         (alone,) = run(data_dir, tmp_path / "alone", SHORT, seeds=(1,))
-        tasks._windows.cache_clear()
+        atari._windows.cache_clear()
         assert together["seed"] == alone["seed"] == 1
         assert together["metrics"] == pytest.approx(alone["metrics"], rel=1e-3)
 
@@ -457,7 +458,7 @@ class TestRoms:
             "atari-py 0.2.5",
             "61dbe94f110f30ca4ec524ae5ce2d026",
         )
-        task = tasks.task_of(self.RECIPE, INVADERS, data_dir)
+        task = choice.task_of(self.RECIPE, INVADERS, data_dir)
         assert hashlib.md5(task.rom.read_bytes()).hexdigest() == line["rom_md5"]
         assert task.rom == rom
 
@@ -494,10 +495,10 @@ class TestRoms:
     ):
         """Cloning of games, say, has a config without a discount."""
         monkeypatch.setattr(Recipe, "entry", lambda self: CLONING)
-        task = tasks.task_of(RECIPE, PONG, data_dir)
+        task = choice.task_of(RECIPE, PONG, data_dir)
         assert (task.cut.n_step, task.cut.gamma) == (1, 1.0)
         with pytest.raises(DatasetError, match="learner dqn does not discount rewards: leave it"):
-            tasks.task_of(RECIPE, dataclasses.replace(PONG, n_step=3), data_dir)
+            choice.task_of(RECIPE, dataclasses.replace(PONG, n_step=3), data_dir)
 
     def test_a_learner_that_reads_more_than_games_have_is_refused(
         self, data_dir, tmp_path, monkeypatch
@@ -557,7 +558,7 @@ def by_what_moves(observation):
 class TestEvaluation:
     @pytest.mark.parametrize("sticky_probability", [0.25, 0.0])
     def test_scores_are_those_of_the_protocol_played_one_by_one(self, sticky_probability):
-        task = tasks.Atari(
+        task = atari.Atari(
             INVADERS,
             pathlib.Path(),
             {
@@ -577,7 +578,7 @@ class TestEvaluation:
         assert play(task.environment, by_what_moves, 3, (8, 100)).tolist() != scores.tolist()
 
     def test_the_batch_is_of_stacks_and_keeps_its_shape(self, data_dir):
-        task, seen = tasks.task_of(RECIPE, PONG, data_dir), []
+        task, seen = choice.task_of(RECIPE, PONG, data_dir), []
 
         def act(observation):
             seen.append((observation.shape, observation.dtype))

@@ -97,7 +97,7 @@ def test_a_feed_that_does_not_give_what_the_learner_reads_is_refused(reproduce):
 
 def test_data_of_another_environment_are_refused_without_being_read(reproduce, monkeypatch):
     monkeypatch.setattr(
-        "benchmarks.training.tasks._transitions", lambda *_, **__: pytest.fail("read")
+        "benchmarks.training.tasks.control._transitions", lambda *_, **__: pytest.fail("read")
     )
     reproduce(dry_run=True)
     with pytest.raises(DatasetError, match=r"is of Pendulum-v1, and row .* in Inv"):

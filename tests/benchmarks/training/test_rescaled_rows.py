@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.training import offline, recipe, tasks
+from benchmarks.training import offline, recipe
 from benchmarks.training.cells import plan
 from benchmarks.training.recipe import RETURN_RANGE, Recipe, Row, load_recipe
 from benchmarks.training.results import RESULTS, read_results
+from benchmarks.training.tasks import choice, control
 from learners import bc, training
 from learners.registry import LEARNERS
 from learners.types import Learner, Spec
@@ -46,7 +47,7 @@ NOTING = dataclasses.replace(LEARNERS["bc"], make=_noting)
 
 @pytest.fixture
 def places(tmp_path, monkeypatch):
-    monkeypatch.setattr(tasks, "_transitions", lambda *args, **cut: DATA)
+    monkeypatch.setattr(control, "_transitions", lambda *args, **cut: DATA)
     monkeypatch.setattr(Recipe, "entry", lambda self: NOTING)
     # In the place of an episode, the action at an observation as the environment would give it.
     monkeypatch.setattr(
@@ -107,7 +108,7 @@ def test_games_are_as_they_are_served(tmp_path, options):
     (tmp_path / row.version_path).mkdir(parents=True)
     version_folders.write(tmp_path / row.version_path)
     with pytest.raises(DatasetError, match=r"'DQN/Pong' is of a game, .*leave out normalize_obs"):
-        tasks.task_of(dataclasses.replace(RECIPE, learner="dqn"), row, tmp_path)
+        choice.task_of(dataclasses.replace(RECIPE, learner="dqn"), row, tmp_path)
 
 
 def test_single_rows_of_an_algorithm_have_options_of_their_own(tmp_path):

@@ -6,11 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks.training import offline, tasks
+from benchmarks.training import offline
 from benchmarks.training.cells import plan, seeds_of_rows, with_behaviors
 from benchmarks.training.recipe import Recipe, Row
 from benchmarks.training.results import RESULTS, read_results
 from benchmarks.training.run_folder import last_state
+from benchmarks.training.tasks import choice, control
 from builders.d4rl.d4rl_dataset_builder import Builder
 from learners import brac_bc, brac_primal, training
 from learners.registry import LEARNERS
@@ -59,7 +60,7 @@ def loaded(cuts: list):
 @pytest.fixture
 def cuts(monkeypatch):
     noted: list = []
-    monkeypatch.setattr(tasks, "_transitions", loaded(noted))
+    monkeypatch.setattr(control, "_transitions", loaded(noted))
     return noted
 
 
@@ -113,7 +114,7 @@ def test_two_policies_of_a_learner_that_starts_from_the_one_that_another_cloned(
     run(cells, places)
     cloning, mode, both = cells
 
-    spec = tasks.task_of(mode.recipe, mode.row, places.data_dir).spec()
+    spec = choice.task_of(mode.recipe, mode.row, places.data_dir).spec()
     behavior = brac_bc.make(brac_bc.Config(hidden_sizes=(8,)), spec)
     cloned = last_state(cloning.folder(places.runs_dir), behavior.init(jax.random.PRNGKey(0)))
     assert int(cloned.steps) == 40
@@ -171,9 +172,9 @@ def test_the_environment_of_the_data_decides_where_a_row_is_scored(
     version_folders.write(tmp_path / row.version_path, collected_in)
     of = collected_in or "an environment that its manifest does not name"
     with pytest.raises(DatasetError, match=f"is of {of}, and .* is scored in {scored_in}: name"):
-        tasks.task_of(recipe, row, tmp_path)
+        choice.task_of(recipe, row, tmp_path)
     meant = dataclasses.replace(row, in_another_environment=True)
-    task = tasks.task_of(recipe, meant, tmp_path)
+    task = choice.task_of(recipe, meant, tmp_path)
     assert task.identity["collected_in"] == of
 
 
@@ -241,7 +242,7 @@ def test_what_a_row_reads_of_a_real_file(shared, tmp_path):
     row = Row("BC", "d4rl/halfcheetah-medium-v2:2.0.0", "HalfCheetah-v2")
 
     def read(**options):
-        task = tasks.ContinuousControl(
+        task = control.ContinuousControl(
             dataclasses.replace(row, **options), version, row.environment, 0.5
         )
         return task.transitions()

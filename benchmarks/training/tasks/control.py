@@ -1,19 +1,11 @@
-"""What a row asks of the runner: the data that feed its learner, and where its policy is scored.
-
-A row whose environment is one of DQN Replay's games, such as `Pong`, is Atari: stacks of frames go
-in, and the policy is scored by Dopamine's protocol on the ROMs and with the sticky actions that the
-dataset's lineage names. Any other row is continuous control in gymnasium.
-"""
+"""What a row of continuous control asks: vectors go in, and gymnasium scores the policy."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import math
-import os
-import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
@@ -22,9 +14,8 @@ import jax
 import numpy as np
 from dm_env import specs
 
-from benchmarks.training import making
-from benchmarks.training.evaluation import StackedGame
 from benchmarks.training.recipe import (
+    AS_SERVED,
     AS_STORED,
     CORRECTED,
     QLEARNING_DATASET,
@@ -33,29 +24,15 @@ from benchmarks.training.recipe import (
     Row,
 )
 from learners import types
-from rl_datasets import roms
-from rl_datasets.collection.atari import AtariEnvironment
 from rl_datasets.collection.environments import make_environment, resolve
 from rl_datasets.errors import DatasetError
 from rl_datasets.published.version import Version
 from rl_datasets.serving import time_limits
 from rl_datasets.serving.cut import ONE_STEP, Cut
 from rl_datasets.serving.d4rl import load_qlearning_dataset
-from rl_datasets.serving.loading import load_frame_windows, load_transitions
+from rl_datasets.serving.loading import load_transitions
 from rl_datasets.serving.rewards import return_range
 from rl_datasets.serving.transitions import NEXT_ACTION, Transition
-from rl_datasets.sources.atari import ATARI_GAMES, FRAME_SHAPE
-from rl_datasets.sources.dqn_replay import STACK_SIZE
-from rl_datasets.sources.rl_unplugged import STORED_REWARD
-
-# Of a row whose learner meets transitions as they are served.
-AS_SERVED = {
-    "normalize_observations": False,
-    "reward_scale": 1.0,
-    "reward_bias": 0.0,
-    "reading": CORRECTED,
-    "across_time_limits": False,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +59,23 @@ class ContinuousControl:
     discount: float = 1.0
     extras: tuple[str, ...] = ()
     spec_type: ClassVar = types.Spec
+
+    @classmethod
+    def of(cls, recipe: Recipe, row: Row, version: Version) -> ContinuousControl:
+        """The task of a row.
+
+        Raises:
+          DatasetError: the row's reading is one of games; its learner cannot have its n_step; or
+            the data are of another environment and the row does not say that it means it.
+        """
+        if row.reading == AS_STORED:
+            raise DatasetError(
+                f"row {row.name!r} reads rewards as stored, which only episodes of RL Unplugged's "
+                "games have: leave out its reading"
+            )
+        collected_in = _check_environment(row, version)
+        discount = 1.0 if row.n_step == 1 else recipe.discount(row)
+        return cls(row, version, collected_in, discount)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -221,174 +215,6 @@ class ContinuousControl:
         return make_environment(self.row.environment, seed)
 
 
-@dataclasses.dataclass(frozen=True)
-class Atari:
-    """A row whose environment is a game.
-
-    Attributes:
-      row, version, identity, cut: as of `ContinuousControl`.
-      rom: that scores are measured on.
-    """
-
-    row: Row
-    version: Version
-    identity: Mapping[str, Any]
-    cut: Cut
-    rom: pathlib.Path
-    extras: ClassVar[tuple[str, ...]] = ()
-    reward_scale: ClassVar = 1.0
-    spec_type: ClassVar = types.DiscreteSpec
-
-    @classmethod
-    def of(cls, recipe: Recipe, row: Row, version: Version) -> Atari:
-        """The task, once it is certain that its policy can be scored.
-
-        Raises:
-          DatasetError: the dataset is of another game, holds no episodes or no such split, or its
-            lineage names no ROMs or sticky actions, or ROMs that are not installed.
-        """
-        lineage = version.lineage
-        try:
-            spec, _ = version.episode_spec, version.split_names(row.split)
-            rom_set = roms.roms_for(lineage.facts)
-            rom = roms.rom_path(row.environment, rom_set)
-        except DatasetError as error:
-            raise DatasetError(f"{row.dataset} in {row.environment}: {error}") from error
-        if lineage.game != row.environment or lineage.sticky_probability is None:
-            raise DatasetError(
-                f"{row.dataset} is of the game {lineage.game} with sticky actions of "
-                f"probability {lineage.sticky_probability}, by its lineage, and the row's "
-                f"environment is {row.environment}: name the game that the data are from"
-            )
-        identity = {
-            "split": row.split,
-            "n_step": row.n_step,
-            "rom_set": rom_set,
-            "rom_md5": hashlib.md5(rom.read_bytes()).hexdigest(),
-            "sticky_probability": lineage.sticky_probability,
-            **dataclasses.asdict(recipe.atari),
-        }
-        cut = Cut(row.n_step, _discount(recipe, row), STACK_SIZE)
-        if row.reading == AS_STORED:
-            if STORED_REWARD not in spec.extras:
-                raise DatasetError(
-                    f"row {row.name!r} reads rewards as stored, and {row.dataset} does not have "
-                    f"their field, {STORED_REWARD}: name a version of rl_unplugged_atari from "
-                    "2.0.0 on, or leave out its reading"
-                )
-            identity["reading"] = row.reading
-            cut = dataclasses.replace(cut, reward_field=STORED_REWARD)
-        return cls(row, version, identity, cut, rom)
-
-    def read_by(self, name: str, extras: tuple[str, ...]) -> Atari:
-        """The task as a learner of this name reads its data, and these extras of them.
-
-        Raises:
-          DatasetError: it reads more than they have.
-        """
-        if extras:
-            raise DatasetError(
-                f"learner {name} reads the {' and '.join(extras)} of a transition, which "
-                f"data of games are not given with: name another for row {self.row.name!r}"
-            )
-        return self
-
-    def transitions(self) -> Any:
-        """All of the data in memory, each frame once."""
-        return _windows(self.version, self.row.split, self.cut)
-
-    def spec(self) -> types.DiscreteSpec:
-        """The game's, which its data share."""
-        num_actions = ATARI_GAMES[self.row.environment].num_actions
-        return types.DiscreteSpec(num_actions, (*FRAME_SHAPE[:2], STACK_SIZE))
-
-    def shapes(self) -> types.DiscreteSpec:
-        """The same: it has no statistics."""
-        return self.spec()
-
-    def batches(self, spec: types.DiscreteSpec, leading: tuple[int, ...]) -> Transition:
-        """The shapes of batches [*leading, ...]."""
-        observation = jax.ShapeDtypeStruct((*leading, *spec.observation_shape), np.uint8)
-        action = jax.ShapeDtypeStruct(leading, np.int32)
-        scalar = jax.ShapeDtypeStruct(leading, np.float32)
-        return Transition(observation, action, scalar, scalar, observation, {})
-
-    def steps_in_a_call(self, evaluate_every: int) -> int:
-        """Gradient steps of one jitted update: 32 transitions with their stacks are 2 MB."""
-        return math.gcd(evaluate_every, 20)
-
-    def environment(self, seed: int) -> dm_env.Environment:
-        """The game as it is scored, for one episode: rewards are not clipped."""
-        game = AtariEnvironment(
-            self.rom,
-            [seed, 0],
-            sticky_probability=self.identity["sticky_probability"],
-            max_steps=self.identity["max_episode_steps"],
-        )
-        return StackedGame(game, STACK_SIZE, self.identity["evaluation_epsilon"], [seed, 1])
-
-
-Task = ContinuousControl | Atari
-
-
-def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
-    """What a row asks; nothing is loaded yet.
-
-    Raises:
-      DatasetError: the learner is not for such a row, or cannot have its n_step; the data are of
-        another environment and the row does not say that it means it; or as `Atari.of`.
-    """
-    kind: type[Task] = Atari if row.environment in ATARI_GAMES else ContinuousControl
-    takes = recipe.entry().spec
-    if takes is not kind.spec_type:
-        raise DatasetError(
-            f"learner {recipe.learner} is made for a {takes.__name__}, and {row.environment} is a "
-            f"{kind.spec_type.__name__}: name a learner of its kind, such as "
-            f"{'dqn' if kind is Atari else 'td3_bc'}"
-        )
-    version = _open(row, data_dir)
-    if kind is Atari:
-        plain = AS_SERVED | ({"reading": AS_STORED} if row.reading == AS_STORED else {})
-        if any(getattr(row, name) != value for name, value in plain.items()):
-            raise DatasetError(
-                f"row {row.name!r} is of a game, whose frames and rewards are as they are served: "
-                f"leave out {', '.join(AS_SERVED)}"
-            )
-        return Atari.of(recipe, row, version)
-    if row.reading == AS_STORED:
-        raise DatasetError(
-            f"row {row.name!r} reads rewards as stored, which episodes of RL Unplugged's games "
-            "alone have: leave out its reading"
-        )
-    collected_in = _check_environment(row, version)
-    if row.n_step == 1:
-        return ContinuousControl(row, version, collected_in)
-    return ContinuousControl(row, version, collected_in, _discount(recipe, row))
-
-
-def _open(row: Row, data_dir: pathlib.Path) -> Version:
-    try:
-        return Version.open(row.dataset, data_dir)
-    except DatasetError as error:
-        commands = making.commands(row, data_dir)
-        if not (how := " and ".join(f"`{command}`" for command in commands)):
-            raise
-        raise DatasetError(
-            f"{row.dataset} is not published in {data_dir}: publish it first: {how}"
-        ) from error
-
-
-def _discount(recipe: Recipe, row: Row) -> float:
-    """The learner's, by which a transition's rewards are summed; 1 where it has none."""
-    discount = getattr(recipe.learner_config(), "discount", None)
-    if discount is None and row.n_step > 1:
-        raise DatasetError(
-            f"row {row.name!r} has an n_step, and learner {recipe.learner} does not discount "
-            "rewards: leave it out"
-        )
-    return 1.0 if discount is None else float(discount)
-
-
 def _check_environment(row: Row, version: Version) -> str:
     """The environment that the data were collected in, which must be the row's unless it means it.
 
@@ -433,23 +259,3 @@ def _transitions(
 def with_extras(transitions: Any, names: Collection[str]) -> Any:
     """The transitions with these of their extras alone."""
     return transitions._replace(extras={name: transitions.extras[name] for name in names})
-
-
-@functools.lru_cache(maxsize=1)
-def _windows(version: Version, split: str, cut: Cut) -> Any:
-    """Where batches are gathered on an accelerator, all seeds share the frames in its memory."""
-    size = sum(version.counts(split)) * int(np.prod(FRAME_SHAPE))
-    if size > _memory():
-        raise DatasetError(
-            f"the frames of {version.folder} take {size / 1e9:.0f} GB, and this machine has "
-            f"{_memory() / 1e9:.0f}: name some of its splits in the row, or use the feed stream"
-        )
-    windows = load_frame_windows(version, split, cut)
-    if jax.default_backend() == "cpu":
-        return windows
-    return windows._replace(frames=jax.device_put(windows.frames))
-
-
-def _memory() -> int:
-    """Bytes of memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,1 @@
+"""What a row asks of the runner: the data that feed its learner, and where its policy is scored."""

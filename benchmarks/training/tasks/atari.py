@@ -1,0 +1,168 @@
+"""What a row of a game asks: stacks of frames go in, and the emulator scores the policy.
+
+The policy is scored by Dopamine's protocol, on the ROMs and with the sticky actions that the
+dataset's lineage names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import math
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import dm_env
+import jax
+import numpy as np
+
+from benchmarks.training.evaluation import StackedGame
+from benchmarks.training.recipe import AS_SERVED, AS_STORED, Recipe, Row
+from learners import types
+from rl_datasets import roms
+from rl_datasets.collection.atari import AtariEnvironment
+from rl_datasets.errors import DatasetError
+from rl_datasets.published.version import Version
+from rl_datasets.serving.cut import Cut
+from rl_datasets.serving.loading import load_frame_windows
+from rl_datasets.serving.transitions import Transition
+from rl_datasets.sources.atari import ATARI_GAMES, FRAME_SHAPE
+from rl_datasets.sources.dqn_replay import STACK_SIZE
+from rl_datasets.sources.rl_unplugged import STORED_REWARD
+
+
+@dataclasses.dataclass(frozen=True)
+class Atari:
+    """A row whose environment is a game.
+
+    Attributes:
+      row, version, identity, cut: as of `ContinuousControl`.
+      rom: that scores are measured on.
+    """
+
+    row: Row
+    version: Version
+    identity: Mapping[str, Any]
+    cut: Cut
+    rom: pathlib.Path
+    extras: ClassVar[tuple[str, ...]] = ()
+    reward_scale: ClassVar = 1.0
+    spec_type: ClassVar = types.DiscreteSpec
+
+    @classmethod
+    def of(cls, recipe: Recipe, row: Row, version: Version) -> Atari:
+        """The task, once it is certain that its policy can be scored.
+
+        Raises:
+          DatasetError: the row reads its data otherwise than games are read; its learner cannot
+            have its n_step; the dataset is of another game, holds no episodes or no such split, or
+            its lineage names no ROMs or sticky actions, or ROMs that are not installed.
+        """
+        plain = AS_SERVED | ({"reading": AS_STORED} if row.reading == AS_STORED else {})
+        if any(getattr(row, name) != value for name, value in plain.items()):
+            raise DatasetError(
+                f"row {row.name!r} is of a game, whose frames and rewards are as they are served: "
+                f"leave out {', '.join(AS_SERVED)}"
+            )
+        lineage = version.lineage
+        try:
+            spec, _ = version.episode_spec, version.split_names(row.split)
+            rom_set = roms.roms_for(lineage.facts)
+            rom = roms.rom_path(row.environment, rom_set)
+        except DatasetError as error:
+            raise DatasetError(f"{row.dataset} in {row.environment}: {error}") from error
+        if lineage.game != row.environment or lineage.sticky_probability is None:
+            raise DatasetError(
+                f"{row.dataset} is of the game {lineage.game} with sticky actions of "
+                f"probability {lineage.sticky_probability}, by its lineage, and the row's "
+                f"environment is {row.environment}: name the game that the data are from"
+            )
+        identity = {
+            "split": row.split,
+            "n_step": row.n_step,
+            "rom_set": rom_set,
+            "rom_md5": hashlib.md5(rom.read_bytes()).hexdigest(),
+            "sticky_probability": lineage.sticky_probability,
+            **dataclasses.asdict(recipe.atari),
+        }
+        cut = Cut(row.n_step, recipe.discount(row), STACK_SIZE)
+        if row.reading == AS_STORED:
+            if STORED_REWARD not in spec.extras:
+                raise DatasetError(
+                    f"row {row.name!r} reads rewards as stored, and {row.dataset} does not have "
+                    f"their field, {STORED_REWARD}: name a version of rl_unplugged_atari from "
+                    "2.0.0 on, or leave out its reading"
+                )
+            identity["reading"] = row.reading
+            cut = dataclasses.replace(cut, reward_field=STORED_REWARD)
+        return cls(row, version, identity, cut, rom)
+
+    def read_by(self, name: str, extras: tuple[str, ...]) -> Atari:
+        """The task as a learner of this name reads its data, and these extras of them.
+
+        Raises:
+          DatasetError: it reads more than they have.
+        """
+        if extras:
+            raise DatasetError(
+                f"learner {name} reads the {' and '.join(extras)} of a transition, which "
+                f"data of games are not given with: name another for row {self.row.name!r}"
+            )
+        return self
+
+    def transitions(self) -> Any:
+        """All of the data in memory, each frame once."""
+        return _windows(self.version, self.row.split, self.cut)
+
+    def spec(self) -> types.DiscreteSpec:
+        """The game's, which its data share."""
+        num_actions = ATARI_GAMES[self.row.environment].num_actions
+        return types.DiscreteSpec(num_actions, (*FRAME_SHAPE[:2], STACK_SIZE))
+
+    def shapes(self) -> types.DiscreteSpec:
+        """The same: it has no statistics."""
+        return self.spec()
+
+    def batches(self, spec: types.DiscreteSpec, leading: tuple[int, ...]) -> Transition:
+        """The shapes of batches [*leading, ...]."""
+        observation = jax.ShapeDtypeStruct((*leading, *spec.observation_shape), np.uint8)
+        action = jax.ShapeDtypeStruct(leading, np.int32)
+        scalar = jax.ShapeDtypeStruct(leading, np.float32)
+        return Transition(observation, action, scalar, scalar, observation, {})
+
+    def steps_in_a_call(self, evaluate_every: int) -> int:
+        """Gradient steps of one jitted update: 32 transitions with their stacks are 2 MB."""
+        return math.gcd(evaluate_every, 20)
+
+    def environment(self, seed: int) -> dm_env.Environment:
+        """The game as it is scored, for one episode: rewards are not clipped."""
+        game = AtariEnvironment(
+            self.rom,
+            [seed, 0],
+            sticky_probability=self.identity["sticky_probability"],
+            max_steps=self.identity["max_episode_steps"],
+        )
+        return StackedGame(game, STACK_SIZE, self.identity["evaluation_epsilon"], [seed, 1])
+
+
+@functools.lru_cache(maxsize=1)
+def _windows(version: Version, split: str, cut: Cut) -> Any:
+    """Where batches are gathered on an accelerator, all seeds share the frames in its memory."""
+    size = sum(version.counts(split)) * int(np.prod(FRAME_SHAPE))
+    if size > _memory():
+        raise DatasetError(
+            f"the frames of {version.folder} take {size / 1e9:.0f} GB, and this machine has "
+            f"{_memory() / 1e9:.0f}: name some of its splits in the row, or use the feed stream"
+        )
+    windows = load_frame_windows(version, split, cut)
+    if jax.default_backend() == "cpu":
+        return windows
+    return windows._replace(frames=jax.device_put(windows.frames))
+
+
+def _memory() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

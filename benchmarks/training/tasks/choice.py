@@ -1,0 +1,45 @@
+"""Which task a row is: a game where DQN Replay has its environment, else continuous control."""
+
+from __future__ import annotations
+
+import pathlib
+
+from benchmarks.training import making
+from benchmarks.training.recipe import Recipe, Row
+from benchmarks.training.tasks.atari import Atari
+from benchmarks.training.tasks.control import ContinuousControl
+from rl_datasets.errors import DatasetError
+from rl_datasets.published.version import Version
+from rl_datasets.sources.atari import ATARI_GAMES
+
+Task = ContinuousControl | Atari
+
+
+def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
+    """What a row asks; nothing is loaded yet.
+
+    Raises:
+      DatasetError: the learner is not for such a row; the dataset is not published; or as `of` of
+        the task.
+    """
+    kind: type[Task] = Atari if row.environment in ATARI_GAMES else ContinuousControl
+    takes = recipe.entry().spec
+    if takes is not kind.spec_type:
+        raise DatasetError(
+            f"learner {recipe.learner} is made for a {takes.__name__}, and {row.environment} is a "
+            f"{kind.spec_type.__name__}: name a learner of its kind, such as "
+            f"{'dqn' if kind is Atari else 'td3_bc'}"
+        )
+    return kind.of(recipe, row, _open(row, data_dir))
+
+
+def _open(row: Row, data_dir: pathlib.Path) -> Version:
+    try:
+        return Version.open(row.dataset, data_dir)
+    except DatasetError as error:
+        commands = making.commands(row, data_dir)
+        if not (how := " and ".join(f"`{command}`" for command in commands)):
+            raise
+        raise DatasetError(
+            f"{row.dataset} is not published in {data_dir}: publish it first: {how}"
+        ) from error
