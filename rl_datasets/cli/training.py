@@ -75,9 +75,10 @@ def train_agent(
     game: Annotated[str, typer.Argument(help="The game, as DQN Replay spells it, such as Pong.")],
     file: Annotated[pathlib.Path, typer.Argument(help="The .npz to write.", **PATH)],
     seed: Seed = 0,
-    epochs: Annotated[
-        int, typer.Option(min=1, help="Give up after this many epochs of 100,000 steps.")
-    ] = 100,
+    epochs: Annotated[int, typer.Option(min=1, help="Give up after this many epochs.")] = 100,
+    steps_per_epoch: Annotated[
+        int, typer.Option(min=10, help="After which it is tested: a multiple of ten.")
+    ] = 100_000,
     stop_at: Annotated[
         float | None,
         typer.Option(help="Mean return of a test that ends the training; 20 by default in Pong."),
@@ -101,7 +102,7 @@ def train_agent(
         file,
         seed=seed,
         rom_set=roms.named(rom_set),
-        schedule=GamesSchedule(epochs=epochs),
+        schedule=GamesSchedule(epochs=epochs, steps_per_epoch=steps_per_epoch),
         stop_at=stop_at,
     )
     best = max(agent.facts["tests"])
