@@ -11,14 +11,19 @@ from rl_datasets.published import manifest
 SPEC = EpisodeSpec(specs.Array((3,), np.float32), specs.BoundedArray((1,), np.float32, -2.0, 2.0))
 
 
-def write(version_dir: pathlib.Path, environment: str | None = "Pendulum-v1", **lineage) -> None:
+def write(
+    version_dir: pathlib.Path,
+    environment: str | None = "Pendulum-v1",
+    spec: EpisodeSpec = SPEC,
+    **lineage,
+) -> None:
     """A manifest alone, of a dataset that was collected in `environment`."""
     config, version = version_dir.parts[-2:]
     plan = {
         "dataset": version_dir.parts[-3],
         "config": config,
         "version": version,
-        "spec": manifest.spec_to_json(SPEC),
+        "spec": manifest.spec_to_json(spec),
         "sources": {},
         "lineage": {"environment": environment, **lineage},
     }

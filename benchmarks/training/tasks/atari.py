@@ -18,12 +18,14 @@ from typing import Any, ClassVar
 import dm_env
 import jax
 import numpy as np
+from dm_env import specs
 
 from benchmarks.training.evaluation import StackedGame
 from benchmarks.training.recipe import AS_SERVED, AS_STORED, Recipe, Row
 from learners import types
 from rl_datasets import roms
 from rl_datasets.collection.atari import AtariEnvironment
+from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.published.version import Version
 from rl_datasets.serving.cut import Cut
@@ -58,8 +60,9 @@ class Atari:
 
         Raises:
           DatasetError: the row reads its data otherwise than games are read; its learner cannot
-            have its n_step; the dataset is of another game, holds no episodes or no such split, or
-            its lineage names no ROMs or sticky actions, or ROMs that are not installed.
+            have its n_step; the dataset is of another game, has other frames or actions than it,
+            holds no episodes or no such split, or its lineage names no ROMs or sticky actions, or
+            ROMs that are not installed.
         """
         plain = AS_SERVED | ({"reading": AS_STORED} if row.reading == AS_STORED else {})
         if any(getattr(row, name) != value for name, value in plain.items()):
@@ -80,6 +83,7 @@ class Atari:
                 f"probability {lineage.sticky_probability}, by its lineage, and the row's "
                 f"environment is {row.environment}: name the game that the data are from"
             )
+        _check_fields(row, spec)
         identity = {
             "split": row.split,
             "n_step": row.n_step,
@@ -146,6 +150,24 @@ class Atari:
             max_steps=self.identity["max_episode_steps"],
         )
         return StackedGame(game, STACK_SIZE, self.identity["evaluation_epsilon"], [seed, 1])
+
+
+def _check_fields(row: Row, spec: EpisodeSpec) -> None:
+    """Refuses data whose frames or actions are not those that the game is scored with."""
+    frames, actions = spec.observation, spec.action
+    shape = None if isinstance(frames, Mapping) else frames.shape
+    if shape != FRAME_SHAPE:
+        raise DatasetError(
+            f"{row.dataset} has observations of shape {shape}, and games are scored on frames of "
+            f"{FRAME_SHAPE}: name data with such frames"
+        )
+    count = ATARI_GAMES[row.environment].num_actions
+    numbered = isinstance(actions, specs.BoundedArray) and actions.shape == ()
+    if not numbered or (actions.minimum, actions.maximum) != (0, count - 1):
+        raise DatasetError(
+            f"{row.dataset} has actions {actions}, and {row.environment} has the {count} of its "
+            "minimal set: name data with those"
+        )
 
 
 @functools.lru_cache(maxsize=1)
