@@ -74,8 +74,10 @@ def _advance(emulator: Emulator, log: Log, states: list[State], most_states: int
                 known.ways.append(outcome.way)
         if len(after) > most_states:
             break
-        if state.ways:  # Else it is a start, which cannot be come to again.
-            state.snapshot = None
+    # The emulator of some games goes back by the step before, whose snapshot is kept until here.
+    for before in {way.before for state in states for way in state.ways}:
+        if before.ways:  # Else it is a start, which cannot be come to again.
+            before.snapshot = None
     return list(after.values())
 
 
