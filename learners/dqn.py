@@ -14,8 +14,8 @@ import optax
 
 from learners import value_based
 from learners.checks import shaped
+from learners.image_networks import nature_dqn
 from learners.losses import huber
-from learners.networks import nature_dqn
 from learners.ranges import Count, Positive, Share
 from learners.types import DiscreteSpec, Learner
 

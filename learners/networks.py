@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import haiku as hk
 import jax
@@ -36,6 +36,12 @@ def fan_in_initializers(fan_in: int) -> tuple[Initializer, Initializer]:
     return hk.initializers.RandomUniform(-bound, bound), jnp.zeros
 
 
+def lecun_initializers(fan_in: int) -> tuple[Initializer, Initializer]:
+    """Of weights and biases, as Flax's layers begin: truncated normal, variance 1 / fan_in."""
+    # What is left within two deviations of a normal distribution deviates by 0.8796 of it.
+    return hk.initializers.TruncatedNormal(fan_in**-0.5 / 0.87962566103423978), jnp.zeros
+
+
 def orthogonal_initializers(fan_in: int) -> tuple[Initializer, Initializer]:
     """Of weights and biases, as IQL begins: orthogonal times 2^1/2, and zeros."""
     del fan_in
@@ -58,7 +64,7 @@ class Network(NamedTuple):
     """init(key, *inputs) -> params, and apply(params, *inputs) -> outputs."""
 
     init: Callable[..., Params]
-    apply: Callable[..., jax.Array]
+    apply: Callable[..., Any]  # of several heads, a dict of outputs by their names
 
 
 def mlp(
@@ -88,34 +94,6 @@ def mlp(
             x = Head(bottleneck, *initializers(x.shape[-1]), name="bottleneck")(x)
         w_init, b_init = (head_initializers or initializers)(x.shape[-1])
         return Head(sizes[-1], w_init, b_init, name="head")(x)
-
-    return Network(*hk.without_apply_rng(hk.transform(forward)))
-
-
-def nature_dqn(
-    num_outputs: int,
-    initializers: Initializers = keras_initializers,
-    padding: str = "SAME",
-    divisor: float = 255.0,
-) -> Network:
-    """Nature DQN's network (Mnih et al. 2015); SAME padding is Dopamine's, VALID the paper's.
-
-    Takes stacks of frames [B, H, W, stack] uint8, which are divided by `divisor`, and gives
-    [B, num_outputs].
-    """
-
-    def forward(frames: jax.Array) -> jax.Array:
-        x = frames.astype(jnp.float32) / divisor
-        for channels, kernel, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
-            w_init, b_init = initializers(kernel * kernel * x.shape[-1])
-            x = hk.Conv2D(channels, kernel, stride, padding=padding, w_init=w_init, b_init=b_init)(
-                x
-            )
-            x = jax.nn.relu(x)
-        x = hk.Flatten()(x)
-        w_init, b_init = initializers(x.shape[-1])
-        x = jax.nn.relu(hk.Linear(512, w_init=w_init, b_init=b_init)(x))
-        return Head(num_outputs, *initializers(x.shape[-1]), name="head")(x)
 
     return Network(*hk.without_apply_rng(hk.transform(forward)))
 

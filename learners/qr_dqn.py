@@ -15,8 +15,9 @@ import optax
 
 from learners import value_based
 from learners.checks import shaped
+from learners.image_networks import nature_dqn
 from learners.losses import huber
-from learners.networks import Network, fan_in_initializers, nature_dqn, torch_initializers
+from learners.networks import Network, fan_in_initializers, torch_initializers
 from learners.ranges import Count, Positive, Share
 from learners.types import DiscreteSpec, Learner, Params
 

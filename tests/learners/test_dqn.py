@@ -1,4 +1,4 @@
-"""DQN and QR-DQN: their losses by hand, their network and optimiser against others' code."""
+"""DQN and QR-DQN: their losses by hand, their optimiser against others' code."""
 
 import dataclasses
 import functools
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from learners import dqn, networks, qr_dqn, training
+from learners import dqn, image_networks, networks, qr_dqn, training
 from learners.types import DiscreteSpec
 from tests.learners import plain
 
@@ -101,60 +101,6 @@ def test_quantile_huber_loss_ends_at_the_quantiles():
     np.testing.assert_allclose(theta, [1, 3, 5, 7], atol=0.02)
 
 
-def convolution(x, w, b, stride):
-    """With SAME padding, in float64, one place of the output after the other."""
-    kernel = w.shape[0]
-    height = -(-x.shape[0] // stride)
-    padding = max((height - 1) * stride + kernel - x.shape[0], 0)
-    before = padding // 2
-    x = np.pad(x, ((before, padding - before), (before, padding - before), (0, 0)))
-    out = np.empty((height, height, w.shape[-1]))
-    for row in range(height):
-        for column in range(height):
-            window = x[row * stride :, column * stride :][:kernel, :kernel]
-            out[row, column] = np.tensordot(window, w, 3) + b
-    return np.maximum(out, 0)
-
-
-def test_the_network_is_nature_dqns():
-    network = networks.nature_dqn(6)
-    frames = np.random.default_rng(0).integers(0, 256, (2, 84, 84, 4), dtype=np.uint8)
-    params = network.init(jax.random.PRNGKey(0), frames)
-    params = jax.tree.map(lambda p: p + 0.01, params)  # so that biases are seen
-    shapes = {name: layer["w"].shape for name, layer in params.items()}
-    assert shapes == {
-        "conv2_d": (8, 8, 4, 32),
-        "conv2_d_1": (4, 4, 32, 64),
-        "conv2_d_2": (3, 3, 64, 64),
-        "linear": (7744, 512),
-        "head": (6, 512),
-    }
-    weights = jax.tree.map(lambda p: np.asarray(p, np.float64), params)
-    for index in range(2):
-        x = frames[index] / 255
-        for name, stride in (("conv2_d", 4), ("conv2_d_1", 2), ("conv2_d_2", 1)):
-            x = convolution(x, **weights[name], stride=stride)
-        hidden = np.maximum(x.ravel() @ weights["linear"]["w"] + weights["linear"]["b"], 0)
-        expected = weights["head"]["w"] @ hidden + weights["head"]["b"]
-        np.testing.assert_allclose(network.apply(params, frames)[index], expected, rtol=1e-4)
-
-
-def test_initial_weights_are_dopamines():
-    frames = np.zeros((1, 84, 84, 4), np.uint8)
-    glorot = networks.nature_dqn(6).init(jax.random.PRNGKey(0), frames)
-    # sqrt(6 / (inputs + outputs)), a convolution having kernel^2 channels of each.
-    bounds = {"conv2_d": 6 / (256 + 2048), "conv2_d_2": 6 / (576 + 576), "linear": 6 / 8256}
-    for name, square in bounds.items():
-        assert np.max(np.abs(glorot[name]["w"])) == pytest.approx(square**0.5, rel=0.01)
-        assert not np.any(glorot[name]["b"])
-    initial = networks.nature_dqn(1200, networks.fan_in_initializers)
-    params = initial.init(jax.random.PRNGKey(0), frames)
-    for name, fan_in in {"conv2_d": 256, "conv2_d_1": 512, "linear": 7744, "head": 512}.items():
-        variance = 3**-0.5 / fan_in
-        assert np.var(params[name]["w"]) == pytest.approx(variance, rel=0.02)
-        assert np.max(np.abs(params[name]["w"])) == pytest.approx((3 * variance) ** 0.5, rel=0.01)
-
-
 def test_rmsprop_is_tensorflows_centred_one():
     """TensorFlow's own kernel, whose slots begin as TensorFlow 1's optimiser made them."""
     tf = pytest.importorskip("tensorflow")
@@ -185,7 +131,7 @@ def test_rmsprop_is_tensorflows_centred_one():
 def test_a_step_is_what_it_says():
     """One update, put together from the network, the loss and the optimiser by hand."""
     learner, config = make(dqn), CONFIGS[dqn]
-    network, optimizer = networks.nature_dqn(3), dqn._optimizer(config)
+    network, optimizer = image_networks.nature_dqn(3), dqn._optimizer(config)
     batch = plain.at(random_batches(1), 0)
     state = learner.init(jax.random.PRNGKey(1))
     before = plain.copy(state)
@@ -315,7 +261,7 @@ def test_who_says_which_action_is_greedy_in_the_next_state(is_double):
     # The target network prefers another action wherever the signs of both heads are opposite.
     target_params = jax.tree.map(jnp.negative, state.target_params)
     state = state._replace(target_params=target_params)
-    network = networks.nature_dqn(15, networks.fan_in_initializers)
+    network = image_networks.nature_dqn(15, networks.fan_in_initializers)
     theta = [
         network.apply(params, batch.next_observation).reshape(4, 3, 5)
         for params in (state.params, target_params)
