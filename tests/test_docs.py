@@ -74,6 +74,7 @@ def run(command: list[str], folder: pathlib.Path) -> subprocess.CompletedProcess
 def test_there_are_examples():
     assert {name for name, _ in CODE} == {
         "README.md",
+        "atari_scores.md",
         "bodies.md",
         "d4rl.md",
         "learners.md",
@@ -82,6 +83,7 @@ def test_there_are_examples():
     assert {name for name, _ in COMMANDS} == {
         "README.md",
         "atari.md",
+        "atari_scores.md",
         "d4rl.md",
         "learners.md",
         "load.md",

@@ -60,13 +60,12 @@ class Profile:
     Attributes:
       thresholds: [thresholds] normalised scores, in percent.
       shares: [thresholds] of the runs above each, mean over games, from 0 to 1.
-      low, high: [thresholds] interval of 95 %; None where a game has a single run.
+      interval: [2, thresholds] low and high ends, of 95 %; None where a game has a single run.
     """
 
     thresholds: np.ndarray
     shares: np.ndarray
-    low: np.ndarray | None
-    high: np.ndarray | None
+    interval: np.ndarray | None
 
 
 def over_games(normalization: str, runs: Runs, games: Collection[str] | None = None) -> GamesScore:
@@ -112,10 +111,10 @@ def performance_profile(normalization: str, runs: Runs, thresholds: npt.ArrayLik
     def shares(of: np.ndarray) -> np.ndarray:
         return np.stack([np.mean(of > threshold, axis=(-2, -1)) for threshold in at], axis=-1)
 
-    low = high = None
+    interval = None
     if len(scores) > 1:
-        low, high = statistics.stratified_bootstrap(shares, scores)
-    return Profile(at, shares(scores), low, high)
+        interval = np.stack(statistics.stratified_bootstrap(shares, scores))
+    return Profile(at, shares(scores), interval)
 
 
 def matrix(runs: Runs, games: Collection[str] | None = None) -> np.ndarray:

@@ -13,7 +13,7 @@ import rich.progress
 import rich.table
 
 from benchmarks.tables.comparison import Comparison
-from benchmarks.tables.game_tables import Block, reported_blocks
+from benchmarks.tables.game_tables import Block, blocks_over_games, reported_blocks
 from benchmarks.tables.reported import ReportedTable, load_table, table_names
 from benchmarks.tables.scores import KINDS, formatted, kinds
 from benchmarks.training.cells import Cell, Progress, seeds_of_rows
@@ -109,7 +109,7 @@ def _show_games(table: ReportedTable) -> None:
     show(rich.markup.escape(f"{table.title}: {' '.join(table.metric.split())}"))
     if not table.exact:
         show("Values are not exact: see the known defects.")
-    for block in reported_blocks(table):
+    for block in (*reported_blocks(table), *blocks_over_games(table)):
         show_block(block)
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from benchmarks.tables.atari_scores import Profile
+
 STYLE: Any = {
     "svg.hashsalt": "rl-datasets",
     "svg.fonttype": "none",
@@ -29,6 +31,7 @@ COLUMNS = 3  # at most
 WIDTH = 11.4  # inches, of which an SVG has 96 pixels each; several panels share it
 PANEL_WIDTH, PANEL_HEIGHT = 8.0, 4.0  # inches, at most
 PANEL_SHAPE = 0.74  # height by width
+BAR_HEIGHT = 0.09  # inches, at least
 TITLE_CHARACTERS = 9.5  # to an inch
 
 Curve = tuple[np.ndarray, np.ndarray]  # steps, returns
@@ -94,6 +97,7 @@ class BarPanel:
     parts: Sequence[str]
     groups: Mapping[str, Sequence[float]]
     unit: str
+    linear_to: float | None = None  # beyond it, either way, the axis goes by powers of ten
 
 
 def bars(panels: Sequence[BarPanel]) -> Figure:
@@ -106,8 +110,37 @@ def bars(panels: Sequence[BarPanel]) -> Figure:
         axes.set_yticks(places + 0.4 - height / 2, panel.parts)
         axes.invert_yaxis()
         axes.set_xlabel(panel.unit)
+        if panel.linear_to is not None:
+            axes.set_xscale("symlog", linthresh=panel.linear_to)
 
-    return _grid(panels, draw, "Bars")
+    most = max(len(panel.parts) * len(panel.groups) for panel in panels)
+    return _grid(panels, draw, "Bars", least_height=most * BAR_HEIGHT)
+
+
+@dataclasses.dataclass(frozen=True)
+class ProfilePanel:
+    """The share of runs above each threshold, for each group, with its interval if it has one."""
+
+    title: str
+    groups: Mapping[str, Profile]
+    unit: str
+
+
+def profiles(panels: Sequence[ProfilePanel]) -> Figure:
+    """A curve a group, in a band as wide as its interval."""
+
+    def draw(axes: Any, panel: ProfilePanel) -> None:
+        for index, (name, profile) in enumerate(panel.groups.items()):
+            colour = f"C{index}"
+            axes.plot(profile.thresholds, 100 * profile.shares, color=colour, label=name)
+            if profile.interval is not None:
+                low, high = 100 * profile.interval
+                axes.fill_between(profile.thresholds, low, high, color=colour, alpha=0.2)
+        axes.set_ylim(0, 100)
+        axes.set_xlabel(panel.unit)
+        axes.set_ylabel("% of runs, mean over games")
+
+    return _grid(panels, draw, "Performance profile")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,12 +173,17 @@ def svg(figure: Figure) -> str:
     return buffer.getvalue()
 
 
-def _grid(panels: Sequence[Any], draw: Callable[[Any, Any], None], what: str) -> Figure:
+def _grid(
+    panels: Sequence[Any],
+    draw: Callable[[Any, Any], None],
+    what: str,
+    least_height: float = 0.0,
+) -> Figure:
     """Panels in rows, below their legend; the figure's label says what it shows, for its alt."""
     columns = 2 if len(panels) == 4 else min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     width = min(PANEL_WIDTH, WIDTH / columns)
-    height = min(PANEL_HEIGHT, width * PANEL_SHAPE)
+    height = max(least_height, min(PANEL_HEIGHT, width * PANEL_SHAPE))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width * columns, height * rows))
         figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)  # inches

@@ -15,6 +15,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from benchmarks.tables import comparison, console, figures
+from benchmarks.tables.games_page import write_games_page
 from benchmarks.tables.page import write_page
 from benchmarks.tables.report_text import by_dataset, report_text
 from benchmarks.tables.reported import ReportedTable, empty_table, load_table, table_names
@@ -146,15 +147,16 @@ def reported_of(recipe: Recipe) -> ReportedTable:
     """The table that a recipe stands beside, empty where there is none.
 
     Raises:
-      DatasetError: there is no such table, it is of many games together, or it has not a row that
-        the recipe stands beside.
+      DatasetError: there is no such table, its values are not raw scores of single games, or it
+        has not a row that the recipe stands beside.
     """
     if recipe.is_reported:
         table = load_table(recipe.table)
-        if table.over_games:
+        if table.over_games or (table.games and table.normalized):
+            what = "of many games together" if table.over_games else "normalised scores of games"
             raise DatasetError(
-                f"{recipe.file}: the values of table {recipe.table!r} are of many games together, "
-                "and a recipe's row is of one dataset: name another table"
+                f"{recipe.file}: the values of table {recipe.table!r} are {what}, with which no "
+                "raw score of one game can be compared: name another table"
             )
         for row in recipe.rows:
             if row.reported not in table.rows:
@@ -171,8 +173,9 @@ def write_report(recipe: Recipe | str, folder: pathlib.Path) -> pathlib.Path:
     """Writes `report.md` and `report.html` into a results folder, from what it holds.
 
     Args:
-      recipe: the recipe, or its name.
-      folder: as `export` left it.
+      recipe: the recipe, or its name; or the name of a table of games that has none, of which the
+        page shows what was reported.
+      folder: as `export` left it; one of such a table holds nothing yet.
 
     Returns:
       The path of `report.html`.
@@ -181,6 +184,8 @@ def write_report(recipe: Recipe | str, folder: pathlib.Path) -> pathlib.Path:
       DatasetError: there is no such recipe or table, or results are not of one measurement.
     """
     if isinstance(recipe, str):
+        if recipe in table_names() and recipe not in recipe_names():
+            return write_games_page(load_table(recipe), folder, recipe)
         recipe = load_recipe(recipe)
     if not (folder / DATASETS).is_file():
         raise DatasetError(f"{folder} holds no results, name a folder that has {DATASETS}")

@@ -75,7 +75,7 @@ def report_text(
         of_data = _data(by_dataset(reported, recipe, datasets))
         parts.append("## The data\n\n" + of_data + ("\n{returns}" if "returns" in drawn else ""))
     if recipe.is_reported:
-        parts.append("## What was reported\n\n" + _reported(reported))
+        parts.append("## What was reported\n\n" + reported_text(reported))
     if results:
         parts.append("## How it was measured here\n\n" + protocol.measured(recipe, results))
     return "\n\n".join(part.strip() for part in parts) + "\n"
@@ -179,7 +179,8 @@ def _data(datasets: Mapping[str, Dataset]) -> str:
     return table(header, rows)
 
 
-def _reported(reported: ReportedTable) -> str:
+def reported_text(reported: ReportedTable) -> str:
+    """Where a table is from, how it was measured, and what is wrong with it, as a list."""
     protocol = ", ".join(f"{name.replace('_', ' ')} {v}" for name, v in reported.protocol.items())
     lines = [
         f"- Paper: {' '.join(reported.paper.split())}",
@@ -189,6 +190,7 @@ def _reported(reported: ReportedTable) -> str:
         f"- Protocol: {protocol}",
         f"- Exact: {'yes' if reported.exact else 'no'}",
         *([f"- Without a value: {reported.unreported}"] if reported.unreported else []),
+        *(f"- Doubtful, {of}: {why}" for of, why in reported.doubtful_datasets.items()),
         *(f"- Known defect: {defect}" for defect in reported.defects),
         *(
             f"- Known defect of {algorithm}: {defect}"

@@ -36,6 +36,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.tables import atari_normalizers
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources import atari, d4rl_tasks
 
@@ -109,8 +110,8 @@ class ReportedTable:
       defects_of: the same, of single algorithms.
       protocol: how they were measured; `seeds` is how many runs a value is of.
       rows: by name.
-      normalized: whether values are D4RL's normalised scores (0 random, 100 expert), as against
-        undiscounted returns.
+      normalized: whether values are D4RL's normalised scores (0 random, 100 expert), or those of
+        games by scores that the source has, as against undiscounted returns.
       scaled_as: D4RL's task of the same body, by patterns of datasets (see the top).
       games: whether datasets are games of Atari's (see the top).
       over_games: what a value is of many games together, by the name of its column; empty where
@@ -150,9 +151,14 @@ class ReportedTable:
     curves: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def scale(self, row: ReportedRow) -> tuple[float, float] | None:
-        """What a random policy and an expert score, in the table's values; None if not known."""
+        """What a random policy and an expert score, in the table's values; None if not known.
+
+        Of a game, a random policy and the best of an online DQN, the lower one first.
+        """
         if self.normalized:
             return 0.0, 100.0
+        if self.games:
+            return atari_normalizers.bounds("batch_rl", game_of(row.dataset))
         named = [to for of, to in self.scaled_as.items() if fnmatch.fnmatchcase(row.dataset, of)]
         task = d4rl_tasks.tasks().get(named[0] if named else row.dataset)
         return task.reference if task else None

@@ -83,8 +83,8 @@ def kinds(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def digits_of(reported: ReportedTable) -> int:
-    """After the point: normalised scores go from 0 to 100, returns to thousands."""
-    return 1 if reported.normalized else 0
+    """After the point: normalised scores go from 0 to 100, returns to thousands, games to both."""
+    return 1 if reported.normalized or reported.games else 0
 
 
 def formatted(table_: ReportedTable, score: Score | None) -> str:

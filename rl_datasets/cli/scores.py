@@ -146,7 +146,13 @@ def report(
         ),
     ],
 ) -> None:
-    """Writes a table's report again from its results, reported beside measured."""
+    """Writes a table's report again from its results, reported beside measured.
+
+    Of a table of games that no recipe measures, it writes a page of what was reported, with the
+    scores over games and their pictures, as `<table>.html`.
+
+    Example: `rl-datasets report rl_unplugged_atari pages`
+    """
     from benchmarks.tables import report as report_lib
 
     typer.echo(report_lib.write_report(table, folder))

@@ -128,8 +128,9 @@ def test_the_performance_profile_is_rliables():
     """rliable 1.2.0's create_performance_profile, of 20,000 resamples."""
     profile = atari_scores.performance_profile("rl_unplugged", RUNS, [0, 25, 50, 100, 150])
     assert profile.shares.tolist() == [1.0, 0.85, 0.7, 0.4, 0.05]
-    assert profile.low.tolist() == pytest.approx([1.0, 0.7, 0.5, 0.2, 0.0])
-    assert profile.high.tolist() == pytest.approx([1.0, 1.0, 0.9, 0.6, 0.15])
+    low, high = profile.interval.tolist()
+    assert low == pytest.approx([1.0, 0.7, 0.5, 0.2, 0.0])
+    assert high == pytest.approx([1.0, 1.0, 0.9, 0.6, 0.15])
 
 
 def test_single_runs_have_no_interval():
@@ -137,7 +138,7 @@ def test_single_runs_have_no_interval():
     score = atari_scores.over_games("batch_rl", runs)
     assert score.median.interval is score.above.interval is None
     profile = atari_scores.performance_profile("batch_rl", runs, [0, 100])
-    assert profile.low is profile.high is None
+    assert profile.interval is None
     assert profile.shares.tolist() == [1, 0]
 
 

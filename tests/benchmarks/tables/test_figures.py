@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.tables import figures
+from benchmarks.tables.atari_scores import Profile
 from benchmarks.training.recipe import load_recipe, recipe_names
+from rl_datasets.sources.atari import ATARI_GAMES
 
 STEPS = np.array([50_000, 500_000, 1_000_000])
 
@@ -24,6 +26,21 @@ def histograms(titles):
     edges = np.linspace(-400, 12_000, 21)
     return figures.histograms(
         [figures.HistogramPanel(title, [1_000_000] * 20, edges) for title in titles]
+    )
+
+
+def bars(games, groups):
+    values = {group: [-50.0, *[99.0] * (len(games) - 2), 3_000.0] for group in groups}
+    panel = figures.BarPanel(f"{games[0]} to {games[-1]}", games, values, "%", linear_to=100)
+    return figures.bars([panel] * 3)
+
+
+def profiles(titles, groups):
+    at = np.linspace(0, 200, 21)
+    share = 1 - at / 200
+    profile = Profile(at, share, np.stack([0.9 * share, np.minimum(1, 1.1 * share)]))
+    return figures.profiles(
+        [figures.ProfilePanel(title, dict.fromkeys(groups, profile), "%") for title in titles]
     )
 
 
@@ -68,8 +85,13 @@ LONGEST = sorted(TITLES, key=len)[-7:]
         (curves, [LONGEST, [f"runs of a group with a long name, {i}" for i in range(6)]]),
         (histograms, [["brac/halfcheetah-pure-recollected-n200000"]]),
         (histograms, [["d4rl/halfcheetah-medium-replay-v2-recollected-sac-1a2b3c4d"] * 4]),
+        (bars, [[*ATARI_GAMES][:15], ["BC", "DQN", "IQN", "BCQ", "REM"]]),
+        (profiles, [["1%, 5 games", "10%, 5 games"], ["QR-DQN", "CQL(H)"]]),
     ],
-    ids=["alone", "two", "seven", "many groups", "one histogram", "four histograms"],
+    ids=[
+        *("alone", "two", "seven", "many groups", "one histogram", "four histograms"),
+        *("tall bars", "two profiles"),
+    ],
 )
 def test_texts_lie_inside_and_apart(draw, arguments):
     figure = draw(*arguments)
@@ -79,7 +101,7 @@ def test_texts_lie_inside_and_apart(draw, arguments):
         assert is_inside(box, figure.bbox), text
     for (one, box), (other, other_box) in itertools.combinations(boxes, 2):
         assert not box.overlaps(other_box), (one, other)
-    assert len(figure.legends) == (draw is curves)
+    assert len(figure.legends) == (draw is not histograms)
     for legend in figure.legends:
         box = legend.get_window_extent()
         assert is_inside(box, figure.bbox)
@@ -118,3 +140,19 @@ def test_a_group_has_one_colour_in_every_panel():
         "data",
     ]
     assert len({line.get_color() for line in legend.get_lines()}) == 4
+
+
+def test_every_bar_has_room():
+    games, groups = [*ATARI_GAMES][:15], ["BC", "DQN", "IQN", "BCQ", "REM"]
+    few, many = bars(games[:3], groups[:1]), bars(games, groups)
+    assert many.get_figheight() > 1.5 * few.get_figheight()
+    bar = many.axes[0].patches[0].get_window_extent()
+    assert bar.height >= 3  # pixels, of 100 to an inch
+
+
+def test_a_profiles_curve_lies_in_its_band():
+    (axes,) = profiles(["5 games"], ["CQL(H)"]).axes
+    (curve,), (band,) = axes.get_lines(), axes.collections
+    assert curve.get_ydata()[[0, 10, 20]] == pytest.approx([100, 50, 0])
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == pytest.approx((0, 100))

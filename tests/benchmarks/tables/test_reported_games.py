@@ -8,6 +8,7 @@ import pytest
 from benchmarks.tables import report
 from benchmarks.tables.game_tables import game_score, reported_blocks
 from benchmarks.tables.reported import Score, game_of, load_table, table_names
+from benchmarks.tables.scores import formatted
 from benchmarks.training.recipe import load_recipe
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources.atari import ATARI_GAMES
@@ -250,6 +251,10 @@ def test_the_longer_of_data_and_algorithms_goes_down(tmp_path):
     assert block.lines == [["A", "1?"], ["B", "2.5?"]]
 
 
+def test_measured_scores_of_games_have_a_digit_after_the_point():
+    assert formatted(load_table("cql_atari"), Score(16.61, 0.42)) == "16.6 ± 0.4"
+
+
 def test_a_games_score_has_the_digits_that_were_printed():
     assert game_score(Score(15_791.5, 530.5)) == "15791.5±530.5"
     assert game_score(Score(2.39e6, 0.88e6)) == "2.39M±0.88M"
@@ -270,7 +275,23 @@ def test_a_table_of_games_is_whole_on_eighty_columns(on_eighty_columns, name):
         assert " ".join(defect.split()) in together
 
 
-def test_a_recipe_cannot_stand_beside_values_of_many_games():
-    recipe = dataclasses.replace(load_recipe("brac_bc"), table="batch_rl")
-    with pytest.raises(DatasetError, match="'batch_rl' are of many games together"):
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("batch_rl", "'batch_rl' are of many games together"),
+        ("decision_transformer_atari", "are normalised scores of games"),
+    ],
+)
+def test_a_recipe_stands_beside_raw_scores_of_single_games_alone(table, told):
+    recipe = dataclasses.replace(load_recipe("brac_bc"), table=table)
+    with pytest.raises(DatasetError, match=told):
         report.reported_of(recipe)
+
+
+def test_a_games_margin_is_a_tenth_of_what_its_score_is_above_random():
+    table = load_table("cql_atari")
+    row = table.rows["CQL(H)/Breakout/1%"]
+    assert table.scale(row) == (1.7, 126.62)
+    assert table.margin_of(row) == pytest.approx((61.1 - 1.7) / 10)
+    table = load_table("decision_transformer_atari")
+    assert table.margin_of(table.rows["DT/Breakout"]) == pytest.approx(26.75)
