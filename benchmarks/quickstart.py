@@ -19,8 +19,9 @@ from benchmarks.tables.reported import ReportedTable, Score, load_table
 from benchmarks.training.cells import Cell, plan
 from benchmarks.training.offline import run_cells
 from benchmarks.training.preparation import Places
-from benchmarks.training.recipe import Recipe, Row
+from benchmarks.training.recipe import Recipe
 from benchmarks.training.results import RESULTS, append_result, code_version, machine, read_results
+from benchmarks.training.row import Row
 from rl_datasets.terminal import show
 
 ENVIRONMENT = "HalfCheetah-v2"
@@ -209,7 +210,7 @@ def _cells(part: Part, dataset: str, size: Size) -> list[Cell]:
         batch_size=256,
         evaluate_every=part.steps // size.evaluations,
         episodes=size.episodes,
-        rows=(Row(_row_name(part), dataset, ENVIRONMENT),),
+        rows=(Row.of(_row_name(part), dataset, ENVIRONMENT),),
     )
     return plan(recipe)
 

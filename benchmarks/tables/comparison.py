@@ -11,7 +11,8 @@ import numpy as np
 from benchmarks.tables import statistics
 from benchmarks.tables.reported import STATISTICS, ReportedTable, Score
 from benchmarks.tables.statistics import LEVEL, POWER, Difference
-from benchmarks.training.recipe import OWN, Recipe, Row
+from benchmarks.training.recipe import Recipe
+from benchmarks.training.row import OWN, Row
 from rl_datasets.errors import DatasetError
 
 AGREES, DIFFERS, UNCERTAIN, APART = "agrees", "differs", "cannot tell", "stands apart"
@@ -168,10 +169,10 @@ def check_one_measurement(
       DatasetError: they are of two measurements, or lack or repeat an evaluation.
     """
     for result in results:
-        if result["dataset"] != row.dataset or result["budget"] != budget:
+        if result["dataset"] != row.data.dataset or result["budget"] != budget:
             raise DatasetError(
                 f"results of {row.name!r} are of {result['dataset']} at budget "
-                f"{result['budget']:g}, and {row.dataset} at budget {budget:g} was asked for: "
+                f"{result['budget']:g}, and {row.data.dataset} at budget {budget:g} was asked for: "
                 "keep them apart"
             )
         for field in sorted((result.keys() | results[0].keys()) - set(ONE_OF_A_RUN)):
@@ -214,7 +215,7 @@ def _compare_row(
         others.append("best")
     measured = measure(table.statistic)
     shown = {of: (scores.get(of), measure(of)) for of in others}
-    for policy in row.policies[1:]:
+    for policy in row.scoring.policies[1:]:
         shown[policy] = None, measure(table.statistic, policy)
     margin = table.margin_of(table.rows[row.reported]) if reported else None
     status, why = _part(table, recipe, row, reported, measured, len(results), budget)
@@ -256,7 +257,7 @@ def _part(
         return IN_PART, f"{len(measured.per_seed)} of {len(recipe.seeds)} seeds have finished"
     if reported is None:
         return APART, f"no reported value: {table.unreported}"
-    if row.data == OWN:
+    if row.data.kind == OWN:
         return APART, "its data are this project's own"
     return "", ""
 

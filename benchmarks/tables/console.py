@@ -18,7 +18,8 @@ from benchmarks.tables.reported import ReportedTable, load_table, table_names
 from benchmarks.tables.scores import KINDS, formatted, kinds
 from benchmarks.training.cells import Cell, Progress, seeds_of_rows
 from benchmarks.training.estimate import duration
-from benchmarks.training.recipe import Row, load_recipe, recipe_names
+from benchmarks.training.recipe import load_recipe, recipe_names
+from benchmarks.training.row import Row
 from rl_datasets.terminal import show
 
 NAME_WIDTH = 28  # of rows, in characters, up to which they are not broken
@@ -62,7 +63,7 @@ def show_plan(
         done = sum(cell.step_reached(runs_dir) for cell in of_row)
         total = sum(cell.steps for cell in of_row)
         seeds = " ".join(str(cell.seed) for cell in of_row)
-        table.add_row(row.name, row.dataset, seeds, f"{done:,}", f"{total:,}")
+        table.add_row(row.name, row.data.dataset, seeds, f"{done:,}", f"{total:,}")
     show(table)
     for why in dict.fromkeys((left_out or {}).values()):
         names = ", ".join(row.name for row, of_row in (left_out or {}).items() if of_row == why)
@@ -81,7 +82,8 @@ def show_scores(table: ReportedTable, comparisons: Sequence[Comparison], left_ou
         shown.add_column(heading, overflow="fold", justify="right")
     shown.add_column("status", overflow="fold")
     for row in comparisons:
-        measured = [formatted(table, row.measured) if k == row.row.data else "" for k in columns]
+        kind = row.row.data.kind
+        measured = [formatted(table, row.measured) if kind == of else "" for of in columns]
         why = f" ({row.why})" if row.measured else ""
         cells = row.row.name, formatted(table, row.reported) or "none", *measured, row.status + why
         shown.add_row(*map(rich.markup.escape, cells))

@@ -49,7 +49,7 @@ def measured(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> str:
 
 def _learners(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line for each way in which rows were learned and scored, with the algorithms it is of."""
-    algorithms = {row.name: row.algorithm for row in recipe.rows}
+    algorithms = {row.name: row.learning.algorithm for row in recipe.rows}
     ways: dict[str, dict[str, None]] = {}
     for result in results:
         ways.setdefault(_way(result), {})[algorithms[result["row"]]] = None

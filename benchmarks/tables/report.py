@@ -78,7 +78,7 @@ def export(
         if not results:
             continue
         write_results(row_path(folder, row.name), results)
-        folder_of_version = data_dir / row.version_path
+        folder_of_version = data_dir / row.data.version_path
         if (folder_of_version / manifest.FILE_NAME).is_file():
             version = Version.open(folder_of_version)
             datasets[row.name] = describe(row, version)
@@ -213,10 +213,10 @@ def _figures(
                 "reported": [
                     (reported.steps, run) for run in reported.curves.get(row.reported, ())
                 ],
-                KINDS[row.data][0]: list(comparison.curves(results[row.name]).values()),
+                KINDS[row.data.kind][0]: list(comparison.curves(results[row.name]).values()),
                 **{
                     f"policy {policy}": list(comparison.curves(results[row.name], policy).values())
-                    for policy in row.policies[1:]
+                    for policy in row.scoring.policies[1:]
                 },
             },
         )

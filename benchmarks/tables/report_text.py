@@ -21,7 +21,8 @@ from benchmarks.tables.scores import (
     reported_score,
     score_row,
 )
-from benchmarks.training.recipe import OWN, Recipe
+from benchmarks.training.recipe import Recipe
+from benchmarks.training.row import OWN
 from rl_datasets.episode import RAW_RETURN
 
 NAMES = {
@@ -44,7 +45,7 @@ def report_text(
     drawn: Collection[str],
 ) -> str:
     measured = [c for c in comparisons if c.measured]
-    apart = any(c.reported is None or c.row.data == OWN for c in comparisons)
+    apart = any(c.reported is None or c.row.data.kind == OWN for c in comparisons)
     together = _aggregates(reported, comparisons)
     parts = [counts(comparisons)]
     if recipe.is_reported:

@@ -11,7 +11,8 @@ from benchmarks.training.cells import Cell, plan, with_behaviors
 from benchmarks.training.offline import run_cells
 from benchmarks.training.preparation import Places, check
 from benchmarks.training.processes import run_in_processes
-from benchmarks.training.recipe import Row, load_recipe, recipe_names
+from benchmarks.training.recipe import load_recipe, recipe_names
+from benchmarks.training.row import Row
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
 
@@ -106,8 +107,8 @@ def _absent(cells: Sequence[Cell], data_dir: pathlib.Path) -> dict[Row, str]:
     """Rows whose datasets are not published, if others' are."""
     rows = dict.fromkeys(cell.row for cell in cells)
     absent = {
-        row: f"{data_dir / row.version_path} is not published"
+        row: f"{data_dir / row.data.version_path} is not published"
         for row in rows
-        if not (data_dir / row.version_path / "MANIFEST.json").is_file()
+        if not (data_dir / row.data.version_path / "MANIFEST.json").is_file()
     }
     return {} if len(absent) == len(rows) else absent

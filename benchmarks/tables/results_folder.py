@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.training.cells import Cell
-from benchmarks.training.recipe import Row
 from benchmarks.training.results import RESULTS, read_results, write_results
+from benchmarks.training.row import Row
 from rl_datasets.episode import RAW_RETURN, RAW_RETURN_IS_KNOWN
 from rl_datasets.errors import DatasetError
 from rl_datasets.published.version import Version
@@ -38,11 +38,11 @@ def adopt(cells: Sequence[Cell], folder: pathlib.Path, runs_dir: pathlib.Path) -
                     f"{folder} holds results at {result['budget']:.2%} of the budget, and "
                     f"{cell.budget:.2%} is asked for: name another results folder"
                 )
-            if result.get("policies", ["act"]) != [*cell.row.policies]:
+            policies = [*cell.row.scoring.policies]
+            if result.get("policies", ["act"]) != policies:
                 raise DatasetError(
                     f"{folder} holds results of {cell.row.name!r} without the returns of every "
-                    f"policy that is scored, {' and '.join(cell.row.policies)}: name another "
-                    "results folder"
+                    f"policy that is scored, {' and '.join(policies)}: name another results folder"
                 )
         whole = [result for result in results if result["seed"] == cell.seed]
         if whole and whole[-1]["step"] == cell.steps and not cell.step_reached(runs_dir):
@@ -69,9 +69,9 @@ def row_path(folder: pathlib.Path, row: str) -> pathlib.Path:
 
 
 def describe(row: Row, version: Version) -> Dataset:
-    splits = [version.splits[name] for name in version.split_names(row.split)]
+    splits = [version.splits[name] for name in version.split_names(row.data.split)]
     statistics = splits[0] if len(splits) == 1 else _together(splits)
-    return {"dataset": row.dataset, "fingerprint": version.fingerprint, **statistics}
+    return {"dataset": row.data.dataset, "fingerprint": version.fingerprint, **statistics}
 
 
 def _together(splits: Sequence[Mapping[str, Any]]) -> Dataset:

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.tables import comparison, statistics
 from benchmarks.tables.comparison import Comparison
 from benchmarks.tables.reported import ReportedTable, Score
-from benchmarks.training.recipe import AGAIN, OWN, PUBLISHED
+from benchmarks.training.row import AGAIN, OWN, PUBLISHED
 
 KINDS = {  # of data: the heading of their column, and what is said of them
     PUBLISHED: (
@@ -68,7 +68,7 @@ def score_row(table_: ReportedTable, c: Comparison, columns: Sequence[str]) -> l
     return [
         c.row.name,
         reported_score(table_, c),
-        *(formatted(table_, c.measured) if kind == c.row.data else "" for kind in columns),
+        *(formatted(table_, c.measured) if kind == c.row.data.kind else "" for kind in columns),
         interval,
         difference,
         margin,
@@ -79,7 +79,7 @@ def score_row(table_: ReportedTable, c: Comparison, columns: Sequence[str]) -> l
 
 def kinds(comparisons: Sequence[Comparison]) -> list[str]:
     """What the rows' data are to the reported ones; each has a column of its own."""
-    return [kind for kind in KINDS if kind in {c.row.data for c in comparisons}]
+    return [kind for kind in KINDS if kind in {c.row.data.kind for c in comparisons}]
 
 
 def digits_of(reported: ReportedTable) -> int:

@@ -10,8 +10,9 @@ import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from benchmarks.training.recipe import Recipe, Row
+from benchmarks.training.recipe import Recipe
 from benchmarks.training.results import RESULTS, read_results
+from benchmarks.training.row import Row
 from rl_datasets.errors import DatasetError
 
 
@@ -62,12 +63,12 @@ class Cell:
 
     def folder(self, runs_dir: pathlib.Path) -> pathlib.Path:
         """Where this cell's run lies."""
-        folder = self.table_folder(runs_dir) / self.row.version_path
-        if self.row.split != "all":
-            folder /= self.row.split
+        folder = self.table_folder(runs_dir) / self.row.data.version_path
+        if self.row.data.split != "all":
+            folder /= self.row.data.split
         folder /= self.recipe.learner
-        if self.row.algorithm or self.row.variant:
-            folder /= f"{self.row.algorithm} {self.row.variant}".strip().replace("/", " ")
+        if self.row.learning.algorithm or self.row.variant:
+            folder /= f"{self.row.learning.algorithm} {self.row.variant}".strip().replace("/", " ")
         return folder / f"seed-{self.seed}"
 
     def at_other_budgets(self, runs_dir: pathlib.Path) -> list[pathlib.Path]:
@@ -120,7 +121,7 @@ def plan(
 
 
 def _cell(recipe: Recipe, row: Row, seed: int, budget: float) -> Cell:
-    behavior = _cell(recipe, recipe.behavior_row(row), seed, 1.0) if row.behavior else None
+    behavior = _cell(recipe, recipe.behavior_row(row), seed, 1.0) if row.learning.behavior else None
     return Cell(recipe.of(row), row, seed, budget, behavior)
 
 

@@ -22,7 +22,7 @@ def open_feed(
     cell: Cell, task: Task, feed: str, steps_a_call: int, step: int
 ) -> Iterator[Iterator[Transition]]:
     """Batches [K, B, ...] from `step` on; only the array feed can be sought."""
-    batch_size, split = cell.recipe.batch_size, task.row.split
+    batch_size, split = cell.recipe.batch_size, task.row.data.split
     if feed == "arrays":
         from rl_datasets.serving.arrays import ArrayFeed
 

@@ -12,7 +12,7 @@ from rl_datasets.files import DEFAULT_DATA_DIR
 from rl_datasets.sources.d4rl_tasks import tasks
 
 if TYPE_CHECKING:
-    from benchmarks.training.recipe import Row
+    from benchmarks.training.row import Row
 
 _FILES = {  # that a user has, by what the name says: whose policy, or else which mixture
     "-brac": " --policy BRAC_CHECKPOINT",
@@ -34,7 +34,7 @@ def commands(row: Row, data_dir: pathlib.Path = DEFAULT_DATA_DIR) -> list[str]:
       row: of a recipe.
       data_dir: where the dataset is to be published.
     """
-    name, _, version = row.dataset.partition(":")
+    name, _, version = row.data.dataset.partition(":")
     builder, _, config = name.partition("/")
     options = f"--version {version}"
     if data_dir != DEFAULT_DATA_DIR:
@@ -42,18 +42,18 @@ def commands(row: Row, data_dir: pathlib.Path = DEFAULT_DATA_DIR) -> list[str]:
     if builder == "d4rl" and config in tasks():
         return [f"rl-datasets publish {name} {tasks()[config].url} {options}"]
     of = _COLLECTED.fullmatch(config)
-    if of is None or row.in_another_environment:
+    if of is None or row.scoring.in_another_environment:
         return []
     if builder != mixtures.load_mixture(of["mixture"]).protocol:
         return []
     folder = f"collected/{config}"
-    collect = f"rl-datasets collect {row.environment} {of['mixture']} {folder}"
+    collect = f"rl-datasets collect {row.scoring.environment} {of['mixture']} {folder}"
     collect += _FILES.get(of["whose"] or of["mixture"], "")
     for option in ("transitions", "seed"):
         if of[option]:
             collect += f" --{option} {of[option]}"
-    task, whose = row.environment.rpartition("-")[0], of["whose"] or ""
+    task, whose = row.scoring.environment.rpartition("-")[0], of["whose"] or ""
     is_known = whose != f"-{naming.BRAC}" or (naming.BRAC, task) in naming.OWNERS.values()
-    if of["environment"] != naming.environment_name(row.environment) or not is_known:
+    if of["environment"] != naming.environment_name(row.scoring.environment) or not is_known:
         collect += f" --name {config}"
     return [collect, f"rl-datasets publish {builder} {folder} {options}"]

@@ -81,7 +81,9 @@ def _run_group(
     recipe = cells[0].recipe
     spec: Any = task.spec()
     learner = learner_of(cells[0], spec)
-    policies: dict[str, Any] = {name: learner.policies[name] for name in cells[0].row.policies}
+    policies: dict[str, Any] = {
+        name: learner.policies[name] for name in cells[0].row.scoring.policies
+    }
     task = task.read_by(recipe.learner, cells[0].extras())
     check_feed(cells[0], task, places.feed)
     update = (training.over_seeds(learner) if len(cells) > 1 else learner).update
@@ -97,7 +99,8 @@ def _run_group(
             start = time.perf_counter()
             for _ in range(recipe.evaluate_every // steps_a_call):
                 batches = [
-                    rescaled(next(feed), task.reward_scale, task.row.reward_bias) for feed in feeds
+                    rescaled(next(feed), task.reward_scale, task.row.data.reward_bias)
+                    for feed in feeds
                 ]
                 state, metrics = update(state, _join(batches))
                 jax.block_until_ready(metrics)

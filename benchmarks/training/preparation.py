@@ -95,8 +95,8 @@ def tasks_of(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> d
         for cell, task in tasks.items():
             if isinstance(task, Atari):
                 raise DatasetError(
-                    f"seeds of {cell.row.environment} are trained in one call on an accelerator "
-                    "alone, where it pays: leave out --seeds-at-once"
+                    f"seeds of {cell.row.scoring.environment} are trained in one call on an "
+                    "accelerator alone, where it pays: leave out --seeds-at-once"
                 )
     return tasks
 
@@ -104,7 +104,7 @@ def tasks_of(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> d
 def learner_of(cell: Cell, spec: Any) -> types.Learner:
     """The learner as the cell's row has it."""
     learner = cell.recipe.entry().make(cell.learner_config(), spec)
-    if cell.row.normalize_observations:
+    if cell.row.data.normalize_observations:
         learner = training.on_normalized_observations(learner, spec)
     return learner
 
@@ -131,7 +131,7 @@ def _served(feed: str) -> Any:
 
 def check_served(address: str, schema: Any, task: Task) -> None:
     """Refuses a server of another dataset than the task's, or one that cuts it otherwise."""
-    version, split, cut = task.version, task.row.split, task.cut
+    version, split, cut = task.version, task.row.data.split, task.cut
     if schema.fingerprint != version.fingerprint:
         raise DatasetError(
             f"the Reverb server at {address} serves another dataset than {version.folder} (its "
@@ -156,9 +156,9 @@ def identity(cell: Cell, task: Task, places: Places) -> dict[str, Any]:
     return {
         "table": recipe.table,
         "row": row.name,
-        "dataset": row.dataset,
+        "dataset": row.data.dataset,
         "fingerprint": task.version.fingerprint,
-        "environment": row.environment,
+        "environment": row.scoring.environment,
         "learner": recipe.learner,
         "config": dataclasses.asdict(cell.learner_config()),
         "batch_size": recipe.batch_size,
@@ -182,7 +182,7 @@ def initial(
     with_behavior = cell.recipe.entry().with_behavior
     if with_behavior is None or not hasattr(cloned.params, "policy"):
         raise DatasetError(
-            f"row {cell.row.name!r} starts from the policy of {cell.row.behavior!r}, and "
+            f"row {cell.row.name!r} starts from the policy of {cell.row.learning.behavior!r}, and "
             f"{cell.recipe.learner} takes none, or there is none: leave out its behavior"
         )
     return with_behavior(state, cloned.params.policy)
@@ -192,7 +192,7 @@ def _kind(cell: Cell, spec: Any) -> str:
     """All that one update's shapes follow from; cells that share it are sound or not together."""
     sizes = [getattr(spec, name, None) for name in ("observation_size", "action_size")]
     cloner = cell.behavior and (cell.behavior.recipe.learner, cell.behavior.learner_config())
-    shared = (cell.recipe.learner, cell.recipe.batch_size, cell.row.policies)
+    shared = (cell.recipe.learner, cell.recipe.batch_size, cell.row.scoring.policies)
     return repr((shared, cell.learner_config(), cell.recipe.evaluate_every, sizes, cloner))
 
 
@@ -205,7 +205,7 @@ def _trace(cell: Cell, learner: types.Learner, task: Task, spec: Any) -> None:
         if cell.behavior is not None:
             cloned = learner_of(cell.behavior, spec).init(key)
         state, metrics = learner.update(initial(cell, learner, key, cloned), batches)
-        policies = [learner.policies[name] for name in cell.row.policies]
+        policies = [learner.policies[name] for name in cell.row.scoring.policies]
         return [policy(state, batches.observation[0]) for policy in policies], metrics
 
     try:

@@ -23,10 +23,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import pathlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
+from benchmarks.training.row import Count, Options, Row, Text
 from rl_datasets import toml_tables
 from rl_datasets.errors import DatasetError
 
@@ -35,153 +35,13 @@ if TYPE_CHECKING:
 
 FOLDER = pathlib.Path(__file__).parents[1] / "recipes"
 
-# What a row's data are to those that its reported value was measured on.
-PUBLISHED: Final = "published"  # the same files
-AGAIN: Final = "collected again"  # by the publisher's own policies: compared, and said to be
-OWN: Final = "own"  # of this project's own policies, or by any other rule: stands apart
-
-RETURN_RANGE = "1000 / return range"  # IQL's `reward_scale`: 1000 / (highest - lowest return)
-
-# How a row's data are read as transitions.
-CORRECTED: Final = "corrected"  # every transition that they hold
-QLEARNING_DATASET: Final = "qlearning_dataset"  # as D4RL's function of that name gives them
-AS_STORED: Final = "as_stored"  # rewards where RL Unplugged's files have them, a row early
-
-# Of a row whose learner meets transitions as they are served.
-AS_SERVED = {
-    "normalize_observations": False,
-    "reward_scale": 1.0,
-    "reward_bias": 0.0,
-    "reading": CORRECTED,
-    "across_time_limits": False,
-}
-
-Text = Annotated[str, "[1, inf)"]
-Count = Annotated[int, "[1, inf)"]
-_VERSION = re.compile(r"\w[^/:]*/\w[^/:]*:\d+\.\d+\.\d+")
+IN_FILE = {"kind": "data"}  # options that have another name in a file
+OF_A_ROW = {"reported", "dataset", "environment", "algorithm"}  # and not of an algorithm
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """What one row, or all of an algorithm's, may say of its own.
-
-    Attributes:
-      split: what of the dataset is trained on: a split, several joined by `+`, or `all`.
-      data: what its data are to the reported ones: `PUBLISHED`, `AGAIN` or `OWN`; where it is left
-        out, `OWN` if the dataset's name says that it was collected again, else `PUBLISHED`.
-      variant: what sets it apart from the other rows beside the same reported one.
-      learner, batch_size: the recipe's where they are left out.
-      config: fields of the learner's `Config` beside those of the recipe.
-      n_step: rewards in a transition; they end where an episode does.
-      reading: of the data, `CORRECTED`, `QLEARNING_DATASET` (`rl_datasets.serving.d4rl`), or, of
-        episodes of RL Unplugged's games, `AS_STORED`.
-      across_time_limits: a defect of Tianshou's: a transition's rewards continue after a time limit
-        (`rl_datasets.serving.time_limits.across_time_limits`).
-      normalize_observations: whether the learner gets them minus their mean in the data,
-        divided by their deviation.
-      reward_scale, reward_bias: the learner gets scale * reward + bias; a scale of
-        `RETURN_RANGE` depends on the data. Scores are of the environment's own rewards.
-      policies: of the learner's, those that are scored; the first is compared.
-      behavior: the algorithm whose run in full, on the same data and seed, gives the behaviour
-        policy that the learner starts from; "" where it needs none.
-      blocked: why it cannot be run; "" where it can.
-      in_another_environment: whether it is meant to be scored elsewhere than where its data were
-        collected, which is else refused.
-    """
-
-    split: Text = "all"
-    data: Literal["", "published", "collected again", "own"] = ""
-    variant: str = ""
-    learner: str = ""
-    batch_size: Annotated[int, "[0, inf)"] = 0
-    config: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
-    n_step: Count = 1
-    reading: Literal["corrected", "qlearning_dataset", "as_stored"] = CORRECTED
-    across_time_limits: bool = False
-    normalize_observations: bool = False
-    reward_scale: Annotated[float, "(0, inf)"] | Literal["1000 / return range"] = 1.0
-    reward_bias: float = 0.0
-    policies: Annotated[tuple[Text, ...], "[1, inf)"] = ("act",)
-    behavior: str = ""
-    blocked: str = ""
-    in_another_environment: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Row(Options):
-    """One row of a table.
-
-    Attributes:
-      reported: the row of the reported table that this one stands beside, or its name.
-      dataset: `builder/config:version`.
-      environment: where the policy is evaluated: gymnasium's name, or a game as DQN Replay spells
-        it, such as `Pong`.
-      algorithm: the entry of `[[algorithms]]` that it is of; "" in a recipe of one algorithm.
-    """
-
-    reported: Text
-    dataset: Text
-    environment: Text
-    algorithm: str = ""
-
-    def __post_init__(self) -> None:
-        if not _VERSION.fullmatch(self.dataset):
-            raise DatasetError(
-                f"row {self.reported!r} names its dataset {self.dataset!r}, "
-                "write it as builder/config:version"
-            )
-        if len({*self.policies}) < len(self.policies):
-            raise DatasetError(
-                f"row {self.reported!r} names a policy twice in {[*self.policies]}: leave out one"
-            )
-        if self.n_step > 1 and (self.reward_scale, self.reward_bias) != (1.0, 0.0):
-            raise DatasetError(
-                f"row {self.reported!r} rescales sums of {self.n_step} rewards: leave out "
-                "reward_scale and reward_bias, or n_step"
-            )
-        self._check_reading()
-        is_published = "-recollected" not in self.dataset
-        if not self.data:
-            object.__setattr__(self, "data", PUBLISHED if is_published else OWN)
-        if self.data == PUBLISHED and not is_published:
-            raise DatasetError(
-                f"row {self.reported!r} calls {self.dataset} published, but it was collected "
-                f"again: write {AGAIN!r} or {OWN!r} as its data"
-            )
-
-    def _check_reading(self) -> None:
-        if self.reading == QLEARNING_DATASET and self.split != "all":
-            raise DatasetError(
-                f"row {self.reported!r} reads the split {self.split!r} as D4RL reads a whole file: "
-                "leave out its split or its reading"
-            )
-        if self.across_time_limits and self.n_step == 1:
-            raise DatasetError(
-                f"row {self.reported!r} has transitions of one reward, which cross no time limit: "
-                "give it an n_step, or leave out across_time_limits"
-            )
-        if self.reading == QLEARNING_DATASET and self.n_step > 1 and not self.across_time_limits:
-            raise DatasetError(
-                f"row {self.reported!r} has several rewards in a transition, and D4RL's reading "
-                "does not say where time limits were: set across_time_limits, or leave out its "
-                "reading"
-            )
-
-    @property
-    def name(self) -> str:
-        """What it is called by; no two rows of a recipe share it."""
-        return f"{self.reported}/{self.variant}" if self.variant else self.reported
-
-    @property
-    def version_path(self) -> pathlib.PurePath:
-        """Where the version lies below a data directory: `builder/config/version`."""
-        name, _, version = self.dataset.partition(":")
-        return pathlib.PurePath(name) / version
-
-
-@dataclasses.dataclass(frozen=True)
 class Algorithm(Options):
-    """An entry of `[[algorithms]]`: see the top.
+    """The fields of an entry of `[[algorithms]]`: see the top.
 
     Attributes:
       name, only, config_of, row_of: as there.
@@ -256,9 +116,9 @@ class Recipe:
         """The recipe as one row has it: its learner, its config, its batch size."""
         return dataclasses.replace(
             self,
-            learner=row.learner or self.learner,
-            batch_size=row.batch_size or self.batch_size,
-            config={**self.config, **row.config},
+            learner=row.learning.learner or self.learner,
+            batch_size=row.learning.batch_size or self.batch_size,
+            config={**self.config, **row.learning.config},
         )
 
     def behavior_row(self, row: Row) -> Row:
@@ -267,12 +127,13 @@ class Recipe:
         Raises:
           DatasetError: there is none on its data.
         """
+        wanted = row.learning.behavior, row.data.dataset
         for other in self.rows:
-            if other.algorithm == row.behavior and other.dataset == row.dataset:
+            if (other.learning.algorithm, other.data.dataset) == wanted:
                 return other
         raise DatasetError(
-            f"row {row.name!r} starts from the behaviour policy of {row.behavior!r} on "
-            f"{row.dataset}, and recipe {self.table!r} has no such row: add it"
+            f"row {row.name!r} starts from the behaviour policy of {row.learning.behavior!r} on "
+            f"{row.data.dataset}, and recipe {self.table!r} has no such row: add it"
         )
 
     def entry(self) -> Entry:
@@ -304,7 +165,7 @@ class Recipe:
           DatasetError: it has none, and the row's transitions have several rewards.
         """
         discount = getattr(self.learner_config(), "discount", None)
-        if discount is None and row.n_step > 1:
+        if discount is None and row.data.n_step > 1:
             raise DatasetError(
                 f"row {row.name!r} has an n_step, and learner {self.learner} does not discount "
                 "rewards: leave it out"
@@ -319,7 +180,7 @@ class Recipe:
         """
         self.learner_config()
         known = self.entry().policies
-        for name in row.policies:
+        for name in row.scoring.policies:
             if name not in known:
                 raise DatasetError(
                     f"{self.file}: learner {self.learner} has no policy {name}, which row "
@@ -379,9 +240,7 @@ def learners() -> Mapping[str, Entry]:
 def _rows(named: str, content: dict[str, Any], where: str) -> tuple[Row, ...]:
     """Takes the rows out, each once for every algorithm where there are several (see the top)."""
     rows = [
-        toml_tables.check(
-            Row, row, f"{where}, [[rows]] {number}", {"reported": named}, ("algorithm",)
-        )
+        _options(Options, row, f"{where}, [[rows]] {number}", {"algorithm"}, named)
         for number, row in enumerate(toml_tables.tables(content, "rows", where), 1)
     ]
     del content["rows"]
@@ -396,33 +255,45 @@ def _rows(named: str, content: dict[str, Any], where: str) -> tuple[Row, ...]:
     )
 
 
+def _options(
+    kind: type[Options],
+    table: dict[str, Any],
+    where: str,
+    without: Collection[str],
+    reported: str = "reported",
+) -> dict[str, Any]:
+    """The options in a table of the file, by their fields."""
+    return toml_tables.check(kind, table, where, {**IN_FILE, "reported": reported}, without)
+
+
 def _rows_of(table: dict[str, Any], rows: Sequence[Mapping[str, Any]], where: str) -> Iterator[Row]:
     """The rows of one entry of `[[algorithms]]`."""
-    algorithm = toml_tables.build(Algorithm, table, where)
-    names = [row["reported"] for row in rows]
-    for name in [*(algorithm.only or ()), *algorithm.config_of, *algorithm.row_of]:
-        if name not in names:
-            nearest = difflib.get_close_matches(name, names, 1, 0)[0]
-            raise DatasetError(f"{where} names a row {name!r}: did you mean {nearest!r}?")
-    own = {"variant", "config"}  # of the algorithm and the row both
-    shared = {field.name for field in dataclasses.fields(Options)} - own
+    algorithm = _options(Algorithm, table, where, OF_A_ROW)
+    only = algorithm.pop("only", None)
+    config_of, row_of = algorithm.pop("config_of", {}), algorithm.pop("row_of", {})
+    name, variant = algorithm.pop("name"), algorithm.pop("variant", "")
+    config = algorithm.pop("config", {})
+    reported = [row["reported"] for row in rows]
+    for of in [*(only or ()), *config_of, *row_of]:
+        if of not in reported:
+            nearest = difflib.get_close_matches(of, reported, 1, 0)[0]
+            raise DatasetError(f"{where} names a row {of!r}: did you mean {nearest!r}?")
     for row in rows:
-        name = row["reported"]
-        of_row = toml_tables.check(
-            Options, algorithm.row_of.get(name, {}), f"{where}, row_of", {}, own
-        )
-        options = {key: getattr(algorithm, key) for key in shared & table.keys()} | of_row
-        options["config"] = {**algorithm.config, **algorithm.config_of.get(name, {})}
+        of = row["reported"]
+        without = {*OF_A_ROW, "variant", "config"}
+        options = algorithm | _options(Options, row_of.get(of, {}), f"{where}, row_of", without)
+        options["config"] = {**config, **config_of.get(of, {})}
         if twice := sorted(options.keys() & row.keys()):
-            raise DatasetError(f"{where} and its row {name!r} both give {twice[0]}: give it once")
-        variants = [each for each in (algorithm.variant, row.get("variant", "")) if each]
-        options |= {"algorithm": algorithm.name, "variant": "/".join(variants)}
-        if algorithm.only is None or name in algorithm.only:
-            yield _row({**row, **options, "reported": f"{algorithm.name}/{name}"}, where)
+            name_of = IN_FILE.get(twice[0], twice[0])
+            raise DatasetError(f"{where} and its row {of!r} both give {name_of}: give it once")
+        variants = [each for each in (variant, row.get("variant", "")) if each]
+        options |= {"algorithm": name, "variant": "/".join(variants)}
+        if only is None or of in only:
+            yield _row({**row, **options, "reported": f"{name}/{of}"}, where)
 
 
 def _row(values: Mapping[str, Any], where: str) -> Row:
     try:
-        return Row(**values)
+        return Row.of(**values)
     except DatasetError as error:
         raise DatasetError(f"{where}: {error}") from error

@@ -21,7 +21,8 @@ import numpy as np
 from dm_env import specs
 
 from benchmarks.training.evaluation import StackedGame
-from benchmarks.training.recipe import AS_SERVED, AS_STORED, Recipe, Row
+from benchmarks.training.recipe import Recipe
+from benchmarks.training.row import AS_SERVED, AS_STORED, Row
 from learners import types
 from rl_datasets import roms
 from rl_datasets.collection.atari import AtariEnvironment
@@ -64,43 +65,43 @@ class Atari:
             holds no episodes or no such split, or its lineage names no ROMs or sticky actions, or
             ROMs that are not installed.
         """
-        plain = AS_SERVED | ({"reading": AS_STORED} if row.reading == AS_STORED else {})
-        if any(getattr(row, name) != value for name, value in plain.items()):
+        game = row.scoring.environment
+        if row.differing(AS_SERVED).items() - {("reading", AS_STORED)}:
             raise DatasetError(
                 f"row {row.name!r} is of a game, whose frames and rewards are as they are served: "
                 f"leave out {', '.join(AS_SERVED)}"
             )
         lineage = version.lineage
         try:
-            spec, _ = version.episode_spec, version.split_names(row.split)
+            spec, _ = version.episode_spec, version.split_names(row.data.split)
             rom_set = roms.roms_for(lineage.facts)
-            rom = roms.rom_path(row.environment, rom_set)
+            rom = roms.rom_path(game, rom_set)
         except DatasetError as error:
-            raise DatasetError(f"{row.dataset} in {row.environment}: {error}") from error
-        if lineage.game != row.environment or lineage.sticky_probability is None:
+            raise DatasetError(f"{row.data.dataset} in {game}: {error}") from error
+        if lineage.game != game or lineage.sticky_probability is None:
             raise DatasetError(
-                f"{row.dataset} is of the game {lineage.game} with sticky actions of "
+                f"{row.data.dataset} is of the game {lineage.game} with sticky actions of "
                 f"probability {lineage.sticky_probability}, by its lineage, and the row's "
-                f"environment is {row.environment}: name the game that the data are from"
+                f"environment is {game}: name the game that the data are from"
             )
         _check_fields(row, spec)
         identity = {
-            "split": row.split,
-            "n_step": row.n_step,
+            "split": row.data.split,
+            "n_step": row.data.n_step,
             "rom_set": rom_set,
             "rom_md5": hashlib.md5(rom.read_bytes()).hexdigest(),
             "sticky_probability": lineage.sticky_probability,
             **dataclasses.asdict(recipe.atari),
         }
-        cut = Cut(row.n_step, recipe.discount(row), STACK_SIZE)
-        if row.reading == AS_STORED:
+        cut = Cut(row.data.n_step, recipe.discount(row), STACK_SIZE)
+        if row.data.reading == AS_STORED:
             if STORED_REWARD not in spec.extras:
                 raise DatasetError(
-                    f"row {row.name!r} reads rewards as stored, and {row.dataset} does not have "
-                    f"their field, {STORED_REWARD}: name a version of rl_unplugged_atari from "
+                    f"row {row.name!r} reads rewards as stored, and {row.data.dataset} does not "
+                    f"have their field, {STORED_REWARD}: name a version of rl_unplugged_atari from "
                     "2.0.0 on, or leave out its reading"
                 )
-            identity["reading"] = row.reading
+            identity["reading"] = row.data.reading
             cut = dataclasses.replace(cut, reward_field=STORED_REWARD)
         return cls(row, version, identity, cut, rom)
 
@@ -119,11 +120,11 @@ class Atari:
 
     def transitions(self) -> Any:
         """All of the data in memory, each frame once."""
-        return _windows(self.version, self.row.split, self.cut)
+        return _windows(self.version, self.row.data.split, self.cut)
 
     def spec(self) -> types.DiscreteSpec:
         """The game's, which its data share."""
-        num_actions = ATARI_GAMES[self.row.environment].num_actions
+        num_actions = ATARI_GAMES[self.row.scoring.environment].num_actions
         return types.DiscreteSpec(num_actions, (*FRAME_SHAPE[:2], STACK_SIZE))
 
     def shapes(self) -> types.DiscreteSpec:
@@ -158,15 +159,15 @@ def _check_fields(row: Row, spec: EpisodeSpec) -> None:
     shape = None if isinstance(frames, Mapping) else frames.shape
     if shape != FRAME_SHAPE:
         raise DatasetError(
-            f"{row.dataset} has observations of shape {shape}, and games are scored on frames of "
-            f"{FRAME_SHAPE}: name data with such frames"
+            f"{row.data.dataset} has observations of shape {shape}, and games are scored on "
+            f"frames of {FRAME_SHAPE}: name data with such frames"
         )
-    count = ATARI_GAMES[row.environment].num_actions
+    count = ATARI_GAMES[row.scoring.environment].num_actions
     numbered = isinstance(actions, specs.BoundedArray) and actions.shape == ()
     if not numbered or (actions.minimum, actions.maximum) != (0, count - 1):
         raise DatasetError(
-            f"{row.dataset} has actions {actions}, and {row.environment} has the {count} of its "
-            "minimal set: name data with those"
+            f"{row.data.dataset} has actions {actions}, and {row.scoring.environment} has "
+            f"the {count} of its minimal set: name data with those"
         )
 
 

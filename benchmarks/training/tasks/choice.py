@@ -5,7 +5,8 @@ from __future__ import annotations
 import pathlib
 
 from benchmarks.training import making
-from benchmarks.training.recipe import Recipe, Row
+from benchmarks.training.recipe import Recipe
+from benchmarks.training.row import Row
 from benchmarks.training.tasks.atari import Atari
 from benchmarks.training.tasks.control import ContinuousControl
 from rl_datasets.errors import DatasetError
@@ -22,11 +23,12 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
       DatasetError: the learner is not for such a row; the dataset is not published; or as `of` of
         the task.
     """
-    kind: type[Task] = Atari if row.environment in ATARI_GAMES else ContinuousControl
+    environment = row.scoring.environment
+    kind: type[Task] = Atari if environment in ATARI_GAMES else ContinuousControl
     takes = recipe.entry().spec
     if takes is not kind.spec_type:
         raise DatasetError(
-            f"learner {recipe.learner} is made for a {takes.__name__}, and {row.environment} is a "
+            f"learner {recipe.learner} is made for a {takes.__name__}, and {environment} is a "
             f"{kind.spec_type.__name__}: name a learner of its kind, such as "
             f"{'dqn' if kind is Atari else 'td3_bc'}"
         )
@@ -35,11 +37,11 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
 
 def _open(row: Row, data_dir: pathlib.Path) -> Version:
     try:
-        return Version.open(row.dataset, data_dir)
+        return Version.open(row.data.dataset, data_dir)
     except DatasetError as error:
         commands = making.commands(row, data_dir)
         if not (how := " and ".join(f"`{command}`" for command in commands)):
             raise
         raise DatasetError(
-            f"{row.dataset} is not published in {data_dir}: publish it first: {how}"
+            f"{row.data.dataset} is not published in {data_dir}: publish it first: {how}"
         ) from error

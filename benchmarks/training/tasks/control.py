@@ -14,13 +14,13 @@ import jax
 import numpy as np
 from dm_env import specs
 
-from benchmarks.training.recipe import (
+from benchmarks.training.recipe import Recipe
+from benchmarks.training.row import (
     AS_SERVED,
     AS_STORED,
     CORRECTED,
     QLEARNING_DATASET,
     RETURN_RANGE,
-    Recipe,
     Row,
 )
 from learners import types
@@ -68,13 +68,13 @@ class ContinuousControl:
           DatasetError: the row's reading is one of games; its learner cannot have its n_step; or
             the data are of another environment and the row does not say that it means it.
         """
-        if row.reading == AS_STORED:
+        if row.data.reading == AS_STORED:
             raise DatasetError(
                 f"row {row.name!r} reads rewards as stored, which only episodes of RL Unplugged's "
                 "games have: leave out its reading"
             )
         collected_in = _check_environment(row, version)
-        discount = 1.0 if row.n_step == 1 else recipe.discount(row)
+        discount = 1.0 if row.data.n_step == 1 else recipe.discount(row)
         return cls(row, version, collected_in, discount)
 
     @property
@@ -86,18 +86,17 @@ class ContinuousControl:
             "behavior": "",
             **AS_SERVED,
         }
-        said = {name: getattr(self.row, name) for name in plain}
-        differs = {name: value for name, value in said.items() if value != plain[name]}
-        if self.collected_in != self.row.environment:
+        differs = self.row.differing(plain)
+        if self.collected_in != self.row.scoring.environment:
             differs["collected_in"] = self.collected_in
         return differs
 
     @functools.cached_property
     def reward_scale(self) -> float:
         """What rewards are multiplied by."""
-        if self.row.reward_scale == RETURN_RANGE:
+        if self.row.data.reward_scale == RETURN_RANGE:
             return 1000.0 / return_range(self.transitions())
-        return float(self.row.reward_scale)
+        return float(self.row.data.reward_scale)
 
     @property
     def cut(self) -> Cut:
@@ -110,7 +109,7 @@ class ContinuousControl:
 
     @property
     def _cut(self) -> Cut:
-        return Cut(self.row.n_step, self.discount, next_action=NEXT_ACTION in self.extras)
+        return Cut(self.row.data.n_step, self.discount, next_action=NEXT_ACTION in self.extras)
 
     @property
     def _reading(self) -> Mapping[str, Any]:
@@ -138,7 +137,7 @@ class ContinuousControl:
 
     def transitions(self) -> Any:
         """All of the data in memory."""
-        return _transitions(self.version, self.row.split, self._cut, **self._reading)
+        return _transitions(self.version, self.row.data.split, self._cut, **self._reading)
 
     def shapes(self) -> types.Spec:
         """The spec but for its statistics, by the version's manifest: no data are read.
@@ -146,7 +145,7 @@ class ContinuousControl:
         Raises:
           DatasetError: there is no such split, or as `spec`.
         """
-        self.version.split_names(self.row.split)
+        self.version.split_names(self.row.data.split)
         published = self.version.episode_spec
         observation = published.observation
         shape = (
@@ -171,29 +170,30 @@ class ContinuousControl:
 
     def _spec(self, observation: tuple[int, ...], action: tuple[int, ...]) -> types.Spec:
         """Of data of these shapes."""
+        where = self.row.scoring.environment
         with contextlib.closing(self.environment(0)) as environment:
             of_environment = environment.observation_spec(), environment.action_spec()
         if isinstance(of_environment[1], specs.DiscreteArray):
             raise DatasetError(
-                f"{self.row.environment} has numbered actions, and of such environments only DQN "
+                f"{where} has numbered actions, and of such environments only DQN "
                 "Replay's games are known: name one as it spells them, such as Pong"
             )
         names = ("observations", "actions")
         for name, of_data, spec in zip(names, (observation, action), of_environment, strict=True):
             if of_data != spec.shape:
                 raise DatasetError(
-                    f"{self.row.dataset} has {name} of shape {of_data}, and {self.row.environment} "
+                    f"{self.row.data.dataset} has {name} of shape {of_data}, and {where} "
                     f"of {spec.shape}: name the environment that the data are from"
                 )
             if len(of_data) != 1:
                 raise DatasetError(
-                    f"{self.row.environment} has {name} of shape {of_data}, and a learner of "
+                    f"{where} has {name} of shape {of_data}, and a learner of "
                     "vectors takes those of one axis: choose another environment"
                 )
         bounds = of_environment[1]
         if not isinstance(bounds, specs.BoundedArray):
             raise DatasetError(
-                f"{self.row.environment} does not bound its actions, and the learners need bounds: "
+                f"{where} does not bound its actions, and the learners need bounds: "
                 "choose another environment"
             )
         return types.Spec(observation[0], action[0], bounds.minimum, bounds.maximum)
@@ -212,7 +212,7 @@ class ContinuousControl:
 
     def environment(self, seed: int) -> dm_env.Environment:
         """Where the policy is scored, for one episode."""
-        return make_environment(self.row.environment, seed)
+        return make_environment(self.row.scoring.environment, seed)
 
 
 def _check_environment(row: Row, version: Version) -> str:
@@ -220,21 +220,22 @@ def _check_environment(row: Row, version: Version) -> str:
 
     The name decides: bodies of other versions have observations of the same shape.
     """
+    scored_in = row.scoring.environment
     named = version.lineage.environment
     collected_in = named or "an environment that its manifest does not name"
-    if collected_in == row.environment:
+    if collected_in == scored_in:
         return collected_in
-    if row.in_another_environment:
-        resolved = resolve(row.environment)
-        if resolved != row.environment:
+    if row.scoring.in_another_environment:
+        resolved = resolve(scored_in)
+        if resolved != scored_in:
             raise DatasetError(
-                f"row {row.name!r} names its environment {row.environment!r} without a version: "
+                f"row {row.name!r} names its environment {scored_in!r} without a version: "
                 f"name one, such as {resolved}"
             )
         return collected_in
     raise DatasetError(
-        f"{row.dataset} is of {collected_in}, and row {row.name!r} is scored in "
-        f"{row.environment}: name the environment of the data, or set "
+        f"{row.data.dataset} is of {collected_in}, and row {row.name!r} is scored in "
+        f"{scored_in}: name the environment of the data, or set "
         "in_another_environment = true in the row if you mean it"
     )
 

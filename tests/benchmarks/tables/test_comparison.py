@@ -8,11 +8,13 @@ import pytest
 from benchmarks.tables import comparison
 from benchmarks.tables.comparison import compare
 from benchmarks.tables.reported import ReportedRow, ReportedTable, Score
-from benchmarks.training.recipe import AGAIN, Recipe, Row
+from benchmarks.training.recipe import Recipe
+from benchmarks.training.row import AGAIN, Row
 from rl_datasets.errors import DatasetError
+from tests.benchmarks.changed_rows import changed
 from tests.benchmarks.made_up import line
 
-ROW = Row("row", "brac/row-recollected:1.0.0", "Pendulum-v1", data=AGAIN)
+ROW = Row.of("row", "brac/row-recollected:1.0.0", "Pendulum-v1", kind=AGAIN)
 RECIPE = Recipe(
     title="T",
     table="t",
@@ -185,9 +187,7 @@ def test_rows_whose_seeds_are_known_are_aggregated():
     }
     rows["row 2"] = dataclasses.replace(rows["row 2"], scores={"last": Score(100.0, 3.0)})
     of = table(None, "last", rows=rows, scaled_as={"d": "hopper-medium-v2"})
-    recipe = dataclasses.replace(
-        RECIPE, rows=tuple(dataclasses.replace(ROW, reported=n) for n in names)
-    )
+    recipe = dataclasses.replace(RECIPE, rows=tuple(changed(ROW, reported=n) for n in names))
     results = [
         {**result, "row": name}
         for name, values in zip(names, seeds, strict=True)
@@ -248,9 +248,7 @@ def test_a_fraction_of_the_budget_is_shown_and_not_compared():
 
 
 def test_every_policy_that_is_scored_has_a_score():
-    recipe = dataclasses.replace(
-        RECIPE, rows=(dataclasses.replace(ROW, policies=("act", "max_q")),)
-    )
+    recipe = dataclasses.replace(RECIPE, rows=(changed(ROW, policies=("act", "max_q")),))
     both = [{**x, "returns_of": {"max_q": [7.0, 9.0]}} for x in lines(MEASURED)]
     (row,) = compare(TABLE, recipe, both)
     assert row.measured.per_seed == MEASURED

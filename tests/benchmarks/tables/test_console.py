@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 from benchmarks.tables.reported import table_names
 from benchmarks.tables.reproduce import first_seeds, reproduce
 from benchmarks.training.cells import plan
-from benchmarks.training.recipe import AGAIN, OWN, Recipe, Row, load_recipe, recipe_names
+from benchmarks.training.recipe import Recipe, load_recipe, recipe_names
 from benchmarks.training.results import RESULTS, write_results
+from benchmarks.training.row import AGAIN, OWN, Row
 from rl_datasets import cli
 from rl_datasets.errors import DatasetError
 from tests.benchmarks.made_up import line
@@ -105,8 +106,8 @@ def test_the_time_left_is_told_of_the_learners_that_were_measured(tmp_path, caps
     from benchmarks.tables import console
 
     rows = (
-        Row("A/x", "b/x:1.0.0", "Pendulum-v1", algorithm="A", learner="bc", data=AGAIN),
-        Row("B/x", "b/x:1.0.0", "Pendulum-v1", algorithm="B", learner="iql", data=OWN),
+        Row.of("A/x", "b/x:1.0.0", "Pendulum-v1", algorithm="A", learner="bc", kind=AGAIN),
+        Row.of("B/x", "b/x:1.0.0", "Pendulum-v1", algorithm="B", learner="iql", kind=OWN),
     )
     recipe = Recipe("T", "t", "", (0,), 7200, 4, 3600, 1, rows)
     cells = plan(recipe)
@@ -152,7 +153,7 @@ def test_before_the_first_evaluation_the_shipped_results_tell(
     (folder / "datasets.json").write_text("[]")
     write_results(folder / "row.jsonl", [line(**{**shipped, **differs})])
     monkeypatch.setattr(estimate, "SHIPPED", tmp_path / "shipped")
-    row = Row("A", "b/x:1.0.0", "Pendulum-v1", learner="bc", config={"hidden_sizes": [8]})
+    row = Row.of("A", "b/x:1.0.0", "Pendulum-v1", learner="bc", config={"hidden_sizes": [8]})
     console.show_plan(plan(Recipe("T", "t", "", (0,), 3600, 4, 600, 3, (row,))), tmp_path / "runs")
     assert told in " ".join(capsys.readouterr().out.split())
 

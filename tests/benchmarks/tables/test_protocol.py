@@ -10,7 +10,8 @@ from tests.benchmarks.made_up import line
 
 BRAC = load_recipe("brac")
 BCQ, BEAR = (
-    next(row.name for row in BRAC.rows if row.algorithm == name) for name in ("BCQ", "BEAR")
+    next(row.name for row in BRAC.rows if row.learning.algorithm == name)
+    for name in ("BCQ", "BEAR")
 )
 
 
@@ -51,12 +52,12 @@ def test_every_policy_of_a_recipe_has_words(name):
         if not row.blocked:
             of = recipe.of(row)
             config = dataclasses.asdict(of.learner_config())
-            for policy in row.policies:
+            for policy in row.scoring.policies:
                 assert "{" not in protocol.policy(policy, of.learner, config)
 
 
 def test_brac_and_bear_are_scored_by_both_policies_that_their_authors_score():
-    policies = {row.algorithm: row.policies for row in BRAC.rows}
+    policies = {row.learning.algorithm: row.scoring.policies for row in BRAC.rows}
     one = {"SAC", "BC", "BCQ"}
     assert all((p == ("act",)) == (name in one) for name, p in policies.items())
     assert {policies[name] for name in policies.keys() - one} == {("act", "max_q")}

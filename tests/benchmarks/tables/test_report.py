@@ -21,6 +21,7 @@ from benchmarks.training.cells import plan
 from benchmarks.training.recipe import load_recipe
 from benchmarks.training.results import RESULTS, read_results, write_results
 from rl_datasets.errors import DatasetError
+from tests.benchmarks.changed_rows import changed
 from tests.benchmarks.made_up import line
 
 RECIPE = load_recipe("brac_bc")
@@ -58,7 +59,7 @@ MANIFEST = {
 
 def measure(folder, scores, budget=1.0, fingerprint=None):
     """Leaves a published dataset and runs of the first row, as the runner would."""
-    version_dir = folder / "data" / ROW.version_path
+    version_dir = folder / "data" / ROW.data.version_path
     version_dir.mkdir(parents=True, exist_ok=True)
     text = json.dumps(MANIFEST)
     (version_dir / "MANIFEST.json").write_text(text)
@@ -70,9 +71,9 @@ def measure(folder, scores, budget=1.0, fingerprint=None):
             [
                 line(
                     row=ROW.reported,
-                    dataset=ROW.dataset,
+                    dataset=ROW.data.dataset,
                     fingerprint=fingerprint or hashlib.sha256(text.encode()).hexdigest(),
-                    environment=ROW.environment,
+                    environment=ROW.scoring.environment,
                     learner="brac_bc",
                     config={"alpha": 1.0},
                     batch_size=256,
@@ -171,9 +172,9 @@ def test_the_documents_say_what_the_shipped_report_says():
 
 
 def test_datasets_stand_in_the_order_of_the_rows():
-    backwards = {row.name: {"dataset": row.dataset} for row in reversed(RECIPE.rows)}
+    backwards = {row.name: {"dataset": row.data.dataset} for row in reversed(RECIPE.rows)}
     ordered = by_dataset(load_table("brac_bc"), RECIPE, backwards)
-    assert [of["dataset"] for of in ordered.values()] == [row.dataset for row in RECIPE.rows]
+    assert [of["dataset"] for of in ordered.values()] == [row.data.dataset for row in RECIPE.rows]
 
 
 def test_the_page_needs_no_other_file_and_no_network(tmp_path):
@@ -247,7 +248,7 @@ def test_results_of_another_dataset_are_refused(tmp_path):
 
 def test_without_the_dataset_there_is_a_report_without_its_histogram(tmp_path):
     measure(tmp_path, [4440.0])
-    (tmp_path / "data" / ROW.version_path / "MANIFEST.json").unlink()
+    (tmp_path / "data" / ROW.data.version_path / "MANIFEST.json").unlink()
     page, text = export(tmp_path)
     assert "4465 ± 33" in text
     assert not (page.parent / "report-returns.svg").exists()
@@ -298,7 +299,7 @@ def test_results_of_fewer_policies_than_are_scored_are_not_adopted(tmp_path):
     measure(tmp_path, [4440.0])
     results_dir = tmp_path / "results"
     report.export(plan(RECIPE), tmp_path / "data", tmp_path / "runs", results_dir)
-    rows = tuple(dataclasses.replace(row, policies=("act", "max_q")) for row in RECIPE.rows)
+    rows = tuple(changed(row, policies=("act", "max_q")) for row in RECIPE.rows)
     both = dataclasses.replace(RECIPE, learner="brac_primal", rows=rows)
     with pytest.raises(DatasetError, match=r"without the returns of every policy .* act and max_q"):
         results_folder.adopt(plan(both), results_dir, tmp_path / "elsewhere")
@@ -320,7 +321,7 @@ def test_a_report_shows_the_other_policy(tmp_path, monkeypatch):
         for x in read_results(path)
     ]
     write_results(path, both)
-    rows = tuple(dataclasses.replace(row, policies=policies) for row in RECIPE.rows)
+    rows = tuple(changed(row, policies=policies) for row in RECIPE.rows)
     recipe_of_both = dataclasses.replace(RECIPE, learner="brac_primal", rows=rows)
     report.write_report(recipe_of_both, page.parent)
     text = page.with_suffix(".md").read_text()
@@ -460,7 +461,7 @@ def test_each_kind_of_data_has_a_column_and_own_data_are_not_compared(tmp_path, 
             [
                 line(
                     row=cell.row.name,
-                    dataset=cell.row.dataset,
+                    dataset=cell.row.data.dataset,
                     environment="Hopper-v4",
                     learner=cell.recipe.learner,
                     seed=cell.seed,

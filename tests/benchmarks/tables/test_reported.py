@@ -9,7 +9,8 @@ import pytest
 from benchmarks.reported import brac_bc
 from benchmarks.tables import report, reported
 from benchmarks.training.recipe import FOLDER as RECIPES
-from benchmarks.training.recipe import PUBLISHED, load_recipe
+from benchmarks.training.recipe import load_recipe
+from benchmarks.training.row import PUBLISHED
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources import d4rl_tasks
 
@@ -278,8 +279,8 @@ def test_every_recipe_can_be_run_and_has_its_reported_table_and_protocol():
                 config = recipe.of(row).learner_config()
                 assert recipe.of(row).batch_size % getattr(config, "discriminator_steps", 1) == 0
                 assert table.unreported or table.rows[row.reported].scores
-            again = re.search("-recollected|-sac:", row.dataset)
-            assert (row.data == PUBLISHED) == (again is None)
+            again = re.search("-recollected|-sac:", row.data.dataset)
+            assert (row.data.kind == PUBLISHED) == (again is None)
 
 
 def test_an_unknown_table_is_answered_with_the_known_ones():

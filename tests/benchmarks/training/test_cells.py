@@ -7,19 +7,21 @@ import pytest
 
 from benchmarks.training import offline
 from benchmarks.training.cells import plan
-from benchmarks.training.recipe import Recipe, Row
+from benchmarks.training.recipe import Recipe
 from benchmarks.training.results import RESULTS, read_results
+from benchmarks.training.row import Row
 from benchmarks.training.tasks import control
 from learners import iql
 from learners.registry import LEARNERS
 from rl_datasets.serving.transitions import Transition
 from tests.benchmarks import version_folders
+from tests.benchmarks.changed_rows import changed
 
-ROW = Row("data", "tiny/data:1.0.0", "Pendulum-v1")
+ROW = Row.of("data", "tiny/data:1.0.0", "Pendulum-v1")
 
 
 def cell(budget: float, learner: str = "iql", **config):
-    row = dataclasses.replace(ROW, learner=learner, config=config)
+    row = changed(ROW, learner=learner, config=config)
     (planned,) = plan(Recipe("Tiny", "tiny", "", (0,), 40, 4, 10, 1, (row,)), budget=budget)
     return planned
 
@@ -55,7 +57,7 @@ def test_the_runner_trains_by_it(tmp_path, monkeypatch):
     zeros = np.zeros((50, 3), np.float32)
     data = Transition(zeros, zeros[:, :1], zeros[:, 0], zeros[:, 0] + 1, zeros, {})
     monkeypatch.setattr(control, "_transitions", lambda *args, **cut: data)
-    version_folders.write(tmp_path / "data" / ROW.version_path)
+    version_folders.write(tmp_path / "data" / ROW.data.version_path)
     half = cell(0.5, hidden_sizes=[8])
     places = offline.Places(tmp_path / "data", tmp_path / "runs")
     offline.run_cells([half], places, lambda cell, step: None)

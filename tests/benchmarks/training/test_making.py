@@ -7,7 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.training import making
-from benchmarks.training.recipe import Row, load_recipe
+from benchmarks.training.recipe import load_recipe
+from benchmarks.training.row import Row
 from rl_datasets import cli
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources.d4rl_tasks import task
@@ -36,7 +37,7 @@ def test_the_commands_make_what_is_missing(tmp_path, monkeypatch, dataset, envir
 
 
 def commands(dataset, environment, **options):
-    return making.commands(Row(dataset, dataset, environment, **options))
+    return making.commands(Row.of(dataset, dataset, environment, **options))
 
 
 def test_the_policy_that_is_asked_for_is_named():

@@ -22,8 +22,9 @@ import tensorflow as tf
 
 from benchmarks.training import offline, run_folder
 from benchmarks.training.cells import Cell, plan
-from benchmarks.training.recipe import Recipe, Row
+from benchmarks.training.recipe import Recipe
 from benchmarks.training.results import RESULTS, read_results
+from benchmarks.training.row import Row
 from benchmarks.training.tasks import control
 from learners import brac_bc
 from learners.registry import LEARNERS
@@ -35,8 +36,8 @@ from rl_datasets.serving.transitions import Transition
 from tests.benchmarks import version_folders
 
 ROWS = (
-    Row("first", "tiny/first:1.0.0", "Pendulum-v1"),
-    Row("other", "tiny/other:1.0.0", "Pendulum-v1"),
+    Row.of("first", "tiny/first:1.0.0", "Pendulum-v1"),
+    Row.of("other", "tiny/other:1.0.0", "Pendulum-v1"),
 )
 RECIPE = Recipe(
     title="Tiny",
@@ -71,7 +72,7 @@ def transitions(_version: Version, split: str, cut: Cut) -> Transition:
 def publish(data_dir: pathlib.Path) -> None:
     """Folders that pass for published versions as far as the runner looks at them."""
     for row in ROWS:
-        version_folders.write(data_dir / row.version_path)
+        version_folders.write(data_dir / row.data.version_path)
 
 
 def run(folder: pathlib.Path, cells=None, progress=lambda cell, step: None, **options) -> None:
@@ -267,7 +268,7 @@ def test_a_dataset_that_changed_is_refused(tmp_path):
     with pytest.raises(_Cut):
         run(tmp_path, progress=cut_at(40))
     places = offline.Places(tmp_path / "data", tmp_path / "runs")
-    version_folders.write(tmp_path / "data" / ROWS[0].version_path, seed=1)
+    version_folders.write(tmp_path / "data" / ROWS[0].data.version_path, seed=1)
     with pytest.raises(DatasetError, match=r"fingerprint differ"):
         offline.run_cells(CELLS[:1], places, lambda cell, step: None)
 

@@ -19,8 +19,9 @@ from benchmarks.training.cells import plan
 from benchmarks.training.evaluation import StackedGame, play
 from benchmarks.training.online import atari as online_atari
 from benchmarks.training.preparation import Places
-from benchmarks.training.recipe import QLEARNING_DATASET, AtariProtocol, Recipe, Row
+from benchmarks.training.recipe import AtariProtocol, Recipe
 from benchmarks.training.results import RESULTS, read_results
+from benchmarks.training.row import QLEARNING_DATASET, Row
 from benchmarks.training.tasks import atari, choice
 from builders.dqn_replay.dqn_replay_dataset_builder import Builder
 from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder as RlUnplugged
@@ -36,13 +37,14 @@ from rl_datasets.serving.loading import load_transitions
 from rl_datasets.serving.reverb import ReverbServer
 from rl_datasets.sources import rl_unplugged
 from tests.benchmarks import version_folders
+from tests.benchmarks.changed_rows import changed
 from tests.benchmarks.training.test_online_atari import MAKE, SMALL, Corridor, small_network
 from tests.builders.rl_unplugged_atari.test_rl_unplugged_atari_dataset_builder import VERSION_1
 from tests.rl_datasets.collection.test_atari import Dopamine
 from tests.rl_datasets.sources import rl_unplugged_files
 
-PONG = Row("Pong", "dqn_replay/Pong_run_1-recollected:1.1.0", "Pong")
-INVADERS = Row("Invaders", "dqn_replay/SpaceInvaders_run_1-recollected:1.1.0", "SpaceInvaders")
+PONG = Row.of("Pong", "dqn_replay/Pong_run_1-recollected:1.1.0", "Pong")
+INVADERS = Row.of("Invaders", "dqn_replay/SpaceInvaders_run_1-recollected:1.1.0", "SpaceInvaders")
 RECIPE = Recipe(
     title="Tiny",
     table="tiny",
@@ -189,9 +191,9 @@ def test_batches_are_stacks_of_the_published_frames(data_dir):
 
 
 def test_a_row_may_train_on_some_checkpoints(data_dir, tmp_path):
-    splits = json.loads((data_dir / PONG.version_path / "MANIFEST.json").read_text())["splits"]
+    splits = json.loads((data_dir / PONG.data.version_path / "MANIFEST.json").read_text())["splits"]
     assert len(splits) >= 2
-    row = dataclasses.replace(PONG, split="checkpoint_00")
+    row = changed(PONG, split="checkpoint_00")
     task = choice.task_of(RECIPE, row, data_dir)
     assert len(task.transitions().rows) == splits["checkpoint_00"]["transitions"]
     every = choice.task_of(RECIPE, PONG, data_dir).transitions()
@@ -202,15 +204,15 @@ def test_a_row_may_train_on_some_checkpoints(data_dir, tmp_path):
     assert not plan(RECIPE)[0].folder(tmp_path).exists()
     with pytest.raises(DatasetError, match="no split 'checkpoint_77'"):
         run(data_dir, tmp_path, dataclasses.replace(
-            RECIPE, rows=(dataclasses.replace(PONG, split="checkpoint_77"),)
+            RECIPE, rows=(changed(PONG, split="checkpoint_77"),)
         ))  # fmt: skip
 
 
 def test_rewards_of_several_steps_are_discounted_as_the_learner_discounts(data_dir):
     recipe = dataclasses.replace(RECIPE, config={"discount": 0.5})
-    row = dataclasses.replace(PONG, n_step=3)
+    row = changed(PONG, n_step=3)
     rows = choice.task_of(recipe, row, data_dir).transitions().rows
-    expected = load_transitions(data_dir / PONG.version_path, "all", Cut(3, 0.5, 4))
+    expected = load_transitions(data_dir / PONG.data.version_path, "all", Cut(3, 0.5, 4))
     np.testing.assert_array_equal(rows["reward"], expected.reward)
     np.testing.assert_array_equal(rows["discount"], expected.discount)
     assert set(np.unique(rows["reward"])) - {-1, 0, 1}  # One of two or three steps on.
@@ -246,7 +248,7 @@ def test_a_recipe_of_ones_own_is_reported_without_columns_for_what_nobody_report
     (header,) = [line for line in text.splitlines() if line.startswith("| row | measured")]
     assert header == "| row | measured on this project's own data | status |"
     assert "Pong on the ROM of ale-py 0.12.1, sticky actions 0.25, random actions 0.001" in text
-    splits = json.loads((data_dir / PONG.version_path / "MANIFEST.json").read_text())["splits"]
+    splits = json.loads((data_dir / PONG.data.version_path / "MANIFEST.json").read_text())["splits"]
     every = sum(split["transitions"] for split in splits.values())
     (whole,) = [line for line in text.splitlines() if line.startswith("| Pong, all | `")]
     assert f"| {every:,} |" in whole
@@ -279,14 +281,10 @@ def test_a_log_that_was_replayed_tells_its_agents_score_in_the_games_own_points(
     files = {f"dqn_replay-{name}.tfrecord-0": {"size": 999, "sha256": ""} for name in splits}
     manifest.write(version, manifest.make(plan, splits, files, counted={}, skipped={}))
     opened = Version.open(version)
-    row = Row("Pong", "dqn_replay/Pong_run_1-replayed:1.0.0", "Pong")
-    text = report_text._data(
-        {"all": results_folder.describe(dataclasses.replace(row, split="all"), opened)}
-    )
+    row = Row.of("Pong", "dqn_replay/Pong_run_1-replayed:1.0.0", "Pong")
+    text = report_text._data({"all": results_folder.describe(changed(row, split="all"), opened)})
     assert "| 4 | 40 | 400 ± 294, raw |" in text
-    text = report_text._data(
-        {"a": results_folder.describe(dataclasses.replace(row, split="a"), opened)}
-    )
+    text = report_text._data({"a": results_folder.describe(changed(row, split="a"), opened)})
     assert "| 2 | 20 | 200 ± 100, raw |" in text
 
 
@@ -301,7 +299,7 @@ def test_rl_unplugged_trains_by_its_episodes_and_not_by_its_shuffled_transitions
     for config in ("Asterix_run_1", "Asterix_run_1_transitions"):
         source = str(tmp_path / "bucket")
         publish(RlUnplugged(config=config, source=source, data_dir=tmp_path / "data"))
-        rows.append(Row("row", f"rl_unplugged_atari/{config}:2.0.0", "Asterix"))
+        rows.append(Row.of("row", f"rl_unplugged_atari/{config}:2.0.0", "Asterix"))
     (line,) = run(tmp_path / "data", tmp_path / "runs", dataclasses.replace(SHORT, rows=(rows[0],)))
     assert (line["rom_set"], line["sticky_probability"]) == ("atari-py 0.2.5", 0.25)
     assert "reading" not in line
@@ -324,7 +322,7 @@ def unplugged(tmp_path_factory):
     return folder / "data"
 
 
-AS_STORED = Row(
+AS_STORED = Row.of(
     "row", "rl_unplugged_atari/Asterix_run_1:2.0.0", "Asterix", reading="as_stored", n_step=2
 )
 
@@ -341,27 +339,27 @@ def test_rewards_are_read_as_stored_where_a_row_says_so(unplugged, tmp_path, fee
     gamma = task.cut.gamma
     two = stored + gamma * np.append(stored[:, 1:], np.zeros((4, 1)), axis=1)
     np.testing.assert_allclose(rows["reward"].reshape(4, 6), two, rtol=1e-6)
-    corrected = dataclasses.replace(AS_STORED, reading="corrected")
+    corrected = changed(AS_STORED, reading="corrected")
     with pytest.raises(DatasetError, match="holds a run whose reading"):
         run(unplugged, tmp_path, dataclasses.replace(RECIPE, rows=(corrected,)), feed=feed)
 
 
 def test_rewards_as_stored_are_refused_where_there_are_none(unplugged, data_dir, tmp_path):
-    first = dataclasses.replace(AS_STORED, dataset="rl_unplugged_atari/Asterix_run_1:1.0.0")
+    first = changed(AS_STORED, dataset="rl_unplugged_atari/Asterix_run_1:1.0.0")
     for folder, row in (
         (unplugged, first),
-        (data_dir, dataclasses.replace(PONG, reading="as_stored")),
+        (data_dir, changed(PONG, reading="as_stored")),
     ):
         with pytest.raises(DatasetError, match="does not have their field, stored_reward: name a"):
             run(folder, tmp_path, dataclasses.replace(SHORT, rows=(row,)))
-    other = dataclasses.replace(SHORT, rows=(dataclasses.replace(PONG, reading=QLEARNING_DATASET),))
+    other = dataclasses.replace(SHORT, rows=(changed(PONG, reading=QLEARNING_DATASET),))
     with pytest.raises(DatasetError, match="whose frames and rewards are as they are served"):
         run(data_dir, tmp_path, other)
 
 
 def test_a_server_says_by_which_option_rewards_are_as_stored(unplugged, tmp_path):
-    version = unplugged / AS_STORED.version_path
-    recipe = dataclasses.replace(SHORT, rows=(dataclasses.replace(AS_STORED, n_step=1),))
+    version = unplugged / AS_STORED.data.version_path
+    recipe = dataclasses.replace(SHORT, rows=(changed(AS_STORED, n_step=1),))
     with (
         ReverbServer.from_published(version, "all", Cut(frame_stack=4)) as server,
         pytest.raises(DatasetError, match="--reward-field stored_reward"),
@@ -377,7 +375,7 @@ class TestFeeds:
 
     def test_nothing_is_streamed_from_a_shard_that_was_swapped(self, data_dir, tmp_path):
         copy = shutil.copytree(data_dir, tmp_path / "data")
-        shard = min((copy / PONG.version_path).glob("*.tfrecord-*"))
+        shard = min((copy / PONG.data.version_path).glob("*.tfrecord-*"))
         shard.write_bytes(shard.read_bytes()[::-1])
         with pytest.raises(DatasetError, match=f"{shard.name} is not what was published"):
             run(copy, tmp_path / "runs", SHORT, feed="stream")
@@ -388,11 +386,11 @@ class TestFeeds:
         assert line["feed"] == "reverb"
 
     def test_a_server_that_several_share_must_cut_as_the_row_asks(self, data_dir, tmp_path):
-        version = data_dir / PONG.version_path
+        version = data_dir / PONG.data.version_path
         with ReverbServer.from_published(version, "all", Cut(frame_stack=4)) as server:
             (line,) = run(data_dir, tmp_path / "same", SHORT, feed=server.address)
             assert line["feed"] == "reverb"
-            several = dataclasses.replace(SHORT, rows=(dataclasses.replace(PONG, n_step=3),))
+            several = dataclasses.replace(SHORT, rows=(changed(PONG, n_step=3),))
             with pytest.raises(DatasetError, match=r"--split all --frame-stack 4 --n-step 3 --ga"):
                 run(data_dir, tmp_path / "steps", several, feed=server.address)
         with (
@@ -478,7 +476,7 @@ class TestRoms:
         self.refused(tmp_path / "data", tmp_path, message)
 
     def test_another_game_is_refused(self, data_dir, tmp_path):
-        row = dataclasses.replace(PONG, environment="Asterix")
+        row = changed(PONG, environment="Asterix")
         self.refused(
             data_dir,
             tmp_path,
@@ -498,7 +496,7 @@ class TestRoms:
         task = choice.task_of(RECIPE, PONG, data_dir)
         assert (task.cut.n_step, task.cut.gamma) == (1, 1.0)
         with pytest.raises(DatasetError, match="learner dqn does not discount rewards: leave it"):
-            choice.task_of(RECIPE, dataclasses.replace(PONG, n_step=3), data_dir)
+            choice.task_of(RECIPE, changed(PONG, n_step=3), data_dir)
 
     def test_a_learner_that_reads_more_than_games_have_is_refused(
         self, data_dir, tmp_path, monkeypatch
@@ -514,7 +512,7 @@ class TestRoms:
         preparation.check(plan(RECIPE, seeds=(0,)), Places(data_dir, tmp_path))
 
     def test_gymnasiums_own_game_is_refused(self, data_dir, tmp_path):
-        row = dataclasses.replace(PONG, environment="CartPole-v1", in_another_environment=True)
+        row = changed(PONG, environment="CartPole-v1", in_another_environment=True)
         with pytest.raises(DatasetError, match=r"numbered actions, .* such as Pong"):
             run(data_dir, tmp_path, dataclasses.replace(RECIPE, rows=(row,), learner="bc"))
 

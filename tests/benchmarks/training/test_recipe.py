@@ -10,7 +10,8 @@ import pytest
 from benchmarks.tables import results_folder
 from benchmarks.training import recipe
 from benchmarks.training.cells import plan
-from benchmarks.training.recipe import OWN, PUBLISHED, Recipe, Row, load_recipe
+from benchmarks.training.recipe import Recipe, load_recipe
+from benchmarks.training.row import OWN, PUBLISHED, Options, Row
 from learners import bc
 from rl_datasets.errors import DatasetError
 
@@ -351,24 +352,31 @@ def test_every_number_of_a_learner_has_a_range_or_may_be_any():
 
 
 def test_data_collected_again_are_not_taken_for_the_published():
-    assert Row("a", "d4rl/x-v2:1.0.0", "X-v4").data == PUBLISHED
-    assert Row("a", "d4rl/x-v2-recollected:1.0.0", "X-v4").data == OWN
+    assert Row.of("a", "d4rl/x-v2:1.0.0", "X-v4").data.kind == PUBLISHED
+    assert Row.of("a", "d4rl/x-v2-recollected:1.0.0", "X-v4").data.kind == OWN
     with pytest.raises(DatasetError, match=r"row 'a' calls d4rl/x-v2-recollected.* published"):
-        Row("a", "d4rl/x-v2-recollected:1.0.0", "X-v4", data=PUBLISHED)
+        Row.of("a", "d4rl/x-v2-recollected:1.0.0", "X-v4", kind=PUBLISHED)
+
+
+@pytest.mark.parametrize("name", recipe.recipe_names())
+def test_the_options_of_a_row_make_it_again(name):
+    for row in load_recipe(name).rows:
+        assert Row.of(**row.options) == row
+    assert row.options.keys() == {field.name for field in dataclasses.fields(Options)}
 
 
 def options(row: Row) -> dict:
     """All in which rows of one algorithm may differ."""
     names = ("n_step", "reading", "across_time_limits")
-    return {name: getattr(row, name) for name in names} | row.config
+    return {name: getattr(row.data, name) for name in names} | row.learning.config
 
 
 def test_a_row_of_tianshous_has_every_defect_of_its_variants_and_d4rls_own_reading():
     rows = load_recipe("tianshou_continuous").rows
     assert not [row.name for row in rows if row.blocked]
-    of_medium = [r for r in rows if r.dataset == "d4rl/halfcheetah-medium-v2:2.0.0"]
-    for algorithm in dict.fromkeys(row.algorithm for row in rows):
-        variants = {r.variant: options(r) for r in of_medium if r.algorithm == algorithm}
+    of_medium = [r for r in rows if r.data.dataset == "d4rl/halfcheetah-medium-v2:2.0.0"]
+    for algorithm in dict.fromkeys(row.learning.algorithm for row in rows):
+        variants = {r.variant: options(r) for r in of_medium if r.learning.algorithm == algorithm}
         plain, letter = variants.pop(""), variants["to-the-letter"]
         assert (plain["reading"], letter["reading"]) == ("corrected", "qlearning_dataset")
         for variant in variants.values():

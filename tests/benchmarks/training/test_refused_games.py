@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from dm_env import specs
 
-from benchmarks.training.recipe import Recipe, Row
+from benchmarks.training.recipe import Recipe
+from benchmarks.training.row import Row
 from benchmarks.training.tasks.choice import task_of
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources.atari import atari_episode_spec
 from tests.benchmarks import version_folders
 
-ROW = Row("Pong", "dqn_replay/Pong_run_1:1.0.0", "Pong")
+ROW = Row.of("Pong", "dqn_replay/Pong_run_1:1.0.0", "Pong")
 RECIPE = Recipe(
     title="Tiny",
     table="tiny",
@@ -29,7 +30,7 @@ PONG = atari_episode_spec(6)
 
 def task(tmp_path, recipe=RECIPE, spec=PONG, **lineage):
     lineage = {"game": "Pong", "sticky_probability": 0.25, "rom_set": "ale-py 0.12.1", **lineage}
-    version_folders.write(tmp_path / ROW.version_path, None, spec, **lineage)
+    version_folders.write(tmp_path / ROW.data.version_path, None, spec, **lineage)
     return task_of(recipe, ROW, tmp_path)
 
 

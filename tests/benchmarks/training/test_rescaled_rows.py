@@ -9,8 +9,9 @@ import pytest
 
 from benchmarks.training import offline, recipe
 from benchmarks.training.cells import plan
-from benchmarks.training.recipe import RETURN_RANGE, Recipe, Row, load_recipe
+from benchmarks.training.recipe import Recipe, load_recipe
 from benchmarks.training.results import RESULTS, read_results
+from benchmarks.training.row import RETURN_RANGE, Row
 from benchmarks.training.tasks import choice, control
 from learners import bc, training
 from learners.registry import LEARNERS
@@ -18,8 +19,11 @@ from learners.types import Learner, Spec
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.transitions import Transition
 from tests.benchmarks import version_folders
+from tests.benchmarks.changed_rows import changed
 
-ROW = Row("BC/data", "tiny/data:1.0.0", "Pendulum-v1", learner="bc", config={"hidden_sizes": [8]})
+ROW = Row.of(
+    "BC/data", "tiny/data:1.0.0", "Pendulum-v1", learner="bc", config={"hidden_sizes": [8]}
+)
 RECIPE = Recipe("Tiny", "tiny", "", (0,), 20, 4, 20, 1, (ROW,))
 
 # Two trajectories, of 10 and 40 rewards of 2: their returns are 20 and 80.
@@ -53,12 +57,12 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setattr(
         offline, "play", lambda env, act, *_: [float(act(OBSERVATION[:1] + 1)[0, 0])]
     )
-    version_folders.write(tmp_path / "data" / ROW.version_path)
+    version_folders.write(tmp_path / "data" / ROW.data.version_path)
     return offline.Places(tmp_path / "data", tmp_path / "runs")
 
 
 def last_line(places, **options):
-    row = dataclasses.replace(ROW, **options)
+    row = changed(ROW, **options)
     (cell,) = plan(dataclasses.replace(RECIPE, rows=(row,)))
     offline.run_cells([cell], places, lambda cell, step: None)
     return read_results(cell.folder(places.runs_dir) / RESULTS)[-1]
@@ -99,14 +103,14 @@ def test_the_learner_and_its_policy_meet_normalized_observations(places):
 )
 def test_what_cannot_be_rescaled_is_refused(options, named):
     with pytest.raises(DatasetError, match=named):
-        dataclasses.replace(ROW, **options)
+        changed(ROW, **options)
 
 
 @pytest.mark.parametrize("options", [{"reward_scale": 2.0}, {"normalize_observations": True}])
 def test_games_are_as_they_are_served(tmp_path, options):
-    row = Row("DQN/Pong", "tiny/data:1.0.0", "Pong", learner="dqn", **options)
-    (tmp_path / row.version_path).mkdir(parents=True)
-    version_folders.write(tmp_path / row.version_path)
+    row = Row.of("DQN/Pong", "tiny/data:1.0.0", "Pong", learner="dqn", **options)
+    (tmp_path / row.data.version_path).mkdir(parents=True)
+    version_folders.write(tmp_path / row.data.version_path)
     with pytest.raises(DatasetError, match=r"'DQN/Pong' is of a game, .*leave out normalize_obs"):
         choice.task_of(dataclasses.replace(RECIPE, learner="dqn"), row, tmp_path)
 
@@ -136,8 +140,8 @@ environment = "Pendulum-v1"
 """
     )
     easy, hard = load_recipe(str(path)).rows
-    assert (easy.reward_scale, easy.reward_bias) == (100.0, 0.0)
-    assert (hard.reward_scale, hard.reward_bias) == (1.0, -1.0)
+    assert (easy.data.reward_scale, easy.data.reward_bias) == (100.0, 0.0)
+    assert (hard.data.reward_scale, hard.data.reward_bias) == (1.0, -1.0)
 
 
 @pytest.mark.parametrize("path", recipe.FOLDER.glob("*.toml"), ids=lambda path: path.stem)

@@ -8,8 +8,9 @@ import pytest
 
 from benchmarks.training import offline
 from benchmarks.training.cells import plan, seeds_of_rows, with_behaviors
-from benchmarks.training.recipe import Recipe, Row
+from benchmarks.training.recipe import Recipe
 from benchmarks.training.results import RESULTS, read_results
+from benchmarks.training.row import Row
 from benchmarks.training.run_folder import last_state
 from benchmarks.training.tasks import choice, control
 from builders.d4rl.d4rl_dataset_builder import Builder
@@ -24,13 +25,14 @@ from rl_datasets.serving.d4rl import load_qlearning_dataset
 from rl_datasets.serving.loading import load_transitions
 from rl_datasets.serving.transitions import Transition
 from tests.benchmarks import version_folders
+from tests.benchmarks.changed_rows import changed
 
 DATASET = "tiny/data:1.0.0"
-CLONING = Row(
+CLONING = Row.of(
     "BC/data", DATASET, "Pendulum-v1", algorithm="BC", learner="brac_bc",
     config={"hidden_sizes": [8]},
 )  # fmt: skip
-KL = Row(
+KL = Row.of(
     "KL/data", DATASET, "Pendulum-v1", algorithm="KL", learner="brac_primal", behavior="BC",
     config={"policy_sizes": [8], "critic_sizes": [8]},
 )  # fmt: skip
@@ -66,7 +68,7 @@ def cuts(monkeypatch):
 
 @pytest.fixture
 def places(tmp_path):
-    version_folders.write(tmp_path / "data" / CLONING.version_path)
+    version_folders.write(tmp_path / "data" / CLONING.data.version_path)
     return offline.Places(tmp_path / "data", tmp_path / "runs")
 
 
@@ -109,7 +111,7 @@ def test_what_is_started_from_must_be_done(cuts, places):
 
 
 def test_two_policies_of_a_learner_that_starts_from_the_one_that_another_cloned(cuts, places):
-    rows = (CLONING, KL, dataclasses.replace(KL, variant="both", policies=("act", "max_q")))
+    rows = (CLONING, KL, changed(KL, variant="both", policies=("act", "max_q")))
     cells = plan(dataclasses.replace(RECIPE, rows=rows), seeds=[0])
     run(cells, places)
     cloning, mode, both = cells
@@ -136,7 +138,7 @@ def test_two_policies_of_a_learner_that_starts_from_the_one_that_another_cloned(
 
 
 def test_a_policy_that_the_learner_has_not_is_refused(cuts, places):
-    refused = dataclasses.replace(CLONING, policies=("act", "max_q"))
+    refused = changed(CLONING, policies=("act", "max_q"))
     with pytest.raises(DatasetError, match="brac_bc has no policy max_q"):
         run(plan(dataclasses.replace(RECIPE, rows=(refused,)), seeds=[0]), places)
 
@@ -147,7 +149,7 @@ def test_a_run_without_its_state_cannot_be_started_from(cuts, places, tmp_path):
 
 
 def test_several_rewards_reach_the_feed_with_the_learners_discount(cuts, places):
-    row = Row("TD3+BC", DATASET, "Pendulum-v1", learner="td3_bc", n_step=3,
+    row = Row.of("TD3+BC", DATASET, "Pendulum-v1", learner="td3_bc", n_step=3,
               config={"hidden_sizes": [8], "discount": 0.9})  # fmt: skip
     run(plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0]), places)
     assert ("all", Cut(3, 0.9), {}) in cuts
@@ -167,13 +169,13 @@ def test_several_rewards_reach_the_feed_with_the_learners_discount(cuts, places)
 def test_the_environment_of_the_data_decides_where_a_row_is_scored(
     tmp_path, collected_in, scored_in
 ):
-    row = Row("BC", DATASET, scored_in, learner="bc")
+    row = Row.of("BC", DATASET, scored_in, learner="bc")
     recipe = dataclasses.replace(RECIPE, rows=(row,)).of(row)
-    version_folders.write(tmp_path / row.version_path, collected_in)
+    version_folders.write(tmp_path / row.data.version_path, collected_in)
     of = collected_in or "an environment that its manifest does not name"
     with pytest.raises(DatasetError, match=f"is of {of}, and .* is scored in {scored_in}: name"):
         choice.task_of(recipe, row, tmp_path)
-    meant = dataclasses.replace(row, in_another_environment=True)
+    meant = changed(row, in_another_environment=True)
     task = choice.task_of(recipe, meant, tmp_path)
     assert task.identity["collected_in"] == of
 
@@ -182,7 +184,7 @@ LETTER = {"reading": "qlearning_dataset", "n_step": 3, "across_time_limits": Tru
 
 
 def test_a_reading_reaches_the_data_and_every_line_of_results(cuts, places):
-    row = Row("TD3+BC", DATASET, "Pendulum-v1", learner="td3_bc", config={"hidden_sizes": [8]},
+    row = Row.of("TD3+BC", DATASET, "Pendulum-v1", learner="td3_bc", config={"hidden_sizes": [8]},
               **LETTER)  # fmt: skip
     (cell,) = plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0])
     run([cell], places)
@@ -193,22 +195,22 @@ def test_a_reading_reaches_the_data_and_every_line_of_results(cuts, places):
 
 
 def test_a_run_is_not_gone_on_with_by_another_reading(cuts, places):
-    row = Row("BC", DATASET, "Pendulum-v1", learner="bc", config={"hidden_sizes": [8]})
+    row = Row.of("BC", DATASET, "Pendulum-v1", learner="bc", config={"hidden_sizes": [8]})
     run(plan(dataclasses.replace(RECIPE, steps=20, rows=(row,)), seeds=[0]), places)
-    other = dataclasses.replace(row, reading="qlearning_dataset")
+    other = changed(row, reading="qlearning_dataset")
     with pytest.raises(DatasetError, match="holds a run whose reading and steps differ"):
         run(plan(dataclasses.replace(RECIPE, rows=(other,)), seeds=[0]), places)
 
 
 def test_several_rewards_are_refused_where_the_learner_has_no_discount(cuts, places):
-    row = dataclasses.replace(CLONING, n_step=3)
+    row = changed(CLONING, n_step=3)
     with pytest.raises(DatasetError, match="brac_bc does not discount rewards: leave it out"):
         run(plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0]), places)
 
 
 @pytest.mark.parametrize("feed", ["stream", "reverb", "localhost:1"])
 def test_a_reading_is_refused_where_a_feed_cannot_give_it(cuts, places, feed):
-    row = dataclasses.replace(CLONING, learner="td3_bc", **LETTER)
+    row = changed(CLONING, learner="td3_bc", **LETTER)
     cells = plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0])
     asked = offline.Places(places.data_dir, places.runs_dir, feed)
     with pytest.raises(DatasetError, match="sets reading and across_time_limits, which the feed"):
@@ -217,7 +219,7 @@ def test_a_reading_is_refused_where_a_feed_cannot_give_it(cuts, places, feed):
 
 def test_a_reading_is_refused_where_the_next_action_is_read(cuts, places, monkeypatch):
     monkeypatch.setattr(Recipe, "entry", lambda self: NOTHING)
-    row = dataclasses.replace(CLONING, reading="qlearning_dataset")
+    row = changed(CLONING, reading="qlearning_dataset")
     with pytest.raises(DatasetError, match="sets reading, and its learner reads the next action"):
         run(plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0]), places)
 
@@ -232,22 +234,22 @@ def test_a_reading_is_refused_where_the_next_action_is_read(cuts, places, monkey
 )
 def test_a_reading_that_cannot_be_combined_is_refused(wrong, named):
     with pytest.raises(DatasetError, match=named):
-        dataclasses.replace(CLONING, **wrong)
+        changed(CLONING, **wrong)
 
 
 def test_what_a_row_reads_of_a_real_file(shared, tmp_path):
     """Two episodes of 1000 that a time limit cut, of which D4RL loses the last rows."""
     source = str(shared / "d4rl" / "halfcheetah_medium-v2.hdf5")
     publish(Builder(config="halfcheetah-medium-v2", source=source, data_dir=tmp_path))
-    row = Row("BC", "d4rl/halfcheetah-medium-v2:2.0.0", "HalfCheetah-v2")
+    row = Row.of("BC", "d4rl/halfcheetah-medium-v2:2.0.0", "HalfCheetah-v2")
 
     def read(**options):
         task = control.ContinuousControl(
-            dataclasses.replace(row, **options), version, row.environment, 0.5
+            changed(row, **options), version, row.scoring.environment, 0.5
         )
         return task.transitions()
 
-    version = Version.open(tmp_path / row.version_path)
+    version = Version.open(tmp_path / row.data.version_path)
     corrected, own = load_transitions(version), load_qlearning_dataset(version)
     for ours, theirs in ((read(), corrected), (read(reading="qlearning_dataset"), own)):
         jax.tree.map(np.testing.assert_array_equal, ours[:5], theirs[:5])
@@ -293,4 +295,4 @@ def test_the_data_s_next_action_is_served_to_a_learner_that_reads_it(cuts, place
 
 def test_a_row_that_names_a_policy_twice_is_refused():
     with pytest.raises(DatasetError, match="'BC/data' names a policy twice"):
-        dataclasses.replace(CLONING, policies=("act", "act"))
+        changed(CLONING, policies=("act", "act"))
