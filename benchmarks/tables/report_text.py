@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.tables import comparison, protocol
 from benchmarks.tables.comparison import Comparison
+from benchmarks.tables.measured_games import measured_over_games
 from benchmarks.tables.page import table
 from benchmarks.tables.reported import ReportedTable
 from benchmarks.tables.results_folder import Dataset, returns_of
@@ -56,6 +57,7 @@ def report_text(
     parts += [
         *([_scores(reported, measured)] if measured else []),
         *together,
+        *_games_together(reported, comparisons),
         "## How a row gets its status\n\n" + comparison.rule(reported),
         *([comparison.APART_RULE] if apart else []),
         *([comparison.AGGREGATE_RULE] if together else []),
@@ -115,6 +117,18 @@ def _aggregates(table_: ReportedTable, comparisons: Sequence[Comparison]) -> lis
     header = ("", "rows", "reported", "measured", "difference", "P(measured > reported)")
     of_rows = table(header, rows)
     return ["## All rows together", "Interquartile means of normalised scores.", of_rows]
+
+
+def _games_together(table_: ReportedTable, comparisons: Sequence[Comparison]) -> list[str]:
+    """A section of all games of every algorithm, where they have one."""
+    block = measured_over_games(table_, comparisons)
+    if block is None:
+        return []
+    said = (
+        "Normalised scores, in percent: 0 is a random policy, 100 the best iteration of an online "
+        "DQN. Intervals are 95% percentiles of a bootstrap that draws seeds anew within every game."
+    )
+    return [f"## {block.title}", said, table(block.header, block.lines)]
 
 
 def _not_run(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
