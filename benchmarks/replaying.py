@@ -28,10 +28,10 @@ from benchmarks.training import results
 from rl_datasets import files, roms
 from rl_datasets.collection.atari import AtariEnvironment
 from rl_datasets.errors import DatasetError
-from rl_datasets.replaying.emulator import FRAME_SKIP, STICKY_PROBABILITY, Emulator, observe
+from rl_datasets.replaying.emulator import Emulator, observe
 from rl_datasets.replaying.replay import NOT_KNOWN, LoggedEpisode, Replayed, replay
 from rl_datasets.roms import RomSet
-from rl_datasets.sources.atari import ATARI_GAMES
+from rl_datasets.sources.atari import ATARI_GAMES, FRAME_SKIP, STICKY_PROBABILITY
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "results" / "replaying"
 PATIENCE = 5_000

@@ -1,6 +1,6 @@
-"""What of a source would replay: a few episodes of each file, by their frames and actions alone.
+"""A trial replay of a few episodes of each file, by their frames and actions alone.
 
-That rewards are left out of the search is what tells where the files have them.
+The search does not use the stored rewards, so it shows in which rows the files have them.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.frames import EncodedFrames
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.replaying import sticky_estimate
-from rl_datasets.replaying.emulator import STICKY_PROBABILITY, Emulator
+from rl_datasets.replaying.emulator import Emulator
 from rl_datasets.replaying.episodes import Attempt, Replayer, Stored
 from rl_datasets.replaying.source import Source
 from rl_datasets.roms import RomSet
+from rl_datasets.sources.atari import STICKY_PROBABILITY
 
 _SAME, _NEXT, _COMPARED = "same", "next", "compared"
 WITH_ACTION, A_ROW_EARLY = "with their action", "a row early"
@@ -31,21 +32,23 @@ WITH_ACTION, A_ROW_EARLY = "with their action", "a row early"
 
 @dataclasses.dataclass
 class FileCheck:
-    """What the episodes of a file that were tried tell.
+    """What a trial of a file's episodes showed.
 
     Attributes:
       file: its name.
-      whole: episodes that were replayed whole.
-      tried: episodes.
-      rows: stored rows of those.
-      reached: of those, how many were reached.
-      roms: the sets on whose ROM episodes were replayed whole.
-      rewards: rows whose stored reward was `compared` with what the actions earned, clipped, and
-        those of them where the action of the `same` row earned it, or that of the `next`.
-      shown: what was seen of sticky actions.
-      seconds: that replaying took.
-      total_rows: of the file; estimated by its size where the source does not tell.
-      why: the first reason why an episode is not whole.
+      whole: number of episodes that were replayed whole.
+      tried: number of episodes that were tried.
+      rows: number of rows stored in the tried episodes.
+      reached: number of those rows that were reached.
+      roms: the ROM sets on which episodes were replayed whole.
+      rewards: how many rows were `compared`, that is, have a stored reward that was compared with
+        the clipped reward that an action earned; in how many of them the action of the `same` row
+        earned it, and in how many that of the `next` row.
+      shown: evidence of sticky actions, see `sticky_estimate.shown`.
+      seconds: time that replaying took.
+      total_rows: number of rows in the file, estimated from its size where the source does not
+        say.
+      why: the first reason why an episode was not replayed whole.
     """
 
     file: str
@@ -64,7 +67,7 @@ class FileCheck:
 
     @property
     def rewards_stand(self) -> str:
-        """Where the file has its rewards."""
+        """In which rows the file has its rewards."""
         same, following, compared = (self.rewards[name] for name in (_SAME, _NEXT, _COMPARED))
         if same == following:
             return "cannot tell" if self.whole else ""
@@ -77,19 +80,19 @@ def check(source: Source, replayer: Replayer, episodes: int) -> Iterator[FileChe
     """Tries the first episodes of each file.
 
     Args:
-      source: whose files are on this machine.
-      replayer: with the ROMs to be tried.
-      episodes: how many of each file.
+      source: its files must be on this machine.
+      replayer: has the ROMs to try.
+      episodes: how many episodes of each file to try.
 
     Raises:
-      DatasetError: a file cannot be read, or lies in a bucket.
+      DatasetError: a file cannot be read, or is in a bucket.
     """
     emulators = {rom_set: Emulator(rom) for rom_set, rom in replayer.roms.items()}
     for unit in source.units:
         if not all(isinstance(file, str) for file in unit.files):
             raise DatasetError(
-                f"{unit.source} lies in a bucket, and --check reads files of this machine: copy a "
-                "few of them, and check those"
+                f"{unit.source} is in a bucket, and --check reads only files on this machine: copy "
+                "a few of them, and check those"
             )
         yield _check_file(source, unit, replayer, emulators, episodes)
 
@@ -126,7 +129,7 @@ def _check_file(
 
 
 def _size(stored: Stored) -> int:
-    """Bytes of its frames, which are nearly all that a file holds."""
+    """The size of an episode's frames in bytes; they are nearly all that a file holds."""
     observation = stored.episode.one_observation
     if isinstance(observation, EncodedFrames):
         return sum(map(len, observation.pngs))
@@ -155,7 +158,7 @@ def _add(
 
 
 def _agreement(stored: np.ndarray, earned: np.ndarray) -> dict[str, int]:
-    """Of rewards [T] as a file has them with those that were earned, NaN where not known."""
+    """Compares rewards [T] in a file's rows with those that were earned; NaN where not known."""
     is_known = ~np.isnan(stored[:-1]) & ~np.isnan(earned[:-1]) & ~np.isnan(earned[1:])
     return {
         _COMPARED: int(is_known.sum()),
@@ -165,7 +168,7 @@ def _agreement(stored: np.ndarray, earned: np.ndarray) -> dict[str, int]:
 
 
 def table(checks: Sequence[FileCheck]) -> rich.table.Table:
-    """A row a file."""
+    """The checks as a table with one row for each file."""
     shown = rich.table.Table(
         "file", "whole", "rows reached", "on the ROM of", "rewards stand", "kept", "rows/s", "lost"
     )
@@ -191,7 +194,7 @@ def _kept(shown: sticky_estimate.Shown) -> str:
 
 
 def sentences(source: Source, replayer: Replayer, checks: Sequence[FileCheck]) -> Iterator[str]:
-    """What the table means."""
+    """Sentences that say what the table means."""
     named, *others = replayer.roms
     whole = sum(told.whole for told in checks)
     used = set().union(*(told.roms for told in checks))
@@ -200,27 +203,27 @@ def sentences(source: Source, replayer: Replayer, checks: Sequence[FileCheck]) -
     )
     if used - {named}:
         yield (
-            f"the named ROM is that of {named}, and it is on that of {' and '.join(sorted(used))} "
-            f"that they do: name it with {_named(used)}"
+            f"they replay on the ROM of {' and '.join(sorted(used))}, and the named ROM is that of "
+            f"{named}: name the other with {_named(used)}"
         )
     elif not whole and not others:
         yield (
-            f"only the ROM of {named} was tried: the other set has the same one, or is not here, "
-            "which `rl-datasets roms` tells"
+            f"only the ROM of {named} was tried: the other set has the same ROM, or is not "
+            "installed; `rl-datasets roms` says which"
         )
     expected = A_ROW_EARLY if source.is_a_row_early else WITH_ACTION
     unexpected = {A_ROW_EARLY, WITH_ACTION} - {expected}
     if otherwise := [told.file for told in checks if told.rewards_stand in unexpected]:
         yield (
-            f"{' and '.join(otherwise)} would be published wrongly: {source.dataset} takes the "
-            f"rewards of a file to stand {expected}"
+            f"{' and '.join(otherwise)} would be published wrongly: {source.dataset} expects the "
+            f"rewards of a file {expected}"
         )
     shown = sum((told.shown for told in checks), collections.Counter())
     if shown:
         estimate, least, most = sticky_estimate.estimate(shown)
         looks = "looks like" if least <= STICKY_PROBABILITY <= most else "does not look like"
         yield (
-            f"a frame kept the action before with probability {estimate:.2f}, {least:.2f} to "
+            f"a frame kept the previous action with probability {estimate:.2f}, {least:.2f} to "
             f"{most:.2f} by {sum(shown.values()):,} steps: that {looks} {STICKY_PROBABILITY}"
         )
     reached, seconds = (
@@ -229,7 +232,7 @@ def sentences(source: Source, replayer: Replayer, checks: Sequence[FileCheck]) -
     total = sum(told.total_rows for told in checks)
     if reached:
         hours = total * seconds / reached / 3600
-        yield f"to replay all of about {total:,} rows takes a core {_duration(hours)}"
+        yield f"replaying all of about {total:,} rows takes {_duration(hours)} on one core"
 
 
 def _named(used: Set[RomSet]) -> str:

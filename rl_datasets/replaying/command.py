@@ -1,4 +1,4 @@
-"""What `rl-datasets replay` does, but for its options."""
+"""The work of `rl-datasets replay`; `cli` has its options."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def open_source(
     data_dir: pathlib.Path,
     builder_class: Callable[[str], type[PublishedDatasetBuilder]],
 ) -> Source:
-    """What a user names as the source.
+    """Opens the source that a user names.
 
     Args:
       source: a published version, as `Version.open` takes it, or what a builder publishes.
-      dataset: of the builder, such as `rl_unplugged_atari/Pong_run_1`; None where the source says
-        it, as versions and logs do.
-      data_dir: where published versions lie.
+      dataset: what the builder would publish, such as `rl_unplugged_atari/Pong_run_1`; None where
+        the source says it, as versions and logs do.
+      data_dir: the folder of published versions.
       builder_class: gives the class of a builder by its name.
 
     Raises:
@@ -71,7 +71,7 @@ def replay(
 
 
 def show_check(source: Source, replayer: Replayer, episodes: int) -> None:
-    """Prints what would replay, by so many episodes of each file.
+    """Prints what would replay, from a trial of `episodes` episodes of each file.
 
     Raises:
       DatasetError: as `check.check`.
@@ -87,7 +87,7 @@ def show_check(source: Source, replayer: Replayer, episodes: int) -> None:
 
 
 def told(published: Mapping[str, Any]) -> Iterator[str]:
-    """How replaying went, by the manifest of what was published; a sentence a fact."""
+    """How replaying went, by the manifest of what was published; one sentence for each fact."""
     splits: Sequence[Mapping[str, Any]] = list(published["splits"].values())
     episodes = sum(split["episodes"] for split in splits)
 
@@ -102,6 +102,6 @@ def told(published: Mapping[str, Any]) -> Iterator[str]:
     if others := count("on_other_roms"):
         named, *other = published["plan"]["lineage"]["roms_sha256"]
         yield (
-            f"{others:,} of them on the ROM of {', '.join(other)}, and not on that of {named}, "
-            f"which the lineage names: name the other with --roms, and another --version"
+            f"{others:,} of them replayed on the ROM of {', '.join(other)}, and not on that of "
+            f"{named}, which the lineage names: name the other with --roms, and another --version"
         )

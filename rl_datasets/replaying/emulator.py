@@ -1,12 +1,12 @@
-"""A game, one emulated frame at a time, with states that can be gone back to.
+"""A game that is emulated frame by frame, and whose states can be restored.
 
-This is the Atari protocol of `collection.atari` without its chance: whether a frame executes the
-new action or the one before is the caller's choice. What is seen after a step is, byte for byte,
-what `AtariEnvironment` sees.
+This is the Atari protocol of `collection.atari` without chance: the caller chooses whether a frame
+executes the new action or the previous one. The observation after a step is byte for byte the one
+that `AtariEnvironment` gives.
 
-Where a game is over in the fourth frame of a step, ale-py pools the third with both frames of the
-step before, and Dopamine with the last of them alone. No log holds that observation; here it is
-ale-py's, so that a log which was replayed and one which was collected hold the same.
+Where a game is over in the fourth frame of a step, ale-py pools the third frame with both frames of
+the step before, and Dopamine with the last of them alone. No log holds that observation. Here it is
+ale-py's, so that a replayed log and a collected one hold the same.
 """
 
 from __future__ import annotations
@@ -21,24 +21,23 @@ import cv2
 import numpy as np
 
 from rl_datasets import roms
+from rl_datasets.sources.atari import STICKY_PROBABILITY
 
-FRAME_SKIP = 4
-STICKY_PROBABILITY = 0.25
-NOOP = 0  # In every minimal action set; after a reset it is "the action before".
+NOOP = 0  # In every minimal action set; after a reset it is the previous action.
 _OBSERVATION_SIZE = (84, 84)
-_SYSTEM = b"System"  # Before it in a snapshot: cycles, and the random numbers of resets.
+_SYSTEM = b"System"  # In a snapshot, the cycles and the random numbers of resets come after it.
 _UNFINISHED_CYCLES = 50_000  # A frame has about 20,000; see `clone`.
 _MOST_RESETS = 500
 
 
 class Start(NamedTuple):
-    """Of an episode.
+    """The start of an episode.
 
     Attributes:
-      snapshot: None where it cannot be gone back to but by `Emulator.reset`.
+      snapshot: the emulator's snapshot; None where only `Emulator.reset` leads back to the start.
       screen: [210, 160] uint8 in most games, grey.
       color_screen: [210, 160, 3] uint8 in most games.
-      lives: at the beginning.
+      lives: number of lives at the start.
     """
 
     snapshot: ale_py.ALEState | None
@@ -48,7 +47,7 @@ class Start(NamedTuple):
 
 
 class Emulator:
-    """One game. `act` emulates a frame; `clone` and `restore` go back to where the game stood."""
+    """One game. `act` emulates a frame; `clone` saves the state, and `restore` restores it."""
 
     def __init__(self, rom: str | os.PathLike[str]):
         """Loads a game.
@@ -66,19 +65,19 @@ class Emulator:
         self._game = ale_py.ALEInterface()
         self._game.setFloat("repeat_action_probability", 0.0)
         self.reset()
-        # What YarsRevenge's objects look like is in no snapshot, and set anew within a step.
+        # No snapshot holds the look of YarsRevenge's objects, which the game sets in each step.
         self.needs_run_up = rom.stem == "yars_revenge"
         self._actions = self._game.getMinimalActionSet()
         self._screen_shape = self._game.getScreenDims()
         self.num_actions = len(self._actions)
 
     def reset(self) -> None:
-        """To the start of an episode, as `AtariEnvironment.reset_with` comes to it."""
+        """Starts an episode as `AtariEnvironment.reset_with` does."""
         self._game.loadROM(self._rom)
         self._game.reset_game()
 
     def begin(self, start: int = 0) -> np.ndarray:
-        """To one of `starts`; gives its colour screen, which no snapshot holds."""
+        """Begins at one of `starts`; returns its colour screen, which no snapshot holds."""
         if start == 0:
             self.reset()
             return self.color_screen()
@@ -88,37 +87,37 @@ class Emulator:
         return self.starts[start].color_screen
 
     def act(self, action: int) -> int:
-        """Emulates one frame; gives its reward."""
+        """Emulates one frame and returns its reward."""
         return self._game.act(self._actions[action])
 
     def clone(self) -> ale_py.ALEState | None:
-        """Where the game stands; None where it cannot be gone back to.
+        """A snapshot of the game's state; None where the state cannot be restored.
 
-        That is where the emulator gave up on a frame before the game had finished it, as in Qbert
-        after a reset: ale-py 0.12.1 does not save that it has to be gone on with.
+        It cannot where the emulator gave up on a frame before the game had finished it, as in Qbert
+        after a reset: ale-py 0.12.1 does not save that the frame must be continued.
         """
         snapshot = self._game.cloneState()
         return None if _cycles(snapshot) >= _UNFINISHED_CYCLES else snapshot
 
     def restore(self, snapshot: ale_py.ALEState) -> None:
-        while self.clone() is None:  # The emulator would go on with the frame that it gave up on.
+        while self.clone() is None:  # The emulator would continue the frame that it gave up on.
             self._game.restoreState(snapshot)
             self._game.act(self._actions[NOOP])
         self._game.restoreState(snapshot)
 
     @functools.cached_property
     def first_start(self) -> Start:
-        """The start that `reset` comes to."""
+        """The start that `reset` leads to."""
         self.reset()
         return Start(self.clone(), self.screen(), self.color_screen(), self.lives)
 
     @functools.cached_property
     def starts(self) -> list[Start]:
-        """Every start of an episode that was found, the first one first.
+        """All starts of an episode that were found, `first_start` first.
 
-        A game that is reset without being loaded anew finds another value in its timer, one of 75,
-        which some take as the seed of all that follows. In DoubleDunk sticky actions have a part in
-        the menu that it begins with.
+        A game that is reset without being loaded again finds another value in its timer, one of 75,
+        which some games use as the seed of all that follows. In DoubleDunk, sticky actions affect
+        the menu with which it begins.
         """
         starts = [self.first_start]
         known = {fingerprint(each.snapshot) for each in starts if each.snapshot is not None}
@@ -159,12 +158,12 @@ class Emulator:
         return self._game.getScreenRGB()
 
     def ram(self) -> np.ndarray:
-        """[128] uint8."""
+        """The console's RAM, [128] uint8."""
         return self._game.getRAM()
 
 
 def fingerprint(snapshot: ale_py.ALEState) -> bytes:
-    """All of a state that what follows depends on: neither the frame's number nor chance."""
+    """The part of a state on which the future depends: without frame number and random numbers."""
     state = snapshot.serialize()
     chance = state.index(_SYSTEM) + len(_SYSTEM) + 4
     length = int.from_bytes(state[chance : chance + 4], "little")
@@ -172,12 +171,12 @@ def fingerprint(snapshot: ale_py.ALEState) -> bytes:
 
 
 def _cycles(snapshot: ale_py.ALEState) -> int:
-    """Of the processor, since the frame began."""
+    """The processor's cycles since the frame began."""
     state = snapshot.serialize()
     place = state.index(_SYSTEM) + len(_SYSTEM)
     return int.from_bytes(state[place : place + 4], "little")
 
 
 def observe(screen: np.ndarray) -> np.ndarray:
-    """What an agent sees of a screen, or of the maximum of two: [84, 84] uint8."""
+    """The agent's observation, [84, 84] uint8, of a screen or of the maximum of two."""
     return cv2.resize(screen, _OBSERVATION_SIZE, interpolation=cv2.INTER_AREA)

@@ -1,18 +1,20 @@
-"""Stored episodes of an Atari game -> the same episodes with what replaying them gave back.
+"""Stored episodes of an Atari game, and the same episodes with what replaying them gave back.
 
-A step keeps its observation, as the PNG file that the source has, and its action. What is new is
-said of an episode that was replayed whole, and of no other: an episode that was lost on the way
-keeps what was stored, because only the whole of it proves the way that was taken through it.
+A step keeps its action, and its observation as the PNG file that the source has. Only an episode
+that was replayed whole gets new values. One that was lost on the way keeps what was stored, because
+only the whole episode proves the way that was taken through it.
 
     reward                clipped to [-1, 1], as learners of DQN Replay expect it
-    raw_reward            the game's own; 0 where `raw_reward_is_known` does not hold
-    lives                 before the action, and at the last step at the end; -1 where not known
-    lives_lost            by the action; -1 where not known, and at the last step
-    executed_actions      by each of the four emulated frames; -1 where not known, or not emulated
-    ram, screen           on request, beside the observation, on the one way that was found; zeros
-                          in an episode that is not replayed
+    raw_reward            the game's own reward; 0 where `raw_reward_is_known` is False
+    lives                 lives before the action, in the last step those at the end; -1 where not
+                          known
+    lives_lost            lives that the action lost; -1 where not known, and in the last step
+    executed_actions      actions that the four emulated frames executed; -1 where not known, or
+                          not emulated
+    ram, screen           on request, when the observation was seen, on the one way that was found;
+                          zeros in an episode that was not replayed
 
-The metadata of an episode say how it went; `METADATA` has their names.
+The metadata of an episode say how replaying went; `METADATA` has their names.
 """
 
 from __future__ import annotations
@@ -34,9 +36,10 @@ from rl_datasets.episode import (
     EpisodeError,
     EpisodeSpec,
 )
-from rl_datasets.replaying.emulator import FRAME_SKIP, Emulator
+from rl_datasets.replaying.emulator import Emulator
 from rl_datasets.replaying.replay import NOT_KNOWN, LoggedEpisode, Replayed, replay, rerun
 from rl_datasets.roms import RomSet
+from rl_datasets.sources.atari import FRAME_SKIP
 
 RAM_SIZE = 128
 
@@ -52,21 +55,22 @@ METADATA: Mapping[str, dm_env.specs.Array] = {
     "replayed_whole": dm_env.specs.Array((), np.bool_),
     # Whether some stored frames were reached, and no more.
     "replayed_in_part": dm_env.specs.Array((), np.bool_),
-    # How many stored frames were reached, from the first on.
+    # The number of stored frames that were reached, from the first on.
     "replayed_rows": dm_env.specs.Array((), np.int64),
-    # Why the episode is not replayed whole; empty where it is.
+    # Why the episode was not replayed whole; empty where it was.
     "why_not_whole": dm_env.specs.StringArray(()),
-    # Whether it is replayed whole on the ROM of another set than the one that the lineage names.
+    # Whether it was replayed whole on the ROM of another set than the one that the lineage names.
     "on_other_roms": dm_env.specs.Array((), np.bool_),
-    # States of the emulator that agree with the log before the last action, or where it was lost.
+    # The number of emulator states that agree with the log before the last action, or where the
+    # episode was lost.
     "open_states": dm_env.specs.Array((), np.int64),
-    # Whether the final observation is a real one; else it is what the source has in its place.
+    # Whether the final observation is a real one; if not, it is what the source has in its place.
     "final_observation_is_known": dm_env.specs.Array((), np.bool_),
     # The sum of the raw rewards, or 0 where it is not known.
     RAW_RETURN: dm_env.specs.Array((), np.float32),
     RAW_RETURN_IS_KNOWN: dm_env.specs.Array((), np.bool_),
-    # Whether no other way through the game has another raw return: 1, 0, or -1 where that was not
-    # asked for, or there were too many ways to tell.
+    # 1 where all ways through the game have the same raw return, 0 where one has another, and -1
+    # where no proof was asked for, or there were too many ways to tell.
     "raw_return_is_only": dm_env.specs.Array((), np.int64),
 }
 
@@ -75,8 +79,8 @@ class Stored(NamedTuple):
     """An episode as its source has it.
 
     Attributes:
-      episode: its rewards stand with the actions that earned them.
-      reward: [T] float32, clipped; NaN where the source does not hold it.
+      episode: the episode, its rewards in the rows of the actions that earned them.
+      reward: [T] float32, clipped; NaN where the source does not have it.
     """
 
     episode: Episode
@@ -96,10 +100,11 @@ class Replayer:
 
     Attributes:
       roms: the game's ROM in each set that may be tried, the one that the lineage names first.
-      prove: whether to tell if the raw return is the only possible one.
-      ram: whether to give the RAM.
-      screens: whether to give full-size colour frames.
-      patience: steps that may be tried without coming further, before an episode counts as lost.
+      prove: whether to find out if the raw return is the only possible one.
+      ram: whether to add the RAM.
+      screens: whether to add full-size colour frames.
+      patience: how many steps may be tried without reaching a new row before an episode counts as
+        lost.
     """
 
     roms: Mapping[RomSet, pathlib.Path]
@@ -115,17 +120,17 @@ class Replayer:
 
     @property
     def tried(self) -> list[RomSet]:
-        """The sets whose ROM is tried: a dataset's screens are all of one size."""
+        """The sets whose ROM is tried; with `screens`, those with screens of the same size."""
         if not self.screens:
             return list(self.roms)
         size = _screen_shape(self.roms[self.named])
         return [rom_set for rom_set, rom in self.roms.items() if _screen_shape(rom) == size]
 
     def spec(self, stored: EpisodeSpec) -> EpisodeSpec:
-        """What the spec of stored episodes becomes.
+        """The spec of replayed episodes, made from that of stored ones.
 
         Raises:
-          DatasetError: a ROM is none.
+          DatasetError: a file is not the game's ROM.
         """
         extras = {**stored.extras, **EXTRAS}
         if self.ram:
@@ -141,7 +146,7 @@ class Replayer:
     def replay_all(
         self, episodes: Iterable[Stored | EpisodeError]
     ) -> Iterator[Episode | EpisodeError]:
-        """Replays one episode after another; what is no episode is handed on."""
+        """Replays one episode after another, and yields errors as they are."""
         emulators = {rom_set: Emulator(self.roms[rom_set]) for rom_set in self.tried}
         order = list(emulators)
         for stored in episodes:
@@ -153,19 +158,22 @@ class Replayer:
             except EpisodeError as error:
                 yield error
                 continue
-            if attempt.replayed.whole:  # The next one is probably of the same set.
+            if attempt.replayed.whole:  # The next episode probably needs the same set.
                 order.sort(key=lambda rom_set: rom_set != attempt.rom_set)
             yield self._with(stored, attempt, emulators[attempt.rom_set])
 
     def attempt(
         self, emulators: Mapping[RomSet, Emulator], order: Iterable[RomSet], stored: Stored
     ) -> Attempt:
-        """On the first ROM where the episode is replayed whole, or the one where it came furthest.
+        """Replays an episode on one ROM after another until it is replayed whole.
 
         Args:
-          emulators: by set.
-          order: in which sets are tried, one at least.
+          emulators: an emulator for each set.
+          order: the sets in the order in which to try them, at least one.
           stored: the episode.
+
+        Returns:
+          The attempt that is whole, or the one that came furthest.
 
         Raises:
           EpisodeError: a frame cannot be decoded, or the game lacks an action.
@@ -184,7 +192,7 @@ class Replayer:
         return best
 
     def _with(self, stored: Stored, attempt: Attempt, emulator: Emulator) -> Episode:
-        """The episode with what an attempt gave back."""
+        """The episode with what an attempt recovered."""
         episode, given = stored.episode, _given(stored, attempt.replayed)
         raw = np.append(given.reward, np.float32(np.nan))
         reward = np.where(np.isnan(raw), episode.reward, np.clip(raw, -1, 1))
@@ -214,7 +222,7 @@ class Replayer:
     def _memory(
         self, emulator: Emulator, replayed: Replayed, steps: int
     ) -> dict[str, np.ndarray | frames.EncodedFrames]:
-        """RAM and screens, each [T + 1], of the way that was found; zeros where there is none."""
+        """RAM and screens, each [T + 1], on the way that was found; zeros where there is none."""
         rams = np.zeros((steps, RAM_SIZE), np.uint8)
         height, width, channels = shape = emulator.color_screen().shape
         pngs = frames.encode_png(np.zeros((1, *shape), np.uint8)) * steps
@@ -231,13 +239,13 @@ class Replayer:
 
 
 class _Given(NamedTuple):
-    """What of an episode of T transitions replaying it gave back.
+    """What replaying recovered of an episode of T transitions.
 
     Attributes:
       reward: [T] float32, raw; NaN where not known.
       lives: [T + 1] int32.
       executed: [T, 4] int8.
-      final_observation: [84, 84, 1] uint8; None where not known, or stored.
+      final_observation: [84, 84, 1] uint8; None where it is not known, or was stored.
     """
 
     reward: np.ndarray
@@ -254,11 +262,14 @@ def _screen_shape(rom: pathlib.Path) -> tuple[int, ...]:
 
 
 def _logged(stored: Stored, num_actions: int) -> LoggedEpisode:
-    """What a search is to agree with: the final observation too, where that is a stored one."""
+    """The part of a stored episode that the search must agree with.
+
+    It includes the final observation where that was stored.
+    """
     episode = stored.episode
     known = len(episode.one_observation) - bool(episode.is_terminal[-1])
     if not np.all((episode.action >= 0) & (episode.action < num_actions)):
-        raise EpisodeError(f"the game's actions are 0 to {num_actions - 1}, and it has another")
+        raise EpisodeError(f"the game's actions are 0 to {num_actions - 1}, and one is not of them")
     try:
         observation = np.asarray(episode.one_observation)
     except ValueError as error:
@@ -270,7 +281,7 @@ def _logged(stored: Stored, num_actions: int) -> LoggedEpisode:
 
 def _given(stored: Stored, replayed: Replayed) -> _Given:
     if replayed.whole:
-        # One that is stored stays the file that it is.
+        # A stored final observation keeps its PNG file.
         final = replayed.final_observation if stored.episode.is_terminal[-1] else None
         return _Given(replayed.reward, replayed.lives, replayed.executed, final)
     transitions = stored.episode.num_transitions
@@ -300,7 +311,7 @@ def _metadata(stored: Stored, replayed: Replayed, given: _Given) -> dict[str, An
 
 
 def _lives_lost(lives: np.ndarray) -> np.ndarray:
-    """By the action of each step, [T + 1], of the lives at each."""
+    """The lives that each step's action lost, [T + 1], from the lives at each step."""
     before, after = lives[:-1], lives[1:]
     is_known = (before != NOT_KNOWN) & (after != NOT_KNOWN)
     lost = np.where(is_known, np.maximum(before - after, 0), NOT_KNOWN)

@@ -15,10 +15,10 @@ class LoggedEpisode(NamedTuple):
     """What a log says of an episode of T rows.
 
     Attributes:
-      observations: [T, 84, 84] or [T, 84, 84, 1] uint8, each before its row's action; or T + 1 of
-        them, where it is known what was seen after the last action.
+      observations: [T, 84, 84] or [T, 84, 84, 1] uint8, each seen before its row's action; T + 1
+        of them where the observation after the last action is known.
       actions: [T] indices into the game's minimal action set.
-      rewards: [T], clipped to -1..1, each of its row's action; NaN where it is not known.
+      rewards: [T] rewards of the rows' actions, clipped to -1..1; NaN where not known.
       is_terminal: whether the game ended after the last action.
     """
 
@@ -29,13 +29,14 @@ class LoggedEpisode(NamedTuple):
 
 
 class Log:
-    """An episode to hold steps against."""
+    """An episode that steps are compared with."""
 
     def __init__(self, logged: LoggedEpisode):
         """Takes an episode.
 
         Raises:
-          ValueError: it does not have as many frames of 84x84 as actions and rewards, or none.
+          ValueError: the numbers of 84x84 frames, actions and rewards do not match, or it has no
+            row.
         """
         observations = np.asarray(logged.observations)
         self.actions = [int(action) for action in logged.actions]
@@ -47,8 +48,8 @@ class Log:
         lengths = {len(observations) - is_final_known, rows, len(self._rewards)}
         if observations.shape[1:3] != (84, 84) or len(lengths) > 1 or not rows:
             raise ValueError(
-                "an episode has as many frames of 84x84 as actions and rewards, or one more, and "
-                f"at least one; got {observations.shape}, {rows} and {len(self._rewards)}"
+                "an episode must have as many frames of 84x84 as actions and rewards, or one more, "
+                f"and at least one; got {observations.shape}, {rows} and {len(self._rewards)}"
             )
         self._observations = observations.reshape(-1, 84, 84)
 
@@ -57,11 +58,11 @@ class Log:
         return len(self._observations)
 
     def begins_with(self, start: Start) -> bool:
-        """Whether the log shows a start in its first row."""
+        """Whether the log's first row shows this start."""
         return np.array_equal(observe(start.screen), self._observations[0])
 
     def objection(self, outcome: Outcome) -> str:
-        """What speaks against an outcome of a row's action; empty where it agrees with the log."""
+        """Why an outcome of a row's action contradicts the log; empty where it agrees with it."""
         row = outcome.way.before.row
         if row < self.last_row and outcome.is_over:
             return f"the game ends after row {row}, and the log goes on"

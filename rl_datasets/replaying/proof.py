@@ -1,7 +1,7 @@
-"""Every way through a logged episode at once, and what all of them have in common.
+"""All ways through a logged episode, followed at once, and what they have in common.
 
-States of a row are merged where nothing that follows can tell them apart, with all the ways to
-them, so that no way is lost.
+States of a row are merged where nothing that follows can tell them apart. A merged state keeps all
+the ways to it, so that no way is lost.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from rl_datasets.replaying import step
 from rl_datasets.replaying.emulator import Emulator
 from rl_datasets.replaying.log import Log
 from rl_datasets.replaying.step import Outcome, State, Way
+from rl_datasets.sources.atari import FRAME_SKIP
 
 
 class Proof(NamedTuple):
-    """What holds of every way through an episode of T rows.
+    """What all ways through an episode of T rows have in common.
 
     Attributes:
-      states: how many there are before the last row's action.
-      last: the outcomes of it that agree with the log.
+      states: number of states before the last row's action.
+      last: outcomes of the last row's action that agree with the log.
       only_return: whether all ways have the same raw return.
-      only_reward: [T], whether all have the same raw reward of a row.
-      only_lives: [T], whether all have the same lives left before a row's action.
-      only_executed: [T, 4], whether all execute the same action in a frame.
+      only_reward: [T] bool, whether all ways have the same raw reward in a row.
+      only_lives: [T] bool, whether all ways have the same lives left before a row's action.
+      only_executed: [T, 4] bool, whether all ways execute the same action in a frame.
     """
 
     states: int
@@ -38,11 +39,11 @@ class Proof(NamedTuple):
 
 
 def prove(emulator: Emulator, log: Log, most_states: int) -> Proof | None:
-    """Follows every way through an episode that has one.
+    """Follows all ways through an episode that has at least one.
 
     Returns:
-      What they have in common; None where more states than `most_states` are open at once, or a
-      twentieth of that on average.
+      What they have in common; None where more than `most_states` states are open at once, or more
+      than a twentieth of that on average.
     """
     states = [step.begin(each) for each in emulator.starts if log.begins_with(each)]
     states_left = len(log.actions) * most_states // 20
@@ -74,23 +75,23 @@ def _advance(emulator: Emulator, log: Log, states: list[State], most_states: int
                 known.ways.append(outcome.way)
         if len(after) > most_states:
             break
-    # The emulator of some games goes back by the step before, whose snapshot is kept until here.
+    # For some games the emulator restores the previous step's snapshot, which is kept until here.
     for before in {way.before for state in states for way in state.ways}:
-        if before.ways:  # Else it is a start, which cannot be come to again.
+        if before.ways:  # Otherwise it is a start, which no step can reach again.
             before.snapshot = None
     return list(after.values())
 
 
 def _in_common(ways: list[Way], last: list[Outcome]) -> Proof:
-    """Goes from the end to the start, so that ways which led nowhere do not count."""
+    """Compares the ways from the end to the start, so that dead ends do not count."""
     rows = last[0].way.before.row + 1
     only_reward = np.empty(rows, bool)
     only_lives = np.empty(rows, bool)
-    only_executed = np.empty((rows, step.FRAME_SKIP), bool)
+    only_executed = np.empty((rows, FRAME_SKIP), bool)
     returns = [(0.0, 0.0)] * len(ways)  # The least and the greatest after each way.
     for row in reversed(range(rows)):
         only_reward[row] = len({way.reward for way in ways}) == 1
-        for frame in range(step.FRAME_SKIP):
+        for frame in range(FRAME_SKIP):
             only_executed[row, frame] = len({way.executed[frame : frame + 1] for way in ways}) == 1
         bounds: dict[State, tuple[float, float]] = {}
         for (before, _, reward), (least, greatest) in zip(ways, returns, strict=True):

@@ -1,4 +1,4 @@
-"""Replayed episodes published as a dataset of their own, by the pipeline of every other."""
+"""Replayed episodes as a dataset of their own, published as every other dataset is."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LIBRARIES = ("ale-py", "opencv-python-headless", "numpy")
 
 
 class ReplayedBuilder(PublishedDatasetBuilder):
-    """Publishes what replaying a source gives, under the source's name and `-replayed`."""
+    """Publishes the replayed episodes of a source, under the source's name with `-replayed`."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
@@ -31,12 +31,12 @@ class ReplayedBuilder(PublishedDatasetBuilder):
         """Makes a builder.
 
         Args:
-          of: what to replay.
-          replayer: how.
+          of: the source to replay.
+          replayer: replays its episodes.
           **kwargs: TFDS's own: `data_dir`; `version`.
         """
         self._of, self._replayer = of, replayer
-        self.name = of.dataset  # Which other builders have of their class.
+        self.name = of.dataset  # Other builders have the name of their class.
         super().__init__(source=of.name, config=config_name(of, replayer), **kwargs)
 
     def episode_spec(self) -> EpisodeSpec:
@@ -77,7 +77,10 @@ class ReplayedBuilder(PublishedDatasetBuilder):
 
 
 def config_name(source: Source, replayer: Replayer) -> str:
-    """No two that differ share a name: `Pong_run_1-replayed`, and what else was asked for."""
+    """The configuration's name: `Pong_run_1-replayed`, then the name of each option in use.
+
+    No two configurations that differ share a name.
+    """
     asked = {"proved": replayer.prove, "ram": replayer.ram, "screens": replayer.screens}
     return f"{source.config}{REPLAYED}{''.join(f'-{name}' for name in asked if asked[name])}"
 

@@ -1,14 +1,14 @@
-"""A logged Atari episode, replayed in today's emulator, and with it what the log has lost.
+"""The replay of a logged Atari episode in today's emulator, which recovers what the log has lost.
 
     emulator = Emulator(roms.rom_path("Asterix", RomSet.LEGACY))
     replayed = replay(emulator, LoggedEpisode(observations, actions, rewards, is_terminal))
 
 An episode is replayed whole where a way through the game was found that shows every logged frame,
-earns every logged clipped reward, and ends where the log says so. What is said of the episode is
-what happened on that way. With `prove_unique` all ways are followed, and what they do not have in
-common is not given. The outcome of the last action is seen in no logged frame, so its reward and
-its lives are given only where all outcomes that agree with the log are the same. Its observation
-needs a proof besides: without one, a state that was not looked at may show another.
+earns every logged clipped reward, and ends where the log ends. The result is what happened on that
+way. With `prove_unique` all ways are followed, and the result holds only what they have in common.
+No logged frame shows the outcome of the last action, so its reward and its lives are given only
+where they are the same in all outcomes that agree with the log. The final observation also needs a
+proof: without one, a state that was not examined may lead to another.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from typing import TypeVar
 import numpy as np
 
 from rl_datasets.replaying import step
-from rl_datasets.replaying.emulator import FRAME_SKIP, Emulator
+from rl_datasets.replaying.emulator import Emulator
 from rl_datasets.replaying.log import Log, LoggedEpisode
 from rl_datasets.replaying.proof import Proof, prove
 from rl_datasets.replaying.search import Found, Search
 from rl_datasets.replaying.step import Outcome, Way
+from rl_datasets.sources.atari import FRAME_SKIP
 
 __all__ = ["NOT_KNOWN", "Emulator", "LoggedEpisode", "Replayed", "replay", "rerun"]
 
@@ -35,28 +36,29 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Replayed:
-    """What replaying an episode of T rows gave.
+    """The result of replaying an episode of T rows.
 
     Attributes:
-      rows: how many logged frames were reached, from the first on; T + 1 where so many are logged.
-      whole: whether all were, and an outcome of the last action agrees with the log.
-      reason: why it is not whole; empty where it is.
-      steps: how many were tried; a row took one where the likeliest was right.
-      open_states: of the game, that agree with the log before the last action: all that there are
-        where it was proved, else the one that was found.
-      only_return: whether all ways through the game have the same raw return; None where that was
-        not asked for, or there were too many ways to tell.
-      only_reward: [T], the same of each row's raw reward; None as above.
+      rows: number of logged frames that were reached, from the first on; T + 1 at most, where the
+        log has the final observation.
+      whole: whether all frames were reached and an outcome of the last action agrees with the log.
+      reason: why the episode is not whole; empty where it is.
+      steps: number of steps that were tried; a row took one where the likeliest was right.
+      open_states: number of the game's states before the last action that agree with the log: all
+        of them after a proof, otherwise the one that was found.
+      only_return: whether all ways through the game have the same raw return; None where no proof
+        was asked for, or there were too many ways to tell.
+      only_reward: [T] bool, whether all ways have the same raw reward in a row; None as above.
       raw_return: the sum of the game's own rewards; NaN where not known.
-      reward: [T] float32, the game's own; NaN where not known.
-      final_observation: [84, 84, 1] uint8, after the last action; None where it is not known, as
-        where the log lacks it and no proof ended.
+      reward: [T] float32, the game's own rewards; NaN where not known.
+      final_observation: [84, 84, 1] uint8, after the last action; None where not known, as where
+        the log lacks it and no proof was completed.
       lives: [T + 1] int32, before each action and after the last; NOT_KNOWN where not known.
       executed: [T, 4] int8, the action that each emulated frame executed; NOT_KNOWN where not
         known, and after the end of the game.
-      way: the actions that the frames of each row execute on the way that was found, which
-        `rerun` goes; none where the episode is not whole.
-      start: which of the emulator's starts the way begins at.
+      way: the actions that the frames of each row execute on the way that was found, for `rerun`;
+        empty where the episode is not whole.
+      start: index of the start, among the emulator's, from which the way begins.
     """
 
     rows: int
@@ -86,15 +88,17 @@ def replay(
     """Replays an episode.
 
     Args:
-      emulator: of the game, on the ROM that the log is of.
+      emulator: runs the game on the ROM that the log was recorded on.
       logged: the episode.
-      prove_unique: follow all ways through the game, to tell what else could have happened.
-      patience: how many steps may be tried without coming a row further, before the episode counts
-        as lost; a thousand take about half a second.
-      most_states: that may be open at once before a proof is given up; on average a twentieth.
+      prove_unique: whether to follow all ways through the game, to tell what else could have
+        happened.
+      patience: how many steps may be tried without reaching a new row before the episode counts as
+        lost; a thousand take about half a second.
+      most_states: how many states may be open at once before a proof is abandoned; on average, a
+        twentieth of that.
 
     Raises:
-      ValueError: the log is not of T rows, or has an action that the game lacks.
+      ValueError: the log does not have T rows, or has an action that the game lacks.
     """
     log = Log(logged)
     if not 0 <= min(log.actions) <= max(log.actions) < emulator.num_actions:
@@ -117,7 +121,7 @@ def replay(
 def rerun(
     emulator: Emulator, way: Sequence[tuple[int, ...]], start: int = 0
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Goes a way from one of the emulator's starts on, and restores no other state.
+    """Plays a way from one of the emulator's starts, without restoring any other state.
 
     Yields:
       The RAM, [128] uint8, and the last emulated frame, [210, 160, 3] uint8 in most games, before
@@ -136,7 +140,7 @@ def _length(found: Found) -> tuple[int, bool]:
 
 
 def _what_was_found(found: Found, log: Log) -> Replayed:
-    """What happened on the way that was found, but for the last action's outcome."""
+    """What happened on the way that was found, except for the last action's outcome."""
     rows = len(log.actions)
     ways = _ways(found)
     reward = np.full(rows, np.nan, np.float32)
@@ -166,7 +170,7 @@ def _what_was_found(found: Found, log: Log) -> Replayed:
 
 
 def _what_was_proved(replayed: Replayed, proof: Proof) -> Replayed:
-    """Without what other ways through the game have otherwise."""
+    """The result without what differs on other ways through the game."""
     lives = np.append(np.where(proof.only_lives, replayed.lives[:-1], NOT_KNOWN), NOT_KNOWN)
     return dataclasses.replace(
         replayed,
@@ -181,7 +185,7 @@ def _what_was_proved(replayed: Replayed, proof: Proof) -> Replayed:
 
 
 def _with_end(emulator: Emulator, replayed: Replayed, last: list[Outcome]) -> Replayed:
-    """With what all outcomes of the last action have in common that agree with the log."""
+    """The result with what all outcomes of the last action that agree with the log share."""
     reward, lives, executed = map(np.copy, (replayed.reward, replayed.lives, replayed.executed))
     reward[-1] = _common([outcome.way.reward for outcome in last], np.nan)
     lives[-1] = _common([outcome.lives for outcome in last], NOT_KNOWN)
@@ -202,7 +206,7 @@ def _with_end(emulator: Emulator, replayed: Replayed, last: list[Outcome]) -> Re
 
 
 def _start(emulator: Emulator, found: Found) -> int:
-    """Which start the way that was found begins at."""
+    """The index of the start from which the way that was found begins."""
     snapshot = _ways(found)[0].before.snapshot
     if snapshot is emulator.first_start.snapshot:
         return 0

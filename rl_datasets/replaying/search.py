@@ -1,11 +1,11 @@
 """The search for one way through a logged episode, by sequential decoding.
 
-Of all steps that can be tried, the next is that of the likeliest way, and to have come further is
-worth something (Jelinek 1969, "Fast sequential decoding algorithm using a stack"). How likely a
-step is counts beside the likeliest one from its state that agrees with the log, so that a step
-costs nothing where the log leaves no other. So the search goes straight on while the log agrees.
-Where it does not, a choice before was wrong and did not show yet, and the search goes back to the
-likeliest other one. It goes on from no state twice.
+The search always tries the next step of the likeliest way, and a longer way is worth more (Jelinek
+1969, "Fast sequential decoding algorithm using a stack"). The probability of a step is divided by
+that of the likeliest step from the same state that agrees with the log, so a step costs nothing
+where the log leaves no other. The search therefore goes straight on while the log agrees. Where the
+log disagrees, an earlier choice was wrong without showing it, and the search goes back to the
+likeliest alternative. It never continues twice from the same state.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from rl_datasets.replaying.emulator import Emulator, Start
 from rl_datasets.replaying.log import Log
 from rl_datasets.replaying.step import LOG_PROBABILITY, Outcome, State
 
-# What a step is worth, so that of two ways that are as likely the longer is gone on with. To keep
-# the action for a frame more costs 1.4, as much as to go back three choices. With 1.2 Gravitar is
-# lost, which shows a wrong choice a hundred rows later; with 0.2, Skiing.
+# What a step is worth, so that the search continues the longer of two ways that are equally likely.
+# Keeping the action for one more frame costs 1.4, as much as going back three choices. With 1.2 the
+# search loses Gravitar, which shows a wrong choice a hundred rows later; with 0.2, Skiing.
 STEP_WORTH = 0.5
-# Memory is bounded: snapshots of so many states that were come to last are kept, and of the first
-# state in every so many rows; states of so many last rows are known again; of more choices than the
-# most, the worse half is forgotten.
+# These bound the memory. Snapshots are kept of the last states that were reached, and of the first
+# state in every so many rows. States are recognized again in the last rows only. When there are too
+# many choices, the worse half is forgotten.
 _SNAPSHOTS = 2_000
 _SPARSE_ROWS = 64
 _KNOWN_ROWS = 1_000
@@ -40,11 +40,12 @@ class Found(NamedTuple):
     """How far a search came.
 
     Attributes:
-      state: before the last row's action, or the furthest that was come to; None where the first
-        frame is not the game's.
-      last: outcomes of the last row's action that agree with the log; none where it was lost.
-      objection: what spoke against the steps from the furthest row, where it was lost.
-      steps: how many were tried.
+      state: the state before the last row's action, or the furthest that was reached; None where
+        the first frame is not the game's.
+      last: outcomes of the last row's action that agree with the log; empty where the search
+        failed.
+      objection: why the steps from the furthest row contradict the log, where the search failed.
+      steps: number of steps that were tried.
     """
 
     state: State | None
@@ -54,13 +55,13 @@ class Found(NamedTuple):
 
 
 class _Choice(NamedTuple):
-    """A step that can be tried; the least is tried first.
+    """A step that can be tried; the smallest is tried first.
 
     Attributes:
-      cost: less where the way with this step is likelier, or longer.
-      order: tells choices apart, the newer before.
-      state: to step from.
-      kept: how many of its frames keep the action before.
+      cost: smaller where the way with this step is likelier, or longer.
+      order: distinguishes choices of equal cost; a newer one comes first.
+      state: the state to step from.
+      kept: number of frames that keep the previous action.
     """
 
     cost: float
@@ -84,8 +85,9 @@ class Search:
         """Searches for one way.
 
         Args:
-          starts: of the episode, those that do not show its first frame among them.
-          patience: how many steps may be tried without coming further.
+          starts: possible starts of the episode; those that do not show its first frame are left
+            out.
+          patience: how many steps may be tried without reaching a new row.
         """
         begun = [step.begin(each) for each in starts if self._log.begins_with(each)]
         if not begun:
@@ -131,14 +133,14 @@ class Search:
         return [outcome for outcome in every if not self._log.objection(outcome)]
 
     def _cost(self, state: State, kept: int) -> float:
-        """Of the way to a state and a step from it."""
+        """The cost of the way to a state and a step from it."""
         if self._log.actions[state.row] == state.last_action:
             return state.cost
         likeliest = kept if state.agreed is None else state.agreed
         return state.cost + LOG_PROBABILITY[likeliest] - LOG_PROBABILITY[kept] - STEP_WORTH
 
     def _offer(self, state: State, kept: int) -> None:
-        """Makes a step one that can be tried."""
+        """Adds a step to those that can be tried."""
         self._num_choices += 1
         choice = _Choice(self._cost(state, kept), -self._num_choices, state, kept)
         heapq.heappush(self._choices, choice)
@@ -146,9 +148,9 @@ class Search:
             self._choices = heapq.nsmallest(_MOST_CHOICES // 2, self._choices)  # It is a heap.
 
     def _is_known(self, state: State) -> bool:
-        """Whether a state was come to before; if not, it is known from now on."""
+        """Whether a state was reached before; if not, it is known from now on."""
         if self._log.actions[state.row] == state.last_action:
-            return False  # It has one outcome, so that it is not gone back to.
+            return False  # Its action has one outcome, so the search does not go back to it.
         state.snapshot = self._emulator.clone()
         if state.row not in self._known:
             self._known[state.row] = set()
@@ -164,5 +166,5 @@ class Search:
 
 
 def _tells(objection: str) -> tuple[bool, str]:
-    """Orders objections: where a step shows the frame, what else speaks against it tells more."""
+    """Sorts objections: one against a step that shows the logged frame says more."""
     return ("frame" not in objection, objection)

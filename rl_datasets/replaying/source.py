@@ -1,4 +1,4 @@
-"""What can be replayed: a published version, a log in Dopamine's layout, RL Unplugged's shards."""
+"""Sources of replays: a published version, a log in Dopamine's layout, or RL Unplugged's shards."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Source:
 
     Attributes:
       dataset: the builder, such as `dqn_replay`.
-      config: of the builder, such as `Pong_run_1`.
-      spec: of its episodes.
-      units: its files, each with the episodes that it holds.
-      lineage: of it, as a manifest tells it.
-      origin: which of the lineage's facts tell what exactly was replayed.
-      is_a_row_early: whether its files have a reward one row before the action that earned it.
+      config: the builder's configuration, such as `Pong_run_1`.
+      spec: the spec of the episodes.
+      units: the files, each with the episodes that it holds.
+      lineage: the lineage, as in a manifest.
+      origin: lineage facts that identify what was replayed.
+      is_a_row_early: whether the files have a reward one row before the action that earned it.
     """
 
     dataset: str
@@ -56,19 +56,19 @@ class Source:
         return self.lineage["game"]
 
     def stored(self, unit: SourceUnit) -> Callable[..., Iterator[Stored | EpisodeError]]:
-        """Reads what a unit holds; called as the unit's `read`, and picklable as that is."""
+        """A reader of what a unit holds, called like the unit's `read`, and picklable too."""
         return functools.partial(_read, unit.read, self.dataset == _RL_UNPLUGGED)
 
     def roms(self, named: RomSet | None = None) -> dict[RomSet, pathlib.Path]:
-        """The game's ROM in each set that is here, the named one first.
+        """The game's ROM in each installed set, the named set first.
 
-        Where the sets have the same ROM there is one.
+        Where the sets have the same ROM, it is listed once.
 
         Args:
           named: the set that comes first; None for the one that the lineage names.
 
         Raises:
-          DatasetError: no set is named, or the ROM of the one that is is not here.
+          DatasetError: no set is named, or the named set's ROM is not installed.
         """
         named = named or roms.roms_for(self.lineage)
         paths = {named: roms.rom_path(self.game, named)}
@@ -83,10 +83,10 @@ class Source:
 
 
 def of_version(version: Version) -> Source:
-    """A published version; a unit is a shard of it.
+    """A source of a published version; each shard is a unit.
 
     Raises:
-      DatasetError: it holds none of an Atari game's episodes.
+      DatasetError: the version does not hold episodes of an Atari game.
     """
     spec = version.episode_spec
     source = Source(
@@ -103,16 +103,16 @@ def of_version(version: Version) -> Source:
 
 
 def of_builder(builder: PublishedDatasetBuilder) -> Source:
-    """What a builder would publish; its units are the builder's.
+    """A source of what a builder would publish, with the builder's units.
 
     Raises:
-      DatasetError: its source cannot be read, or is none of an Atari game's episodes.
+      DatasetError: the builder's source cannot be read, or does not hold episodes of an Atari game.
     """
     spec, lineage, config = builder.episode_spec(), builder.lineage(), builder.builder_config.name
     if isinstance(spec, TransitionSpec):
         raise DatasetError(
-            f"{builder.name}/{config} holds transitions that no episode can be made of, so it "
-            f"cannot be replayed: name its episodes, {config.removesuffix('_transitions')}"
+            f"{builder.name}/{config} holds shuffled transitions, which cannot be replayed: name "
+            f"the configuration of its episodes, {config.removesuffix('_transitions')}"
         )
     source = Source(
         dataset=builder.name,
@@ -132,20 +132,23 @@ def _checked(source: Source, name: str) -> Source:
         source.lineage.get("game") not in atari.ATARI_GAMES
     ):
         raise DatasetError(
-            f"{name} is not of a game of DQN Replay's, by its frames and its lineage, so it cannot "
-            "be replayed: name a version of dqn_replay or of rl_unplugged_atari, or what they are "
-            "published from"
+            f"{name} does not have the frames and the lineage of a DQN Replay game, so it cannot "
+            "be replayed: name a version of dqn_replay or rl_unplugged_atari, or the files that "
+            "they are published from"
         )
     if clash := sorted(source.spec.extras.keys() & EXTRAS.keys()):
         raise DatasetError(
-            f"{name} has {clash[0]} already, as what was replayed has: name what it was replayed "
-            "from"
+            f"{name} already has the field {clash[0]}, so it was replayed before: name what it was "
+            "replayed from"
         )
     return source
 
 
 def _units_of_split(version: Version, split: str) -> Iterator[SourceUnit]:
-    """A unit a shard; a manifest counts splits, so it tells of a shard that is one alone."""
+    """A unit for each shard; the counts are known only of a split with one shard.
+
+    A manifest counts splits, not shards.
+    """
     shards, counts = manifest.shard_names(version.manifest, split), version.counts(split)
     folder = version.folder.absolute()
     is_told = len(shards) == 1

@@ -1,8 +1,8 @@
-"""What a step of a logged episode can have come to.
+"""The possible outcomes of a step of a logged episode.
 
-A step emulates four frames. Each executes the action that was executed before with probability
-0.25, and once the new action was executed, both are the same. So a step has five outcomes: the
-first 0 to 4 of its frames keep the action before.
+A step emulates four frames. With probability 0.25, a frame executes the same action as the frame
+before it. Once the new action was executed, both are the same. So a step has five outcomes: the
+first 0 to 4 of its frames keep the previous action.
 """
 
 from __future__ import annotations
@@ -17,17 +17,10 @@ from typing import NamedTuple
 import ale_py
 import numpy as np
 
-from rl_datasets.replaying.emulator import (
-    FRAME_SKIP,
-    NOOP,
-    STICKY_PROBABILITY,
-    Emulator,
-    Start,
-    fingerprint,
-    observe,
-)
+from rl_datasets.replaying.emulator import NOOP, Emulator, Start, fingerprint, observe
+from rl_datasets.sources.atari import FRAME_SKIP, STICKY_PROBABILITY
 
-# Of an outcome, by how many frames keep the action before.
+# The log probability of an outcome, by the number of frames that keep the previous action.
 LOG_PROBABILITY = (
     *(math.log(STICKY_PROBABILITY**kept * (1 - STICKY_PROBABILITY)) for kept in range(FRAME_SKIP)),
     math.log(STICKY_PROBABILITY**FRAME_SKIP),
@@ -36,17 +29,17 @@ LOG_PROBABILITY = (
 
 @dataclasses.dataclass(eq=False, slots=True)
 class State:
-    """Where the game stood before a row's action.
+    """The state of the game before a row's action.
 
     Attributes:
-      row: its number.
-      last_action: that was executed last.
-      lives: left.
-      ways: the steps that came here, the likeliest first; none at the start.
-      cost: that the search gives the way here.
-      agreed: how many frames kept the action before in the first outcome found to agree with the
-        log; None before there is one.
-      snapshot: of the emulator; None where there is none, or none any more.
+      row: the row's number.
+      last_action: the action that was executed last.
+      lives: number of lives left.
+      ways: the steps that led here, the likeliest first; empty at the start.
+      cost: the search's cost of the way here.
+      agreed: number of frames that kept the previous action in the first outcome that agreed with
+        the log; None before one was found.
+      snapshot: the emulator's snapshot; None where there is none, or it was dropped.
     """
 
     row: int
@@ -59,7 +52,7 @@ class State:
 
 
 class Way(NamedTuple):
-    """A step from a state: the action that each frame executed, and the reward, not clipped."""
+    """A step from a state: the action that each frame executed, and the unclipped reward."""
 
     before: State
     executed: tuple[int, ...]
@@ -67,13 +60,14 @@ class Way(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Of a step.
+    """The outcome of a step.
 
     Attributes:
       way: the step. Fewer than four frames were executed where the game ended.
       is_over: whether the game ended.
-      screens: of the third frame and of the fourth, as far as the game was not over.
-      lives: left after it.
+      screens: the screens of the third and the fourth frame, without those of frames in or after
+        which the game was over.
+      lives: number of lives left after the step.
     """
 
     way: Way
@@ -82,17 +76,17 @@ class Outcome(NamedTuple):
     lives: int
 
     def shows(self, observation: np.ndarray) -> bool:
-        """Whether the game goes on and this is seen: [84, 84] uint8."""
+        """Whether the game goes on and shows this observation, [84, 84] uint8."""
         return not self.is_over and np.array_equal(observe(np.maximum(*self.screens)), observation)
 
 
 def begin(start: Start) -> State:
-    """The start of an episode."""
+    """The state at the start of an episode."""
     return State(0, NOOP, start.lives, [], snapshot=start.snapshot)
 
 
 def go_to(emulator: Emulator, state: State) -> None:
-    """Brings the emulator to a state: to its snapshot, or on from the last one before it."""
+    """Brings the emulator to a state: from its snapshot, or from the last one before it."""
     way_there: list[tuple[int, ...]] = []
     while state.ways and (state.snapshot is None or (emulator.needs_run_up and not way_there)):
         way_there.append(state.ways[0].executed)
@@ -107,13 +101,13 @@ def go_to(emulator: Emulator, state: State) -> None:
 
 
 def outcome(emulator: Emulator, state: State, action: int, kept: int) -> Outcome:
-    """Steps from a state, where the emulator must stand, to the outcome, where it stands then.
+    """Takes one step, which leaves the emulator at the outcome.
 
     Args:
-      emulator: of the game.
-      state: where it stands.
-      action: the new one.
-      kept: how many frames keep the action before.
+      emulator: runs the game, and must be at `state`.
+      state: the state to step from.
+      action: the new action.
+      kept: number of frames that keep the previous action.
     """
     reward, executed, screens = 0, [state.last_action] * kept + [action] * (FRAME_SKIP - kept), []
     for frame, each in enumerate(executed):
@@ -128,14 +122,14 @@ def outcome(emulator: Emulator, state: State, action: int, kept: int) -> Outcome
 
 
 def has_more_outcomes(outcome: Outcome, action: int, kept: int) -> bool:
-    """Whether to keep the action before for more than `kept` frames is another outcome."""
+    """Whether keeping the previous action for more than `kept` frames gives another outcome."""
     old, executed = outcome.way.before.last_action, outcome.way.executed
     is_over_before = outcome.is_over and len(executed) <= kept
     return kept < FRAME_SKIP and action != old and not is_over_before
 
 
 def outcomes(emulator: Emulator, state: State, action: int) -> Iterator[Outcome]:
-    """Every outcome of an action; the emulator stands at each while it is looked at."""
+    """All outcomes of an action; the emulator is at an outcome while it is the current one."""
     for kept in range(FRAME_SKIP + 1):
         go_to(emulator, state)
         reached = outcome(emulator, state, action, kept)
@@ -145,16 +139,16 @@ def outcomes(emulator: Emulator, state: State, action: int) -> Iterator[Outcome]
 
 
 def after(outcome: Outcome) -> State:
-    """Where an outcome led."""
+    """The state that an outcome led to."""
     before, executed, _ = outcome.way
     return State(before.row + 1, executed[-1], outcome.lives, [outcome.way])
 
 
 def final_observation(emulator: Emulator, outcome: Outcome) -> np.ndarray:
-    """What is seen after an outcome: [84, 84] uint8.
+    """The observation after an outcome: [84, 84] uint8.
 
-    Where the game is over, that is what the protocol pools: the screens that it still took, with
-    the maximum of the two before the step.
+    Where the game is over, the protocol pools the screens that the step still took with the two
+    screens before the step.
     """
     if not outcome.is_over:
         return observe(np.maximum(*outcome.screens))
@@ -174,10 +168,10 @@ def final_observation(emulator: Emulator, outcome: Outcome) -> np.ndarray:
 
 
 def identity(state: State) -> Hashable:
-    """Equal for states that nothing which follows can tell apart.
+    """A key that is equal for two states if nothing that follows can tell them apart.
 
-    That is the whole state of the emulator, and the action executed last. RAM would not do: it
-    lacks Pong's paddle.
+    It holds the whole state of the emulator and the action executed last. RAM would not be enough:
+    it lacks Pong's paddle.
     """
     if state.snapshot is None:
         return state

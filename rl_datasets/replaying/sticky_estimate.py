@@ -1,9 +1,10 @@
-"""How probable sticky actions were, by episodes that were replayed.
+"""An estimate of the probability of sticky actions, from replayed episodes.
 
-Which frames of a step kept the action before often does not show: another number of kept frames
-leads to the same next frame. So the way that was found, which has the likeliest, would tell too
-little. But each step tells which numbers lead to the frame that was logged, and the probability of
-those is known for any probability that a frame keeps the action: the estimate is the likeliest.
+Often several numbers of kept frames lead to the same next observation, so the frames that kept the
+previous action do not show. The way that was found has the likeliest number, so counting on it
+would give a biased estimate. Instead, each step shows which numbers lead to the logged observation.
+The probability of these numbers follows from the probability that a frame keeps the action; the
+estimate is the probability with the greatest likelihood.
 """
 
 from __future__ import annotations
@@ -15,21 +16,22 @@ from typing import NamedTuple
 import numpy as np
 
 from rl_datasets.replaying import step
-from rl_datasets.replaying.emulator import FRAME_SKIP, Emulator
+from rl_datasets.replaying.emulator import Emulator
+from rl_datasets.sources.atari import FRAME_SKIP
 
 _PROBABILITIES = np.linspace(0, 1, 201)
 _INTERVAL = 1.92  # In log likelihood below the greatest: 95 %, by Wilks's theorem.
 
-# How many steps lead to their frame with just these numbers of kept frames.
+# The number of steps whose logged observation follows from just these numbers of kept frames.
 Shown = Mapping[tuple[int, ...], int]
 
 
 class StickyEstimate(NamedTuple):
-    """The probability that a frame keeps the action before.
+    """The estimated probability that a frame keeps the previous action.
 
     Attributes:
-      estimate: the likeliest.
-      least, most: of the interval that holds it with 95 %.
+      estimate: the maximum-likelihood estimate.
+      least, most: the ends of its 95 % confidence interval.
     """
 
     estimate: float
@@ -44,14 +46,14 @@ def shown(
     way: Sequence[tuple[int, ...]],
     start: int = 0,
 ) -> collections.Counter[tuple[int, ...]]:
-    """What the steps of an episode of T rows show, but for the last.
+    """What the steps of an episode of T rows, except the last, show of sticky actions.
 
     Args:
-      emulator: of the game.
-      observations: [T, 84, 84, 1] uint8, or one more.
-      actions: [T], asked for.
-      way: that was found through the episode.
-      start: which of the emulator's starts it begins at.
+      emulator: runs the game.
+      observations: [T, 84, 84, 1] uint8, or T + 1 of them.
+      actions: [T], the logged actions.
+      way: the way that was found through the episode.
+      start: index of the start, among the emulator's, from which the way begins.
     """
     counts: collections.Counter[tuple[int, ...]] = collections.Counter()
     state = step.begin(emulator.starts[start] if start else emulator.first_start)
@@ -66,14 +68,14 @@ def shown(
         assert after is not None
         if actions[row] != state.last_action and len(numbers) <= FRAME_SKIP:
             counts[tuple(numbers)] += 1
-        if state.row > 1:  # To go to a state begins one before it at most.
+        if state.row > 1:  # `go_to` needs the snapshot of at most one state before.
             state.ways[0].before.snapshot = None
         state = after
     return counts
 
 
 def estimate(counts: Shown) -> StickyEstimate:
-    """The likeliest probability, by what steps show."""
+    """The maximum-likelihood estimate from what steps show."""
     kept = np.arange(FRAME_SKIP + 1)
     with np.errstate(divide="ignore"):
         of_number = _PROBABILITIES[:, None] ** kept

@@ -1,20 +1,20 @@
-"""What every log of Atari games here shares: the games, one step's spec, and rows made an episode.
+"""What all logs of Atari games share: the protocol, the games, the spec, and episodes from rows.
 
 DQN Replay (Agarwal, Schuurmans and Norouzi 2020, "An Optimistic Perspective on Offline
 Reinforcement Learning") and RL Unplugged (Gulcehre et al. 2020), which is made from it, hold an
-episode as N rows (o_t, a_t, r_{t+1}, d_{t+1}), and no row for what was seen at the end: Dopamine's
-`end_episode` is given a reward and no observation, so the final observation was never stored.
-That RL Unplugged's rows are the same is what its files show: an episode has as many observations
-as actions, rewards and discounts, its last discount is 0, all others are 1, and its return is the
-sum of all N rewards. The last row is therefore a transition, which a reader that takes it for
-RLDS's last step would lose. (Its rewards stand one row early: `sources.rl_unplugged`.)
+episode as N rows (o_t, a_t, r_{t+1}, d_{t+1}). There is no row for the final observation, because
+Dopamine's `end_episode` takes a reward and no observation. RL Unplugged's files show that its rows
+are the same: an episode has as many observations as actions, rewards and discounts; its last
+discount is 0 and all others are 1; and its return is the sum of all N rewards. The last row is
+therefore a transition, which a reader that takes it for RLDS's last step would lose. (RL
+Unplugged's rewards are one row early: `sources.rl_unplugged`.)
 
-Rows meet the alignment rule of `rl_datasets.episode` in `episode_from_rows`, and nowhere else:
+Only `episode_from_rows` applies the alignment rule of `rl_datasets.episode` to rows:
 
     terminal      N transitions. The final observation is a frame of zeros. Nothing bootstraps from
                   it, because the discount that leads to it is 0.
     not terminal  N - 1 transitions. A learner bootstraps from the final observation, so it must be
-                  a true one: it is the last row's, whose action and reward are dropped.
+                  a real one: it is the last row's, whose action and reward are left out.
 """
 
 from __future__ import annotations
@@ -30,22 +30,25 @@ from rl_datasets import frames
 from rl_datasets.episode import Episode, EpisodeSpec
 
 FRAME_SHAPE = (84, 84, 1)
+FRAME_SKIP = 4
+STICKY_PROBABILITY = 0.25
 NUM_ALE_ACTIONS = 18
 
 
 class Game(NamedTuple):
-    """A game of the Arcade Learning Environment, by the name that DQN Replay's bucket spells.
+    """A game of the Arcade Learning Environment.
 
     Attributes:
-      num_actions: size of its minimal action set, which a stored action is an index into.
-      in_rl_unplugged: whether RL Unplugged holds it.
+      num_actions: size of its minimal action set; a stored action is an index into this set.
+      in_rl_unplugged: whether RL Unplugged has the game.
     """
 
     num_actions: int
     in_rl_unplugged: bool
 
 
-# Sizes are `getMinimalActionSet`'s of ale-py 0.12.1, and equal atari-py 0.2.5's.
+# By the names in DQN Replay's bucket. The sizes are those of `getMinimalActionSet` in ale-py 0.12.1
+# and atari-py 0.2.5, which are equal.
 ATARI_GAMES: Mapping[str, Game] = {
     "AirRaid": Game(6, in_rl_unplugged=False),
     "Alien": Game(18, in_rl_unplugged=True),
@@ -111,10 +114,10 @@ ATARI_GAMES: Mapping[str, Game] = {
 
 
 def atari_episode_spec(num_actions: int = NUM_ALE_ACTIONS) -> EpisodeSpec:
-    """The spec of an episode of single frames, named as TFDS's `rlu_atari_checkpoints` names them.
+    """The spec of an episode of single frames, with the names of TFDS's `rlu_atari_checkpoints`.
 
     Args:
-      num_actions: size of the game's action set; all 18 actions where it is not known.
+      num_actions: size of the game's action set; 18, all actions, where it is not known.
     """
     return EpisodeSpec(
         observation=dm_env.specs.Array(FRAME_SHAPE, np.uint8),
@@ -139,17 +142,17 @@ def episode_from_rows(
     """An episode of N rows whose final observation was never stored, by the rule above.
 
     Args:
-      observation: [N, 84, 84, 1] uint8, or as many PNG files.
+      observation: [N, 84, 84, 1] uint8, or N PNG files.
       action: [N], converted to int64.
       reward: [N], converted to float32.
-      is_terminal: whether the game ended with the last row, as against a time limit or a cut.
-      metadata: `checkpoint_id` and `episode_id`. `episode_return` is the sum of the rewards that
-        the episode holds, unless it is given.
-      extras: further fields of each row, [N, ...]; the step after a terminal row is of no row and
-        has zeros.
+      is_terminal: whether the game ended with the last row, and not a time limit or a cut.
+      metadata: `checkpoint_id` and `episode_id`. Unless `episode_return` is given, it is the sum of
+        the rewards that the episode holds.
+      extras: further fields of each row, [N, ...]; they are zero in the step after a terminal row,
+        which has no row of its own.
 
     Raises:
-      EpisodeError: no transition is left, or the lengths do not fit.
+      EpisodeError: no transition is left, or the lengths do not match.
     """
     extras = extras or {}
     if is_terminal:

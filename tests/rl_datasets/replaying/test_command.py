@@ -103,7 +103,7 @@ def test_an_action_that_the_game_lacks_is_told(run, tmp_path, game):
     actions[7] = 9  # Asterix has 0 to 8.
     write_shards(tmp_path, [game[0]._replace(action=actions)], shards=1)
     command = ["replay", tmp_path, "--dataset", DATASET]
-    assert "the game's actions are 0 to 8, and it has another" in run(*command).sentence
+    assert "the game's actions are 0 to 8, and one is not of them" in run(*command).sentence
     checked = run(*command, "--check")
     assert "0 of 1 episodes" in checked.stdout
     assert "the game's actions are 0 to 8" in " ".join(checked.stdout.split())
@@ -115,7 +115,7 @@ def test_a_bucket_is_replayed_as_a_copy_of_it_and_not_checked(run, tmp_path, gam
     with serving(rl_unplugged=tmp_path / "bucket") as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         command = ["replay", "gs://rl_unplugged", "--dataset", DATASET, "--data-dir", tmp_path]
-        assert "lies in a bucket, and --check reads files" in run(*command, "--check").sentence
+        assert "is in a bucket, and --check reads only" in run(*command, "--check").sentence
         assert "1 episodes: 1 replayed whole" in run(*command).stdout
     (ours,) = tmp_path.glob(f"{DATASET}-replayed/1.0.0/*.tfrecord-*")
     (theirs,) = (tmp_path / "copy").glob(f"{DATASET}-replayed/1.0.0/*.tfrecord-*")
@@ -126,16 +126,16 @@ def test_what_was_replayed_is_not_replayed_again(run, tmp_path, game):
     write_shards(tmp_path, game, shards=1)
     run("replay", tmp_path, "--dataset", DATASET, "--data-dir", tmp_path)
     told = run("replay", f"{DATASET}-replayed", "--data-dir", tmp_path).sentence
-    assert "as what was replayed has: name what it was replayed from" in told
+    assert "so it was replayed before: name what it was replayed from" in told
 
 
 def test_a_version_of_no_game_is_refused(run, tmp_path):
     vectors = [versions.vectors(0, 5, True)]
     folder = versions.write(tmp_path / "1.0.0", versions.VECTORS, {"train": vectors})
-    assert "is not of a game of DQN Replay's" in run("replay", folder).sentence
+    assert "the frames and the lineage of a DQN Replay game" in run("replay", folder).sentence
     spec: EpisodeSpec = versions.FRAMES  # Of frames, but its lineage names no game.
     folder = versions.write(tmp_path / "2.0.0", spec, {"train": [versions.frames(0, 5, True)]})
-    assert "is not of a game of DQN Replay's" in run("replay", folder).sentence
+    assert "the frames and the lineage of a DQN Replay game" in run("replay", folder).sentence
 
 
 def test_a_lineage_without_roms_is_refused(run, tmp_path):
@@ -153,7 +153,9 @@ def test_transitions_are_refused_with_the_name_of_the_episodes(run, tmp_path):
     shard = tmp_path / rl_unplugged.TRANSITIONS / GAME / "run_1-00000-of-00001"
     rl_unplugged_files.write(shard, transitions)
     told = run("replay", tmp_path, "--dataset", f"{DATASET}_transitions").sentence
-    assert told.endswith("so it cannot be replayed: name its episodes, Asterix_run_1")
+    assert told.endswith(
+        "which cannot be replayed: name the configuration of its episodes, Asterix_run_1"
+    )
 
 
 @pytest.mark.parametrize(
