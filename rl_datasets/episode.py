@@ -1,10 +1,11 @@
-"""What an episode is, and the one alignment rule that every reader and dataset here obeys.
+"""The type of an episode, and the one alignment rule that every reader and dataset here obeys.
 
-T transitions are T + 1 steps. Step t holds the observation seen, the action taken in it, and the
-reward and the discount that the action earned (the SAR alignment of RLDS, Ramos et al. 2021).
-The last step holds the final observation and nothing else: its action, reward and discount are
-zero. `is_terminal` says that the environment ended there. A time limit, or any other cut, is
-`is_last and not is_terminal`, and the discount that led to it stays 1.
+T transitions are T + 1 steps. Step t holds the observation, the action taken in it, and the reward
+and the discount that the action earned (the SAR alignment of RLDS, Ramos et al. 2021). The last
+step holds the final observation and nothing else: its action, reward and discount are zero.
+`is_terminal` says that the environment ended there. A time limit, or any other cut, is
+`is_last and not is_terminal`, and the discount that led to it stays 1. `episode_check` checks the
+rule.
 
     step          0      1            T - 1               T
     observation   o_0    o_1          o_{T-1}             o_T
@@ -15,8 +16,8 @@ zero. `is_terminal` says that the environment ended there. A time limit, or any 
     is_last       False  False        False               True
     is_terminal   False  False        False               terminal
 
-An observation is one array, or a flat mapping of named arrays such as `position` and `velocity`,
-each of which is a field of the steps: `observation/position`.
+An observation is one array, or a flat mapping of named arrays such as `position` and `velocity`.
+Each of these is a field of the steps, such as `observation/position`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ import numpy as np
 from rl_datasets.errors import DatasetError
 from rl_datasets.frames import EncodedFrames
 
-# RLDS's own field names. Spelt out here because `import rlds` loads TensorFlow and Reverb.
+# RLDS's own field names, written out here because `import rlds` loads TensorFlow and Reverb.
 STEPS = "steps"
 OBSERVATION = "observation"
 ACTION = "action"
@@ -42,30 +43,22 @@ IS_FIRST = "is_first"
 IS_LAST = "is_last"
 IS_TERMINAL = "is_terminal"
 STEP_FIELDS = (OBSERVATION, ACTION, REWARD, DISCOUNT, IS_FIRST, IS_LAST, IS_TERMINAL)
-OBSERVED = f"{OBSERVATION}/"  # before the name of an observation's array
+OBSERVED = f"{OBSERVATION}/"  # The prefix of the name of an observation's array.
 _NAME = re.compile(r"\w+", re.ASCII)
 
 Observation: TypeAlias = np.ndarray | EncodedFrames | Mapping[str, np.ndarray | EncodedFrames]
 ObservationSpec: TypeAlias = dm_env.specs.Array | Mapping[str, dm_env.specs.Array]
 
-# Metadata where rewards are clipped: the return of the game's own, and whether it is known.
+# Metadata of episodes with clipped rewards: the return of the game's own rewards, if it is known.
 RAW_RETURN = "raw_return"
 RAW_RETURN_IS_KNOWN = "raw_return_is_known"
 
-LENGTHS_DIFFER = "every field of an episode must have one row a step"
+LENGTHS_DIFFER = "every field of an episode must have one row for each step"
 TOO_SHORT = "an episode must have at least one transition, so at least two steps"
-FIRST_IS_FIRST = "is_first must be True at step 0 and nowhere else"
-LAST_IS_LAST = "is_last must be True at the last step and nowhere else"
-TERMINAL_IS_LAST = "is_terminal may be True at the last step only"
-TERMINAL_DISCOUNT = "the discount of the last transition must be 0 if and only if it is terminal"
-INNER_DISCOUNT = "the discount of a transition that does not end the episode must be in (0, 1]"
-LAST_IS_EMPTY = "the action, reward and discount of the last step must be zero"
-MUST_BE_FINITE = "every number must be finite"
-OUT_OF_BOUNDS = "every action must lie within the bounds of the action spec"
 
 
 class EpisodeError(ValueError):
-    """An episode breaks the alignment rule or its spec; the message states the rule it breaks."""
+    """An episode breaks the alignment rule or its spec; the message states the broken rule."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,14 +68,13 @@ class EpisodeSpec:
     Attributes:
       observation: spec of one observation, or of each of its arrays by name.
       action: spec of one action; a `BoundedArray` also bounds its values.
-      extras: specs of further fields that every step has, such as `policy_id`.
-      metadata: specs of what an episode as a whole has, such as `episode_id`. A `StringArray`
-        spec stands for a `str`.
+      extras: specs of further fields of every step, such as `policy_id`.
+      metadata: specs of the episode's metadata, such as `episode_id`. A `StringArray` spec stands
+        for a `str`.
 
     Raises:
-      DatasetError: an extra has the name of a field that every step has, or metadata have the name
-        of the steps, so they would replace it; or the observation has no arrays, or one whose name
-        is not one that a field can have.
+      DatasetError: an extra would replace a field that every step has, or metadata would replace
+        the steps; or the observation has no arrays, or one with a name that a field cannot have.
     """
 
     observation: ObservationSpec
@@ -111,7 +103,7 @@ class EpisodeSpec:
         """The spec of an observation that is one array.
 
         Raises:
-          DatasetError: it is several.
+          DatasetError: the observation is several arrays.
         """
         return _one(self.observation)
 
@@ -119,7 +111,7 @@ class EpisodeSpec:
         """The spec of one step of every field, by field name."""
         flag = dm_env.specs.Array((), np.bool_)
         return {
-            **_by_name(self.observation),
+            **by_name(self.observation),
             ACTION: self.action,
             REWARD: dm_env.specs.Array((), np.float32),
             DISCOUNT: dm_env.specs.Array((), np.float32),
@@ -135,7 +127,7 @@ class Episode:
     """T transitions as T + 1 steps, a struct of arrays whose leading axis is the step.
 
     Attributes:
-      observation: [T + 1, ...], any dtype, or `EncodedFrames` in place of frames; or a mapping of
+      observation: [T + 1, ...], any dtype, or `EncodedFrames` in place of frames; or a mapping from
         names to such arrays.
       action: [T + 1, ...], any dtype.
       reward: [T + 1] float32.
@@ -144,7 +136,7 @@ class Episode:
       is_last: [T + 1] bool.
       is_terminal: [T + 1] bool.
       extras: further fields of every step, each [T + 1, ...].
-      metadata: what the episode as a whole has: NumPy scalars, arrays or `str`.
+      metadata: values of the whole episode: NumPy scalars, arrays or `str`.
     """
 
     observation: Observation
@@ -168,16 +160,16 @@ class Episode:
         extras: Mapping[str, np.ndarray] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Episode:
-        """Lays T transitions out as T + 1 steps by the alignment rule.
+        """Arranges T transitions as T + 1 steps by the alignment rule.
 
         Args:
-          observation: [T + 1, ...], or a mapping of such; the final observation included.
+          observation: [T + 1, ...] with the final observation, or a mapping to such arrays.
           action: [T, ...].
           reward: [T], converted to float32.
-          is_terminal: whether the environment ended the episode, rather than a time limit or a cut.
+          is_terminal: whether the environment ended the episode, and not a time limit or a cut.
           extras: further fields of each transition, each [T, ...]; the last step repeats the last
             row, because an extra such as `policy_id` describes the episode there too.
-          metadata: what the episode as a whole has.
+          metadata: values of the whole episode.
 
         Raises:
           EpisodeError: there is no transition, or the lengths do not match.
@@ -186,7 +178,7 @@ class Episode:
         length = len(action)
         if length < 1:
             raise EpisodeError(TOO_SHORT)
-        if any(len(each) != length + 1 for each in _by_name(observation).values()) or any(
+        if any(len(each) != length + 1 for each in by_name(observation).values()) or any(
             len(field) != length for field in (reward, *extras.values())
         ):
             raise EpisodeError(LENGTHS_DIFFER)
@@ -222,7 +214,7 @@ class Episode:
         """The observation [T + 1, ...], which must be one array.
 
         Raises:
-          DatasetError: it is several arrays.
+          DatasetError: the observation is several arrays.
         """
         return _one(self.observation)
 
@@ -234,7 +226,7 @@ class Episode:
     def steps(self) -> dict[str, np.ndarray | EncodedFrames]:
         """Every field of the steps by name, each [T + 1, ...]."""
         return {
-            **_by_name(self.observation),
+            **by_name(self.observation),
             ACTION: self.action,
             REWARD: self.reward,
             DISCOUNT: self.discount,
@@ -248,7 +240,7 @@ class Episode:
     def from_steps(
         cls, steps: Mapping[str, np.ndarray], metadata: Mapping[str, Any] | None = None
     ) -> Episode:
-        """The inverse of `steps`: fields that are not RLDS's own become extras."""
+        """The inverse of `steps`; fields that are not RLDS's own become extras."""
         observed = {
             name.removeprefix(OBSERVED): field
             for name, field in steps.items()
@@ -263,102 +255,17 @@ class Episode:
         )
 
 
-def check_episode(episode: Episode, spec: EpisodeSpec) -> None:
-    """Raises `EpisodeError` unless the episode obeys the alignment rule and its spec.
-
-    Encoded frames are checked by the two ends of their files; none is decoded.
-    """
-    steps, specs = episode.steps(), spec.step_specs()
-    # Extras are compared apart, because one with the name of another field would replace it.
-    if episode.extras.keys() != spec.extras.keys():
-        raise EpisodeError(f"an episode must have exactly the fields {sorted(specs)}")
-    if _by_name(episode.observation).keys() != _by_name(spec.observation).keys():
-        raise EpisodeError(f"an observation must be {sorted(_by_name(spec.observation))}")
-    if episode.metadata.keys() != spec.metadata.keys():
-        raise EpisodeError(f"an episode must have exactly the metadata {sorted(spec.metadata)}")
-    if any(len(field) != episode.num_steps for field in steps.values()):
-        raise EpisodeError(LENGTHS_DIFFER)
-    if episode.num_transitions < 1:
-        raise EpisodeError(TOO_SHORT)
-    for name, field in steps.items():
-        _check_dtype(name, field.shape[1:], field.dtype, specs[name])
-        if np.issubdtype(field.dtype, np.inexact):
-            _require_of_steps(np.isfinite(field), MUST_BE_FINITE, name)
-        if isinstance(field, EncodedFrames):
-            _check_frames(name, field)
-    for name, value in episode.metadata.items():
-        _check_metadata(name, value, spec.metadata[name])
-    _check_alignment(episode)
-    if isinstance(spec.action, dm_env.specs.BoundedArray):
-        taken = episode.action[:-1]
-        within = (taken >= spec.action.minimum) & (taken <= spec.action.maximum)
-        _require_of_steps(within, OUT_OF_BOUNDS, ACTION)
-
-
 def _one(observation: Any) -> Any:
     if isinstance(observation, Mapping):
         raise DatasetError(
-            f"an observation is several arrays, {', '.join(observation)}, and this takes one: load "
-            "it by `serving.loading`, which makes vectors of them, or export it as arrays"
+            f"an observation is several arrays, {', '.join(observation)}, and one is needed here: "
+            "load it with `serving.loading`, which makes a vector of them, or export it as arrays"
         )
     return observation
 
 
-def _by_name(observation: Any) -> dict[str, Any]:
-    """The arrays of an observation, or their specs, as fields of the steps."""
+def by_name(observation: Any) -> dict[str, Any]:
+    """The arrays of an observation, or their specs, by the names of their fields in the steps."""
     if isinstance(observation, Mapping):
         return {OBSERVED + name: array for name, array in observation.items()}
     return {OBSERVATION: observation}
-
-
-def _check_alignment(episode: Episode) -> None:
-    step = np.arange(episode.num_steps)
-    is_last_step = step == step[-1]
-    terminal = bool(episode.is_terminal[-1])
-    empty = (episode.action[-1], episode.reward[-1], episode.discount[-1])
-    inner = episode.discount[:-2]
-    _require(np.array_equal(episode.is_first, step == 0), FIRST_IS_FIRST, IS_FIRST)
-    _require(np.array_equal(episode.is_last, is_last_step), LAST_IS_LAST, IS_LAST)
-    _require(not np.any(episode.is_terminal[:-1]), TERMINAL_IS_LAST, IS_TERMINAL)
-    _require(not any(np.any(field) for field in empty), LAST_IS_EMPTY, IS_LAST)
-    _require((episode.discount[-2] == 0) == terminal, TERMINAL_DISCOUNT, DISCOUNT)
-    _require(bool(np.all((inner > 0) & (inner <= 1))), INNER_DISCOUNT, DISCOUNT)
-    _require(0 <= episode.discount[-2] <= 1, INNER_DISCOUNT, DISCOUNT)
-
-
-def _check_frames(name: str, frames: EncodedFrames) -> None:
-    try:
-        frames.check()
-    except ValueError as error:
-        raise EpisodeError(f"{error} (field {name!r})") from error
-
-
-def _check_dtype(
-    name: str, shape: tuple[int, ...], dtype: np.dtype, spec: dm_env.specs.Array
-) -> None:
-    if shape != spec.shape or dtype != spec.dtype:
-        raise EpisodeError(
-            f"{name} must be {spec.dtype} of shape {spec.shape}, got {dtype} of shape {shape}"
-        )
-
-
-def _check_metadata(name: str, value: Any, spec: dm_env.specs.Array) -> None:
-    if isinstance(spec, dm_env.specs.StringArray):
-        if not isinstance(value, str):
-            raise EpisodeError(f"{name} must be a str, got {type(value).__name__}")
-        return
-    _check_dtype(name, np.shape(value), np.asarray(value).dtype, spec)
-    if np.issubdtype(np.asarray(value).dtype, np.inexact):
-        _require(bool(np.all(np.isfinite(value))), MUST_BE_FINITE, name)
-
-
-def _require(holds: bool, rule: str, field: str) -> None:
-    if not holds:
-        raise EpisodeError(f"{rule} (field {field!r})")
-
-
-def _require_of_steps(holds: np.ndarray, rule: str, field: str) -> None:
-    """The same of every step, [T, ...]; the first at fault is named."""
-    if not np.all(holds):
-        step = int(np.argmin(holds.reshape(len(holds), -1).all(axis=1)))
-        raise EpisodeError(f"{rule} (field {field!r}, step {step})")

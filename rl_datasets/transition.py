@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import dm_env.specs
 
-from rl_datasets.episode import MUST_BE_FINITE, OUT_OF_BOUNDS, EpisodeError
+from rl_datasets.episode import EpisodeError
+from rl_datasets.episode_check import MUST_BE_FINITE, OUT_OF_BOUNDS
 from rl_datasets.frames import EncodedFrames
 
 TRANSITION_DISCOUNT = "the discount of a transition must be in [0, 1]"

@@ -22,7 +22,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from rl_datasets.episode import Episode, check_episode
+from rl_datasets.episode import Episode
+from rl_datasets.episode_check import check_episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import manifest
 from rl_datasets.published.verification import verify

@@ -36,15 +36,17 @@ ROOMS = {
     "rl_datasets.rendering": library("errors files"),
     "rl_datasets.records": library("background errors"),
     "rl_datasets.episode": library("errors frames"),
-    "rl_datasets.transition": library("episode frames"),
+    "rl_datasets.episode_check": library("episode frames"),
+    "rl_datasets.transition": library("episode episode_check frames"),
     "rl_datasets.sources": library(
-        "background episode errors files frames npz records toml_tables transition wire"
+        "background episode episode_check errors files frames npz records toml_tables transition "
+        "wire"
     ),
     "rl_datasets.collection": library(
-        "_version episode errors files npz roms sources staging terminal toml_tables"
+        "_version episode episode_check errors files npz roms sources staging terminal toml_tables"
     ),
     "rl_datasets.published": library(
-        "_version episode errors files frames records terminal transition wire"
+        "_version episode episode_check errors files frames records terminal transition wire"
     ),
     "rl_datasets": library("_version files published"),
     "rl_datasets.publishing": library(

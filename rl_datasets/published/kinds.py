@@ -10,13 +10,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from rl_datasets.episode import (
-    RAW_RETURN,
-    RAW_RETURN_IS_KNOWN,
-    Episode,
-    EpisodeSpec,
-    check_episode,
-)
+from rl_datasets.episode import RAW_RETURN, RAW_RETURN_IS_KNOWN, Episode, EpisodeSpec
+from rl_datasets.episode_check import check_episode
 from rl_datasets.frames import EncodedFrames
 from rl_datasets.published import encoding, manifest
 from rl_datasets.transition import StackedTransition, TransitionSpec, check_transition

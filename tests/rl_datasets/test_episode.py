@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rl_datasets import episode as episode_lib
-from rl_datasets.episode import Episode, EpisodeError, EpisodeSpec, check_episode
+from rl_datasets.episode import Episode, EpisodeError, EpisodeSpec
+from rl_datasets.episode_check import check_episode
 from rl_datasets.errors import DatasetError
 
 SPEC = EpisodeSpec(

@@ -10,7 +10,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 import rl_datasets
-from rl_datasets.episode import Episode, EpisodeError, EpisodeSpec, check_episode
+from rl_datasets.episode import Episode, EpisodeError, EpisodeSpec
+from rl_datasets.episode_check import check_episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.exporting.d4rl import to_d4rl
 from rl_datasets.published import summary, verification
@@ -157,7 +158,7 @@ def test_the_summary_tells_each(version):
     [
         (
             lambda observation: observation | {"height": observation["height"][:-1]},
-            "one row a step",
+            "one row for each step",
         ),
         (lambda observation: observation["position"], "an observation must be .'observation/goal"),
         (lambda observation: {"position": observation["position"]}, "an observation must be"),

@@ -13,7 +13,7 @@ from benchmarks.training.online import control_schedule, policy_file, replay_fol
 from builders.d4rl.d4rl_dataset_builder import Builder
 from learners import sac
 from rl_datasets.collection import environments, planning, policies
-from rl_datasets.episode import check_episode
+from rl_datasets.episode_check import check_episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.published.version import Version
 from rl_datasets.publishing import publish

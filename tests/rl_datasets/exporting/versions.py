@@ -11,7 +11,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from rl_datasets import records
-from rl_datasets.episode import Episode, EpisodeSpec, check_episode
+from rl_datasets.episode import Episode, EpisodeSpec
+from rl_datasets.episode_check import check_episode
 from rl_datasets.published import encoding, manifest
 
 VECTORS = EpisodeSpec(
