@@ -1,19 +1,20 @@
 """Ant-v2, HalfCheetah-v2, Hopper-v2 and Walker2d-v2: the bodies of gym's v2 on a current MuJoCo.
 
-The tables of BRAC, D4RL and most of what followed were measured with mujoco-py, and so on MuJoCo
-2.1.0 or older. Gymnasium's `-v4` and `-v5` tasks load the same files on a later MuJoCo, which makes
-other bodies of them:
+The tables of BRAC, D4RL and most later work were measured with mujoco-py, and so on MuJoCo 2.1.0 or
+older. Gymnasium's `-v4` and `-v5` tasks load the same files on a later MuJoCo, which makes
+different bodies of them:
 
-    inertia    up to 2.1.0 a capsule's mass and inertia were those of a cylinder of the same radius,
-               lengthened by half a radius at each end; since then they are a capsule's own
-    contact    since 3.5.0 a contact's margin is the sum of both geoms' and not the larger; in these
-               files both geoms of a pair have the same
+    inertia    up to 2.1.0, a capsule had the mass and inertia of a cylinder of the same radius,
+               lengthened by half a radius at each end; later versions use a capsule's own
+    contact    since 3.5.0, a contact's margin is the sum of both geoms' margins, not the larger of
+               the two; in these files both geoms of a pair have the same margin
 
-Undoing both gives back what 2.1.0 computed: the inertias to 4e-16, and one step to rounding.
-`docs/bodies.md` has the evidence and what it means for scores. Nothing else of gymnasium's v4 code
-differs from gym's v2, but that Ant-v2 observed 84 contact forces, which its MuJoCo gave as zero.
+Undoing both changes restores what 2.1.0 computed: the inertias to 4e-16, and one step up to
+rounding. `docs/bodies.md` has the evidence and what it means for scores. Gymnasium's v4 code
+differs from gym's v2 in one more place: Ant-v2 observed 84 contact forces, which its MuJoCo gave as
+zero.
 
-Importing this module makes the four known to gymnasium, in the place of entries that only say that
+Importing this module registers the four with gymnasium, in place of entries that only say that
 mujoco-py is gone: `gymnasium.make("rl_datasets.collection.bodies:Hopper-v2")`.
 """
 
@@ -30,7 +31,7 @@ from rl_datasets import errors
 
 ANT_CONTACT_FORCES = 84
 
-# On 4.0 Ant's contacts are others. Older ones than 3.3 were not tried.
+# On 4.0 Ant's contacts differ. Versions before 3.3 were not tried.
 FIRST_EXACT, FIRST_INEXACT = (3, 3), (4, 0)
 MARGINS_ADD_UP = (3, 5)
 
@@ -39,7 +40,7 @@ class _V2Body(mujoco_env.MujocoEnv):
     """Gives gymnasium's v4 task the body of gym's v2.
 
     Raises:
-      DatasetError: the installed MuJoCo is none on which the bodies are exact.
+      DatasetError: the bodies are not exact on the installed MuJoCo.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -80,7 +81,7 @@ ENVIRONMENTS = {
 
 
 def restore(model: mujoco.MjModel, data: mujoco.MjData, path: str) -> None:
-    """Gives a model that was made from the XML file at `path` the body that 2.1.0 made of it."""
+    """Changes a model of the XML file at `path` to the body that MuJoCo 2.1.0 made of it."""
     old = _with_lengthened_cylinders(path)
     for inertial in ("body_mass", "body_inertia", "body_ipos", "body_iquat"):
         getattr(model, inertial)[:] = getattr(old, inertial)
@@ -90,7 +91,7 @@ def restore(model: mujoco.MjModel, data: mujoco.MjData, path: str) -> None:
 
 
 def _with_lengthened_cylinders(path: str) -> mujoco.MjModel:
-    """The model with cylinders for capsules, whose inertias are what 2.1.0 gave capsules."""
+    """The model with cylinders in place of capsules, which have 2.1.0's inertias of capsules."""
     spec = mujoco.MjSpec.from_file(path)
     for geom in spec.geoms:
         if geom.type != mujoco.mjtGeom.mjGEOM_CAPSULE:

@@ -1,6 +1,7 @@
-"""Collects transitions from live environments into a collected folder, or goes on with one.
+"""Collects transitions from live environments into a collected folder, or continues one.
 
-`planning` splits the work into units, `lock_step` collects one, `workers` share them out.
+`planning` splits the work into units, `lock_step` collects a unit, and `workers` distributes the
+units among processes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from rl_datasets import episode, errors, files, staging, terminal
+from rl_datasets import episode, episode_check, errors, files, staging, terminal
 from rl_datasets.collection import (
     collected_folder,
     description,
@@ -39,26 +40,26 @@ def collect(
     name: str | None = None,
     show_progress: bool = True,
 ) -> collected.Collection:
-    """Collects a dataset, or goes on with one that was cut.
+    """Collects a dataset, or continues one that was interrupted.
 
-    Units that are whole are kept; a collection that is complete is read and returned.
+    Whole units are kept. A complete collection is read and returned.
 
     Args:
-      environment: such as `HalfCheetah-v2`; without a version it is gymnasium's newest.
+      environment: such as `HalfCheetah-v2`; without a version, gymnasium's newest one.
       mixture: a shipped data configuration's name, or the path of your own `.toml`.
-      transitions: how many in all.
-      folder: where to write; made if absent.
+      transitions: the total number of transitions.
+      folder: the folder to write; created if it does not exist.
       policy_path: a BRAC checkpoint's prefix, a `.npz` of `policies.save_policy`, or a `.hdf5` of
         D4RL's; by default the project's own partially trained policy for this environment.
-      seed: of everything that is random.
-      processes: how many share the work; it changes nothing but the time.
-      name: of the dataset; by default what `naming` makes of the others.
-      show_progress: draw a progress bar on standard error.
+      seed: the seed of everything that is random.
+      processes: the number of processes that share the work; it changes nothing but the time.
+      name: the dataset's name; by default the one that `naming` makes of the other arguments.
+      show_progress: whether to draw a progress bar on standard error.
 
     Raises:
-      DatasetError: an argument is wrong, the folder holds another collection or another process
+      DatasetError: an argument is wrong, the folder holds another collection, another process
         collects into it, or it cannot be written.
-      KeyboardInterrupt: Ctrl-C; whole units stay, and the same call goes on from them.
+      KeyboardInterrupt: Ctrl-C; whole units stay, and the same call continues from them.
     """
     if processes < 1:
         raise errors.DatasetError(f"processes must be 1 or more, got {processes}")
@@ -105,7 +106,7 @@ def collect(
 def _filling(
     job: lock_step.Job, jobs: list[lock_step.Job], records: Mapping[str, collected.UnitRecord]
 ) -> lock_step.Job:
-    """The job that fills its policy's share, less by what units of whole episodes hold over."""
+    """The job that fills its policy's share, reduced by the surplus of units of whole episodes."""
     over = sum(
         records[other.unit.file].transitions - other.unit.transitions
         for other in jobs
@@ -122,7 +123,7 @@ def _collect_units(
     processes: int,
     show_progress: bool,
 ) -> dict[str, collected.UnitRecord]:
-    """Collects the units that are not whole yet; gives the records of all by file."""
+    """Collects the units that are not whole yet; returns the records of all units by file."""
     found = {job.unit.file: _whole_unit(job, spec, done) for job in jobs}
     open_jobs = [job for job in jobs if found[job.unit.file] is None]
     with _progress(show_progress and bool(open_jobs), jobs, open_jobs) as advance:
@@ -132,12 +133,12 @@ def _collect_units(
 
 @contextlib.contextmanager
 def _sole_collector(folder: pathlib.Path) -> Iterator[None]:
-    """Makes the folder, and holds it so that no other process collects into it."""
+    """Makes the folder, and locks it so that no other process collects into it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise errors.DatasetError(
-            f"cannot make the folder {folder} ({error.strerror}): give another"
+            f"cannot make the folder {folder} ({error.strerror}): give another folder"
         ) from error
     with staging.lock(folder / ".lock", f"collecting into {folder}"):
         files.remove_partial(folder)
@@ -147,10 +148,10 @@ def _sole_collector(folder: pathlib.Path) -> Iterator[None]:
 def _check_same_collection(
     planned: collected.Collection, units: list[planning.Unit]
 ) -> collected.Collection | None:
-    """Checks that the folder holds nothing, or this very collection; notes the plan in it.
+    """Checks that the folder is empty or holds this collection, and writes the plan into it.
 
     Returns:
-      The collection as it was completed before, if it was; its units may be damaged since.
+      The collection if it was completed before; its units may have been damaged since then.
     """
     folder = planned.folder
     content = {**dataclasses.asdict(planned), "units": [dataclasses.asdict(unit) for unit in units]}
@@ -185,15 +186,15 @@ def _whole_unit(
     try:
         episodes = list(collected.read_unit(job.path))
         for each in episodes:
-            episode.check_episode(each, spec)
+            episode_check.check_episode(each, spec)
     except (errors.DatasetError, episode.EpisodeError):
-        return None  # Damaged since it was written: collecting it again gives the same bytes.
+        return None  # It was damaged after it was written; collecting it gives the same bytes.
     transitions = sum(each.num_transitions for each in episodes)
     sha256 = files.sha256_of(job.path)
     record = collected.UnitRecord(job.unit.file, sha256, len(episodes), transitions)
     expected = done is None or record in done.units
     over = transitions - job.unit.transitions
-    # Only D4RL's units are of whole episodes, and those have a time limit.
+    # Only units of D4RL's protocol hold whole episodes, and these have a time limit.
     is_full = 0 <= over < (job.time_limit or 0) if job.unit.is_whole else over == 0
     return record if expected and is_full else None
 
@@ -202,7 +203,7 @@ def _whole_unit(
 def _progress(
     show: bool, jobs: list[lock_step.Job], open_jobs: list[lock_step.Job]
 ) -> Iterator[Callable[[int], None]]:
-    """Gives a function that is told how many more steps are done."""
+    """A progress bar, as a function that takes the number of steps done since the last call."""
     if not show:
         yield lambda steps: None
         return

@@ -1,4 +1,4 @@
-"""What a collection will say of itself, and the policies that act in it."""
+"""The description of a collection, and the policies that act in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def describe(
     seed: int,
     name: str | None,
 ) -> tuple[collected.Collection, list[policies.Policy]]:
-    """The collection to come, as yet without units, and its policies by id."""
+    """The collection's description, still without units, and its policies by id."""
     environment = environments.resolve(environment)
     observation, action = environments.policy_specs(environment)
     loaded = source = None
@@ -32,7 +32,7 @@ def describe(
         _check_fits(environment, observation, action, source)
     elif policy_path is not None:
         raise errors.DatasetError(
-            f"the mixture {mixture.name!r} has no policy that --policy could give: leave it out"
+            f"the mixture {mixture.name!r} takes no policy: leave --policy out"
         )
     minimum = np.broadcast_to(action.minimum, action.shape).astype(np.float32)
     maximum = np.broadcast_to(action.maximum, action.shape).astype(np.float32)
@@ -86,13 +86,13 @@ def _shipped_policy(environment: str, mixture: mixtures.Mixture) -> pathlib.Path
     if mixture.protocol == mixtures.D4RL:
         raise errors.DatasetError(
             f"the mixture {mixture.name!r} needs a policy, and none is shipped for it: give D4RL's "
-            "own file, which holds the one that collected it, such as halfcheetah_medium-v2.hdf5, "
-            "or one that `rl-datasets train-policy` trained"
+            "own file, such as halfcheetah_medium-v2.hdf5, which holds the policy that collected "
+            "it, or a policy that `rl-datasets train-policy` trained"
         )
     path = policies.partial_policy_path(environment)
     if not path.is_file():
         raise errors.DatasetError(
-            f"no policy for {environment!r} is shipped ({path} does not exist): give the path of a "
+            f"no policy is shipped for {environment!r} ({path} does not exist): give the path of a "
             "policy"
         )
     return path

@@ -30,8 +30,8 @@ class GymnasiumEnvironment(dm_env.Environment):
         """Wraps a gymnasium environment.
 
         Args:
-          environment: what to wrap; it has its own time limit.
-          seed: of the seeds of the resets; anything that `np.random.default_rng` takes.
+          environment: the environment to wrap; it has its own time limit.
+          seed: draws the seeds of the resets; anything that `np.random.default_rng` takes.
         """
         self._environment = environment
         self._seeds = np.random.default_rng(seed)
@@ -75,17 +75,18 @@ def make_environment(name: str, seed: Any = None) -> GymnasiumEnvironment:
     """Makes an environment, with the time limit that gymnasium registers for it.
 
     Args:
-      name: gymnasium's, such as `HalfCheetah-v4`, or one of `bodies`, such as `HalfCheetah-v2`.
-      seed: of all its episodes; None for a fresh one.
+      name: gymnasium's name, such as `HalfCheetah-v4`, or one of `bodies`, such as
+        `HalfCheetah-v2`.
+      seed: the seed of all its episodes; None for a random one.
 
     Raises:
-      DatasetError: there is no such environment, or its spaces are not of one array each.
+      DatasetError: there is no such environment, or one of its spaces is not a single array.
     """
     return GymnasiumEnvironment(make_gymnasium(name), seed)
 
 
 def policy_specs(name: str) -> tuple[specs.Array, specs.BoundedArray]:
-    """Of an observation and an action, where the policies here can act.
+    """The specs of an observation and an action of an environment for the policies here.
 
     Raises:
       DatasetError: there is no such environment, or the policies here cannot act in it.
@@ -96,14 +97,14 @@ def policy_specs(name: str) -> tuple[specs.Array, specs.BoundedArray]:
     bounded = isinstance(action, specs.BoundedArray) and action.dtype == np.float32
     if not bounded or len(action.shape) != 1 or len(observation.shape) != 1:
         raise errors.DatasetError(
-            f"environment {name!r} must have observations of one axis, and actions of "
-            "bounded real numbers and one axis: choose another"
+            f"environment {name!r} must have observations of one axis, and actions of one axis and "
+            "bounded real numbers: choose another"
         )
     return observation, action
 
 
 def time_limit(name: str) -> int | None:
-    """Steps after which an environment's episodes are cut; None where it has no such limit.
+    """The number of steps after which an episode is truncated; None where there is no limit.
 
     Raises:
       DatasetError: as `make_environment`.
@@ -114,7 +115,7 @@ def time_limit(name: str) -> int | None:
 
 
 def resolve(name: str) -> str:
-    """The name with its version: gymnasium takes one without a version as the newest.
+    """The name with its version; gymnasium takes a name without one as the newest version.
 
     Raises:
       DatasetError: there is no such environment.
@@ -142,24 +143,24 @@ def make_gymnasium(name: str) -> gymnasium.Env:
 
 
 def _refuse_what_mujoco_py_ran(name: str) -> None:
-    """Names of tasks that need mujoco-py, of which `bodies` has four by the name of v2."""
+    """Refuses the names of tasks that need mujoco-py, except the four v2 tasks of `bodies`."""
     task, _, version = name.rpartition("-")
     v2 = f"{task}-v2"
     if name in bodies.ENVIRONMENTS or v2 not in gymnasium.registry:
         return
     if version in ("v1", "v2", "v3"):
         has_body = v2 in bodies.ENVIRONMENTS
-        instead = f"{v2}, which has its body as mujoco-py made it" if has_body else f"{task}-v4"
+        instead = f"{v2}, which has the body that mujoco-py made" if has_body else f"{task}-v4"
         raise errors.DatasetError(
-            f"environment {name!r} is of mujoco-py, which no longer runs: name {instead}"
+            f"environment {name!r} needs mujoco-py, which no longer runs: name {instead}"
         )
 
 
 @contextlib.contextmanager
 def _quiet_about_versions() -> Iterator[None]:
-    """Silences what gymnasium and MuJoCo say about v2 and v4, which are chosen on purpose.
+    """Silences gymnasium's and MuJoCo's warnings about v2 and v4, which are chosen on purpose.
 
-    Walker2d and Ant differ in v5; and MuJoCo calls an attribute of HalfCheetah's model deprecated.
+    Walker2d and Ant differ in v5. MuJoCo calls an attribute of HalfCheetah's model deprecated.
     """
     handler = mujoco.get_mju_user_warning()
 
@@ -183,8 +184,8 @@ def _spec(environment: gymnasium.Env, space: gymnasium.Space, name: str) -> spec
         return specs.DiscreteArray(int(space.n), np.int32, name)
     if not isinstance(space, gymnasium.spaces.Box):
         raise errors.DatasetError(
-            f"the {name} space of {environment} is {space}, and only Box and Discrete from 0 are "
-            "known: wrap the environment so that it has one"
+            f"the {name} space of {environment} is {space}, and only Box, and Discrete from 0, are "
+            "supported: wrap the environment so that it has one of these"
         )
     is_float = np.issubdtype(space.dtype, np.floating)
     dtype = np.dtype(np.float32) if is_float else space.dtype

@@ -1,9 +1,10 @@
-"""One unit of a collection, in copies of its environment that move in lock step.
+"""Collects one unit in copies of its environment that move in lock step.
 
 The copies act together so that the policy sees a batch. The unit holds the episodes in the order in
-which they started (of those that started together, by the copy's number), each whole but the last,
-which is cut where the unit is full. So a unit has the distribution of one environment run on its
-own, and at most one cut episode; what the other copies had begun beyond it is dropped.
+which they started; those that started together are ordered by the copy's number. Each episode is
+whole except the last, which is cut where the unit is full. So a unit has the distribution of one
+environment run on its own, and at most one cut episode. What the other copies had begun after it is
+dropped.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from rl_datasets import episode
 from rl_datasets.collection import collected_folder, environments, mixtures, planning, policies
 from rl_datasets.sources import collected
 
-# Of MuJoCo's tasks, whose episodes have 1,000 steps, a unit is whole rounds of 10 copies: where no
+# Episodes of MuJoCo's tasks have 1,000 steps, so 10 copies fill a unit in whole rounds: where no
 # episode ends early, nothing is cut or dropped.
 LOCK_STEP_COPIES = 10
 REPORT_EVERY = 100  # lock steps
@@ -29,7 +30,7 @@ REPORT_EVERY = 100  # lock steps
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """All that a process needs to collect one unit; it can be pickled."""
+    """Everything that a process needs to collect one unit; it can be pickled."""
 
     unit: planning.Unit
     environment: str
@@ -45,7 +46,7 @@ def collect_unit(job: Job, report: Callable[[int], None]) -> collected.UnitRecor
 
     Args:
       job: what to collect.
-      report: called now and then with the transitions gathered since the last call.
+      report: called at intervals with the number of transitions gathered since the last call.
     """
     episodes = _lock_step_episodes(job, report)
     return collected_folder.write_unit(job.path, episodes)
@@ -60,8 +61,8 @@ def _lock_step_episodes(job: Job, report: Callable[[int], None]) -> list[episode
     seeds = np.random.SeedSequence(job.seed, spawn_key=(job.unit.index,)).spawn(1 + copies)
     rng = np.random.default_rng(seeds[0])
     live = [environments.make_environment(job.environment, seed) for seed in seeds[1:]]
-    # Row t holds, for every copy, what it saw at lock step t, the action it took then, and the
-    # reward of the action before. A copy whose episode has ended resets instead of acting.
+    # Row t holds, for each copy, the observation at lock step t, the action taken then, and the
+    # reward of the previous action. A copy whose episode has ended resets instead of acting.
     observations: list[np.ndarray] = []
     actions: list[np.ndarray] = []
     rewards: list[np.ndarray] = []
@@ -98,7 +99,7 @@ def _lock_step_episodes(job: Job, report: Callable[[int], None]) -> list[episode
 
 @dataclasses.dataclass
 class _Span:
-    """Where an episode lies in the lock-step history: its copy, and its rows from `start` on."""
+    """The place of an episode in the lock-step history: its copy, and its rows from `start` on."""
 
     copy: int
     start: int
@@ -112,9 +113,9 @@ class _Begun:
     """The episodes begun so far, in the order in which they started.
 
     Attributes:
-      spans: where they lie.
-      whole: how many transitions the whole episodes have, up to the oldest that is still open.
-      filled: the same, and those of that one.
+      spans: their places.
+      whole: number of transitions of the whole episodes before the oldest that is still open.
+      filled: `whole`, and the transitions of that open episode.
     """
 
     def __init__(self, copies: int):
@@ -152,7 +153,7 @@ def _cut_out(
 ) -> list[episode.Episode]:
     """Takes a unit's episodes out of the history: whole ones, then one that fills the budget.
 
-    Of a unit of whole episodes that one is whole too.
+    In a unit of whole episodes the last one is whole too.
     """
     episodes: list[episode.Episode] = []
     left = job.unit.transitions
@@ -161,7 +162,7 @@ def _cut_out(
             break
         length = span.transitions if job.unit.is_whole else min(span.transitions, left)
         is_cut = length < span.transitions or span.is_open
-        # D4RL asks for the time limit first, and calls what ended there no terminal.
+        # D4RL checks the time limit first: an episode that ends at the limit is not terminal.
         is_at_limit = job.protocol == mixtures.D4RL and length == job.time_limit
         taken = slice(span.start, span.start + length)
         episodes.append(

@@ -1,14 +1,14 @@
 """Data configurations: which behaviour policies make a dataset, and in what shares.
 
-The shipped ones are BRAC's (Wu, Tucker and Nachum 2019) and, by the names of its data sets, D4RL's
-(Fu et al. 2020), one TOML file each in `mixtures/`; copy one, edit it, and give its path instead of
-a name.
+The shipped ones are BRAC's (Wu, Tucker and Nachum 2019) and D4RL's (Fu et al. 2020), the latter
+named after its data sets. Each is a TOML file in `mixtures/`. To make your own, copy one, edit it,
+and give its path instead of a name.
 
 The protocol says what a collection keeps of a policy's episodes:
 
-    brac    each up to where a unit of the collection is full
-    d4rl    whole ones, put end to end and cut at the last transition of the policy's share; one
-            that reaches the time limit is cut by it, even if it ended there (by D4RL's
+    brac    all episodes; the last one of a unit is cut where the unit is full
+    d4rl    whole episodes, one after another, cut at the last transition of the policy's share; an
+            episode that reaches the time limit is truncated, even if it ended there (as in D4RL's
             `scripts/generation/mujoco/collect_data.py`)
 """
 
@@ -28,13 +28,13 @@ D4RL: Literal["d4rl"] = "d4rl"
 
 @dataclasses.dataclass(frozen=True)
 class MixtureEntry:
-    """One behaviour policy of a mixture; its place in the mixture is its `policy_id`.
+    """One behaviour policy of a mixture; its index in the mixture is its `policy_id`.
 
     Attributes:
-      name: what to call it.
+      name: its name.
       kind: `uniform`, or `tanh_gaussian` for the policy that the collection is given.
       weight: its share of the transitions, relative to the others'.
-      mode: take the mode of the tanh-Gaussian instead of sampling.
+      mode: whether to take the mode of the tanh-Gaussian instead of sampling.
       sigma: standard deviation of Gaussian noise on the action, 0 for none.
       epsilon: probability of a uniform action instead, 0 for none.
     """
@@ -56,7 +56,7 @@ class Mixture:
     protocol: Literal["brac", "d4rl"] = BRAC
 
     def counts(self, transitions: int) -> list[int]:
-        """Transitions of each entry: int(n * weight), the remainder to the last, as BRAC does."""
+        """Transitions of each entry: int(n * weight); the last has the remainder, as in BRAC."""
         total = sum(entry.weight for entry in self.entries)
         counts = [int(transitions * (entry.weight / total)) for entry in self.entries[:-1]]
         return [*counts, transitions - sum(counts)]
@@ -71,10 +71,10 @@ def load_mixture(name: str | pathlib.Path) -> Mixture:
     """Reads a data configuration.
 
     Args:
-      name: a shipped one's name, or the path of a TOML file.
+      name: the name of a shipped configuration, or the path of a TOML file.
 
     Raises:
-      DatasetError: there is no such configuration, or the file is not one.
+      DatasetError: there is no such configuration, or the file is not a data configuration.
     """
     is_path = str(name).endswith(".toml")
     path = pathlib.Path(name) if is_path else FOLDER / f"{name}.toml"

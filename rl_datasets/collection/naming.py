@@ -1,16 +1,16 @@
-"""What a collected dataset is called: no two that differ share a name.
+"""Names of collected datasets; no two that differ share a name.
 
-A name is put together as
+A name has the form
 
     <environment>-<mixture>-<origin>[-n<transitions>][-seed<seed>]
 
     environment   `hopper` for Hopper-v2, the body that the tables were measured in; any other
-                  version stands in the name, such as `hopper-v4`
-    mixture       its name; for a user's own also the first digits of its content's sha256
-    origin        `recollected`, and whose policy acted where it was not the one to be expected:
-                  `-brac`, `-d4rl`, or the first digits of the sha256 of its weights
-    transitions   unless they are 1,000,000, as BRAC's and D4RL's
-    seed          unless it is 0
+                  version is part of the name, such as `hopper-v4`
+    mixture       its name; for a user's own mixture also the first digits of its content's sha256
+    origin        `recollected`, and if the policy is not the expected one, whose it is: `-brac`,
+                  `-d4rl`, or the first digits of the sha256 of its weights
+    transitions   left out if there are 1,000,000, as in BRAC's and D4RL's data
+    seed          left out if it is 0
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ DIGITS = 8  # of a sha256
 
 OURS, BRAC, D4RL = "ours", "brac", "d4rl"
 
-# Whose a policy is, and of which task, by the first digits of its weights' sha256: the partially
-# trained ones shipped here, BRAC's, and those in D4RL's medium-v2 files.
+# The owner and the task of a policy, by the first digits of its weights' sha256: the partially
+# trained policies shipped here, BRAC's, and those in D4RL's medium-v2 files.
 OWNERS = {
     "c77aa4a2": (OURS, "Ant"),
     "6acfb976": (OURS, "HalfCheetah"),
@@ -51,14 +51,14 @@ def dataset_name(
     transitions: int,
     seed: int,
 ) -> str:
-    """The name of what is collected.
+    """The name of a collected dataset.
 
     Args:
       environment: with its version, such as `Hopper-v2`.
-      mixture: of behaviour policies.
-      source: the network among them, if there is one.
-      transitions: in all.
-      seed: of the collection.
+      mixture: the mixture of behaviour policies.
+      source: the network among the policies, if there is one.
+      transitions: the total number of transitions.
+      seed: the seed of the collection.
     """
     name = f"{environment_name(environment)}-{_mixture_name(mixture)}"
     name += _origin(environment, mixture, source)
@@ -70,7 +70,7 @@ def dataset_name(
 
 
 def environment_name(environment: str) -> str:
-    """How a name begins: `hopper` for `Hopper-v2`, `hopper-v4` for `Hopper-v4`."""
+    """The start of a name: `hopper` for `Hopper-v2`, `hopper-v4` for `Hopper-v4`."""
     return environment.lower().removesuffix(f"-{BODY_OF_THE_TABLES}").replace("/", "-")
 
 
@@ -87,7 +87,7 @@ def _origin(
 
 
 def policy_name(source: policies.PolicySource) -> str:
-    """A policy that is no one's in particular: `sac-1a2b3c4d` if `train-policy` wrote it."""
+    """The name of a policy without a known owner: `sac-1a2b3c4d` if `train-policy` wrote it."""
     return f"{source.kind}-{source.weights_sha256[:DIGITS]}"
 
 

@@ -1,12 +1,13 @@
-"""How a collection is split into units.
+"""The plan of a collection: how it is split into units.
 
 `plan` splits every policy's share of the transitions into units of at most 50,000. A unit has its
-own environments and its own seed, so it does not matter which process collects it, nor when: every
-byte of a collection depends on the environment, the mixture, the policy, the number of transitions
-and the seed alone.
+own environments and its own seed, so it does not matter which process collects it, nor when. Every
+byte of a collection depends only on the environment, the mixture, the policy, the number of
+transitions and the seed.
 
-By D4RL's protocol every unit but a policy's last holds whole episodes, a little under 50,000
-transitions, and the last, which is collected when the others are whole, fills the policy's share.
+By D4RL's protocol, every unit of a policy except the last holds whole episodes, a little under
+50,000 transitions. The last unit is collected when the others are whole, and fills the policy's
+share.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ UNIT_TRANSITIONS = 50_000
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """One policy's share, or a part of it, collected on its own.
+    """One policy's share, or a part of it, which is collected on its own.
 
     Attributes:
-      index: its place in the collection, and the key of its seed.
-      policy_id: the place of its policy in the mixture.
-      transitions: how many it holds, exactly; of whole episodes, at least.
+      index: the unit's index in the collection, and the key of its seed.
+      policy_id: the index of its policy in the mixture.
+      transitions: the number of transitions; exact, or the least if the unit holds whole episodes.
       is_whole: whether it holds whole episodes.
     """
 
@@ -46,9 +47,9 @@ def plan(mixture: mixtures.Mixture, transitions: int, time_limit: int | None) ->
     """Splits a collection into units, in the order of the mixture's policies.
 
     Args:
-      mixture: of policies.
-      transitions: how many in all.
-      time_limit: of the environment's episodes, in steps; None where it has none.
+      mixture: the mixture of policies.
+      transitions: the total number of transitions.
+      time_limit: the environment's time limit in steps; None where it has none.
 
     Raises:
       DatasetError: there are too few transitions for every policy of the mixture to have one, or
@@ -58,14 +59,14 @@ def plan(mixture: mixtures.Mixture, transitions: int, time_limit: int | None) ->
     if min(counts) < 1:
         raise errors.DatasetError(
             f"{transitions} transitions leave a policy of the mixture {mixture.name!r} without "
-            "one: collect more"
+            "any: collect more"
         )
     split: Callable[[int], list[tuple[int, bool]]] = _shares
     if mixture.protocol == mixtures.D4RL:
         if time_limit is None:
             raise errors.DatasetError(
-                f"the mixture {mixture.name!r} is of the protocol d4rl, which cuts episodes at the "
-                "environment's time limit, and this environment has none: use the protocol brac"
+                f"the mixture {mixture.name!r} has the protocol d4rl, which truncates episodes at "
+                "the environment's time limit, and this environment has none: use the protocol brac"
             )
         split = functools.partial(_shares_of_whole_episodes, time_limit=time_limit)
     shares = [
@@ -80,7 +81,7 @@ def _shares(count: int) -> list[tuple[int, bool]]:
 
 
 def _shares_of_whole_episodes(count: int, time_limit: int) -> list[tuple[int, bool]]:
-    """The last is large enough for what whole episodes may be longer than planned."""
+    """Shares of which the last is large enough to absorb the surplus of whole episodes."""
     most = max(UNIT_TRANSITIONS, 2 * time_limit)
     least = most - time_limit
     whole = max(0, count // most - 1)

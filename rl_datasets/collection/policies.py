@@ -1,9 +1,9 @@
 """Behaviour policies in NumPy: `policy(rng, observation [B, obs]) -> action [B, act]`, float32.
 
-They are BRAC's (Wu, Tucker and Nachum 2019; `behavior_regularized_offline_rl` of google-research):
-a uniform policy, a tanh-Gaussian network, and two kinds of noise on top of either. D4RL's (Fu et
-al. 2020) are the first two, with another bound on the network's standard deviation. Each is a plain
-picklable value, so that worker processes need no TensorFlow to act.
+BRAC's policies (Wu, Tucker and Nachum 2019; `behavior_regularized_offline_rl` of google-research)
+are a uniform policy, a tanh-Gaussian network, and either of them with two kinds of noise. D4RL's
+(Fu et al. 2020) are the first two, with another bound on the network's standard deviation. Each
+policy is a plain picklable value, so that worker processes need no TensorFlow.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from rl_datasets.sources import brac, d4rl_policy, tf_checkpoint
 Policy = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 Layers = Sequence[tuple[np.ndarray, np.ndarray]]
 
-# Noisy actions stay this far from the bounds, where the tanh-Gaussian's density has its poles.
+# Noisy actions keep this distance from the bounds, where the tanh-Gaussian's density has poles.
 BOUNDS_MARGIN = np.float32(1e-3)
 
 
 @dataclasses.dataclass(frozen=True)
 class Uniform:
-    """Actions uniform between `minimum` [act] and `maximum` [act]."""
+    """Actions that are uniform between `minimum` [act] and `maximum` [act]."""
 
     minimum: np.ndarray
     maximum: np.ndarray
@@ -43,12 +43,12 @@ class Uniform:
 
 
 def log_std_of_brac(raw: np.ndarray) -> np.ndarray:
-    """What BRAC's actors mean by their second output: squashed by tanh into [-5, 0]."""
+    """The log standard deviation of BRAC's actors: the raw output, squashed by tanh to [-5, 0]."""
     return -5.0 + 0.5 * 5.0 * (np.tanh(raw) + 1)
 
 
 def log_std_of_rlkit(raw: np.ndarray) -> np.ndarray:
-    """What rlkit's actors mean, by which D4RL collected: clipped to [-20, 2]."""
+    """The log standard deviation of rlkit's actors, as D4RL used them: clipped to [-20, 2]."""
     return np.clip(raw, -20, 2)
 
 
@@ -63,8 +63,8 @@ class TanhGaussian:
       layers: (kernel [in, out], bias [out]) of each layer, float32.
       minimum: [act] float32, lower bound of the action.
       maximum: [act] float32, upper bound of the action.
-      mode: take tanh(mean) instead of a sample.
-      log_std: of the raw output.
+      mode: whether to take tanh(mean) instead of a sample.
+      log_std: the log standard deviation as a function of the raw output.
     """
 
     layers: Layers
@@ -89,7 +89,7 @@ class TanhGaussian:
 
 @dataclasses.dataclass(frozen=True)
 class GaussianNoise:
-    """Adds N(0, sigma^2) to every action of `policy`, then clips to the bounds less 1e-3."""
+    """Adds N(0, sigma^2) to every action of `policy`, then clips 1e-3 inside the bounds."""
 
     policy: Policy
     sigma: float
@@ -104,7 +104,7 @@ class GaussianNoise:
 
 @dataclasses.dataclass(frozen=True)
 class EpsilonNoise:
-    """With probability `epsilon`, step by step, a uniform action instead of that of `policy`."""
+    """In each step, with probability `epsilon`, a uniform action instead of that of `policy`."""
 
     policy: Policy
     epsilon: float
@@ -131,13 +131,13 @@ def with_noise(
 
 @dataclasses.dataclass(frozen=True)
 class PolicySource:
-    """A tanh-Gaussian policy as read from files.
+    """A tanh-Gaussian policy that was read from files.
 
     Attributes:
       layers: (kernel [in, out], bias [out]) of each layer, float32.
       kind: `sac` for a `.npz` that `train-policy` wrote, `by` for any other file.
-      files: (file name, sha256) of every file read.
-      log_std: of the raw output of the last layer.
+      files: (file name, sha256) of every file that was read.
+      log_std: the log standard deviation as a function of the last layer's raw output.
     """
 
     layers: Layers
@@ -147,14 +147,14 @@ class PolicySource:
 
     @property
     def weights_sha256(self) -> str:
-        """Of its layers' shapes and bytes: the same from whatever file they were read."""
+        """The sha256 of the layers' shapes and bytes, which does not depend on the file."""
         digest = hashlib.sha256()
         for array in itertools.chain.from_iterable(self.layers):
             digest.update(f"{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
     def for_observations(self, environment: str, size: int) -> PolicySource:
-        """The same policy for Ant's observations, which have 84 zeros more in v2 than in v4."""
+        """The same policy for Ant's observations, which have 84 more zeros in v2 than in v4."""
         (kernel, bias), *rest = self.layers
         known = len(kernel)
         if not environment.startswith("Ant-") or {known, size} != {27, 111}:
@@ -165,8 +165,11 @@ class PolicySource:
 
 
 def load_policy(path: str | pathlib.Path) -> PolicySource:
-    """Reads a policy: a BRAC checkpoint by its prefix, a `.npz` that `save_policy` wrote, or the
-    policy that collected a `.hdf5` file of D4RL's.
+    """Reads a policy.
+
+    Args:
+      path: the prefix of a BRAC checkpoint, a `.npz` that `save_policy` wrote, or a `.hdf5` file of
+        D4RL's, which holds the policy that collected it.
 
     Raises:
       DatasetError: there is no such file, or it is damaged or holds no policy.
@@ -200,9 +203,9 @@ def save_policy(path: str | pathlib.Path, layers: Layers, lineage: Mapping[str, 
     """Writes a policy that `load_policy` reads, and its lineage beside it as JSON.
 
     Args:
-      path: ends in `.npz`; the lineage goes to the same name with `.json`.
+      path: ends in `.npz`; the lineage goes into a file of the same name with `.json`.
       layers: (kernel [in, out], bias [out]) of each layer, float32.
-      lineage: where the policy comes from: seed, steps, returns, code version.
+      lineage: the policy's origin: seed, steps, returns, code version.
     """
     path = pathlib.Path(path)
     arrays = {}
@@ -215,7 +218,7 @@ def save_policy(path: str | pathlib.Path, layers: Layers, lineage: Mapping[str, 
 
 
 def partial_policy_path(environment: str) -> pathlib.Path:
-    """Where the project's own partially trained policy for `environment` lies."""
+    """The path of the project's own partially trained policy for `environment`."""
     name = environment.split("-v")[0]
     return pathlib.Path(__file__).parent / "partial_policies" / f"{name}.npz"
 

@@ -1,15 +1,15 @@
-"""Which body made these rows: one step from every state, in each body that a task has.
+"""Finds the body that made given rows, by one step from every state in each body of a task.
 
-Data of Hopper, say, come from gym's v2 body or from gymnasium's v4 or v5, whose masses and contacts
-are others (`bodies`). The rows tell. An observation of these tasks is the state but for where the
-body stands, on which no step depends; so a row's state is set, its action is taken, and what comes
-is compared with the row's next observation. The body that made the rows gives them back to the
-rounding of their storage; another is off by 1e-2 rad/s and more.
+Data of Hopper, for example, come from gym's v2 body or from gymnasium's v4 or v5, whose masses and
+contacts differ (`bodies`). The rows show which. An observation of these tasks is the state without
+the body's position, on which no step depends. So the state of a row is set, its action is taken,
+and the result is compared with the row's next observation. The body that made the rows reproduces
+them up to the rounding of their storage; another is off by 1e-2 rad/s or more.
 
-A state is the one stored in the file's `infos/qpos` and `infos/qvel`, where these agree with the
-row's observation: of the row itself or, as in D4RL's v2 files, of the row before, whose action led
-to it. Else it is read off the observation. Hopper and Walker2d observe velocities clipped at 10,
-and a row with one that was clipped and no stored state is left out.
+The state comes from the file's `infos/qpos` and `infos/qvel` where these agree with the row's
+observation: those of the row itself or, as in D4RL's v2 files, of the previous row, whose action
+led to it. Otherwise it is taken from the observation. Hopper and Walker2d clip observed velocities
+at 10; a row with a clipped velocity and no stored state is left out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from rl_datasets.sources import brac, collected, d4rl
 
 VERSIONS = ("v2", "v4", "v5")
 STORED_TO = 1e-6  # A stored state is a row's if its observation says so, up to float32.
-EXACT_TO = 1e-4  # Float32 states give steps to 1e-6 or so, and another body ones off by 1e-2.
+EXACT_TO = 1e-4  # Float32 states reproduce steps to about 1e-6; another body is off by 1e-2.
 ROWS = 5_000
 
 
@@ -40,12 +40,12 @@ class Layout:
     """How a task's observations begin: qpos without its first numbers, then qvel.
 
     Attributes:
-      unseen: the first numbers of qpos, which say where the body stands.
-      nq: numbers in qpos.
-      nv: numbers in qvel.
-      actions: numbers in an action.
-      observations: numbers in an observation of any version; what follows the state is contacts.
-      clipped_at: no observed velocity is larger.
+      unseen: how many of qpos's first numbers, the body's position, are not observed.
+      nq: size of qpos.
+      nv: size of qvel.
+      actions: size of an action.
+      observations: sizes of an observation in all versions; contacts come after the state.
+      clipped_at: the bound at which observed velocities are clipped.
     """
 
     unseen: int
@@ -57,16 +57,16 @@ class Layout:
 
     @property
     def observed(self) -> int:
-        """Numbers of an observation that are of the state."""
+        """The number of values of an observation that belong to the state."""
         return self.nq - self.unseen + self.nv
 
     def observe(self, qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
-        """[N, observed], of states [N, nq] and [N, nv]."""
+        """Observations [N, observed] of states [N, nq] and [N, nv]."""
         seen = np.clip(qvel, -self.clipped_at, self.clipped_at)
         return np.concatenate([qpos[:, self.unseen :], seen], axis=1)
 
     def states(self, observation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """qpos [N, nq] and qvel [N, nv] of [N, observed]; NaN where a velocity was clipped."""
+        """States [N, nq] and [N, nv] of observations; NaN where a velocity was clipped."""
         qpos = np.pad(observation[:, : -self.nv], [(0, 0), (self.unseen, 0)])
         qvel = observation[:, -self.nv :]
         return qpos, np.where(np.abs(qvel) < self.clipped_at, qvel, np.nan)
@@ -91,7 +91,7 @@ class Steps:
       seen: [N, observed] float64, after the step.
       reward: [N] float64.
       is_terminal: [N] bool.
-      is_stored: [N] bool, whether the state was stored as such, and not read off the observation.
+      is_stored: [N] bool, whether the state was stored, and not taken from the observation.
     """
 
     qpos: np.ndarray
@@ -111,14 +111,15 @@ class Steps:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """What came of one step from each state in one body.
+    """One step from each state in one body, compared with the stored rows.
 
     Attributes:
       environment: such as `Hopper-v2`.
-      error: [N] the largest difference of a number of the state, in m, rad, m/s or rad/s.
-      reward_error: [N]; Ant's is about 1e-3 at best, because it is rewarded from where its last
-        Runge-Kutta step looked, which no state tells.
-      terminals_differ: [N] bool.
+      error: [N] the largest difference of a value of the state, in m, rad, m/s or rad/s.
+      reward_error: [N] the difference of the rewards; Ant's is about 1e-3 at best, because its
+        reward depends on the last Runge-Kutta stage, which the state does not hold.
+      terminals_differ: [N] bool, whether the step ended the episode and the row did not, or the
+        other way round.
     """
 
     environment: str
@@ -134,7 +135,7 @@ class Comparison:
 
     @property
     def is_exact(self) -> bool:
-        """Whether nine rows of ten come out as they are stored."""
+        """Whether nine of ten rows come out as they are stored."""
         return self.percentiles[1] <= EXACT_TO
 
 
@@ -144,16 +145,16 @@ def investigate(
     task: str | None = None,
     rows: int | None = ROWS,
 ) -> list[Comparison]:
-    """One step from every state of some data, in each body of each task that it may be of.
+    """Compares one step from every state of some data, in each body of each task that fits.
 
     Args:
-      name: of the data, for what is said of them.
-      read: gives the episodes, anew with each call.
-      task: such as `Hopper`; by default every one whose shapes the data have.
-      rows: at most so many of each, evenly spread; None for all.
+      name: the name of the data, for error messages.
+      read: returns the episodes, from the start with each call.
+      task: such as `Hopper`; by default every task whose shapes the data have.
+      rows: the most rows to use for each task, evenly spread; None for all.
 
     Raises:
-      DatasetError: the data are of no such task, or no step can be taken again.
+      DatasetError: the data do not fit the task, or no step can be repeated.
     """
     first = next(read(), None)
     if first is None:
@@ -184,13 +185,13 @@ def investigate(
 
 
 def read_episodes(source: str | pathlib.Path) -> Iterator[Episode]:
-    """Episodes of a file of D4RL's layout (.hdf5), a collected folder, or BRAC's saved data.
+    """Reads episodes of a file in D4RL's layout (.hdf5), a collected folder, or BRAC's saved data.
 
     Args:
       source: the file, the folder, or the prefix of the checkpoint.
 
     Raises:
-      DatasetError: it is none of them, or damaged.
+      DatasetError: the source is none of these, or damaged.
     """
     path = pathlib.Path(source)
     if path.suffix in (".hdf5", ".h5"):
@@ -201,7 +202,7 @@ def read_episodes(source: str | pathlib.Path) -> Iterator[Episode]:
     prefix = str(path).removesuffix(".index")
     if not pathlib.Path(f"{prefix}.index").is_file():
         raise DatasetError(
-            f"{path} is not there, or not of a kind that is known: name an .hdf5 file of D4RL's "
+            f"{path} does not exist, or its kind is not known: name an .hdf5 file in D4RL's "
             "layout, a published version with its number, a collected folder, or the prefix of "
             "BRAC's saved data"
         )
@@ -209,15 +210,15 @@ def read_episodes(source: str | pathlib.Path) -> Iterator[Episode]:
 
 
 def steps_of(episodes: Iterable[Episode], task: str, rows: int | None = None) -> Steps:
-    """The steps of episodes that can be taken again.
+    """The steps of episodes that can be repeated.
 
-    Left out are those from a state that is not known, and those to a final observation of zeros,
-    by which readers of files without next observations stand for one that was never stored.
+    Steps from an unknown state are left out. So are steps to a final observation of zeros, which
+    readers put in place of one that the file does not hold.
 
     Args:
-      episodes: of the task.
+      episodes: episodes of the task.
       task: such as `Hopper`.
-      rows: at most so many, evenly spread; None for all. Memory holds twice as many.
+      rows: the most steps to return, evenly spread; None for all. Memory holds up to twice as many.
     """
     kept: list[Steps] = []
     stride, count, begin = 1, 0, 0
@@ -239,12 +240,12 @@ def steps_of(episodes: Iterable[Episode], task: str, rows: int | None = None) ->
 def compare(
     environment: str, steps: Steps, advance: Callable[[int], None] = lambda done: None
 ) -> Comparison:
-    """Takes every step again in an environment such as `Hopper-v2`.
+    """Repeats every step in an environment such as `Hopper-v2`.
 
     Args:
       environment: one of a task's versions.
-      steps: of that task.
-      advance: is told how many steps more are done.
+      steps: steps of that task.
+      advance: called with the number of steps done since the last call.
     """
     made = environments.make_gymnasium(environment)
     seen, rewards = np.empty_like(steps.seen), np.empty(len(steps))
@@ -267,9 +268,9 @@ def compare(
 def step(
     environment: gymnasium.Env, qpos: np.ndarray, qvel: np.ndarray, action: np.ndarray
 ) -> tuple[np.ndarray, float, bool]:
-    """One step from a state: observation, reward, and whether it ended the episode."""
+    """Takes one step from a state: observation, reward, and whether it ended the episode."""
     body: Any = environment.unwrapped
-    mujoco.mj_resetData(body.model, body.data)  # Else the solver starts from the step before.
+    mujoco.mj_resetData(body.model, body.data)  # Or the solver starts from the previous step.
     body.set_state(qpos, qvel)
     observation, reward, terminated, _, _ = body.step(action.astype(np.float64))
     return observation, float(reward), bool(terminated)
@@ -283,12 +284,12 @@ def verdict(comparisons: Sequence[Comparison]) -> str:
         share = np.mean(best.error <= EXACT_TO)
         return (
             f"No body of MuJoCo {mujoco.__version__} made these rows: {best.environment} comes "
-            f"nearest, and gives back {share:.0%} of them."
+            f"closest, and reproduces {share:.0%} of them."
         )
     named = exact[0] if len(exact) == 1 else f"{', '.join(exact[:-1])} and {exact[-1]}"
     if len(exact) == 1:
         return f"{named} made these rows."
-    return f"{named} make these rows alike: their bodies are the same."
+    return f"{named} make the same rows: their bodies are the same."
 
 
 def _tasks_of(name: str, episode: Episode) -> list[str]:
@@ -302,7 +303,7 @@ def _tasks_of(name: str, episode: Episode) -> list[str]:
     if not found:
         raise DatasetError(
             f"{name} has observations of shape {observation} and actions of shape {action}, and "
-            f"bodies are known of {', '.join(LAYOUTS)} alone: give data of one of these"
+            f"bodies are known only of {', '.join(LAYOUTS)}: give data of one of these"
         )
     return found
 
@@ -331,7 +332,7 @@ def _steps(episode: Episode, layout: Layout) -> Steps:
 
 
 def _stored_states(episode: Episode, layout: Layout) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """What may be the states before each step: its own row's, and those of the row before."""
+    """Candidates for the state before each step: its own row's, and the previous row's."""
     if not {"qpos", "qvel"} <= episode.extras.keys():
         return
     state = [np.asarray(episode.extras[name], np.float64) for name in ("qpos", "qvel")]

@@ -1,4 +1,4 @@
-"""Units shared out to processes."""
+"""Distributes the units of a collection among processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rl_datasets.sources import collected
 def run(
     jobs: list[lock_step.Job], processes: int, advance: Callable[[int], None]
 ) -> dict[str, collected.UnitRecord]:
-    """Collects units; gives their records by file. One process is this one."""
+    """Collects units and returns their records by file; a single process is this one."""
     if min(processes, len(jobs)) <= 1:
         with threadpoolctl.threadpool_limits(1):
             return {job.unit.file: lock_step.collect_unit(job, advance) for job in jobs}
@@ -54,8 +54,8 @@ def run(
                         connection.send(waiting.pop())
     except (EOFError, ConnectionError) as error:
         raise errors.DatasetError(
-            "a collecting process died, perhaps for want of memory: run the same command again to "
-            "go on"
+            "a collecting process died, perhaps because memory ran out: run the same command again "
+            "to continue"
         ) from error
     finally:
         for connection, worker in workers.items():
@@ -67,7 +67,7 @@ def run(
 
 @contextlib.contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Holds Ctrl-C back until the block ends, and from the processes that it starts for good."""
+    """Holds Ctrl-C back until the block ends; the processes that it starts never see it."""
     multiprocessing.resource_tracker.ensure_running()  # Starting it later would let Ctrl-C through.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -77,9 +77,9 @@ def _interrupts_held_back() -> Iterator[None]:
 
 
 def _work(connection: Any) -> None:
-    """A worker process: collects the units that it is sent until the other end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent handles Ctrl-C, and ends us so:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by an exception, which cleans up.
+    """A worker process: collects the units that it receives until the other end closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent handles Ctrl-C and terminates us;
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exception then cleans up.
     with threadpoolctl.threadpool_limits(1), contextlib.suppress(EOFError, ConnectionError):
         while True:
             job = connection.recv()

@@ -4,10 +4,10 @@ Both are TensorFlow object checkpoints written by `behavior_regularized_offline_
 google-research (Wu, Tucker and Nachum 2019, "Behavior Regularized Offline Reinforcement
 Learning").
 
-The data are arrays of transitions (s1, a1, reward, discount, s2, a2) and nothing else: no episode
-id, no time limits, no policy id. An episode ends wherever s2 of one row is not s1 of the next.
-A discount of 0 is a terminal state; every other end is a time limit or, at the very last row,
-possibly the place where the collection stopped.
+The data are arrays of transitions (s1, a1, reward, discount, s2, a2), without episode ids, time
+limits or policy ids. An episode ends where s2 of a row differs from s1 of the next row. A discount
+of 0 marks a terminal state. Every other end is a time limit or, in the very last row, possibly the
+point where the collection stopped.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ Layers = list[tuple[np.ndarray, np.ndarray]]
 
 
 def read_policy(prefix: str | pathlib.Path) -> Layers:
-    """Reads the actor of a BRAC agent: a SAC `agent_partial_target`, a BC `agent` or its
-    `agent_behavior`, all of which hold it under `policy/_layers/<i>`.
+    """Reads the actor of a BRAC agent.
+
+    The agent is a SAC `agent_partial_target`, a BC `agent` or an `agent_behavior`. All of them hold
+    the actor under `policy/_layers/<i>`.
 
     Args:
       prefix: the checkpoint's path without `.index`.
@@ -51,7 +53,7 @@ def read_policy(prefix: str | pathlib.Path) -> Layers:
         ]
     except KeyError as error:
         raise errors.DatasetError(
-            f"{prefix} has no variable {error}: it is no BRAC agent"
+            f"{prefix} has no variable {error}: give the prefix of a BRAC agent"
         ) from error
     if not layers:
         raise errors.DatasetError(
@@ -62,35 +64,38 @@ def read_policy(prefix: str | pathlib.Path) -> Layers:
 
 
 def check_layers(layers: Layers, source: str) -> None:
-    """Raises `DatasetError` unless the layers are finite, float32 and fit one after the other."""
+    """Raises `DatasetError` unless the layers are finite, float32 and of matching shapes."""
     for i, (kernel, bias) in enumerate(layers):
         fits = kernel.ndim == 2 and bias.shape == kernel.shape[1:]
         if not fits or (i and layers[i - 1][0].shape[1] != kernel.shape[0]):
             raise errors.DatasetError(
                 f"{source}: layer {i} of the policy has a kernel of shape {kernel.shape} and a "
-                f"bias of shape {bias.shape}, which do not fit: use another file"
+                f"bias of shape {bias.shape}, which do not match: use another file"
             )
         if kernel.dtype != np.float32 or bias.dtype != np.float32:
-            raise errors.DatasetError(f"{source}: layer {i} of the policy must be float32")
+            raise errors.DatasetError(
+                f"{source}: layer {i} of the policy must be float32: use another file"
+            )
         if not (np.all(np.isfinite(kernel)) and np.all(np.isfinite(bias))):
             raise errors.DatasetError(
-                f"{source}: layer {i} of the policy holds numbers that are not finite"
+                f"{source}: layer {i} of the policy has values that are not finite: use another "
+                "file"
             )
 
 
 def read_episodes(prefix: str | pathlib.Path) -> Iterator[episode.Episode]:
     """Recovers the episodes of BRAC's saved data.
 
-    Each episode has the extra `policy_id` (int32, always `UNKNOWN_POLICY`: the format does not
-    record it) and the metadata `episode_id` (int64, its place in the file).
+    Each episode has the extra `policy_id` (int32, always `UNKNOWN_POLICY`, because the format does
+    not record it) and the metadata `episode_id` (int64, its index in the file).
 
     Args:
       prefix: the checkpoint's path without `.index`, such as `.../data`.
 
     Raises:
-      DatasetError: a file is missing, truncated or damaged, or an array has a wrong shape or
-        dtype, or a number that is not finite, or a discount other than 0 and 1, or most rows do
-        not go on in the next.
+      DatasetError: a file is missing, truncated or damaged; an array has a wrong shape or dtype, a
+        value that is not finite, or a discount other than 0 and 1; or most rows are not followed by
+        their next state.
     """
     s1, a1, reward, discount, s2 = _read_transitions(prefix)
     is_broken = np.any(s2[:-1] != s1[1:], axis=1) & (discount[:-1] == 1)
@@ -98,7 +103,7 @@ def read_episodes(prefix: str | pathlib.Path) -> Iterator[episode.Episode]:
     if np.count_nonzero(is_broken) > unmarked / 2:
         raise errors.DatasetError(
             f"{prefix}: after {np.count_nonzero(is_broken)} of {unmarked} rows whose discount is 1 "
-            "the next s1 is not the row's s2, so its rows are not in the order of their steps: use "
+            "the next s1 is not the row's s2, so the rows are not in the order of their steps: use "
             "a file as BRAC saved it"
         )
     ends = is_broken | (discount[:-1] == 0)
@@ -115,7 +120,7 @@ def read_episodes(prefix: str | pathlib.Path) -> Iterator[episode.Episode]:
 
 
 def episode_spec(observation_size: int, action_size: int) -> episode.EpisodeSpec:
-    """What `read_episodes` gives; BRAC's environments all bound their actions by -1 and 1."""
+    """The spec of `read_episodes`; all of BRAC's environments bound their actions by -1 and 1."""
     return episode.EpisodeSpec(
         observation=dm_env.specs.Array((observation_size,), np.float32),
         action=dm_env.specs.BoundedArray((action_size,), np.float32, -1.0, 1.0),
@@ -135,7 +140,7 @@ def _read_transitions(prefix: str | pathlib.Path) -> list[np.ndarray]:
         raise errors.DatasetError(
             f"{prefix} has no variable {error}: give the prefix of data that BRAC saved"
         ) from error
-    # As most have, so that the field which has other rows is the one to blame.
+    # The number of rows that most fields have, so that the error names the one that differs.
     ((room, _),) = collections.Counter(np.shape(each)[:1] for each in fields.values()).most_common(
         1
     )
@@ -146,7 +151,7 @@ def _read_transitions(prefix: str | pathlib.Path) -> list[np.ndarray]:
         if not fits or field.dtype != np.float32:
             raise errors.DatasetError(
                 f"{prefix}: data/_{name} must be float32 with {rank} axes and "
-                f"{', '.join(map(str, room))} rows, as wide as its kind, got {field.dtype} of "
+                f"{', '.join(map(str, room))} rows, s2 as wide as s1, got {field.dtype} of "
                 f"shape {field.shape}: use another file"
             )
     if np.ndim(current_size) or not 1 <= current_size <= room[0]:
@@ -159,8 +164,8 @@ def _read_transitions(prefix: str | pathlib.Path) -> list[np.ndarray]:
         bad = np.flatnonzero(~np.isfinite(field[:size].reshape(size, -1)).all(axis=1))
         if len(bad):
             raise errors.DatasetError(
-                f"{prefix}: data/_{name} holds a number that is not finite in row {bad[0]}: "
-                "use another file"
+                f"{prefix}: data/_{name} has a value that is not finite in row {bad[0]}: use "
+                "another file"
             )
     if not np.all(np.isin(fields["discount"][:size], (0, 1))):
         raise errors.DatasetError(f"{prefix}: data/_discount must be 0 or 1: use another file")

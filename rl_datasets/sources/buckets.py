@@ -1,8 +1,8 @@
 """Objects of public buckets on Google Cloud Storage: listed, and copied whole or not at all.
 
-Access is anonymous, so no credentials are looked for. A try of a request gives up after `TIMEOUT`,
-and none begins later than `RETRY_SECONDS` after the first. Google's own library does the rest, and
-goes to another server where STORAGE_EMULATOR_HOST names one.
+Access is anonymous, so no credentials are used. A try of a request gives up after `TIMEOUT`, and
+no try begins later than `RETRY_SECONDS` after the first. Google's own library does the rest; it
+uses another server if STORAGE_EMULATOR_HOST names one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rl_datasets.errors import DatasetError
 SCHEME = "gs://"
 TIMEOUT = (10.0, 20.0)  # Seconds to connect, and to wait for the next bytes.
 RETRY_SECONDS = 30.0
-PIECE = 1 << 23  # Bytes of an object that one request asks for, and that are in memory.
+PIECE = 1 << 23  # Bytes of an object that one request asks for, and that memory holds.
 
 _FIELDS = "items(name,generation,size,crc32c,md5Hash),nextPageToken"
 _ALTERNATIVES = "name another bucket, or a folder that holds a copy"
@@ -34,9 +34,9 @@ class Object:
 
     Attributes:
       name: gs://<bucket>/<path>.
-      generation: which of the object's versions it is; None if the bucket has no such object.
-      size: in bytes.
-      checksums: of its bytes, `crc32c` and `md5`, each in base64, as far as the bucket has them.
+      generation: the version of the object; None if the bucket has no such object.
+      size: its size in bytes.
+      checksums: `crc32c` and `md5` of its bytes, in base64, as far as the bucket has them.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Object:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells it from another object, as plain data.
+        """What identifies the object's content, as plain data.
 
         Raises:
           FileNotFoundError: the bucket has no such object.
@@ -59,19 +59,19 @@ class Object:
         return {"size": self.size, **dict(self.checksums)}
 
     def copy_to(self, file: IO[bytes], check: Callable[[], None] = lambda: None) -> str:
-        """Copies the object, a piece at a time, and gives the sha256 of its bytes in hexadecimal.
+        """Copies the object piece by piece, and returns the sha256 of its bytes in hexadecimal.
 
         Args:
           file: takes the bytes.
           check: called before every piece, and when one has failed; may raise.
 
         Raises:
-          DatasetError: it cannot be read, has changed since it was listed, or does not arrive as
-            the bucket describes it.
-          OSError: it cannot be written.
+          DatasetError: the object cannot be read, has changed since it was listed, or does not
+            arrive as the bucket describes it.
+          OSError: the file cannot be written.
         """
         if self.generation is None:
-            raise DatasetError(f"{self.name} is not there: {_ALTERNATIVES}")
+            raise DatasetError(f"{self.name} does not exist: {_ALTERNATIVES}")
         arrived: dict[str, Any] = {
             "sha256": hashlib.sha256(),
             "md5": hashlib.md5(usedforsecurity=False),
@@ -83,20 +83,20 @@ class Object:
             check()
             stop = min(start + PIECE, self.size)
             with _naming(self.name):
-                # Anew, because a download makes it forget the generation.
+                # A new one each time, because a download makes it forget the generation.
                 blob = client.bucket(bucket).blob(path, generation=self.generation)
                 piece = _retry(check)(blob.download_as_bytes)(
                     start=start,
                     end=stop - 1,
                     raw_download=True,
-                    checksum=None,  # Of a piece the bucket knows none.
+                    checksum=None,  # The bucket has no checksums of pieces.
                     timeout=TIMEOUT,
                     retry=None,
                 )
             if len(piece) != stop - start:
                 raise DatasetError(
-                    f"{self.name} is cut: bytes {start} to {stop} of {self.size} came as "
-                    f"{len(piece)}; publish again, or {_ALTERNATIVES}"
+                    f"{self.name} is truncated: only {len(piece)} of bytes {start} to {stop} of "
+                    f"{self.size} arrived; publish again, or {_ALTERNATIVES}"
                 )
             for checksum in arrived.values():
                 checksum.update(piece)
@@ -113,16 +113,16 @@ class Object:
 
 
 def is_url(source: str) -> bool:
-    """Whether the source names a bucket, or a folder of one."""
+    """Whether the source is a bucket, or a folder in one."""
     return source.startswith(SCHEME)
 
 
 def list_folder(url: str, prefix: str = "") -> dict[str, Object]:
-    """The objects that lie in a folder of a bucket, by their names there.
+    """The objects in a folder of a bucket, by their names there.
 
     Args:
       url: gs://<bucket>, or gs://<bucket>/<folder>.
-      prefix: what the names begin with.
+      prefix: the beginning of their names.
 
     Raises:
       DatasetError: there is no such bucket, or it is closed or cannot be reached.
@@ -152,7 +152,7 @@ def _object(bucket: str, blob: Any) -> Object:
 
 
 def _parse(url: str) -> tuple[str, str]:
-    """The bucket, and the path in it."""
+    """The bucket and the path in it."""
     bucket, _, path = url.removeprefix(SCHEME).partition("/")
     if not bucket:
         raise DatasetError(f"{url} names no bucket: name one, such as gs://rl_unplugged")
@@ -166,7 +166,7 @@ def _client() -> Any:
 
 
 def _retry(check: Callable[[], None] = lambda: None) -> Any:
-    """Tries again what may yet succeed, as long as `check` does not raise."""
+    """Retries what may still succeed, as long as `check` does not raise."""
     import requests
     import urllib3
     from google.api_core import exceptions, retry
@@ -183,7 +183,7 @@ def _retry(check: Callable[[], None] = lambda: None) -> Any:
 
 @contextlib.contextmanager
 def _naming(name: str) -> Iterator[None]:
-    """Says of every way in which a bucket can fail to answer what it was that was asked for."""
+    """Turns every error of a bucket's answer into a `DatasetError` that names the object."""
     import requests
     import urllib3
     from google.api_core import exceptions
@@ -192,8 +192,8 @@ def _naming(name: str) -> Iterator[None]:
     try:
         yield
     except exceptions.NotFound as error:
-        raise DatasetError(f"{name} is not there: {_ALTERNATIVES}") from error
-    # The library answers 401 with an attempt to refresh the credentials that there are none of.
+        raise DatasetError(f"{name} does not exist: {_ALTERNATIVES}") from error
+    # On a 401 the library tries to refresh credentials, although there are none.
     except (exceptions.Forbidden, exceptions.Unauthorized, GoogleAuthError) as error:
         raise DatasetError(
             f"{name} is closed to anonymous readers: copy it with an account that may read it "
@@ -212,7 +212,7 @@ def _naming(name: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """A status, or what lies at the bottom of an error that several libraries have wrapped."""
+    """The HTTP status, or the innermost of errors that several libraries have wrapped."""
     if code := getattr(getattr(error, "cause", error), "code", None):
         return f"HTTP status {int(code)}"
     while cause := error.__cause__ or error.__context__:

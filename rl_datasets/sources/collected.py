@@ -7,7 +7,7 @@
 A unit is a NumPy archive without pickles:
 
     steps/<field>     [sum of episode_length, ...], the steps of its episodes, one after another
-    episode_length    [episodes] int64, steps (one more than transitions) an episode
+    episode_length    [episodes] int64, steps of each episode, one more than its transitions
     metadata/<name>   [episodes, ...]
 """
 
@@ -26,12 +26,12 @@ from rl_datasets import episode, errors, files, npz, toml_tables
 
 FORMAT_VERSION = 1
 COLLECTION_FILE = "collection.json"
-RECOLLECTED = "-recollected"  # In the name of a published dataset that was collected again.
+RECOLLECTED = "-recollected"  # Part of the name of a published dataset that was collected again.
 _MEND = "delete it and run the same collection again"
 _OF_ANOTHER_FORM = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
-# Every step bears its policy, every episode its number, the seed with which its environment was
-# reset, and whether the unit's budget cut it.
+# Every step has the id of its policy. Every episode has its number, the seed with which its
+# environment was reset, and whether the unit's budget cut it.
 EXTRAS = {"policy_id": dm_env.specs.Array((), np.int32)}
 METADATA = {
     "episode_id": dm_env.specs.Array((), np.int64),
@@ -45,14 +45,14 @@ class PolicyRecord:
     """One behaviour policy of a collection.
 
     Attributes:
-      id: what the steps' `policy_id` says.
-      name: the mixture's name for it.
+      id: the steps' `policy_id`.
+      name: its name in the mixture.
       kind: `uniform` or `tanh_gaussian`.
       mode: whether it takes the mode of its distribution instead of sampling.
       sigma: standard deviation of the Gaussian noise on its actions; 0 for none.
       epsilon: probability of a uniform action instead; 0 for none.
       source: (file name, sha256) of every file that holds its weights.
-      transitions: how many it has in the collection.
+      transitions: number of its transitions in the collection.
     """
 
     id: int
@@ -77,20 +77,20 @@ class UnitRecord:
 
 @dataclasses.dataclass(frozen=True)
 class Collection:
-    """A complete collection, as its `collection.json` says.
+    """A complete collection, as described by its `collection.json`.
 
     Attributes:
-      folder: where it lies.
+      folder: its folder.
       dataset: name of the dataset, such as `halfcheetah-eps1-recollected`.
       environment: gymnasium's name of the environment.
       mixture: name of the data configuration.
-      seed: the one seed of the whole collection.
+      seed: the seed of the whole collection.
       observation: shape and dtype of an observation.
       action: shape, dtype, minimum and maximum of an action.
       policies: the behaviour policies, by id.
       units: the unit files, in order.
-      versions: of this code and of the libraries that shape the data.
-      protocol: `brac` or `d4rl`, what was kept of the policies' episodes; see `mixtures`.
+      versions: versions of this code and of the libraries that affect the data.
+      protocol: `brac` or `d4rl`, the rule by which episodes were kept; see `mixtures`.
     """
 
     folder: pathlib.Path
@@ -114,7 +114,7 @@ class Collection:
         return sum(unit.transitions for unit in self.units)
 
     def episode_spec(self) -> episode.EpisodeSpec:
-        """What every episode of the collection obeys."""
+        """The spec of the collection's episodes."""
         observation, action = self.observation, self.action
         return episode.EpisodeSpec(
             observation=dm_env.specs.Array(observation["shape"], np.dtype(observation["dtype"])),
@@ -130,8 +130,8 @@ def read_unit(path: str | pathlib.Path) -> Iterator[episode.Episode]:
     """Reads the episodes of a unit file, in order.
 
     Raises:
-      DatasetError: the file is missing, truncated or damaged, holds a pickle, lacks a field, or
-        has a field of a wrong length or with a number that is not finite.
+      DatasetError: the file is missing, truncated or damaged, holds a pickle, lacks a field, or has
+        a field of the wrong length or with a value that is not finite.
     """
     arrays = npz.read_arrays(pathlib.Path(path), _MEND)
     lengths = arrays.pop("episode_length", np.zeros(0, np.int64))
@@ -152,22 +152,22 @@ def read_unit(path: str | pathlib.Path) -> Iterator[episode.Episode]:
 
 
 def read_collection(folder: str | pathlib.Path, check_units: bool = True) -> Collection:
-    """Reads `collection.json`, and checks that every unit is there with the bytes that it names.
+    """Reads `collection.json`, and checks that every unit exists and has the recorded sha256.
 
     Args:
       folder: the collected folder.
-      check_units: False to read what the collection says of itself, and no more.
+      check_units: whether to check the units.
 
     Raises:
-      DatasetError: the collection is not complete, is of another format, or a unit is missing or
-        has other bytes.
+      DatasetError: the collection is not complete, has another format, or a unit is missing or has
+        other bytes.
     """
     folder = pathlib.Path(folder)
     path = folder / COLLECTION_FILE
     if not path.is_file():
         raise errors.DatasetError(
             f"{path} does not exist, so {folder} holds no complete collection: collect it, or run "
-            "the same collection again to go on"
+            "the same collection again to continue it"
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -189,7 +189,7 @@ def read_collection(folder: str | pathlib.Path, check_units: bool = True) -> Col
     for unit in collection.units:
         if not isinstance(unit.file, str) or not files.NAME.fullmatch(unit.file):
             raise errors.DatasetError(
-                f"{path} names a unit {unit.file!r:.80}, which is no file of {folder}: delete "
+                f"{path} names a unit {unit.file!r:.80}, which is not a file of {folder}: delete "
                 f"{folder} and collect again"
             )
     for unit in collection.units if check_units else ():
@@ -197,7 +197,7 @@ def read_collection(folder: str | pathlib.Path, check_units: bool = True) -> Col
         if not file.is_file() or files.sha256_of(file) != unit.sha256:
             raise errors.DatasetError(
                 f"{file} is missing or is not what {path} says: run the same collection again to "
-                "mend it"
+                "repair it"
             )
     return collection
 
@@ -217,12 +217,12 @@ def _check_unit(
     elif any(field.ndim < 1 or len(field) != lengths.sum() for field in fields.values()):
         problem = f"must have {lengths.sum()} rows in every field of the steps"
     elif any(values.ndim < 1 or len(values) != len(lengths) for values in metadata.values()):
-        problem = f"must have {len(lengths)} rows in all metadata"
+        problem = f"must have {len(lengths)} rows in every field of the metadata"
     else:
         inexact = {n: f for n, f in fields.items() if np.issubdtype(f.dtype, np.inexact)}
         bad = [name for name, field in inexact.items() if not np.all(np.isfinite(field))]
         if bad:
-            problem = f"holds numbers that are not finite in {bad[0]}"
+            problem = f"has values that are not finite in {bad[0]}"
     if problem:
         raise errors.DatasetError(f"{path} {problem}: {_MEND}")
 

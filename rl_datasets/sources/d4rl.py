@@ -1,18 +1,18 @@
-"""D4RL's HDF5 files (Fu et al. 2020, arXiv 2004.07219): what they hold, and their episodes.
+"""D4RL's HDF5 files (Fu et al. 2020, arXiv 2004.07219): their contents and their episodes.
 
-A file is flat; row i is what happened at step i of the whole collection.
+A file is flat: row i is step i of the whole collection.
 
     observations        [N, O]   o_t
     actions             [N, A]   a_t, taken in o_t
     rewards             [N] or [N, 1]
     terminals           [N]      bool, or 0 and 1 as numbers
     timeouts            [N]      not in every file
-    next_observations   [N, O]   o_{t+1}; Gym-MuJoCo v1 and v2 alone
+    next_observations   [N, O]   o_{t+1}; only in Gym-MuJoCo v1 and v2
     infos/<name>        [N, ...] such as qpos, qvel, action_log_probs, goal; Kitchen has one `infos`
     metadata/<name>     of the whole file: algorithm, iteration, policy
 
 Numbers of any byte order are read, and float16 is widened to float32. `d4rl_episodes` says where
-episodes end, `d4rl_policy` reads the policy.
+episodes end, and `d4rl_policy` reads the policy.
 """
 
 from __future__ import annotations
@@ -34,29 +34,30 @@ _SLICE_BYTES = 32 << 20
 
 
 def read_contents(path: str | pathlib.Path, task: Task) -> Contents:
-    """What a file holds, checked against the task that it is of; no row of it is read.
+    """Reads the contents of a file from its headers, and checks them against its task.
 
     Raises:
-      DatasetError: the file is missing, cut short or no HDF5, lacks a field that the task needs,
-        has fields of differing length, of a dtype that is not known or of one name, is as wide as
-        another environment's, or does not hold what its headers claim (`hdf5.datasets`).
+      DatasetError: the file is missing, truncated or not HDF5; it lacks a field that the task
+        needs; fields differ in length, have an unsupported dtype or share a name; a field has the
+        width of another environment's; or the file does not hold what its headers claim
+        (`hdf5.datasets`).
     """
     with hdf5.opened(path) as file:
         return contents_of(file, path, task)
 
 
 def task_of_shapes(path: str | pathlib.Path) -> Task:
-    """What `read_episodes` needs to know of a Gym-MuJoCo file whose task is not known.
+    """A task that `read_episodes` can use for a Gym-MuJoCo file whose task is not known.
 
     Raises:
-      DatasetError: the file cannot be read, or has no observations and actions of one axis each.
+      DatasetError: the file cannot be read, or has no vectors of observations and actions.
     """
     with hdf5.opened(path) as file:
         fields = hdf5.datasets(file, path)
         for name in ("observations", "actions"):
             if name not in fields or fields[name].ndim != 2:
                 raise DatasetError(
-                    f"{path} has no {name!r} of two axes, as files of D4RL's layout have: name "
+                    f"{path} has no {name!r} of two axes, as files in D4RL's layout have: name "
                     "another file"
                 )
         sizes = [fields[name].shape[1] for name in ("observations", "actions")]
@@ -70,28 +71,28 @@ def task_of_shapes(path: str | pathlib.Path) -> Task:
 
 
 def read_episodes(path: str | pathlib.Path, task: Task) -> Iterator[Episode]:
-    """Every episode of a file, in order, as the module says; the file is read in slices.
+    """Reads every episode of a file, in order.
 
-    Memory holds a slice and the longest episode, not the file.
+    The file is read in slices. Memory holds a slice and the longest episode, not the file.
 
     Raises:
-      DatasetError: as `read_contents`; or a row cannot be read, or is at fault; or the trajectory
-        breaks off after more than half of the rows that no flag marks.
+      DatasetError: as `read_contents`; a row cannot be read, or is faulty; or the trajectory breaks
+        off after more than half of the rows that no flag marks.
     """
     for episode in read_episodes_and_faults(path, task):
         if isinstance(episode, EpisodeError):
-            raise DatasetError(f"{path} has a row at fault: {episode}; mend that row") from episode
+            raise DatasetError(f"{path} has a faulty row: {episode}; repair that row") from episode
         yield episode
 
 
 def read_episodes_and_faults(
     path: str | pathlib.Path, task: Task
 ) -> Iterator[Episode | EpisodeError]:
-    """As `read_episodes`, but in the place of an episode with a row at fault what is wrong with it.
+    """As `read_episodes`, but yields an error in place of an episode with a faulty row.
 
-    A row is at fault where a number is not finite, an action is out of bounds, a flag is neither 0
-    nor 1, or the row is both a terminal and a time limit in a task that has no such rows. A flag
-    that cannot be read ends nothing, so the episode goes on to the next end.
+    A row is faulty where a value is not finite, an action is out of bounds, a flag is neither 0 nor
+    1, or the row is both a terminal and a time limit in a task that has no such rows. A faulty flag
+    does not end the episode, which continues to the next end.
     """
     with hdf5.opened(path) as file:
         contents = contents_of(file, path, task)
@@ -101,7 +102,7 @@ def read_episodes_and_faults(
 def _slices(
     file: h5py.File, path: str | pathlib.Path, contents: Contents
 ) -> Iterator[d4rl_episodes.Rows]:
-    """Rows as they are stored, but of the dtypes of `Contents`; flags as float64."""
+    """The rows in slices, with the dtypes of `Contents`; flags as float64."""
     row_bytes = sum(dtype.itemsize * int(np.prod(row)) for row, dtype in contents.fields.values())
     step = max(1, _SLICE_BYTES // row_bytes)
     for start in range(0, contents.rows, step):
@@ -110,7 +111,7 @@ def _slices(
         for name, (row, dtype) in contents.fields.items():
             with hdf5.reading(path):
                 stored = file[name][start:stop]
-            with np.errstate(over="ignore"):  # What overflows is infinite, and at fault.
+            with np.errstate(over="ignore"):  # A value that overflows is infinite, and so faulty.
                 stored = stored.astype(np.float64 if name in FLAGS else dtype, copy=False)
             rows[name] = stored.reshape(stop - start, *row)
         yield rows

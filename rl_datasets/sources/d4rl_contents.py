@@ -1,4 +1,4 @@
-"""What an HDF5 file of D4RL's layout holds, by its headers; `d4rl` has the layout."""
+"""The contents of an HDF5 file in D4RL's layout, from its headers; `d4rl` has the layout."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ KNOWN = (*NEEDED, "timeouts", "next_observations")
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """What a file holds, by its headers.
+    """The contents of a file, from its headers.
 
     Attributes:
-      rows: of every field.
-      fields: shape of a row and dtype as it is read, by name, of all that has a row a step.
-      metadata: of the whole file, as plain data; arrays by their shape and sha256.
-      coarsest: the float of the least precision that a state in the file may have passed through.
+      rows: number of rows of every field.
+      fields: by name, the shape of a row and the dtype in which it is read, of every field that has
+        one row for each step.
+      metadata: the metadata of the whole file, as plain data; arrays by their shape and sha256.
+      coarsest: the least precise float that a state in the file may have passed through.
     """
 
     rows: int
@@ -57,7 +58,7 @@ class Contents:
         return [name for name in self.fields if name not in KNOWN]
 
     def episode_spec(self) -> EpisodeSpec:
-        """What every episode of the file obeys; D4RL's environments all bound actions by 1."""
+        """The spec of the file's episodes; all of D4RL's environments bound actions by 1."""
         (observation, observed), (action, acted) = (
             self.fields[name] for name in ("observations", "actions")
         )
@@ -76,7 +77,8 @@ def contents_of(file: h5py.File, path: str | pathlib.Path, task: Task) -> Conten
     for name in _needed(fields, task):
         if name not in fields:
             raise DatasetError(
-                f"{path} has no {name!r}, so it is no file of {task.id}: download {task.url} anew"
+                f"{path} has no {name!r}, so it is not a file of {task.id}: download {task.url} "
+                "again"
             )
     rows = _rows_of_most(fields)
     for name, field in fields.items():
@@ -84,14 +86,14 @@ def contents_of(file: h5py.File, path: str | pathlib.Path, task: Task) -> Conten
         if not shape or shape[0] != rows or not rows:
             raise DatasetError(
                 f"{path} has {name!r} of shape {shape} where others have {rows} rows, and every "
-                "field must have one row a step, and one at least: download the file anew"
+                "field must have one row for each step, and at least one: download the file again"
             )
         _check_dtype(name, field.dtype, path)
         widths = _widths(name, task)
         if widths and shape[1:] not in widths:
             raise DatasetError(
                 f"{path} has {name!r} of shape {shape}, and rows of {task.id} have shape "
-                f"{widths[0]}: name the task that the file is of"
+                f"{widths[0]}: name the task that the file belongs to"
             )
     _check_names(fields, path)
     observed = fields["observations"].dtype
@@ -116,7 +118,7 @@ def contents_of(file: h5py.File, path: str | pathlib.Path, task: Task) -> Conten
 
 
 def _rows_of_most(fields: Mapping[str, h5py.Dataset]) -> int:
-    """How many rows the fields have, so that the one that has other rows is the one to blame."""
+    """The number of rows that most fields have, so that an error names the one that differs."""
     counts = collections.Counter(
         each.shape[0] if each.shape else 0 for name, each in fields.items() if name in KNOWN
     )
@@ -126,8 +128,8 @@ def _rows_of_most(fields: Mapping[str, h5py.Dataset]) -> int:
 def _check_dtype(name: str, dtype: np.dtype, path: str | pathlib.Path) -> None:
     if dtype.kind not in "fiub" or dtype.itemsize > 8:
         raise DatasetError(
-            f"{path} has {name!r} of dtype {dtype}, and only numbers are known, of 64 bits at "
-            "most: convert it"
+            f"{path} has {name!r} of dtype {dtype}, and only numbers of at most 64 bits are "
+            "supported: convert it"
         )
     if name == "actions" and dtype.kind != "f":
         raise DatasetError(
@@ -163,7 +165,7 @@ def _needed(fields: Mapping[str, Any], task: Task) -> tuple[str, ...]:
 
 
 def _widths(name: str, task: Task) -> list[tuple[int, ...]]:
-    """Shapes that a row of a field may have; none if any will do."""
+    """Shapes that a row of a field may have; empty if any shape is allowed."""
     if name in ("observations", "next_observations"):
         return [(task.observation_size,)]
     if name == "actions":
@@ -177,7 +179,7 @@ def _row_type(
     shape, dtype = field.shape[1:], observed if name == "next_observations" else field.dtype
     if name in FLAGS:
         return (), np.dtype(np.bool_)
-    # As a plain dtype, because h5py's say what HDF5 calls them; byte order is not meaning.
+    # A plain dtype, because h5py's carry HDF5's types; and the byte order does not matter.
     dtype = np.dtype(dtype.str).newbyteorder("=")
     if dtype == np.float16:
         dtype = np.dtype(np.float32)
@@ -185,5 +187,5 @@ def _row_type(
 
 
 def extra_of(name: str) -> str:
-    """What an info is called in an episode."""
+    """The name of an info in an episode."""
     return name.removeprefix("infos/")

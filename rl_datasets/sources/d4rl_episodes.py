@@ -1,32 +1,32 @@
-"""Where the trajectories and episodes of D4RL's rows end, and which rows are at fault.
+"""Where the trajectories and episodes of D4RL's rows end, and which rows are faulty.
 
-Where trajectories end is told by the task (`Task.trajectories`):
+The task says where trajectories end (`Task.trajectories`):
 
-    flags       at terminals and at timeouts, and where the next row is not what was stored as the
-                next observation: files of replay buffers do not mark every time limit
-    terminals   the same in a file without timeouts, because terminals mark every end (Kitchen)
-    timeouts    at timeouts alone: a terminal is a goal on the way (AntMaze v1, v2)
+    flags       at terminals and at timeouts, and where the next row differs from the stored next
+                observation, because files of replay buffers do not mark every time limit
+    terminals   as `flags`, in a file without timeouts, where terminals mark every end (Kitchen)
+    timeouts    only at timeouts: a terminal is a goal on the way (AntMaze v1, v2)
     jumps       where the position jumps, because the timeouts are wrong (AntMaze v0)
-    one         nowhere: timeouts mark that a goal to navigate to was reached (Maze2D); in a file
-                without timeouts every `Task.horizon`-th row stands for a mark
+    one         nowhere: timeouts mark that the agent reached a goal (Maze2D); in a file without
+                timeouts, every `Task.horizon`-th row counts as marked
 
-A stored next observation may have been rounded once more than the row that it stands for. So the
-two are held to be the same where no number of theirs differs by more than 2 eps of the larger,
-eps being that of the coarser of both dtypes and float32. That is up to four units in the last
-place; two states of which one is not the other's successor agree as well in every number only
-where the environment stands still. Where the trajectory breaks off after more than half of the
-rows that no flag marks, the file is refused, because `next_observations` cannot be what it says.
+A stored next observation may have been rounded once more than the next row. So the two count as the
+same where no value differs by more than 2 eps of the larger, eps being that of the coarser of both
+dtypes and float32. That is up to four units in the last place. Two states of which one is not the
+other's successor agree so closely in every value only where the environment stands still. A file is
+refused if its trajectory breaks off after more than half of the rows that no flag marks, because
+its `next_observations` cannot be right.
 
 An episode ends with its trajectory, and also at a terminal or a mark on the way. Its final
-observation is the one stored as the next; else the next row's, where the trajectory goes on; else a
-vector of zeros after a terminal, from which nothing bootstraps. Where there is none of them, the
-last row gives its observation alone, and its action and reward are left out. The rows after the
-last end are a truncated episode. Every other row is a transition of one episode, in the file's
-order.
+observation is the stored next observation. Where there is none, it is the next row's observation if
+the trajectory continues, or a vector of zeros after a terminal, from which nothing bootstraps.
+Where there is none of these, the last row gives only its observation, and its action and reward are
+left out. The rows after the last end are a truncated episode. Every other row is a transition of
+one episode, in the file's order.
 
-Episodes have every info as an extra, and as metadata `first_row`, the number of their first row,
-and `is_timeout` and `is_done`, what `timeouts` and `terminals` say at their last. (Nothing follows
-the last row of a file of Maze2D, so it counts as not marked.)
+Episodes have every info as an extra. Their metadata are `first_row`, the number of their first row,
+and `is_timeout` and `is_done`, the `timeouts` and `terminals` of their last row. (The last row of a
+file of Maze2D has no next row, so it counts as not marked.)
 """
 
 from __future__ import annotations
@@ -38,12 +38,13 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from rl_datasets.episode import MUST_BE_FINITE, OUT_OF_BOUNDS, Episode, EpisodeError
+from rl_datasets.episode import Episode, EpisodeError
+from rl_datasets.episode_check import MUST_BE_FINITE, OUT_OF_BOUNDS
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources.d4rl_contents import FLAGS, KNOWN, Contents, extra_of
 from rl_datasets.sources.d4rl_tasks import Task
 
-# An ant walks less in a step, and corridors are 4 wide. (D4RL's own check looks for jumps of 5.)
+# An ant moves less than this in a step, and corridors are 4 wide. (D4RL's check uses jumps of 5.)
 MAX_STRIDE = 1.0
 
 Rows = dict[str, np.ndarray]
@@ -52,7 +53,7 @@ Rows = dict[str, np.ndarray]
 def episodes_of(
     slices: Iterable[Rows], contents: Contents, task: Task, path: str | pathlib.Path
 ) -> Iterator[Episode | EpisodeError]:
-    """What `read_episodes_and_faults` gives, of rows in slices [n, ...], flags as float64."""
+    """The episodes and faults of rows that come in slices [n, ...], flags as float64."""
     first, pending = 0, None
     faults: collections.deque[tuple[int, str]] = collections.deque()
     breaks = _Breaks()
@@ -70,7 +71,7 @@ def episodes_of(
         is_end = _ends(rows, goes_on, task)
         if task.trajectories == "one" and not contents.has_timeouts:
             is_end |= (first + np.arange(1, length + 1)) % task.horizon == 0
-        is_end[-1] = is_end_of_file  # Of the last row of a slice the row after tells.
+        is_end[-1] = is_end_of_file  # Otherwise the first row of the next slice decides.
         start = 0
         for end in np.flatnonzero(is_end):
             breaks.count(rows, start, end, is_last=is_end_of_file and end == length - 1)
@@ -86,7 +87,7 @@ def episodes_of(
 
 
 def repairs(contents: Contents, task: Task) -> list[str]:
-    """How the episodes of a file differ from its rows, a sentence each."""
+    """The ways in which a file's episodes differ from its rows, one sentence each."""
     if contents.has_next_observations:
         return [
             "an episode also ends, truncated, where the next row differs by more than rounding "
@@ -123,25 +124,25 @@ def repairs(contents: Contents, task: Task) -> list[str]:
 
 @dataclasses.dataclass
 class _Breaks:
-    """How many rows no flag marks, and after how many of them the trajectory breaks off."""
+    """Counts the rows that no flag marks, and those after which the trajectory breaks off."""
 
     unmarked: int = 0
     broken: int = 0
 
     def count(self, rows: Rows, start: int, end: int, *, is_last: bool) -> None:
-        """Counts the episode of rows `start` to `end`; whether it is the file's last is told."""
+        """Counts the rows `start` to `end` of an episode; `is_last` if it is the file's last."""
         is_told = is_last or any(rows[name][end] for name in FLAGS)
         self.unmarked += end - start + (not is_told)
         self.broken += not is_told
 
     def check(self, path: str | pathlib.Path, contents: Contents, task: Task) -> None:
-        """Raises `DatasetError` where hardly an episode is left whole."""
+        """Raises `DatasetError` where the trajectory breaks off too often."""
         if task.trajectories == "one" or self.broken <= self.unmarked / 2:
             return
-        why, mend = f"the position moves by more than {MAX_STRIDE}", "name the file's own task"
+        why, mend = f"the position moves by more than {MAX_STRIDE}", "name the file's task"
         if contents.has_next_observations:
             why = "the next row is not what 'next_observations' holds, by more than rounding"
-            mend = "mend that field, or leave it out of the file"
+            mend = "repair that field, or leave it out of the file"
         raise DatasetError(
             f"{path} breaks off after {self.broken} of {self.unmarked} rows that no flag marks, "
             f"because {why}: {mend}"
@@ -153,7 +154,7 @@ def _joined_up(before: Rows, after: Rows) -> Rows:
 
 
 def _faults(rows: Rows, first: int, task: Task) -> list[tuple[int, str]]:
-    """(number, what is wrong) of each row that is at fault, in order."""
+    """(number, what is wrong) of each faulty row, in order."""
     faults: dict[int, str] = {}
 
     def add(is_at_fault: np.ndarray, what: str) -> None:
@@ -164,7 +165,7 @@ def _faults(rows: Rows, first: int, task: Task) -> list[tuple[int, str]]:
         add((rows[name] != 0) & (rows[name] != 1), f"has {name!r} of neither 0 nor 1")
     if task.trajectories in ("flags", "terminals"):
         both = (rows["terminals"] == 1) & (rows["timeouts"] == 1)
-        add(both, f"has both a terminal and a time limit, and {task.id} has one at most")
+        add(both, f"has both a terminal and a time limit, and {task.id} has at most one")
     for name, field in rows.items():
         if field.dtype.kind == "f":
             add(~np.isfinite(field), f"has {name!r} that break a rule: {MUST_BE_FINITE}")
@@ -173,7 +174,7 @@ def _faults(rows: Rows, first: int, task: Task) -> list[tuple[int, str]]:
 
 
 def _first_fault(faults: collections.deque[tuple[int, str]], last: int) -> str | None:
-    """Takes the faults of rows up to `last` away, and gives what is wrong with the first."""
+    """Removes the faults of rows up to `last`, and returns what is wrong with the first."""
     taken = None
     while faults and faults[0][0] <= last:
         _, what = faults.popleft()
@@ -182,9 +183,9 @@ def _first_fault(faults: collections.deque[tuple[int, str]], last: int) -> str |
 
 
 def _goes_on(rows: Rows, contents: Contents, task: Task) -> np.ndarray:
-    """[N] bool: whether the row after is the next step of the same trajectory; no row, no step.
+    """[N] bool: whether there is a next row, and it continues the trajectory.
 
-    A number that is not finite breaks nothing off.
+    A value that is not finite does not break the trajectory off.
     """
     observations = rows["observations"]
     goes_on = np.zeros(len(observations), np.bool_)
@@ -205,7 +206,7 @@ def _goes_on(rows: Rows, contents: Contents, task: Task) -> np.ndarray:
 
 
 def _is_same(stored: np.ndarray, seen: np.ndarray, precision: np.finfo) -> np.ndarray:
-    """[N] bool: whether rows [N, O] are the same but for rounding, as the module says."""
+    """[N] bool: whether rows [N, O] are the same up to rounding, as the module says."""
     is_same = np.all(stored == seen, axis=1)
     if stored.dtype.kind != "f":
         return is_same
@@ -228,9 +229,9 @@ def _ends(rows: Rows, goes_on: np.ndarray, task: Task) -> np.ndarray:
 def _episode(
     rows: Rows, start: int, end: int, goes_on: np.ndarray, first: int, task: Task
 ) -> Iterator[Episode | EpisodeError]:
-    """The episode of rows `start` to `end`; none of a row that makes no transition."""
+    """The episode of rows `start` to `end`; nothing if they make no transition."""
     is_terminal = bool(rows["terminals"][end]) and task.trajectories != "one"
-    if task.trajectories in ("timeouts", "jumps"):  # It was computed from the row after.
+    if task.trajectories in ("timeouts", "jumps"):  # The flag was computed from the next row.
         is_terminal = is_terminal and bool(goes_on[end])
     final = _final_observation(rows, end, goes_on, is_terminal, task)
     if final is not None and not np.all(np.isfinite(final)):
@@ -262,14 +263,14 @@ def _episode(
 def _final_observation(
     rows: Rows, end: int, goes_on: np.ndarray, is_terminal: bool, task: Task
 ) -> np.ndarray | None:
-    """What was seen after the row; None where the file does not hold it."""
+    """The observation after the row; None where the file does not hold it."""
     observations = rows["observations"]
     if "next_observations" in rows:
         return rows["next_observations"][end]
     if goes_on[end]:
         state = [rows[name][end + 1] for name in ("infos/qpos", "infos/qvel") if name in rows]
         if task.trajectories == "one" and len(state) == 2:
-            # Where the row after repeats this one's observation, its infos have the state.
+            # The next row may repeat this row's observation, but its infos hold the state.
             return np.concatenate(state).astype(observations.dtype)
         return observations[end + 1]
     return np.zeros_like(observations[end]) if is_terminal else None

@@ -1,4 +1,4 @@
-"""The policy that collected a file of D4RL's, from its metadata."""
+"""The policy that collected one of D4RL's files, from the file's metadata."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ POLICY_KIND = ("nonlinearity", "output_distribution")
 
 
 def read_policy(path: str | pathlib.Path) -> brac.Layers:
-    """The tanh-Gaussian ReLU policy that collected a file, from its metadata.
+    """Reads the tanh-Gaussian ReLU policy that collected a file, from its metadata.
 
     Returns:
       (kernel [in, out], bias [out]) of each layer, float32, in order. The last layer's output is
-      the mean and the log standard deviation of the Gaussian before tanh; the latter is still to
-      be clipped to [-20, 2], as rlkit does.
+      the mean and the log standard deviation of the Gaussian before tanh; the caller must clip the
+      latter to [-20, 2], as rlkit does.
 
     Raises:
       DatasetError: the file cannot be read, or has no such policy.
@@ -44,7 +44,7 @@ def read_policy(path: str | pathlib.Path) -> brac.Layers:
     if mean[0].shape != log_std[0].shape:
         raise DatasetError(
             f"{path}: the policy's mean and its log standard deviation have kernels of shapes "
-            f"{mean[0].shape} and {log_std[0].shape}, which do not fit: use another file"
+            f"{mean[0].shape} and {log_std[0].shape}, which do not match: use another file"
         )
     kernel, bias = (np.concatenate(both, axis=-1) for both in zip(mean, log_std, strict=True))
     layers = [fc0, fc1, (kernel, bias)]
@@ -55,7 +55,7 @@ def read_policy(path: str | pathlib.Path) -> brac.Layers:
 def _layer(
     found: Mapping[str, h5py.Dataset], name: str, path: str | pathlib.Path
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A layer that PyTorch stores as [out, in]."""
+    """Reads a layer, whose kernel PyTorch stores as [out, in]."""
     arrays = []
     for part, rank in (("weight", 2), ("bias", 1)):
         dataset = found[f"metadata/policy/{name}/{part}"]

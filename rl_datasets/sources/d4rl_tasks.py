@@ -1,7 +1,7 @@
-"""D4RL's tasks: what each is called, where its file lies, and how its scores are normalised.
+"""D4RL's tasks: their names, their files, and the normalisation of their scores.
 
-The tasks are data, `d4rl_tasks.toml`, after D4RL's own registrations and score tables (Fu et al.
-2020, arXiv 2004.07219; https://github.com/Farama-Foundation/D4RL).
+The tasks are data, in `d4rl_tasks.toml`, taken from D4RL's own registrations and score tables (Fu
+et al. 2020, arXiv 2004.07219; https://github.com/Farama-Foundation/D4RL).
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ class Task:
     """A task of D4RL, which is an environment and a file of data.
 
     Attributes:
-      id: D4RL's own, such as `halfcheetah-medium-v2`.
+      id: D4RL's own id, such as `halfcheetah-medium-v2`.
       file: path of its file below D4RL's root, such as
         `gym_mujoco_v2/halfcheetah_medium-v2.hdf5`.
-      url: where D4RL serves it.
-      environment: whose it is, such as `HalfCheetah-v2`; the id where D4RL registers it by that.
-      observation_size: numbers in an observation.
-      action_size: numbers in an action, each in [-1, 1].
-      horizon: steps of an episode after which the environment cuts it.
-      reference: mean returns of a random policy and of an expert, None where D4RL has none.
-      trajectories: where they end in the file; `d4rl` says what the words mean.
-      known_defects: of the file, a sentence each.
+      url: the file's address at D4RL.
+      environment: its environment, such as `HalfCheetah-v2`; the task's id where D4RL registers the
+        environment by it.
+      observation_size: size of an observation.
+      action_size: size of an action, whose values are in [-1, 1].
+      horizon: the environment's time limit in steps.
+      reference: mean returns of a random policy and of an expert; None where D4RL has none.
+      trajectories: the rule for where trajectories end in the file; see `d4rl_episodes`.
+      known_defects: known defects of the file, one sentence each.
     """
 
     id: str
@@ -52,7 +53,7 @@ class Task:
 
 @functools.cache
 def tasks() -> Mapping[str, Task]:
-    """Every task by its id."""
+    """All tasks by their ids."""
     content = tomllib.loads(pathlib.Path(__file__).with_suffix(".toml").read_text("utf-8"))
     return {name: _task(name, content) for name in content["files"]}
 
@@ -64,27 +65,27 @@ def task(name: str) -> Task:
       name: such as `halfcheetah-medium-v2`, or `halfcheetah-v4-medium-v2-recollected`.
 
     Raises:
-      DatasetError: there is none; the message names the nearest.
+      DatasetError: there is no such task; the message names the nearest.
     """
     known = tasks()
     of_what = name.partition(RECOLLECTED)[0]
-    if of_what != name:  # The body that it was collected in, where it is not D4RL's.
+    if of_what != name:  # Remove the version of the environment, where it is not D4RL's.
         of_what = re.sub(r"^(\w+)-v\d+-", r"\1-", of_what)
     found = known.get(of_what)
     if found is None:
         nearest = difflib.get_close_matches(name, known, 1, 0) or ["halfcheetah-medium-v2"]
-        raise DatasetError(f"D4RL has no task {name!r}: the nearest is {nearest[0]}")
+        raise DatasetError(f"D4RL has no task {name!r}: did you mean {nearest[0]}?")
     return found
 
 
 def normalized_score(name: str, episode_return: Any) -> Any:
-    """(return - random) / (expert - random), as D4RL scores its tasks: 1 is as good as the expert.
+    """D4RL's score (return - random) / (expert - random), which is 1 for the expert.
 
-    Published tables print a hundred times this.
+    Published tables print a hundred times this score.
 
     Args:
       name: the task's id; a recollected dataset is scored as its task.
-      episode_return: undiscounted; a number or an array of any shape.
+      episode_return: undiscounted return, a number or an array of any shape.
 
     Raises:
       DatasetError: there is no such task, or D4RL has no reference scores for it.

@@ -1,7 +1,7 @@
 """Files from the web, copied to a folder whole or not at all.
 
-A server need not say how long a file is, nor that it sends something else, so what arrives is
-bounded in size and in time, and whoever asks for it says whether it is what was asked for.
+A server may not say how long a file is, and may send something else without saying so. So the size
+and the time of a download are bounded, and the caller checks the file.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from rl_datasets.errors import DatasetError
 SCHEMES = ("http://", "https://")
 TIMEOUT = 30.0  # Seconds to connect, and to wait for the next bytes.
 LARGEST = 16 << 30  # Bytes of a file whose length the server does not declare.
-SLOWEST, PATIENCE = 1024, 60.0  # Bytes a second, at least, in any so many seconds.
+SLOWEST, PATIENCE = 1024, 60.0  # The least bytes per second, measured over so many seconds.
 ANSWER = 60.0  # Seconds until the headers are whole, redirections included.
 _PIECE = 1 << 20
 
 
 def is_url(source: str) -> bool:
-    """Whether the source is an address of the web."""
+    """Whether the source is a web address."""
     return source.startswith(SCHEMES)
 
 
 def download(url: str, folder: pathlib.Path, check: Callable[[pathlib.Path], None]) -> pathlib.Path:
-    """The file at an address, from the folder if it was downloaded before.
+    """Downloads the file at an address, or finds it in the folder if that was done before.
 
     Args:
       url: http:// or https://.
-      folder: made if absent; it has a folder of its own for every address.
-      check: raises `DatasetError` if a file is not what was asked for, which is not kept then.
+      folder: created if it does not exist; it has a subfolder for every address.
+      check: raises `DatasetError` if a file is not what was asked for; the file is then not kept.
 
     Raises:
-      DatasetError: the address does not answer, or the file does not arrive whole, in time and as
-        it should be.
+      DatasetError: the address does not answer, or the file does not arrive whole and in time, or
+        does not pass the check.
       OSError: the file cannot be written.
     """
     digest = hashlib.sha256(url.encode()).hexdigest()[:16]
@@ -54,7 +54,7 @@ def download(url: str, folder: pathlib.Path, check: Callable[[pathlib.Path], Non
     with files.replacing(target) as partial:
         kind = _copy(url, partial)
         if not _passes(partial, check):
-            told = f"what arrived is another file or cut short, {partial.stat().st_size:,} bytes"
+            told = f"another or a truncated file arrived, {partial.stat().st_size:,} bytes"
             raise _failure(url, f"{told} of {kind}")
     return target
 
@@ -68,7 +68,7 @@ def _passes(path: pathlib.Path, check: Callable[[pathlib.Path], None]) -> bool:
 
 
 def _copy(url: str, target: pathlib.Path) -> str:
-    """Writes what arrives to a file, and gives what the server calls it."""
+    """Writes what arrives to a file, and returns the content type that the server gives."""
     with _answer(url) as response, open(target, "wb") as file:
         expected, arrived = response.length, 0
         since, lately = time.monotonic(), 0
@@ -76,7 +76,7 @@ def _copy(url: str, target: pathlib.Path) -> str:
             arrived += file.write(piece)
             lately += len(piece)
             if expected is None and arrived > LARGEST:
-                raise _failure(url, f"it has no declared length and goes on after {arrived} bytes")
+                raise _failure(url, f"its length is not declared and exceeds {LARGEST} bytes")
             if (seconds := time.monotonic() - since) > PATIENCE:
                 if lately < SLOWEST * seconds:
                     raise _failure(url, f"only {lately} bytes came in {seconds:.0f} seconds")
@@ -87,7 +87,7 @@ def _copy(url: str, target: pathlib.Path) -> str:
 
 
 def _answer(url: str) -> http.client.HTTPResponse:
-    """The response with its headers, which urllib bounds only from one byte to the next."""
+    """The response with its headers, within `ANSWER`; urllib bounds only the time between bytes."""
     answer = in_background(lambda: urllib.request.urlopen(url, timeout=TIMEOUT))
     if not concurrent.futures.wait([answer], ANSWER).done:
         raise _failure(url, f"its headers were not whole after {ANSWER:g} seconds")
@@ -98,7 +98,7 @@ def _answer(url: str) -> http.client.HTTPResponse:
 
 
 def _read(response: http.client.HTTPResponse, url: str) -> bytes:
-    """The next bytes, as soon as there are some."""
+    """The next bytes, as soon as some arrive."""
     try:
         return response.read1(_PIECE)
     except (OSError, http.client.HTTPException) as error:

@@ -1,13 +1,12 @@
-"""HDF5 files that others wrote: what they hold, read from the file itself and with bounds.
+"""HDF5 files that others wrote, read with bounds and only from the file itself.
 
-A dataset is refused by its header, before a row of it is read, where
+A dataset is refused by its header, before any of its rows is read, if
 
-    it lies elsewhere: it is a soft or an external link, or its storage is external or virtual,
-        because the sha256 of the file would not cover its values
-    a chunk of it was never written, or a contiguous one not at all: what is read would be fill
-    its values are more than 1032 times the bytes that the file stores of them, which is the most
-        that DEFLATE makes of a byte (Deutsch 1996, RFC 1951): a header that claims such a shape is
-        damaged
+    it is stored elsewhere: it is a soft or an external link, or its storage is external or virtual,
+        so the sha256 of the file would not cover its values
+    one of its chunks, or a contiguous dataset, was never written, so fill values would be read
+    its values take more than 1032 times the bytes that the file stores, which is the most that
+        DEFLATE makes of a byte (Deutsch 1996, RFC 1951), so the header is damaged
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ _MOST_OF_A_BYTE = 1032
 
 @contextlib.contextmanager
 def opened(path: str | pathlib.Path) -> Iterator[h5py.File]:
-    """The file, to be read.
+    """Opens a file for reading.
 
     Raises:
-      DatasetError: it is missing, cut short or no HDF5.
+      DatasetError: the file is missing, truncated or not HDF5.
     """
     if not os.path.isfile(path):
-        raise DatasetError(f"there is no file {path}: name one")
+        raise DatasetError(f"there is no file {path}: name one that exists")
     with reading(path):
         file = h5py.File(path, "r")
     with file:
@@ -45,22 +44,22 @@ def opened(path: str | pathlib.Path) -> Iterator[h5py.File]:
 
 @contextlib.contextmanager
 def reading(path: str | pathlib.Path) -> Iterator[None]:
-    """Says of what h5py raises within that it is the file's fault; nothing else belongs here."""
+    """Turns any error of h5py into a `DatasetError`; the block must hold nothing else."""
     try:
         yield
     # Where a header is damaged, h5py raises almost anything.
     except (OSError, RuntimeError, LookupError, TypeError, ValueError, MemoryError) as error:
         raise DatasetError(
             f"{path} cannot be read as HDF5 ({getattr(error, 'strerror', None) or error}): it may "
-            "be cut short, so copy it anew"
+            "be truncated, so copy it again"
         ) from error
 
 
 def datasets(file: h5py.File, path: str | pathlib.Path) -> dict[str, h5py.Dataset]:
-    """Every dataset of a file by its path within, such as `infos/qpos`.
+    """All datasets of a file by their paths in it, such as `infos/qpos`.
 
     Raises:
-      DatasetError: one of them is not in the file, as the module says.
+      DatasetError: the file does not hold all values of one of them, as the module says.
     """
     with reading(path):
         found = dict(_walk(file, "", path))
@@ -70,9 +69,9 @@ def datasets(file: h5py.File, path: str | pathlib.Path) -> dict[str, h5py.Datase
 
 
 def plain(dataset: h5py.Dataset, path: str | pathlib.Path) -> Any:
-    """A value as data that JSON holds: a number, text, a list of texts, or None of an empty one.
+    """A value as JSON data: a number, a text, a list of texts, or None if it is empty.
 
-    Other arrays are told by their shape and sha256.
+    Other arrays become their shape and sha256.
 
     Raises:
       DatasetError: the value cannot be read, or is neither numbers nor text.
@@ -94,7 +93,7 @@ def plain(dataset: h5py.Dataset, path: str | pathlib.Path) -> Any:
     if not all(isinstance(each, bytes) for each in texts):
         raise DatasetError(
             f"{path} has {dataset.name!r} of dtype {dataset.dtype}, and only numbers and text are "
-            "known: leave it out of the file"
+            "supported: leave it out of the file"
         )
     return [_text(each) for each in texts]
 
@@ -121,8 +120,8 @@ def _check_stored(dataset: h5py.Dataset, name: str, path: str | pathlib.Path) ->
     stored = dataset.id.get_storage_size()
     if dataset.nbytes > _MOST_OF_A_BYTE * stored:
         raise DatasetError(
-            f"{path} says that {name!r} has shape {dataset.shape}, and holds {stored} bytes of it, "
-            "from which so much cannot come: write its values, or copy the file anew"
+            f"{path} says that {name!r} has shape {dataset.shape}, and holds only {stored} bytes "
+            "of it, which is too little: write its values, or copy the file again"
         )
     if dataset.chunks is None:
         return
@@ -132,13 +131,13 @@ def _check_stored(dataset: h5py.Dataset, name: str, path: str | pathlib.Path) ->
     if dataset.id.get_num_chunks() != chunks:
         raise DatasetError(
             f"{path} says that {name!r} has {chunks} chunks, and holds "
-            f"{dataset.id.get_num_chunks()} of them: write all its values, or copy the file anew"
+            f"{dataset.id.get_num_chunks()} of them: write all its values, or copy the file again"
         )
 
 
 def _elsewhere(name: str, path: str | pathlib.Path) -> DatasetError:
     return DatasetError(
-        f"{path} has {name!r} by a link or in external or virtual storage, and only what the file "
+        f"{path} has {name!r} as a link or in external or virtual storage, and only what the file "
         "itself holds is read: copy the values into it"
     )
 

@@ -3,33 +3,35 @@
 Gulcehre et al. 2020, "RL Unplugged: A Suite of Benchmarks for Offline Reinforcement Learning". A
 shard is a gzip-compressed TFRecord file of `tf.train.Example`s, under gs://rl_unplugged:
 
-    atari_episodes_ordered/<Game>/run_<1..5>-<shard>-of-00050     an episode a record; shard i is
-        checkpoint i, a million rows, episodes in order; Carnival, Gravitar and StarGunner have 49
-    atari/<Game>/run_<1..5>-<shard>-of-00100                      a transition a record, shuffled
+    atari_episodes_ordered/<Game>/run_<1..5>-<shard>-of-00050
+                                                    one episode per record, in order; shard i is
+                                                    checkpoint i, a million rows; Carnival, Gravitar
+                                                    and StarGunner have 49 shards
+    atari/<Game>/run_<1..5>-<shard>-of-00100        one transition per record, shuffled
 
-An episode's record holds lists of N rows, `observations` (PNG files of 84x84 greyscale frames),
+An episode's record holds lists of N rows: `observations` (PNG files of 84x84 greyscale frames),
 `actions` (indices into the game's minimal action set), `unclipped_rewards`, `clipped_rewards` (the
-two are equal: the first name is wrong) and `discounts`, and single values, `episode_return` and
-`clipped_episode_return`. Newer files number the episode by `checkpoint_idx` and `episode_idx`;
-older ones, such as the shard that TFDS tests with, have a random `episode_id` instead.
+two are equal; the first name is wrong) and `discounts`. It also holds the single values
+`episode_return` and `clipped_episode_return`. Newer files number the episode by `checkpoint_idx`
+and `episode_idx`; older ones, such as the shard in TFDS's tests, have a random `episode_id`.
 
 A transition's record holds `o_t` and `o_tp1`, four PNG files each, `a_t`, `a_tp1`, `r_t`, `d_t`,
-`episode_id` and `episode_return`. One user looked at 700,000 of them and found every discount to be
-1 (deepmind-research, issue 187). Neither is there an order to make episodes of, so they stay what
-they are: `rl_datasets.transition`.
+`episode_id` and `episode_return`. One user examined 700,000 of them, and every discount was 1
+(deepmind-research, issue 187). The records are not ordered either, so no episodes can be made of
+them, and they stay transitions (`rl_datasets.transition`).
 
-How rows meet the alignment rule is decided in `sources.atari`. On the two real episodes of Asterix
-that could be had, both ends of an episode agree with it: replayed in the emulator, the first frame
-is what it shows after a reset, and the action of the last row ends the game. Hence no row is
-missing, and the frame after the last action is.
+`sources.atari` decides how rows meet the alignment rule. Two real episodes of Asterix were
+available, and both ends of each agree with it: replayed in the emulator, the first frame is what
+the game shows after a reset, and the action of the last row ends the game. Hence no row is missing,
+and only the frame after the last action is.
 
-The reward that an episode's record stores in row i is what the action of row i + 1 earned:
-replaying the two episodes shows it of every row that has a next one (docs/atari_rewards.md). Here
-a reward stands with the action that earned it (`earned`). The first action's is stored nowhere,
-and is 0, because no first action of the 46 games can earn anything
-(`benchmarks/first_actions.py`); the last row's is no action's. What the file has in each row is
-`stored_reward`. No transition shard could be had, so whether `r_t` is what `a_t` earned is not
-known, and it stays as it is.
+The reward that an episode's record stores in row i was earned by the action of row i + 1. The
+replayed episodes show this in every row that has a next one (docs/atari_rewards.md). Here each
+reward is in the row of the action that earned it (`earned`). The first action's reward is not
+stored; it is 0, because no first action of the 46 games can earn anything
+(`benchmarks/first_actions.py`). The reward in the last row belongs to no action. `stored_reward`
+holds what the file has in each row. No transition shard was available, so it is not known whether
+`r_t` is what `a_t` earned, and it stays as it is.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ BUCKET = "gs://rl_unplugged"
 GAMES = tuple(name for name, game in atari.ATARI_GAMES.items() if game.in_rl_unplugged)
 RUNS = (1, 2, 3, 4, 5)
 STACK = 4  # Frames of an observation of a transition.
-STORED_REWARD = "stored_reward"  # What the file has in a step's row; 0 at a step of no row.
+STORED_REWARD = "stored_reward"  # What the file has in a step's row; 0 in a step without a row.
 Shard = pathlib.Path | buckets.Object
 Record = TypeVar("Record")
 
@@ -68,18 +70,18 @@ _SHARD = re.compile(r"run_(\d)-(\d{5})-of-(\d{5})")
 def find_shards(
     source: str | os.PathLike[str], game: str, run: int, family: str = EPISODES
 ) -> list[Shard]:
-    """Where every shard of a run should be, in order, by the names of those that are there.
+    """Finds all shards of a run, in order; a missing one is where the others' names put it.
 
     Args:
       source: the bucket, gs://rl_unplugged, or a copy of it; or its folder `family`, or the game's
-        folder, which bears the game's name.
+        folder, which has the game's name.
       game: as the bucket spells it, such as `StarGunner`.
       run: 1 to 5.
       family: `EPISODES` or `TRANSITIONS`.
 
     Raises:
-      DatasetError: the source holds no shard of this run, or its shards are of two copies that
-        were cut differently; or it is a bucket that cannot be listed.
+      DatasetError: the source holds no shard of this run, holds shards of two copies that were
+        split differently, or is a bucket that cannot be listed.
     """
     root = _root(os.fspath(source))
     # A folder of another name may hold another game, and its shards do not say which.
@@ -89,8 +91,8 @@ def find_shards(
         counts = {int(name.rpartition("-")[2]) for name in found}
         if len(counts) > 1:
             raise DatasetError(
-                f"{folder} holds shards of run {run} that were cut into {min(counts)} and into "
-                f"{max(counts)}; leave only one of the two copies there"
+                f"{folder} holds shards of two copies of run {run}, one split into {min(counts)} "
+                f"and the other into {max(counts)}; leave only one of the copies there"
             )
         for count in counts:
             names = [f"run_{run}-{index:05d}-of-{count:05d}" for index in range(count)]
@@ -103,7 +105,7 @@ def find_shards(
 
 
 def episode_spec(num_actions: int = atari.NUM_ALE_ACTIONS) -> EpisodeSpec:
-    """The spec of an episode of a game with so many actions."""
+    """The spec of an episode of a game with this number of actions."""
     return dataclasses.replace(
         atari.atari_episode_spec(num_actions),
         extras={STORED_REWARD: dm_env.specs.Array((), np.float32)},
@@ -111,22 +113,22 @@ def episode_spec(num_actions: int = atari.NUM_ALE_ACTIONS) -> EpisodeSpec:
 
 
 def earned(stored: np.ndarray) -> np.ndarray:
-    """The rewards of an episode's rows, [N], moved from where the file has them to their actions.
+    """The rewards of an episode's rows, [N], moved to the rows of the actions that earned them.
 
-    The first action's is stored nowhere and is 0; the last one that is stored is no action's.
+    The first action's reward is not stored, and is 0. The last stored reward belongs to no action.
     """
     return np.concatenate([np.zeros_like(stored[:1]), stored[:-1]])
 
 
 def read_episodes(path: str | os.PathLike[str], checkpoint: int) -> Iterator[Episode]:
-    """Every episode of an episode shard, in order; frames are not decoded.
+    """Reads every episode of an episode shard, in order; frames are not decoded.
 
     Args:
       path: the shard.
-      checkpoint: its number, for episodes that do not say it themselves.
+      checkpoint: its number, for episodes that do not have it themselves.
 
     Raises:
-      DatasetError: the file cannot be read, is damaged, or is no such shard.
+      DatasetError: the file cannot be read, is damaged, or is not such a shard.
     """
     return _faultless(path, read_episodes_and_faults(path, checkpoint))
 
@@ -134,19 +136,19 @@ def read_episodes(path: str | os.PathLike[str], checkpoint: int) -> Iterator[Epi
 def read_episodes_and_faults(
     path: str | os.PathLike[str], checkpoint: int
 ) -> Iterator[Episode | EpisodeError]:
-    """As `read_episodes`, but in the place of an episode at fault what is wrong with it."""
+    """As `read_episodes`, but yields an error in place of a faulty episode."""
     parse = functools.partial(_episode, checkpoint=checkpoint)
     return _parsed(path, parse, "an episode", EPISODES)
 
 
 def read_transitions(path: str | os.PathLike[str]) -> Iterator[StackedTransition]:
-    """Every transition of a transition shard, in the file's order; frames are not decoded.
+    """Reads every transition of a transition shard, in order; frames are not decoded.
 
     Args:
       path: the shard.
 
     Raises:
-      DatasetError: the file cannot be read, is damaged, or is no such shard.
+      DatasetError: the file cannot be read, is damaged, or is not such a shard.
     """
     return _faultless(path, read_transitions_and_faults(path))
 
@@ -154,7 +156,7 @@ def read_transitions(path: str | os.PathLike[str]) -> Iterator[StackedTransition
 def read_transitions_and_faults(
     path: str | os.PathLike[str],
 ) -> Iterator[StackedTransition | EpisodeError]:
-    """As `read_transitions`, but in the place of one at fault what is wrong with it."""
+    """As `read_transitions`, but yields an error in place of a faulty transition."""
     return _parsed(path, _transition, "a transition", TRANSITIONS)
 
 
@@ -170,7 +172,7 @@ def _parsed(
         except KeyError as error:
             raise DatasetError(
                 f"record {index} of {path} has no feature {error}, so it is not {noun} of "
-                f"RL Unplugged's; name a folder of {family}"
+                f"RL Unplugged; name a folder of {family}"
             ) from error
         except ValueError as error:
             yield EpisodeError(
@@ -183,7 +185,7 @@ def _faultless(
 ) -> Iterator[Record]:
     for each in found:
         if isinstance(each, EpisodeError):
-            raise DatasetError(f"{path}: {each}; copy the file anew") from each
+            raise DatasetError(f"{path}: {each}; copy the file again") from each
         yield each
 
 
@@ -196,7 +198,7 @@ def _root(source: str) -> str:
 
 
 def _list(folder: str, run: int) -> dict[str, Shard]:
-    """The run's shards that are in a folder, by their names there."""
+    """The run's shards in a folder, by their names."""
     entries: Mapping[str, Shard] = {}
     if buckets.is_url(folder):
         entries = buckets.list_folder(folder, f"run_{run}-")
@@ -216,13 +218,13 @@ def _read(path: str | os.PathLike[str]) -> Iterator[bytes]:
     try:
         if records.is_uncompressed(path):
             raise DatasetError(
-                f"{path} is a shard that was uncompressed, and RL Unplugged's are gzip files: "
-                "compress it with gzip under this name, or copy the bucket's own"
+                f"{path} was decompressed, and RL Unplugged's shards are gzip files: compress it "
+                "with gzip under this name, or copy it from the bucket again"
             )
         yield from records.read_records(path, is_gzip=True)
     except OSError as error:
         raise DatasetError(
-            f"{path} cannot be read: {error.strerror or error}; copy the file anew"
+            f"{path} cannot be read: {error.strerror or error}; copy the file again"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""TensorFlow object checkpoints: every variable by its key, as a NumPy array."""
+"""Reads TensorFlow object checkpoints: every variable by its key, as a NumPy array."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def checkpoint_files(prefix: str | pathlib.Path) -> list[pathlib.Path]:
     """The files of the checkpoint `<prefix>`: its index, then its data shards in order.
 
     Raises:
-      DatasetError: the index or a data file is missing, or data files of two checkpoints lie there.
+      DatasetError: the index or a data file is missing, or there are data files of two checkpoints.
     """
     index = pathlib.Path(f"{prefix}.index")
     if not index.is_file():
@@ -28,7 +28,7 @@ def checkpoint_files(prefix: str | pathlib.Path) -> list[pathlib.Path]:
     counts = {int(match[1]) for path in found if (match := _SHARD.search(path.name))} or {1}
     if len(counts) > 1:
         raise errors.DatasetError(
-            f"the data files beside {index} are of {len(counts)} checkpoints, of "
+            f"the data files beside {index} belong to {len(counts)} checkpoints, of "
             f"{' and '.join(map(str, sorted(counts)))} data files: keep those of one"
         )
     (count,) = counts
@@ -46,12 +46,12 @@ def read_variables(prefix: str | pathlib.Path) -> dict[str, np.ndarray]:
       prefix: the checkpoint's path without `.index`.
 
     Returns:
-      The variables by key, the key's suffix `/.ATTRIBUTES/VARIABLE_VALUE` taken off.
+      The variables by key, without the suffix `/.ATTRIBUTES/VARIABLE_VALUE`.
 
     Raises:
       DatasetError: a file is missing, truncated or damaged.
     """
-    import tensorflow as tf  # Slow, and needed here alone.
+    import tensorflow as tf  # It is slow to import, and needed only here.
 
     index, *shards = checkpoint_files(prefix)
     try:
@@ -62,8 +62,8 @@ def read_variables(prefix: str | pathlib.Path) -> dict[str, np.ndarray]:
             f"{index} is truncated or is not a checkpoint index ({error}): copy it again"
         ) from error
     try:
-        # TensorFlow checks the length and the sum of what it reads, as it reads it. So read all,
-        # the object graph too, which comes last in the file.
+        # TensorFlow checks the length and the checksum of what it reads. So everything is read,
+        # even the object graph, which comes last in the file.
         tensors = {key: reader.get_tensor(key) for key in keys}
     except (tf.errors.OpError, IndexError, ValueError) as error:
         raise errors.DatasetError(

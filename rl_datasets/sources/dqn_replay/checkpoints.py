@@ -1,4 +1,4 @@
-"""Which rows of a run a checkpoint holds, from its small arrays alone."""
+"""Finds which rows of a run a checkpoint holds, from its small arrays alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SmallArrays(NamedTuple):
 
 
 def read_small_arrays(folder: pathlib.Path, number: int) -> SmallArrays:
-    """Raises `DatasetError` where a file is not what a checkpoint has."""
+    """Reads the small arrays; raises `DatasetError` where a file does not fit a checkpoint."""
     paths = {member: folder / layout.file_name(member, number) for member in layout.MEMBERS}
     with gzipped.Npy(paths["$store$_observation"]) as npy:
         capacity = npy.shape[0] if npy.shape else 0
@@ -49,8 +49,8 @@ def read_small_arrays(folder: pathlib.Path, number: int) -> SmallArrays:
         npy.read_into(0, first_frames)
     if capacity < layout.STACK_SIZE + layout.UPDATE_HORIZON:
         raise errors.DatasetError(
-            f"{paths['$store$_observation']} has {capacity} rows, which no buffer has: "
-            f"{layout.COPY_AGAIN}"
+            f"{paths['$store$_observation']} has {capacity} rows, which are too few for a replay "
+            f"buffer: {layout.COPY_AGAIN}"
         )
     columns = [
         gzipped.read_array(paths[f"$store$_{name}"], (capacity,), layout.STORE[name])
@@ -72,7 +72,7 @@ def place(
     *,
     is_last: bool,
 ) -> Checkpoint:
-    """Which rows of the run the checkpoint adds to those of the one before it."""
+    """The checkpoint with the rows of the run that it adds to the previous checkpoint's."""
     capacity, add_count = len(arrays.action), arrays.add_count
     make = functools.partial(Checkpoint, str(folder), number, capacity)
     earliest = number
@@ -81,7 +81,7 @@ def place(
         if before.capacity != capacity:
             raise errors.DatasetError(
                 f"{folder / layout.file_name('$store$_observation', number)} has {capacity} "
-                f"rows, and that of checkpoint {before.number} {before.capacity}: copy one run "
+                f"rows, and that of checkpoint {before.number} has {before.capacity}: copy one run "
                 "whole"
             )
         earliest = (before.stop + 1) // capacity + number - before.number - 1
@@ -91,14 +91,14 @@ def place(
     if block != 0 or not is_last:
         raise errors.DatasetError(
             f"{folder / layout.file_name('add_count', number)} says {add_count}, which cannot be "
-            f"in checkpoint {number} of this run of {capacity} rows a checkpoint: copy one run "
-            "whole"
+            f"in checkpoint {number} of a run with {capacity} rows in each checkpoint: copy one "
+            "run whole"
         )
-    if number == 0 and arrays.is_blank:  # Else the run jumped over its first full checkpoint.
+    if number == 0 and arrays.is_blank:  # Otherwise the run skipped its first full checkpoint.
         return make(0, cursor)
     first = max(earliest, 1) * capacity - 1
     if previous is not None and previous[0].number == number - 1:
-        if cursor == capacity - 1:  # Saved just before: it says the same twice.
+        if cursor == capacity - 1:  # The previous checkpoint was saved at this point too.
             return make(first, first)
         stale = slice(cursor, capacity - 1)
         if any(
@@ -110,7 +110,7 @@ def place(
 
 
 def is_step(checkpoint: Checkpoint, arrays: SmallArrays) -> bool:
-    """Whether the checkpoint's first row, at the last place, is certainly no padding."""
+    """Whether the checkpoint's first row, which is stored last, is certainly not padding."""
     if any(each[-1] for each in (arrays.action, arrays.reward, arrays.terminal)):
         return True
     frame = np.zeros(layout.FRAME_SHAPE, np.uint8)

@@ -1,12 +1,12 @@
-"""Where the episodes of a run lie.
+"""Finds the episodes of a run.
 
-An episode belongs to the checkpoint in which its first row lies, and may run on into the next.
-What comes before the first terminal row after a gap is left out, because its episode's beginning,
-and so its first stacks of frames, cannot be known. A number that jumped proves that an episode's
-first row is among the three after the gap: it is the first of them if that is not all zeros, and
-so no padding, and the episode is kept; else nothing tells which. The last episode before a gap,
-and of the log, is cut: not terminal. `atari.episode_from_rows` says what that means for its last
-row.
+An episode belongs to the checkpoint that holds its first row, and may continue into the next. After
+a gap, the rows up to the first terminal one are left out, because their episode's beginning, and so
+its first stacks of frames, cannot be known. If a row number was skipped, an episode's first row is
+among the three after the gap. If the first of these is not all zeros, it is not padding: the
+episode begins there, and is kept. Otherwise nothing says which row it is. The last episode before a
+gap, and the last of the log, are cut: they are not terminal. `atari.episode_from_rows` says what
+this means for their last row.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from rl_datasets import errors
 from rl_datasets.sources.dqn_replay import checkpoints, layout
 
-# Where the log skipped a checkpoint, an episode begins, and its padding may straddle the boundary.
+# Where the log skipped a checkpoint, an episode begins, and its padding may cross the boundary.
 _WHERE_NOT_KNOWN = (
     "; the log skipped a checkpoint there, so an episode begins at one of the first three of them, "
     "but its own first row may be all zeros, as the rows of padding before it are"
@@ -34,7 +34,7 @@ class Span(NamedTuple):
     Attributes:
       start: its first row.
       stop: the row after its last.
-      is_terminal: whether the game ended, as against a time limit or a cut.
+      is_terminal: whether the game ended, and not a time limit or a cut.
     """
 
     start: int
@@ -51,9 +51,9 @@ class Unit:
     """The episodes that begin in one checkpoint.
 
     Attributes:
-      number: of the checkpoint.
-      checkpoints: that checkpoint, and those that its last episode runs on into.
-      spans: its episodes; each has a transition or more.
+      number: the checkpoint's number.
+      checkpoints: that checkpoint, and those into which its last episode continues.
+      spans: its episodes; each has at least one transition.
     """
 
     number: int
@@ -66,7 +66,7 @@ class Unit:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """What it is read from."""
+        """The files that the unit is read from."""
         own, *others = self.checkpoints
         return layout.files_of(own.folder, own.number) + tuple(
             str(other.path(f"$store$_{name}")) for other in others for name in layout.STORE
@@ -78,15 +78,15 @@ class Chain:
 
     Args:
       first: their first row.
-      begins: whether an episode is known to begin there: at the beginning of the run after its
-        padding, elsewhere with that row.
+      begins: whether an episode is known to begin there: after the padding at the beginning of the
+        run, and with this row elsewhere.
     """
 
     def __init__(self, first: int, begins: bool):
         self.first = first
         self.checkpoints: list[checkpoints.Checkpoint] = []
-        # The rows after which an episode begins: terminal ones, and one that would be where it is
-        # not in the log, such as "row -1".
+        # The rows after which an episode begins: terminal ones, and a row before the log, such as
+        # "row -1".
         self._ends: list[int] = [first - layout.STACK_SIZE if first else -1] if begins else []
 
     def append(self, checkpoint: checkpoints.Checkpoint, arrays: checkpoints.SmallArrays) -> None:
@@ -95,12 +95,15 @@ class Chain:
         action, reward, terminal = (each[rows % checkpoint.capacity] for each in arrays[2:])
         path = checkpoint.path("$store$_terminal")
         if np.any(terminal > 1):
-            raise errors.DatasetError(f"{path} holds more than 0 and 1: {layout.COPY_AGAIN}")
+            raise errors.DatasetError(
+                f"{path} holds values other than 0 and 1: {layout.COPY_AGAIN}"
+            )
         if not np.all(np.abs(reward) <= 1):
             odd = reward[~(np.abs(reward) <= 1)][0]
             raise errors.DatasetError(
-                f"{checkpoint.path('$store$_reward')} holds a reward of {odd}, and a log of "
-                f"Dopamine's is clipped to [-1, 1]: log clipped rewards, or {layout.COPY_AGAIN}"
+                f"{checkpoint.path('$store$_reward')} holds a reward of {odd}, and rewards of a "
+                "Dopamine log are clipped to [-1, 1]: log clipped rewards, or "
+                f"{layout.COPY_AGAIN}"
             )
         ends = rows[terminal == 1].tolist()
         after = np.add.outer(self._ends[-1:] + ends, np.arange(1, layout.STACK_SIZE)).astype(
@@ -117,7 +120,7 @@ class Chain:
         self._ends += ends
 
     def spans(self, time_limit: int) -> list[Span]:
-        """Every episode whose beginning is known."""
+        """All episodes whose beginning is known."""
         stop = self.checkpoints[-1].stop
         spans = [
             Span(
@@ -134,12 +137,12 @@ class Chain:
                 raise errors.DatasetError(
                     f"an episode of checkpoint {self._checkpoint_of(span).number} of "
                     f"{self.checkpoints[0].folder} has {span.stop - span.start} rows, but the time "
-                    f"limit is {time_limit}: name the run's own, or copy one run whole"
+                    f"limit is {time_limit}: give the run's own limit, or copy one run whole"
                 )
         return spans
 
     def units(self, spans: Iterable[Span]) -> list[Unit]:
-        """The spans that have a transition, by the checkpoint in which they begin."""
+        """The spans that have a transition, grouped by the checkpoint in which they begin."""
         units = []
         kept = [span for span in spans if span.num_transitions]
         for own, group in itertools.groupby(kept, self._checkpoint_of):
@@ -151,13 +154,13 @@ class Chain:
 
     @property
     def rows_without_beginning(self) -> int:
-        """The rows in front, up to a terminal one, whose episode's beginning is missing."""
-        behind_first_end = self._ends[0] + 1 if self._ends else self.checkpoints[-1].stop
-        return max(0, behind_first_end - self.first)
+        """The number of first rows, up to a terminal one, whose episode's beginning is missing."""
+        after_first_end = self._ends[0] + 1 if self._ends else self.checkpoints[-1].stop
+        return max(0, after_first_end - self.first)
 
     @property
     def stale_rows(self) -> int:
-        """The rows of a final checkpoint that are older than its first."""
+        """The number of rows of a final checkpoint that are older than its first row."""
         last = self.checkpoints[-1]
         is_full = (last.stop + 1) % last.capacity == 0 and last.stop > last.first
         return 0 if is_full or last.number == 0 else last.capacity - (last.stop - last.first)
@@ -167,7 +170,7 @@ class Chain:
 
 
 def repaired(chains: Sequence[Chain], spans: Sequence[Span], time_limit: int) -> list[str]:
-    """What was left out or mended, one sentence each."""
+    """What was left out or repaired, one sentence each."""
     at_limit = sum(not each.is_terminal and each.stop - each.start == time_limit for each in spans)
     cut = sum(not each.is_terminal for each in spans) - at_limit
     read = {-1, *(each.number for chain in chains for each in chain.checkpoints)}

@@ -1,4 +1,4 @@
-"""NumPy files in gzip, read as streams."""
+"""Gzip-compressed NumPy files, read as streams."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from rl_datasets.sources.dqn_replay import layout
 
 
 class Npy:
-    """A NumPy file in gzip, as a stream.
+    """A gzip-compressed NumPy file, as a stream.
 
     Attributes:
-      shape: of the array, as its header says.
+      shape: the array's shape, from the header.
     """
 
     def __init__(self, path: pathlib.Path):
@@ -42,7 +42,7 @@ class Npy:
         self._file.close()
 
     def check(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        """Raises `DatasetError` unless the header says this shape and dtype."""
+        """Raises `DatasetError` unless the header has this shape and dtype."""
         if (self.shape, self._dtype, self._is_fortran) != (shape, dtype, False):
             self._file.close()
             raise errors.DatasetError(
@@ -51,7 +51,7 @@ class Npy:
             )
 
     def read_into(self, offset: int, out: np.ndarray) -> None:
-        """Fills a contiguous array from the data's byte `offset` on."""
+        """Fills a contiguous array with the data from byte `offset` on."""
         view = out.reshape(-1).view(np.uint8).data
         with _naming(self.path):
             self._seek(offset)
@@ -62,7 +62,7 @@ class Npy:
                 view = view[size:]
 
     def finish(self, size: int) -> None:
-        """Reads on to the end, which compares gzip's checksum; the data must be `size` bytes."""
+        """Reads to the end, which checks gzip's checksum; the data must have `size` bytes."""
         with _naming(self.path):
             self._seek(size)
             if self._file.read(1):
@@ -85,7 +85,7 @@ def read_array(path: pathlib.Path, shape: tuple[int, ...], dtype: np.dtype) -> n
 
 @contextlib.contextmanager
 def _naming(path: pathlib.Path) -> Iterator[None]:
-    """Says of every way in which a file can fail to be read that it is this file."""
+    """Turns every error of reading a file into a `DatasetError` that names the file."""
     try:
         yield
     except OSError as error:

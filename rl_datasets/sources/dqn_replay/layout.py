@@ -1,31 +1,33 @@
 """The layout of DQN Replay's logs (Agarwal, Schuurmans and Norouzi 2020), which is Dopamine's.
 
-Dopamine's `LoggedReplayBuffer` (google-research/batch_rl) saves its circular buffer of C rows, C
-being 1,000,000, into `<Game>/<run>/replay_logs` whenever it is about to be full. A checkpoint N is
+Dopamine's `LoggedReplayBuffer` (google-research/batch_rl) saves its circular replay buffer of C
+rows, C being 1,000,000, into `<Game>/<run>/replay_logs` whenever it is about to be full. A
+checkpoint N is
 
     $store$_observation_ckpt.N.gz    [C, 84, 84] uint8, the frame seen when `action` was chosen
     $store$_action_ckpt.N.gz         [C] int32
     $store$_reward_ckpt.N.gz         [C] float32, clipped to [-1, 1]
     $store$_terminal_ckpt.N.gz       [C] uint8, whether the row ended its episode
-    add_count_ckpt.N.gz              int64, rows that were ever added
+    add_count_ckpt.N.gz              int64, number of rows that were ever added
     invalid_range_ckpt.N.gz          [5] int64, rows near the cursor
 
-each a NumPy file in gzip. Newer versions add `episode_end_indices_ckpt.N.gz`, a pickle, which is
-never opened here. What the layout means, with a row's number counted from the beginning of the run:
+each a gzip-compressed NumPy file. Newer versions add `episode_end_indices_ckpt.N.gz`, a pickle,
+which is never opened here. In the following, row numbers count from the beginning of the run:
 
-- Row number a lies at place a % C. A checkpoint is saved when place C - 2 was filled, one row
-  before the buffer is full. So a full checkpoint holds C - 1 rows in order, and at its last place
-  the row *before* them, which no earlier checkpoint holds; the first checkpoint of a run has
+- Row number a is stored at index a % C. A checkpoint is saved when index C - 2 was filled, one row
+  before the buffer is full. So a full checkpoint holds C - 1 rows in order, and at its last index
+  the row *before* them, which no earlier checkpoint holds. The first checkpoint of a run has
   nothing there yet.
-- An episode's first row comes after three rows of zeros, which fill the first stack of frames.
-  Nothing marks them, and games have black frames too: they are the three rows after a terminal one
-  and at the beginning of the run, and must be zero in the small arrays.
-- An episode's first row is added together with those, so the number of rows can jump over a
-  checkpoint, and C rows are lost. The numbers of the files go on; `add_count` shows it.
-- The final checkpoint is saved wherever the run stopped. Its `add_count` is the cursor; from there
-  on it holds stale rows. If they are those of the checkpoint before, none was lost between.
-- A time limit is recorded as terminal. The limit is 27,000 rows, and an episode of exactly so many
-  is taken to have reached it.
+- Three rows of zeros come before an episode's first row, to fill the first stack of frames. Nothing
+  marks them, and games have black frames too. They are the three rows after a terminal row and at
+  the beginning of the run, and must be zero in the small arrays.
+- They are added together with the episode's first row, so the number of rows can skip the point
+  where a checkpoint is saved, and C rows are lost. The files are still numbered without a gap;
+  `add_count` shows the loss.
+- The final checkpoint is saved where the run stopped. Its `add_count` is the cursor, from which on
+  it holds stale rows. If these are the rows of the previous checkpoint, none was lost in between.
+- A time limit is recorded as terminal. The limit is 27,000 rows, and an episode of exactly this
+  length is taken to have reached it.
 """
 
 from __future__ import annotations
@@ -61,18 +63,18 @@ COPY_AGAIN = "copy it again, or leave its checkpoint out"
 
 
 def file_name(member: str, number: int) -> str:
-    """Of one of `MEMBERS` of a checkpoint."""
+    """The file name of one of the `MEMBERS` of a checkpoint."""
     return f"{member}_ckpt.{number}.gz"
 
 
 def files_of(folder: str | os.PathLike[str], number: int) -> tuple[str, ...]:
-    """The six files of a checkpoint, whether they are there or not."""
+    """The paths of a checkpoint's six files, whether they exist or not."""
     folder = pathlib.Path(folder).absolute()
     return tuple(str(folder / file_name(member, number)) for member in MEMBERS)
 
 
 def checkpoint_numbers(folder: pathlib.Path) -> list[int]:
-    """Of every checkpoint that a file in the folder belongs to, in order.
+    """The numbers of all checkpoints that have a file in the folder, in order.
 
     Raises:
       DatasetError: the folder cannot be read, or holds no file of a checkpoint.

@@ -1,4 +1,4 @@
-"""Reads a run of DQN Replay: first what it holds, then its episodes."""
+"""Reads a run of DQN Replay: first its contents, then its episodes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _BATCH = 64  # Frames in memory at once: they fit in a processor's cache.
 
 @dataclasses.dataclass(frozen=True)
 class LoggedRun:
-    """What a folder of checkpoints holds, from everything but its frames.
+    """The contents of a folder of checkpoints, found without its frames.
 
     Attributes:
       units: one for each checkpoint in which an episode begins.
       faults: what is wrong with each checkpoint that cannot be read, by its number.
-      repaired: what was left out or mended, one sentence each.
+      repaired: what was left out or repaired, one sentence each.
     """
 
     units: tuple[episode_index.Unit, ...]
@@ -39,13 +39,12 @@ def read_run(folder: str | os.PathLike[str], time_limit: int = layout.TIME_LIMIT
     """Finds the episodes of a run without reading its frames.
 
     Args:
-      folder: of the checkpoints, such as `Pong/1/replay_logs`.
-      time_limit: rows after which the run's environment ended an episode.
+      folder: the folder of the checkpoints, such as `Pong/1/replay_logs`.
+      time_limit: number of rows after which the run's environment ended an episode.
 
     Raises:
       DatasetError: there is no such folder, it holds no checkpoint, or an episode is longer than
-        the time limit. What is wrong with one checkpoint is told in `faults` instead, and the
-        checkpoint is a gap.
+        the time limit. A checkpoint that cannot be read is a gap, and `faults` says why.
     """
     folder = pathlib.Path(folder).absolute()
     numbers = layout.checkpoint_numbers(folder)
@@ -79,10 +78,10 @@ def read_run(folder: str | os.PathLike[str], time_limit: int = layout.TIME_LIMIT
 def read_episodes(unit: episode_index.Unit) -> Iterator[Episode]:
     """Reads the episodes of a unit, one at a time, in the order in which they were played.
 
-    Frames come as the PNG files that a dataset holds, made while they are streamed: so there are
-    never more than a few raw frames in memory, however long an episode is. The frames of the
-    checkpoint are streamed once, and once more those of each that its last episode runs on into,
-    because the first row of what that one adds lies at its very end.
+    Frames are encoded as PNG files, as a dataset holds them, while they are streamed. So memory
+    never holds more than a few raw frames, however long an episode is. The frames of the checkpoint
+    are streamed once. So are all frames of each checkpoint into which its last episode continues,
+    because the first row that such a checkpoint adds is stored at its very end.
 
     Raises:
       DatasetError: a file is truncated, damaged or has changed since `read_run`.
@@ -107,7 +106,7 @@ def read_episodes(unit: episode_index.Unit) -> Iterator[Episode]:
 
 
 class _Reader:
-    """The rows of a checkpoint, read from front to back."""
+    """The rows of a checkpoint, read in order."""
 
     def __init__(self, checkpoint: checkpoints.Checkpoint):
         self._checkpoint = checkpoint
@@ -129,7 +128,7 @@ class _Reader:
     def read(
         self, span: episode_index.Span, pngs: list[bytes], action: np.ndarray, reward: np.ndarray
     ) -> None:
-        """Fills in those rows of the span that the checkpoint holds."""
+        """Fills in the rows of the span that the checkpoint holds."""
         own = self._checkpoint
         start, stop = max(span.start, own.first), min(span.stop, own.stop)
         if start >= stop:
@@ -137,14 +136,14 @@ class _Reader:
         rows = slice(start - span.start, stop - span.start)
         places = np.arange(start, stop) % own.capacity
         action[rows], reward[rows] = self._action[places], self._reward[places]
-        if start == own.first > 0:  # Its first row comes after all others, so it is read last.
+        if start == own.first > 0:  # The first row is stored after all others, so it is read last.
             others = self._read_frames(0, len(places) - 1)
             pngs[rows] = self._read_frames(own.capacity - 1, 1) + others
         else:
             pngs[rows] = self._read_frames(int(places[0]), len(places))
 
     def finish(self) -> None:
-        """Reads on to the end of the frames, which compares their checksum."""
+        """Reads the frames to the end, which checks their checksum."""
         self._frames.finish(self._checkpoint.capacity * layout.FRAME_BYTES)
 
     def _read_frames(self, place: int, count: int) -> list[bytes]:

@@ -220,10 +220,10 @@ def test_bad_numbers_are_refused_and_nothing_is_published(tmp_path, case):
     ("config", "changes", "says"),
     [
         ("hopper-medium-v2", {"actions": None}, "has no 'actions'"),
-        ("hopper-medium-v2", {"rewards": np.zeros(11)}, "one row a step"),
+        ("hopper-medium-v2", {"rewards": np.zeros(11)}, "one row for each step"),
         ("hopper-medium-v2", {"timeouts": np.arange(12) == 5}, "both a terminal and a time limit"),
-        ("walker2d-medium-v2", {}, "name the task that the file is of"),
-        ("hoper-medium-v2", {}, "no task 'hoper-medium-v2': the nearest is hopper-medium-v2"),
+        ("walker2d-medium-v2", {}, "name the task that the file belongs to"),
+        ("hoper-medium-v2", {}, "no task 'hoper-medium-v2': did you mean hopper-medium-v2"),
         ("hopper-medium-v2-recollected", {}, "D4RL's own file as d4rl/hopper-medium-v2"),
     ],
 )
@@ -238,7 +238,7 @@ def test_bad_files_are_refused_and_nothing_is_published(tmp_path, config, change
 def test_a_file_that_is_cut_short_is_refused(shared, tmp_path):
     path = tmp_path / "cut.hdf5"
     path.write_bytes((shared / "d4rl" / "hopper_medium.hdf5").read_bytes()[:-500])
-    with pytest.raises(DatasetError, match="cut short"):
+    with pytest.raises(DatasetError, match="truncated"):
         Builder(config="hopper-medium-v0", source=str(path), data_dir=tmp_path)
 
 

@@ -336,7 +336,7 @@ def test_an_object_that_is_not_there_is_named_before_any_is_copied(storage, tmp_
     published = published_from("gs://rl_unplugged", tmp_path / "data", keep_going=True)
     assert list(published.manifest["splits"]) == ["checkpoint_00", "checkpoint_02"]
     (reason,) = published.manifest["skipped"].values()
-    assert reason.startswith(f"gs://rl_unplugged/{shard_name(1)} is not there")
+    assert reason.startswith(f"gs://rl_unplugged/{shard_name(1)} does not exist")
     assert len(published.manifest["copied"]) == 2
 
 
@@ -368,7 +368,7 @@ def test_a_damaged_object_is_named_and_nothing_is_published(storage, tmp_path):
     ("source", "sentence"),
     [
         ("gs://rl_unplugged/atari", "gs://rl_unplugged/atari has no shard of run 1 of Asterix"),
-        ("gs://absent", "gs://absent is not there: name another bucket, or a folder"),
+        ("gs://absent", "gs://absent does not exist: name another bucket, or a folder"),
         ("gs://closed", "gs://closed is closed to anonymous readers: copy it with an account"),
     ],
 )

@@ -17,7 +17,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from rl_datasets import episode, errors, files
+from rl_datasets import episode_check, errors, files
 from rl_datasets.collection import (
     collected_folder,
     collector,
@@ -124,7 +124,7 @@ def test_too_few_transitions(transitions):
 def test_collection_holds_what_was_asked_for(hopper):
     episodes = read_all(hopper)
     for each in episodes:
-        episode.check_episode(each, hopper.episode_spec())
+        episode_check.check_episode(each, hopper.episode_spec())
     transitions_of = [0, 0, 0]
     for each in episodes:
         (policy_id,) = set(each.extras["policy_id"])
@@ -452,7 +452,7 @@ def test_wrong_arguments(policy_path, tmp_path, changes, message):
 
 
 def test_no_policy_is_shipped_for_every_environment(tmp_path):
-    with pytest.raises(errors.DatasetError, match="no policy for 'Swimmer-v4' is shipped"):
+    with pytest.raises(errors.DatasetError, match="no policy is shipped for 'Swimmer-v4'"):
         collect(tmp_path, None, environment="Swimmer-v4")
 
 
@@ -481,7 +481,7 @@ def test_ants_policies_act_in_either_body(shared, tmp_path, environment, size):
     for folder, path in ((tmp_path / "brac", prefix), (tmp_path / "own", None)):
         collection = collect(folder, path, environment=environment, transitions=1_000)
         for each in read_all(collection):
-            episode.check_episode(each, collection.episode_spec())
+            episode_check.check_episode(each, collection.episode_spec())
             assert each.observation.shape[1] == size
             assert not each.observation[:, 27:].any()
 
@@ -561,7 +561,7 @@ def test_by_d4rls_rules_only_the_very_last_episode_is_cut(of_d4rl):
     assert [name for name, _ in policy.source] == ["hopper_medium-v2.hdf5"]
     episodes = read_all(of_d4rl)
     for each in episodes:
-        episode.check_episode(each, of_d4rl.episode_spec())
+        episode_check.check_episode(each, of_d4rl.episode_spec())
     assert sum(each.num_transitions for each in episodes) == TRANSITIONS == of_d4rl.num_transitions
     assert len(of_d4rl.units) == 3
     assert not any(each.metadata["is_cut"] for each in episodes[:-1])

@@ -151,8 +151,8 @@ def test_other_gymnasium_environments_work():
     ("name", "message"),
     [
         ("HalfCheeta-v4", "'HalfCheeta-v4' cannot be made"),
-        ("Hopper-v3", "no longer runs: name Hopper-v2, which has its body"),
-        ("Hopper-v1", "no longer runs: name Hopper-v2, which has its body"),
+        ("Hopper-v3", "no longer runs: name Hopper-v2, which has the body"),
+        ("Hopper-v1", "no longer runs: name Hopper-v2, which has the body"),
         ("Swimmer-v2", "no longer runs: name Swimmer-v4"),
         ("Hopper-v9", "'Hopper-v9' cannot be made"),
     ],

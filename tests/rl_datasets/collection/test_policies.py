@@ -149,7 +149,7 @@ def save(path, **arrays):
         ({"weights": np.zeros(3)}, "no array 'kernel_0'"),
         (
             {"kernel_0": np.zeros((3, 4), np.float32), "bias_0": np.zeros(5, np.float32)},
-            "do not fit",
+            "do not match",
         ),
         ({"kernel_0": np.zeros((3, 4)), "bias_0": np.zeros(4)}, "must be float32"),
         (

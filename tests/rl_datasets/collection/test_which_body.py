@@ -57,7 +57,7 @@ def without_states(made):
     ("environment", "named"),
     [
         ("Ant-v2", "Ant-v2 made these rows."),
-        ("Ant-v4", "Ant-v4 and Ant-v5 make these rows alike: their bodies are the same."),
+        ("Ant-v4", "Ant-v4 and Ant-v5 make the same rows: their bodies are the same."),
         ("Ant-v5", "Ant-v4 and Ant-v5 make"),
         ("HalfCheetah-v2", "HalfCheetah-v2 made"),
         ("HalfCheetah-v4", "HalfCheetah-v4 and HalfCheetah-v5 make"),
@@ -238,9 +238,11 @@ def test_command_says_what_it_cannot_do(changes, options, message, tmp_path):
 
 
 def test_command_on_nothing(tmp_path):
-    with pytest.raises(DatasetError, match="none is not there, or not of a kind that is known"):
+    with pytest.raises(DatasetError, match="none does not exist, or its kind is not known"):
         which_body.read_episodes(tmp_path / "none")
-    with pytest.raises(DatasetError, match=r"^there is no file .*none\.hdf5: name one$"):
+    with pytest.raises(
+        DatasetError, match=r"^there is no file .*none\.hdf5: name one that exists$"
+    ):
         list(which_body.read_episodes(tmp_path / "none.hdf5"))
 
 

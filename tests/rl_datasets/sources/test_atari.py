@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from rl_datasets import frames
-from rl_datasets.episode import EpisodeError, check_episode
+from rl_datasets.episode import EpisodeError
+from rl_datasets.episode_check import check_episode
 from rl_datasets.sources import atari
 
 METADATA = {"checkpoint_id": np.int64(3), "episode_id": np.int64(7)}

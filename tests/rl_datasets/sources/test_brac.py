@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rl_datasets import episode, errors
+from rl_datasets import episode_check, errors
 from rl_datasets.sources import brac
 
 DATA = "brac_testdata/data/HalfCheetah-v2/example/0/data"
@@ -23,7 +23,7 @@ def test_real_file_holds_ten_episodes_with_their_returns(shared):
         [-190, -298, 4524, 4521, 4283, 4461, 2604, 2361, 2289, 2374],
     )
     for each in episodes:
-        episode.check_episode(each, brac.episode_spec(17, 6))
+        episode_check.check_episode(each, brac.episode_spec(17, 6))
         assert not each.is_terminal[-1]
 
 
@@ -91,7 +91,7 @@ def test_episodes_by_hand(tmp_path):
     for number, each in enumerate([first, second, third]):
         assert each.metadata == {"episode_id": number}
         np.testing.assert_array_equal(each.extras["policy_id"], brac.UNKNOWN_POLICY)
-        episode.check_episode(each, brac.episode_spec(2, 1))
+        episode_check.check_episode(each, brac.episode_spec(2, 1))
 
 
 def test_a_terminal_ends_the_episode_even_where_the_states_meet(tmp_path):
@@ -144,8 +144,8 @@ def layer(inputs, outputs, value=0.5, dtype=np.float32):
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        ([layer(3, 5), layer(4, 2)], "layer 1 .* do not fit"),
-        ([(np.zeros((3, 5), np.float32), np.zeros(4, np.float32))], "layer 0 .* do not fit"),
+        ([layer(3, 5), layer(4, 2)], "layer 1 .* do not match"),
+        ([(np.zeros((3, 5), np.float32), np.zeros(4, np.float32))], "layer 0 .* do not match"),
         ([layer(3, 5), layer(5, 2, np.nan)], "layer 1 .* not finite"),
         ([layer(3, 5, dtype=np.float64)], "layer 0 .* must be float32"),
     ],

@@ -116,7 +116,7 @@ def test_a_transfer_that_always_breaks_off_is_told(storage, listed):
 
 def test_an_object_that_is_shorter_than_the_bucket_said_is_told(storage, listed):
     storage.length = 100
-    fails(listed, "is cut: bytes 0 to 25607 of 25607 came as 100; publish again, or name another")
+    fails(listed, "is truncated: only 100 of bytes 0 to 25607 of 25607 arrived; publish again, or")
 
 
 @pytest.mark.parametrize("checksum", ["crc32c", "md5Hash"])
@@ -131,14 +131,14 @@ def test_an_object_that_was_replaced_or_removed_since_is_told(storage, listed):
     path = storage.buckets["public"] / "shards" / "Pong" / "run_1-0"
     path.write_bytes(CONTENT)
     os.utime(path, ns=(0, 0))
-    fails(listed, "is not there: name another bucket, or a folder that holds a copy")
+    fails(listed, "does not exist: name another bucket, or a folder that holds a copy")
     path.unlink()
-    fails(listed, "is not there")
-    fails(buckets.Object("gs://public/shards/Pong/run_1-9"), "is not there")
+    fails(listed, "does not exist")
+    fails(buckets.Object("gs://public/shards/Pong/run_1-9"), "does not exist")
 
 
 def test_a_bucket_that_does_not_exist_is_told(storage):
-    with pytest.raises(DatasetError, match="gs://absent is not there: name another bucket, or a"):
+    with pytest.raises(DatasetError, match="gs://absent does not exist: name another bucket, or a"):
         buckets.list_folder("gs://absent/shards")
     with pytest.raises(DatasetError, match="gs:// names no bucket"):
         buckets.list_folder("gs://")

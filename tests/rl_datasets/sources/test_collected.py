@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rl_datasets import episode, errors, files
+from rl_datasets import episode, episode_check, errors, files
 from rl_datasets.collection import collected_folder
 from rl_datasets.sources import collected
 
@@ -116,7 +116,7 @@ def test_collection_round_trip(tmp_path):
     assert (read.num_episodes, read.num_transitions) == (3, 8)
     for unit in read.units:
         for each in collected.read_unit(tmp_path / unit.file):
-            episode.check_episode(each, read.episode_spec())
+            episode_check.check_episode(each, read.episode_spec())
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def assert_refused(content, message=""):
         ("episode_length", lambda x: x + 1, "must have 29 rows in every field"),
         ("steps/observation", lambda x: x[:-1], "must have 27 rows in every field"),
         ("steps/action", lambda x: x[0, 0], "must have 27 rows in every field"),
-        ("metadata/is_cut", lambda x: x[:1], "must have 2 rows in all metadata"),
+        ("metadata/is_cut", lambda x: x[:1], "must have 2 rows in every field of the metadata"),
         ("steps/reward", lambda x: x * np.nan, "not finite in steps/reward"),
         ("steps/observation", lambda x: x + np.inf, "not finite in steps/observation"),
     ],
@@ -265,7 +265,7 @@ def test_damaged_units_are_named(tmp_path):
         (lambda text: text.replace('"dtype"', '"type"'), "is damaged"),
         (lambda text: "[" * 100_000, "is damaged"),
         *(
-            (lambda text, name=name: text.replace("unit-00001.npz", name), "which is no file of")
+            (lambda text, name=name: text.replace("unit-00001.npz", name), "which is not a file of")
             for name in ("../unit-00001.npz", "/etc/hostname", "..", "a/b.npz", "")
         ),
         (lambda text: text.replace('"format_version": 1', '"format_version": 2'), "version 2"),

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from rl_datasets.episode import STEP_FIELDS, EpisodeError, check_episode
+from rl_datasets.episode import STEP_FIELDS, EpisodeError
+from rl_datasets.episode_check import check_episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import encoding
 from rl_datasets.published.features import features_dict
@@ -300,11 +301,14 @@ BAD = {
     "no observations": ({"observations": None}, "has no 'observations'"),
     "no terminals": ({"terminals": None}, "has no 'terminals'"),
     "no timeouts": ({"timeouts": None}, "has no 'timeouts'"),
-    "other lengths": ({"actions": np.zeros((9, 3), np.float32)}, "one row a step"),
-    "no rows": ({"rewards": np.zeros(0)}, "one at least"),
-    "a scalar": ({"rewards": 1.0}, "one row a step"),
+    "other lengths": ({"actions": np.zeros((9, 3), np.float32)}, "one row for each step"),
+    "no rows": ({"rewards": np.zeros(0)}, "at least one"),
+    "a scalar": ({"rewards": 1.0}, "one row for each step"),
     "another length of infos": ({"infos/qpos": np.zeros((9, 6))}, "'infos/qpos' of shape"),
-    "text": ({"infos/name": np.array([b"a"] * 10)}, "only numbers are known"),
+    "text": (
+        {"infos/name": np.array([b"a"] * 10)},
+        "only numbers of at most 64 bits are supported",
+    ),
     "short observations": ({"observations": np.zeros((9, 11))}, "'observations' of shape"),
     "short rewards": ({"rewards": np.zeros(9)}, "'rewards' of shape"),
     "named as a core field": ({"infos/reward": np.zeros(10)}, "'infos/reward'.*rename it"),
@@ -438,7 +442,9 @@ def test_a_file_that_breaks_off_nearly_everywhere_is_refused(tmp_path, noise):
     if not noise:
         assert [e.num_transitions for e in read(path, "hopper-medium-v2")] == [10, 20]
         return
-    with pytest.raises(DatasetError, match=r"after 28 of 28 rows that no flag marks.*mend that fi"):
+    with pytest.raises(
+        DatasetError, match=r"after 28 of 28 rows that no flag marks.*repair that f"
+    ):
         read(path, "hopper-medium-v2")
 
 
@@ -478,7 +484,7 @@ def test_a_bad_row_costs_its_episode_alone(tmp_path, monkeypatch, case, rows_a_s
     assert (field if case != "both flags" else "terminal and a time") in str(fault)
     good = [each for each in found if each is not fault]
     assert [(e.metadata["first_row"], e.num_transitions) for e in good] == kept
-    with pytest.raises(DatasetError, match=f"bad.hdf5 has a row at fault: row {row} has "):
+    with pytest.raises(DatasetError, match=f"bad.hdf5 has a faulty row: row {row} has "):
         read(path, "hopper-medium-v2")
 
 
@@ -516,9 +522,9 @@ def test_what_lies_elsewhere_is_refused(tmp_path):
         with h5py.File(path, "a") as file:
             add(file)
         name = "infos" if case == "folder" else "rewards"
-        with pytest.raises(DatasetError, match=f"{case}.hdf5 has '{name}' by a link or in"):
+        with pytest.raises(DatasetError, match=f"{case}.hdf5 has '{name}' as a link or in"):
             d4rl.read_contents(path, of)
-        with pytest.raises(DatasetError, match=f"{case}.hdf5 has '{name}' by a link or in"):
+        with pytest.raises(DatasetError, match=f"{case}.hdf5 has '{name}' as a link or in"):
             d4rl_policy.read_policy(path)
 
 

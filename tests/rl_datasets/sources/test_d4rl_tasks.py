@@ -47,7 +47,7 @@ def test_the_nearest_task_is_suggested():
         "antmaze-umaze-v9": "antmaze-umaze-v2",
         "Kitchen-mixed-v0": "kitchen-mixed-v0",
     }.items():
-        with pytest.raises(DatasetError, match=rf"no task '{name}': the nearest is {nearest}$"):
+        with pytest.raises(DatasetError, match=rf"no task '{name}': did you mean {nearest}\?$"):
             task(name)
 
 

@@ -68,7 +68,9 @@ def test_what_is_whole_is_asked_for_once(tmp_path, declares_length):
 @pytest.mark.parametrize("bad", [WHOLE[:-1], b"<html>Under maintenance</html>", b""])
 def test_what_was_not_asked_for_is_not_kept(tmp_path, bad):
     with serving([(0, bad)], [(0, WHOLE)], content_type="text/html") as url:
-        with pytest.raises(DatasetError, match=f"cut short, {len(bad):,} bytes of text/html"):
+        with pytest.raises(
+            DatasetError, match=f"truncated file arrived, {len(bad):,} bytes of text/html"
+        ):
             downloads.download(url, tmp_path, check)
         assert not files_below(tmp_path)
         assert downloads.download(url, tmp_path, check).read_bytes() == WHOLE
@@ -85,7 +87,9 @@ def test_an_endless_body_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(downloads, "LARGEST", 100_000)
     with (
         serving((0, bytes(10_000)) for _ in iter(int, 1)) as url,
-        pytest.raises(DatasetError, match=r"no declared length and goes on after 1[0-9]{5} bytes"),
+        pytest.raises(
+            DatasetError, match=r"its length is not declared and exceeds 1[0-9]{5} bytes"
+        ),
     ):
         downloads.download(url, tmp_path, check)
     assert not files_below(tmp_path)
@@ -144,7 +148,9 @@ def test_d4rls_files_are_held_to_hdf5(tmp_path):
     for bad in (cut, b"<html>"):
         with (
             serving([(0, bad)]) as url,
-            pytest.raises(DatasetError, match=r"cannot be downloaded .*another file or cut short"),
+            pytest.raises(
+                DatasetError, match=r"cannot be downloaded .*another or a truncated file arrived"
+            ),
         ):
             Builder(config="pen-human-v1", source=url, data_dir=tmp_path / "data")
     assert not files_below(tmp_path / "data")

@@ -17,7 +17,7 @@ from isal import igzip
 
 from rl_datasets import errors, files
 from rl_datasets.collection.replay_log import ReplayLog
-from rl_datasets.episode import check_episode
+from rl_datasets.episode_check import check_episode
 from rl_datasets.sources import atari, dqn_replay
 
 SPEC = atari.atari_episode_spec(6)
@@ -509,7 +509,7 @@ class TestBadInput:
         path = folder / "$store$_reward_ckpt.1.gz"
         rewrite(path, lambda array: np.where(np.arange(CAPACITY) == 20, reward, array))
         rewrite(path, lambda array: array.astype(np.float32))
-        says = f"{path} holds a reward of {reward:.1f}, and a log of Dopamine's is clipped"
+        says = f"{path} holds a reward of {reward:.1f}, and rewards of a Dopamine log are clipped"
         assert self.fault(folder, 1).startswith(says)
 
     def test_pickled_objects_are_not_opened(self, folder):
@@ -524,7 +524,9 @@ class TestBadInput:
         for path in other.glob("*_ckpt.1.gz"):
             shutil.copy(path, folder / path.name)
         path = folder / "$store$_observation_ckpt.1.gz"
-        assert self.fault(folder, 1).startswith(f"{path} has 30 rows, and that of checkpoint 0 40")
+        assert self.fault(folder, 1).startswith(
+            f"{path} has 30 rows, and that of checkpoint 0 has 40"
+        )
 
     @pytest.mark.parametrize("add_count", [0, 5, 39, 78, 80, -1, 2**62])
     def test_a_checkpoint_of_another_place(self, folder, add_count):
@@ -540,7 +542,7 @@ class TestBadInput:
     def test_a_terminal_flag_that_is_none(self, folder):
         path = folder / "$store$_terminal_ckpt.1.gz"
         rewrite(path, lambda array: 2 * array)
-        assert self.fault(folder, 1).startswith(f"{path} holds more than 0 and 1")
+        assert self.fault(folder, 1).startswith(f"{path} holds values other than 0 and 1")
 
     @pytest.mark.parametrize("kept", [0, 5, 30, 60])
     def test_small_arrays_that_are_cut(self, folder, kept):

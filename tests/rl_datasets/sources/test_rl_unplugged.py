@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rl_datasets import wire
-from rl_datasets.episode import EpisodeError, check_episode
+from rl_datasets.episode import EpisodeError
+from rl_datasets.episode_check import check_episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.frames import encode_png
 from rl_datasets.sources import rl_unplugged
@@ -244,7 +245,7 @@ def test_an_episode_of_one_truncated_row_has_no_transition(tmp_path):
     [
         (lambda content: content[: len(content) // 2], "ended before the end-of-stream"),
         (lambda content: content[:-4], "ended before the end-of-stream"),
-        (lambda content: gzip.decompress(content), "is a shard that was uncompressed"),
+        (lambda content: gzip.decompress(content), "was decompressed, and RL Unplugged"),
         (lambda content: b"<html>no such object</html>", "is damaged"),
         (lambda content: gzip.compress(gzip.decompress(content)[:-5]), "a record is cut"),
         (lambda content: gzip.compress(b"\xff" * 100), "checksum does not agree"),
@@ -439,7 +440,7 @@ def test_shards_that_are_not_there_are_told_with_what_to_do(tmp_path):
         (tmp_path / "Pong" / name).touch()
     with pytest.raises(DatasetError, match="has no shard of run 2 of Breakout"):
         rl_unplugged.find_shards(tmp_path / "Pong", "Breakout", 2)
-    with pytest.raises(DatasetError, match="cut into 5 and into 50"):
+    with pytest.raises(DatasetError, match="one split into 5 and the other into 50"):
         rl_unplugged.find_shards(tmp_path, "Pong", 2)
 
 

@@ -86,7 +86,7 @@ def test_a_checkpoint_of_several_data_files_is_read_whole(tmp_path):
     variables = tf_checkpoint.read_variables(prefix)
     assert {name: len(value) for name, value in variables.items()} == {"one": 3, "two": 5}
     (tmp_path / f"agent{DATA}").touch()
-    with pytest.raises(errors.DatasetError, match="are of 2 checkpoints, of 1 and 2 data files"):
+    with pytest.raises(errors.DatasetError, match="belong to 2 checkpoints, of 1 and 2 data files"):
         tf_checkpoint.read_variables(prefix)
     (tmp_path / f"agent{DATA}").unlink()
     two.unlink()

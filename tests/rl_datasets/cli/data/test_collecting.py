@@ -121,7 +121,7 @@ def write_mixture(path: pathlib.Path, head: str = "", kind: str = "uniform") -> 
         ("mine.toml", "", ["--name", ""], "'' cannot be the name of a dataset"),
         ("a b;$x.toml", "", [], "'hopper-v4-a b;$x-"),
         ("mine.toml", 'protocl = "d4rl"', [], "mine.toml has no field 'protocl'"),
-        ("mine.toml", "", ["--policy", "x.npz"], "the mixture 'mine' has no policy that --policy"),
+        ("mine.toml", "", ["--policy", "x.npz"], "the mixture 'mine' takes no policy"),
     ],
 )
 def test_collect_refuses_at_once(run, tmp_path, monkeypatch, mixture, head, options, told):

@@ -94,7 +94,7 @@ def with_nan(array: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"reward": with_nan}, "holds numbers that are not finite in steps/reward: delete it"),
+        ({"reward": with_nan}, "has values that are not finite in steps/reward: delete it"),
         ({"observation": lambda field: field[:, :-1]}, r"observation.*\(11,\)"),
         ({"action": lambda field: field[:-1]}, "must have [0-9]+ rows in every field of the steps"),
     ],
@@ -111,7 +111,7 @@ def test_a_unit_of_a_wrong_shape_or_with_nan(run, published, changes, told):
 @pytest.mark.parametrize(
     ("field", "change", "told"),
     [
-        ("_s1", with_nan, "holds a number that is not finite in row 1: use another file"),
+        ("_s1", with_nan, "has a value that is not finite in row 1: use another file"),
         ("_s2", lambda field: field[:, :-1], "data/_s2 must be float32 with 2 axes and 20 rows"),
     ],
 )
