@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rl_datasets import episode as episode_lib
+from rl_datasets import episode_check
 from rl_datasets.episode import Episode, EpisodeError, EpisodeSpec
 from rl_datasets.episode_check import check_episode
 from rl_datasets.errors import DatasetError
@@ -69,21 +70,21 @@ def with_value(name: str, index: int, value) -> Episode:
 @pytest.mark.parametrize(
     ("broken", "rule"),
     [
-        (with_value("is_first", 0, False), episode_lib.FIRST_IS_FIRST),
-        (with_value("is_first", 1, True), episode_lib.FIRST_IS_FIRST),
-        (with_value("is_last", 2, False), episode_lib.LAST_IS_LAST),
-        (with_value("is_last", 1, True), episode_lib.LAST_IS_LAST),
-        (with_value("is_terminal", 1, True), episode_lib.TERMINAL_IS_LAST),
-        (with_value("is_terminal", 2, False), episode_lib.TERMINAL_DISCOUNT),
-        (with_value("discount", 1, 1), episode_lib.TERMINAL_DISCOUNT),
-        (with_value("discount", 0, 0), episode_lib.INNER_DISCOUNT),
-        (with_value("discount", 0, 1.5), episode_lib.INNER_DISCOUNT),
-        (with_value("discount", 2, 1), episode_lib.LAST_IS_EMPTY),
-        (with_value("reward", 2, 1), episode_lib.LAST_IS_EMPTY),
-        (with_value("action", 2, 1), episode_lib.LAST_IS_EMPTY),
-        (with_value("action", 0, 1.5), episode_lib.OUT_OF_BOUNDS),
-        (with_value("reward", 0, np.nan), episode_lib.MUST_BE_FINITE),
-        (with_value("observation", 2, np.inf), episode_lib.MUST_BE_FINITE),
+        (with_value("is_first", 0, False), episode_check.FIRST_IS_FIRST),
+        (with_value("is_first", 1, True), episode_check.FIRST_IS_FIRST),
+        (with_value("is_last", 2, False), episode_check.LAST_IS_LAST),
+        (with_value("is_last", 1, True), episode_check.LAST_IS_LAST),
+        (with_value("is_terminal", 1, True), episode_check.TERMINAL_IS_LAST),
+        (with_value("is_terminal", 2, False), episode_check.TERMINAL_DISCOUNT),
+        (with_value("discount", 1, 1), episode_check.TERMINAL_DISCOUNT),
+        (with_value("discount", 0, 0), episode_check.INNER_DISCOUNT),
+        (with_value("discount", 0, 1.5), episode_check.INNER_DISCOUNT),
+        (with_value("discount", 2, 1), episode_check.LAST_IS_EMPTY),
+        (with_value("reward", 2, 1), episode_check.LAST_IS_EMPTY),
+        (with_value("action", 2, 1), episode_check.LAST_IS_EMPTY),
+        (with_value("action", 0, 1.5), episode_check.OUT_OF_BOUNDS),
+        (with_value("reward", 0, np.nan), episode_check.MUST_BE_FINITE),
+        (with_value("observation", 2, np.inf), episode_check.MUST_BE_FINITE),
     ],
 )
 def test_each_rule_is_checked(broken, rule):
