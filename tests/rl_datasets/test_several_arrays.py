@@ -143,7 +143,7 @@ def test_an_array_that_is_not_there_is_named(version, load):
 
 def test_what_takes_one_array_says_so(version, tmp_path):
     for read_one in (load_qlearning_dataset, lambda version: to_d4rl(version, tmp_path / "a.hdf5")):
-        with pytest.raises(DatasetError, match=r"several arrays, .*position, .* one is needed here"):
+        with pytest.raises(DatasetError, match=r"several arrays, .*position, .* one is needed"):
             read_one(version)
     assert not list(tmp_path.iterdir())
 
