@@ -8,7 +8,7 @@ from benchmarks.tables import comparison, report_text
 from benchmarks.tables.comparison import Comparison
 from benchmarks.tables.measured_games import HEADER, measured_over_games
 from benchmarks.tables.reported import Score, load_table
-from benchmarks.training.recipe import Row
+from benchmarks.training.row import Row
 
 TABLE = load_table("cql_atari")
 # Normalised by hand, with a random policy of 1.7, -20.7 and 163.9 and a DQN of 126.62, 16.61 and
@@ -19,7 +19,7 @@ MEASURED = {"Breakout": (1.7, 126.62), "Pong": (16.61, 16.61), "Qbert": (5281.30
 def compared(game, seeds, status=comparison.UNCERTAIN, data="1%", **row):
     name = f"CQL(H)/{game}/{data}"
     return Comparison(
-        row=Row(name, "dqn_replay/x:1.0.0", game, algorithm="CQL(H)", **row),
+        row=Row.of(name, "dqn_replay/x:1.0.0", game, algorithm="CQL(H)", **row),
         reported=TABLE.rows[name].scores["unstated"],
         measured=Score.over_seeds(seeds),
         status=status,
