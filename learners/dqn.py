@@ -26,6 +26,9 @@ class Config:
 
     Attributes:
       optimizer: "rmsprop", which is centred and without momentum, or "adam".
+      is_double: the network that learns chooses the next action, and the target network values it
+        (van Hasselt et al. 2016, arXiv:1509.06461).
+      is_squared: the loss is the squared error, not Huber's.
     """
 
     discount: Share = 0.99
@@ -34,6 +37,8 @@ class Config:
     learning_rate: Positive = 2.5e-4
     rmsprop_decay: Share = 0.95
     epsilon: Positive = 1e-5  # within the root
+    is_double: bool = False
+    is_squared: bool = False
 
     def __post_init__(self) -> None:
         if self.optimizer not in ("rmsprop", "adam"):
@@ -43,12 +48,26 @@ class Config:
 # REM's paper, appendix A.4.
 ADAM = Config(optimizer="adam", learning_rate=5e-5, epsilon=0.01 / 32)
 
+# dopamine/labs/offline_rl, jax_dqn; and dopamine/jax/agents/dqn online.
+DOPAMINE_JAX = Config(optimizer="adam", learning_rate=6.25e-5, epsilon=1.5e-4, is_squared=True)
 
-@shaped(q_tm1="A", a_tm1="", r_t="", discount_t="", q_t="A")
+# RL Unplugged (Gulcehre et al. 2020, arXiv:2006.13888, table 6), whose batches are of 256; Adam's
+# epsilon is TensorFlow 2's.
+RL_UNPLUGGED = Config(
+    optimizer="adam", learning_rate=3e-5, epsilon=1e-7, target_period=2_500, is_double=True
+)
+
+
+@shaped(q_tm1="A", a_tm1="", r_t="", discount_t="", q_t="A", judged_t="A")
 def td_error(
-    q_tm1: jax.Array, a_tm1: jax.Array, r_t: jax.Array, discount_t: jax.Array, q_t: jax.Array
+    q_tm1: jax.Array,
+    a_tm1: jax.Array,
+    r_t: jax.Array,
+    discount_t: jax.Array,
+    q_t: jax.Array,
+    judged_t: jax.Array,
 ) -> jax.Array:
-    """r_t + discount_t max_a q_t[a] - q_tm1[a_tm1] (Mnih et al. 2015, equation 2).
+    """r_t + discount_t q_t[argmax judged_t] - q_tm1[a_tm1] (Mnih et al. 2015, equation 2).
 
     Args:
       q_tm1: [A], of the state in which the action was taken.
@@ -56,16 +75,25 @@ def td_error(
       r_t: the reward.
       discount_t: of what follows.
       q_t: [A], of the state that followed, by the target network.
+      judged_t: [A], of the same state: `q_t`, or by the network that learns (double Q-learning).
     """
-    return jax.lax.stop_gradient(r_t + discount_t * jnp.max(q_t)) - q_tm1[a_tm1]
+    bootstrapped = q_t[jnp.argmax(judged_t)]
+    return jax.lax.stop_gradient(r_t + discount_t * bootstrapped) - q_tm1[a_tm1]
 
 
 def make(config: Config, spec: DiscreteSpec) -> Learner:
     """The learner of `config` for a game of `spec`; its policy is greedy."""
 
     def loss(sample: value_based.Sample) -> jax.Array:
-        q_tm1, a_tm1, r_t, discount_t, q_t, _ = sample
-        return huber(td_error(q_tm1, a_tm1, r_t, discount_t, q_t))
+        error = td_error(
+            sample.outputs_tm1,
+            sample.a_tm1,
+            sample.r_t,
+            sample.discount_t,
+            sample.outputs_t,
+            sample.online_t if config.is_double else sample.outputs_t,
+        )
+        return jnp.square(error) if config.is_squared else huber(error)
 
     algorithm = value_based.Algorithm(
         network=nature_dqn(spec.num_actions),

@@ -200,6 +200,23 @@ def twin(network: Network) -> Network:
     return Network(init, apply)
 
 
+def side_by_side(networks: Sequence[Network]) -> Network:
+    """Networks that share nothing: params are a list, and outputs [..., K] have a last axis more.
+
+    Unlike `twin`, which stacks weights: a convolution of many weights at once is slower than many.
+    """
+
+    def init(key: jax.Array, *inputs: jax.Array) -> Params:
+        keys = jax.random.split(key, len(networks))
+        return [network.init(k, *inputs) for network, k in zip(networks, keys, strict=True)]
+
+    def apply(params: Params, *inputs: jax.Array) -> jax.Array:
+        outputs = [network.apply(p, *inputs) for network, p in zip(networks, params, strict=True)]
+        return jnp.stack(outputs, axis=-1)
+
+    return Network(init, apply)
+
+
 def ensemble(q: jax.Array, weight: float) -> jax.Array:
     """weight min_k q[k] + (1 - weight) max_k q[k], as BCQ values an action (algorithm 1)."""
     return weight * jnp.min(q, axis=0) + (1.0 - weight) * jnp.max(q, axis=0)

@@ -94,9 +94,9 @@ def make(config: Config, spec: DiscreteSpec) -> Learner:
         return flat.reshape(-1, spec.num_actions, config.num_quantiles)
 
     def loss(sample: value_based.Sample) -> jax.Array:
-        theta_tm1, a_tm1, r_t, discount_t, theta_t, online_t = sample
-        target_tm1 = target(r_t, discount_t, theta_t, online_t if config.is_double else theta_t)
-        return quantile_huber_loss(theta_tm1[a_tm1], target_tm1, config.kappa)
+        judged_t = sample.online_t if config.is_double else sample.outputs_t
+        target_tm1 = target(sample.r_t, sample.discount_t, sample.outputs_t, judged_t)
+        return quantile_huber_loss(sample.outputs_tm1[sample.a_tm1], target_tm1, config.kappa)
 
     algorithm = value_based.Algorithm(
         network=network._replace(apply=quantiles),

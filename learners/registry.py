@@ -13,11 +13,14 @@ from learners import (
     brac_bc,
     brac_dual,
     brac_primal,
+    c51,
     cql,
     dqn,
+    ensemble_dqn,
     iql,
     qr_dqn,
     rebrac,
+    rem,
     sac,
     td3_bc,
 )
@@ -65,13 +68,16 @@ LEARNERS: Mapping[str, Entry] = {
         _MODE_AND_BEST,
         with_behavior=brac_primal.with_behavior,
     ),
+    "c51": Entry(c51.Config, c51.make, _GREEDY, DiscreteSpec),
     "cql": Entry(cql.Config, cql.make, _MODE),
     "dqn": Entry(dqn.Config, dqn.make, _GREEDY, DiscreteSpec),
+    "ensemble_dqn": Entry(ensemble_dqn.Config, ensemble_dqn.make, _GREEDY, DiscreteSpec),
     "iql": Entry(iql.Config, iql.make, {"act": "the mean"}),
     "qr_dqn": Entry(qr_dqn.Config, qr_dqn.make, _GREEDY, DiscreteSpec),
     "rebrac": Entry(
         rebrac.Config, rebrac.make, _DETERMINISTIC, extras=lambda config: ("next_action",)
     ),
+    "rem": Entry(rem.Config, rem.make, _GREEDY, DiscreteSpec),
     "sac": Entry(sac.Config, sac.make, _MODE),
     "td3_bc": Entry(td3_bc.Config, td3_bc.make, _DETERMINISTIC),
 }

@@ -37,6 +37,7 @@ class Sample(NamedTuple):
       discount_t: of what follows.
       outputs_t: of the next state, by the target network.
       online_t: of the next state, by the network that learns. Costs nothing where a loss leaves it.
+      key: to draw with: one of each step, which all samples of its batch share.
     """
 
     outputs_tm1: Outputs
@@ -45,6 +46,7 @@ class Sample(NamedTuple):
     discount_t: jax.Array
     outputs_t: Outputs
     online_t: Outputs
+    key: jax.Array
 
 
 class Algorithm(NamedTuple):
@@ -71,18 +73,20 @@ def make(config: Config, spec: DiscreteSpec, algorithm: Algorithm) -> Learner:
     network, optimizer, values = algorithm.network, algorithm.optimizer, algorithm.values
 
     def batch_loss(
-        params: Params, target_params: Params, batch: Transition
+        params: Params, target_params: Params, batch: Transition, key: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
+        def loss(*of_sample: Any) -> jax.Array:
+            return algorithm.loss(Sample._make((*of_sample, key)))
+
         outputs_tm1 = network.apply(params, batch.observation)
-        samples = Sample(
-            outputs_tm1=outputs_tm1,
-            a_tm1=batch.action,
-            r_t=batch.reward,
-            discount_t=config.discount * batch.discount,
-            outputs_t=network.apply(target_params, batch.next_observation),
-            online_t=network.apply(jax.lax.stop_gradient(params), batch.next_observation),
+        losses = jax.vmap(loss, axis_name=BATCH)(
+            outputs_tm1,
+            batch.action,
+            batch.reward,
+            config.discount * batch.discount,
+            network.apply(target_params, batch.next_observation),
+            network.apply(jax.lax.stop_gradient(params), batch.next_observation),
         )
-        losses = jax.vmap(algorithm.loss, axis_name=BATCH)(samples)
         return jnp.mean(losses), jnp.mean(jnp.max(values(outputs_tm1), axis=-1))
 
     def init(key: jax.Array) -> TrainingState:
@@ -94,7 +98,10 @@ def make(config: Config, spec: DiscreteSpec, algorithm: Algorithm) -> Learner:
 
     def step(state: TrainingState, batch: Transition) -> tuple[TrainingState, Metrics]:
         (loss, q), gradients = jax.value_and_grad(batch_loss, has_aux=True)(
-            state.params, state.target_params, batch
+            state.params,
+            state.target_params,
+            batch,
+            jax.random.fold_in(state.key, state.steps),
         )
         params, optimizer_state = training.descend(
             optimizer, gradients, state.optimizer_state, state.params

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from learners import dqn, image_networks, networks, qr_dqn, training
+from learners import c51, dqn, ensemble_dqn, image_networks, networks, qr_dqn, rem, training
 from learners.types import DiscreteSpec
 from tests.learners import plain
 
@@ -16,6 +16,9 @@ SPEC = DiscreteSpec(3, (12, 12, 2))
 CONFIGS = {
     dqn: dqn.Config(target_period=3),
     qr_dqn: qr_dqn.Config(num_quantiles=5, target_period=3),
+    c51: c51.Config(num_atoms=5, target_period=3),
+    ensemble_dqn: ensemble_dqn.Config(num_heads=4, target_period=3),
+    rem: rem.Config(num_heads=2, are_networks=True, target_period=3),
 }
 every_algorithm = pytest.mark.parametrize(
     "algorithm", CONFIGS, ids=lambda module: module.__name__.rpartition(".")[2]
@@ -44,14 +47,20 @@ def random_batches(steps, batch_size=4, seed=0):
 def test_td_error_by_hand():
     q_tm1, q_t = jnp.array([1.0, 2.0, 7.0]), jnp.array([4.0, -3.0, 3.0])
     # 1 + 0.5 * 4 - 2.
-    assert dqn.td_error(q_tm1, 1, 1.0, 0.5, q_t) == 1.0
+    assert dqn.td_error(q_tm1, 1, 1.0, 0.5, q_t, q_t) == 1.0
     # At the end of an episode only the reward counts: -1 - 7.
-    assert dqn.td_error(q_tm1, 2, -1.0, 0.0, q_t) == -8.0
+    assert dqn.td_error(q_tm1, 2, -1.0, 0.0, q_t, q_t) == -8.0
+
+
+def test_double_dqn_takes_the_value_of_the_action_that_the_other_network_prefers():
+    q_tm1, q_t = jnp.array([1.0, 2.0, 7.0]), jnp.array([4.0, -3.0, 3.0])
+    # 1 + 0.5 * 3 - 2, not of the -3 or the 4.
+    assert dqn.td_error(q_tm1, 1, 1.0, 0.5, q_t, jnp.array([0.0, 1.0, 2.0])) == 0.5
 
 
 def test_gradient_of_the_td_error_reaches_the_taken_action_alone():
     q_tm1, q_t = jnp.array([1.0, 2.0, 7.0]), jnp.array([4.0, -3.0, 3.0])
-    wanted = jax.grad(dqn.td_error, argnums=(0, 4))(q_tm1, 1, 1.0, 0.5, q_t)
+    wanted = jax.grad(dqn.td_error, argnums=(0, 4))(q_tm1, 1, 1.0, 0.5, q_t, q_t)
     np.testing.assert_array_equal(wanted[0], [0, -1, 0])
     np.testing.assert_array_equal(wanted[1], [0, 0, 0])
 
@@ -209,6 +218,9 @@ def test_a_step_in_a_loop_is_the_step_called(monkeypatch):
         (dqn, dataclasses.replace(dqn.ADAM, learning_rate=1e-3)),
         (dqn, dqn.Config(learning_rate=1e-3)),
         (qr_dqn, qr_dqn.Config(num_quantiles=20, learning_rate=1e-3)),
+        (c51, c51.Config(num_atoms=21, learning_rate=1e-3)),
+        (ensemble_dqn, ensemble_dqn.Config(num_heads=10, learning_rate=1e-3)),
+        (rem, rem.Config(num_heads=10, learning_rate=1e-3)),
     ],
 )
 def test_learns_to_take_the_rewarded_action(algorithm, config):
@@ -244,6 +256,7 @@ def test_two_seeds_at_once_are_the_seeds_one_by_one(algorithm):
     [
         (lambda: DiscreteSpec(0), "num_actions must be positive"),
         (lambda: DiscreteSpec(4, (84, 84)), "an observation"),
+        (lambda: c51.Config(num_atoms=1), "num_atoms must be 2 or more, got 1"),
         (lambda: dqn.Config(optimizer="sgd"), "'rmsprop' or 'adam', got 'sgd'"),
     ],
 )
