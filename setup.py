@@ -31,7 +31,6 @@ DATA_PLANE = [
     "opencv-python-headless<4.12",  # What Dopamine scales frames with; newer ones need NumPy 2.
     "gymnasium[mujoco]==1.4.0",
     "mujoco>=3.3,<4",  # The bodies of rl_datasets/collection/bodies.py are exact on these.
-    "orbax-checkpoint==0.11.5",
     "h5py",
     "google-cloud-storage",
     "isal",

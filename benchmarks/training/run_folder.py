@@ -4,7 +4,7 @@ A cell has a folder of its own, `<runs>/<table>/<dataset>/<learner>/seed-<n>/`, 
 
     run.json       what the run is; a folder is never gone on with as another run
     results.jsonl  one line an evaluation
-    checkpoint/    the training state at the last evaluation
+    checkpoint.npz the training state at the last evaluation
     events.*       the same numbers for TensorBoard
     .lock          held while a process works on the cell
 
@@ -17,13 +17,13 @@ from __future__ import annotations
 import contextlib
 import json
 import pathlib
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from benchmarks.training import checkpoint
 from benchmarks.training.results import (
     RESULTS,
     append_result,
@@ -36,8 +36,6 @@ from rl_datasets import files, staging
 from rl_datasets.errors import DatasetError
 
 RUN = "run.json"
-# As orbax's TensorStore tells that the system refused to write.
-_SYSTEM_ERROR = re.compile(r"\[OS error \d+: \w+ ([^]]+)\]")
 
 
 class RunFolder:
@@ -52,14 +50,8 @@ class RunFolder:
     """
 
     def __init__(self, folder: pathlib.Path, identity: Mapping[str, Any]):
-        import orbax.checkpoint as ocp
-
         self._folder = folder
         self._identity = json.loads(json.dumps(identity))
-        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-        self._checkpoints = ocp.CheckpointManager(
-            (folder / "checkpoint").resolve(), options=options
-        )
         path = folder / RUN
         if not path.exists():
             files.write(path, json.dumps(self._identity, indent=2) + "\n")
@@ -68,7 +60,8 @@ class RunFolder:
     @property
     def checkpoint_step(self) -> int:
         """The step to go on from, 0 at the start."""
-        return self._checkpoints.latest_step() or 0
+        path = self._folder / checkpoint.FILE_NAME
+        return checkpoint.facts_of(path, _anew(self._folder))["step"] if path.exists() else 0
 
     def restore(self, initial: TrainingState) -> TrainingState:
         """The state at `checkpoint_step`; results after it are dropped, they will be made again.
@@ -91,7 +84,7 @@ class RunFolder:
         self._open_events(results)
         if not step:
             return initial
-        return _restored(self._checkpoints, step, initial, self._folder)
+        return last_state(self._folder, initial)
 
     def write(
         self,
@@ -114,8 +107,6 @@ class RunFolder:
         Raises:
           DatasetError: a return is not finite, or the disk is full.
         """
-        import orbax.checkpoint as ocp
-
         if not all(np.isfinite(of_policy).all() for of_policy in returns.values()):
             raise DatasetError(
                 f"{self._folder} has returns that are not finite numbers at step {step}: the "
@@ -132,15 +123,7 @@ class RunFolder:
             "seconds": seconds,
         }
         append_result(self._folder / RESULTS, result)
-        try:
-            self._checkpoints.save(step, args=ocp.args.StandardSave(state))
-        except ValueError as error:
-            if (reason := _SYSTEM_ERROR.search(str(error))) is None:
-                raise
-            raise DatasetError(
-                f"the state at step {step} could not be written to {self._folder}: {reason[1]}; "
-                "mend that and run the same command again, which goes on from the evaluation before"
-            ) from error
+        checkpoint.save(self._folder / checkpoint.FILE_NAME, state, {"step": step})
         self._write_event(result)
 
     def _open_events(self, results: Sequence[Mapping[str, Any]]) -> None:
@@ -229,12 +212,11 @@ def begin_with_shorter_run(
     """
     if (folder / RUN).exists():
         return
-    shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # cut while it was copied
     shorter = [other for other in others if _is_shorter(other, identity)]
     for other in sorted(shorter, key=_last_step)[-1:]:
         with lock(other) as is_free:
             if is_free:
-                shutil.copytree(other / "checkpoint", folder / "checkpoint")
+                shutil.copyfile(other / checkpoint.FILE_NAME, folder / checkpoint.FILE_NAME)
                 begun = read_results(other / RESULTS)
                 write_results(folder / RESULTS, [{**result, **identity} for result in begun])
 
@@ -264,31 +246,17 @@ def last_state(folder: pathlib.Path, initial: TrainingState) -> TrainingState:
     Raises:
       DatasetError: it left none.
     """
-    import orbax.checkpoint as ocp
-
-    path = folder / "checkpoint"
-    with ocp.CheckpointManager(path.resolve()) as checkpoints:
-        step = checkpoints.latest_step()
-        if step is None:
-            raise DatasetError(
-                f"{folder} holds results, and no state of a run to go on from: remove it, and "
-                "run once without a results folder"
-            )
-        return _restored(checkpoints, step, initial, folder)
-
-
-def _restored(
-    checkpoints: Any, step: int, initial: TrainingState, folder: pathlib.Path
-) -> TrainingState:
-    import orbax.checkpoint as ocp
-
-    try:
-        return checkpoints.restore(step, args=ocp.args.StandardRestore(initial))
-    except Exception as error:  # Orbax lets through whatever its storage and its formats raise.
+    path = folder / checkpoint.FILE_NAME
+    if not path.exists():
         raise DatasetError(
-            f"the state at step {step} cannot be read from {folder / 'checkpoint'}, which is "
-            f"damaged or another learner's ({error}): remove {folder} to run it again"
-        ) from error
+            f"{folder} holds results, and no state of a run to go on from: remove it, and run once "
+            "without a results folder"
+        )
+    return checkpoint.restore(path, initial, _anew(folder)).state
+
+
+def _anew(folder: pathlib.Path) -> str:
+    return f"remove {folder} to run it again"
 
 
 @contextlib.contextmanager

@@ -1,4 +1,13 @@
-"""Online soft actor-critic, until a schedule says that its policy is done."""
+"""Online soft actor-critic, until a schedule says that its policy is done.
+
+A training keeps in its folder, so that a kill loses no evaluation,
+
+    transitions-<step>.npz  what was added to the replay buffer since the evaluation before
+    checkpoint.npz          everything else, as it was at the last evaluation; written last
+
+The environment is not saved but played again: a reset's seed and the actions since then give back
+its every bit, which MuJoCo's positions and velocities alone would not.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +23,12 @@ import dm_env
 import jax
 import numpy as np
 
-from benchmarks.training import evaluation
+from benchmarks.training import checkpoint, evaluation
 from benchmarks.training.online import checkpoint as online_checkpoint
 from benchmarks.training.online.control_buffer import ReplayBuffer
 from benchmarks.training.online.control_schedule import ControlSchedule, Evaluation, is_done
 from learners import sac, types
+from rl_datasets import npz
 from rl_datasets.collection import environments
 from rl_datasets.errors import DatasetError
 
@@ -55,18 +65,18 @@ def train(
     if folder is None:
         _train(training, report, None)
         return training
-    with online_checkpoint.opened(folder, _identity(schedule, config, seed)) as checkpoints:
-        training.go_on(checkpoints)
+    with online_checkpoint.opened(folder, _identity(schedule, config, seed)):
+        training.go_on(folder)
         if training.evaluations:
             report(training.evaluations[-1], 0.0)
-        _train(training, report, checkpoints)
+        _train(training, report, folder)
     return training
 
 
 def _train(
     training: Training,
     report: Callable[[Evaluation, float], None],
-    checkpoints: online_checkpoint.CheckpointFolder | None,
+    folder: pathlib.Path | None,
 ) -> None:
     schedule, start = training.schedule, time.perf_counter()
     while training.step < schedule.max_steps:
@@ -77,8 +87,8 @@ def _train(
         report(training.evaluations[-1], time.perf_counter() - start)
         if is_done(schedule, training.evaluations):
             return
-        if checkpoints is not None:
-            training.keep(checkpoints)
+        if folder is not None:
+            training.keep(folder)
     if schedule.target is None:
         raise DatasetError(
             f"SAC still improves on {schedule.environment} after {schedule.max_steps} steps; raise "
@@ -154,35 +164,40 @@ class Training:
         )
         self.evaluations.append(Evaluation(self.step, float(np.mean(returns))))
 
-    def keep(self, checkpoints: online_checkpoint.CheckpointFolder) -> None:
+    def keep(self, folder: pathlib.Path) -> None:
         """Writes a checkpoint, right after an evaluation."""
-        checkpoint = online_checkpoint.Checkpoint(
-            step=self.step,
-            state=self.state,
-            rng=self._rng.bit_generator.state,
-            evaluations=[dataclasses.astuple(each) for each in self.evaluations],
-            resets=self._resets,
-            actions=np.array(self._actions, np.float32),
-            observation=self._timestep.observation,
-        )
-        checkpoints.save(checkpoint, self.replay.latest(self.schedule.evaluation_interval))
+        added = self.replay.latest(self.schedule.evaluation_interval)
+        npz.write_arrays(_transitions(folder, self.step), added)
+        facts = {
+            "step": self.step,
+            "rng": self._rng.bit_generator.state,
+            "evaluations": [dataclasses.astuple(each) for each in self.evaluations],
+            "resets": self._resets,
+        }
+        arrays = {
+            "actions": np.array(self._actions, np.float32),  # [T, act] since the last reset
+            "observation": self._timestep.observation,  # [obs] that these actions led to
+        }
+        checkpoint.save(folder / checkpoint.FILE_NAME, self.state, facts, arrays)
 
-    def go_on(self, checkpoints: online_checkpoint.CheckpointFolder) -> None:
-        """Goes on from the last checkpoint, if there is one."""
-        checkpoint = checkpoints.restore(self.state)
-        if checkpoint is None:
+    def go_on(self, folder: pathlib.Path) -> None:
+        """Continues from the last checkpoint, if there is one."""
+        path, anew = folder / checkpoint.FILE_NAME, f"delete {folder} to train from the start"
+        if not path.exists():
             return
-        self.step, self.state = checkpoint.step, checkpoint.state
-        self._rng.bit_generator.state = checkpoint.rng
-        self.evaluations = [Evaluation(*each) for each in checkpoint.evaluations]
+        self.state, facts, arrays = checkpoint.restore(path, self.state, anew)
+        self.step = facts["step"]
+        self._rng.bit_generator.state = facts["rng"]
+        self.evaluations = [Evaluation(*each) for each in facts["evaluations"]]
         for each in self.evaluations:
-            self.replay.restore(each.step, checkpoints.transitions(each.step))
-        while self._resets < checkpoint.resets:
+            added = npz.read_arrays(_transitions(folder, each.step), anew)
+            self.replay.restore(each.step, added)
+        while self._resets < facts["resets"]:
             self._reset()
-        for action in checkpoint.actions:
+        for action in arrays["actions"]:
             self._actions.append(action)
             self._timestep = self._environment.step(action)
-        if not np.array_equal(self._timestep.observation, checkpoint.observation):
+        if not np.array_equal(self._timestep.observation, arrays["observation"]):
             raise DatasetError(
                 f"{self.schedule.environment} does not repeat the episode that the checkpoint at "
                 f"step {self.step} was taken in; delete its folder to train from the start"
@@ -200,6 +215,10 @@ class Training:
         assert self._learner.sample is not None
         key = jax.random.fold_in(self._action_key, self.step)
         return np.asarray(self._learner.sample(self.state, key, observation[None]))[0]
+
+
+def _transitions(folder: pathlib.Path, step: int) -> pathlib.Path:
+    return folder / f"transitions-{step:010}.npz"
 
 
 def _identity(schedule: ControlSchedule, config: sac.Config, seed: int) -> dict[str, Any]:

@@ -118,10 +118,8 @@ def test_a_damaged_run_is_told(reproduce, tmp_path):
     small = ("[config]", f"[config]\n{SMALL}")
     reproduce(small, budget=0.5)
     (folder,) = (tmp_path / "runs" / "mine-budget-0.5").rglob("seed-0")
-    for file in (folder / "checkpoint").rglob("*"):
-        if file.is_file():
-            file.write_bytes(b"damaged")
-    with pytest.raises(DatasetError, match=r"step 10 cannot be read from .*remove .* to run it ag"):
+    (folder / "checkpoint.npz").write_bytes(b"damaged")
+    with pytest.raises(DatasetError, match=r"checkpoint\.npz is .*damaged.*remove .* to run it ag"):
         reproduce(small)
     for content in ("", "[]"):
         (run,) = (tmp_path / "runs" / "mine").rglob("run.json")

@@ -1,0 +1,97 @@
+"""A training state in one npz file, kept and restored bit for bit.
+
+The file holds an array for each leaf of the state, named by the leaf's place in it; other arrays
+that belong to the same moment; and facts, as JSON. It is written whole or not at all, so that it
+may be what commits a step of training.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from rl_datasets import npz
+from rl_datasets.errors import DatasetError
+
+FILE_NAME = "checkpoint.npz"
+_STATE, _FACTS = "state", "facts"
+
+
+class Checkpoint(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+      state: of the learner; its leaves are JAX's arrays or NumPy's, as in the state that gave the
+        structure.
+      facts: what `save` was given, after a way through JSON.
+      arrays: what `save` was given.
+    """
+
+    state: Any
+    facts: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+def save(
+    path: pathlib.Path,
+    state: Any,
+    facts: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Writes a checkpoint in the place of the one before.
+
+    Args:
+      path: of the file.
+      state: a tree of arrays.
+      facts: JSON.
+      arrays: by name.
+
+    Raises:
+      DatasetError: it cannot be written.
+    """
+    of_state = {name: np.asarray(leaf) for name, leaf in _named_leaves(state).items()}
+    of_facts = {_FACTS: np.array(json.dumps(facts))}
+    npz.write_arrays(path, {**of_state, **of_facts, **(arrays or {})})
+
+
+def restore(path: pathlib.Path, initial: Any, what_to_do: str) -> Checkpoint:
+    """Reads a checkpoint.
+
+    Args:
+      path: of the file.
+      initial: any state of the same learner, which gives the structure.
+      what_to_do: ends the sentence of an error.
+
+    Raises:
+      DatasetError: there is no such file, it is damaged, or its state is another learner's.
+    """
+    arrays = npz.read_arrays(path, what_to_do)
+    leaves = []
+    for name, leaf in _named_leaves(initial).items():
+        kept, expected = arrays.pop(name, None), np.asarray(leaf)
+        if kept is None or (kept.shape, kept.dtype) != (expected.shape, expected.dtype):
+            raise DatasetError(f"{path} holds the state of another learner: {what_to_do}")
+        leaves.append(jax.numpy.asarray(kept) if isinstance(leaf, jax.Array) else kept)
+    facts = json.loads(str(arrays.pop(_FACTS)))
+    if any(name.startswith(_STATE) for name in arrays):
+        raise DatasetError(f"{path} holds the state of another learner: {what_to_do}")
+    return Checkpoint(jax.tree.unflatten(jax.tree.structure(initial), leaves), facts, arrays)
+
+
+def facts_of(path: pathlib.Path, what_to_do: str) -> dict[str, Any]:
+    """The facts of a checkpoint, of whatever learner.
+
+    Raises:
+      DatasetError: there is no such file, or it is damaged.
+    """
+    return json.loads(str(npz.read_arrays(path, what_to_do)[_FACTS]))
+
+
+def _named_leaves(state: Any) -> dict[str, Any]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(state)
+    return {_STATE + jax.tree_util.keystr(place): leaf for place, leaf in leaves}
