@@ -15,7 +15,7 @@ import rich.table
 from benchmarks.tables.comparison import Comparison
 from benchmarks.tables.game_tables import Block, blocks_over_games, reported_blocks
 from benchmarks.tables.reported import ReportedTable, load_table, table_names
-from benchmarks.tables.scores import KINDS, formatted, kinds
+from benchmarks.tables.scores import KINDS, NAMES, formatted, kinds
 from benchmarks.training.cells import Cell, Progress, seeds_of_rows
 from benchmarks.training.estimate import duration
 from benchmarks.training.recipe import load_recipe, recipe_names
@@ -93,11 +93,15 @@ def show_scores(table: ReportedTable, comparisons: Sequence[Comparison], left_ou
 
 
 def show_reported(table: ReportedTable) -> None:
-    """Prints a table that nothing here measures."""
-    if table.games or table.over_games:
-        _show_games(table)
-    else:
-        _show_rows(table)
+    """Prints a table as it was reported, and what is wrong with it."""
+    show(rich.markup.escape(f"{table.title}: {' '.join(table.metric.split())}"))
+    show("reported alone: no recipe of this name measures it")
+    if not table.exact:
+        show("not exact: see what its source and its known defects say")
+    of_games = table.games or table.over_games
+    blocks = reported_blocks(table) if of_games else [_rows_reported(table)]
+    for block in (*blocks, *blocks_over_games(table)):
+        _show_block(block)
     for dataset, why in table.doubtful_datasets.items():
         show(f"doubtful: {rich.markup.escape(f'{dataset}: {why}')}")
     for defect in table.defects:
@@ -107,15 +111,17 @@ def show_reported(table: ReportedTable) -> None:
             show(f"known defect of {rich.markup.escape(f'{algorithm}: {defect}')}")
 
 
-def _show_games(table: ReportedTable) -> None:
-    show(rich.markup.escape(f"{table.title}: {' '.join(table.metric.split())}"))
-    if not table.exact:
-        show("Values are not exact: see the known defects.")
-    for block in (*reported_blocks(table), *blocks_over_games(table)):
-        show_block(block)
+def _rows_reported(table: ReportedTable) -> Block:
+    """A line a row, a column a statistic."""
+    statistics = list(dict.fromkeys(s for row in table.rows.values() for s in row.scores))
+    lines = [
+        [row.name, *(formatted(table, row.scores.get(statistic)) for statistic in statistics)]
+        for row in table.rows.values()
+    ]
+    return Block("reported", ["row", *(NAMES[statistic] for statistic in statistics)], lines)
 
 
-def show_block(block: Block) -> None:
+def _show_block(block: Block) -> None:
     """Prints a block of text as a table, narrow enough for a terminal of 80 columns."""
     shown = rich.table.Table(
         title=block.title,
@@ -131,18 +137,6 @@ def show_block(block: Block) -> None:
         shown.add_row(*map(rich.markup.escape, line))
     show(shown)
     show("")
-
-
-def _show_rows(table: ReportedTable) -> None:
-    shown = rich.table.Table("row", title=table.title)
-    statistics = list(dict.fromkeys(s for row in table.rows.values() for s in row.scores))
-    for statistic in statistics:
-        shown.add_column(f"reported, {statistic.replace('_', ' ')}")
-    shown.add_column("status")
-    for row in table.rows.values():
-        scores = [formatted(table, row.scores.get(statistic)) for statistic in statistics]
-        shown.add_row(rich.markup.escape(row.name), *scores, "not run (no recipe)")
-    show(shown)
 
 
 def show_page(path: pathlib.Path) -> None:

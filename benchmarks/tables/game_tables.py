@@ -13,16 +13,11 @@ from collections.abc import Mapping, Sequence
 from benchmarks.tables import atari_normalizers, atari_scores
 from benchmarks.tables.atari_normalizers import NORMALIZATIONS
 from benchmarks.tables.reported import ReportedRow, ReportedTable, Score, game_of
+from benchmarks.tables.scores import NAMES
 
 MILLION = 1e6
 FEWEST_GAMES = 3  # of which anything is computed together
 SHOWN = ("batch_rl", "dqn_last", "human")  # the other two ways differ from these on few games
-TITLES = {  # of blocks, by statistic
-    "last_10": "reported, mean of the last 10 evaluations",
-    "last": "reported, last evaluation",
-    "best": "reported, best evaluation",
-    "unstated": "reported, of which evaluations is not said",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +48,7 @@ def reported_blocks(table: ReportedTable) -> list[Block]:
             for row in rows
             if column in row.scores
         }
-        title = table.over_games.get(column) or TITLES[column]
+        title = table.over_games.get(column) or _evaluation(column)
         if len(datasets) >= len(algorithms):
             lines = [[d, *(cells.get((a, d), "") for a in algorithms)] for d in datasets]
             blocks.append(Block(title, ["game" if table.games else "", *algorithms], lines))
@@ -61,6 +56,10 @@ def reported_blocks(table: ReportedTable) -> list[Block]:
             lines = [[a, *(cells.get((a, d), "") for d in datasets)] for a in algorithms]
             blocks.append(Block(title, ["algorithm", *datasets], lines))
     return blocks
+
+
+def _evaluation(statistic: str) -> str:
+    return f"reported, evaluation: {NAMES[statistic]}"
 
 
 def _cell(table: ReportedTable, row: ReportedRow, score: Score) -> str:
@@ -132,6 +131,6 @@ def _block_over_games(games: GameSet) -> Block:
             [f"{name} IQM, %", *(f"{of.interquartile_mean.value:.1f}" for of in scores)],
             [above, *(f"{of.above.value:.0f}" for of in scores)],
         ]
-    of_data = " ".join(filter(None, [games.data, TITLES[games.statistic]]))
+    of_data = " ".join(filter(None, [games.data, _evaluation(games.statistic)]))
     title = f"computed over games, by the means: {of_data}"
     return Block(title, ["normalised by (games)", *games.runs], lines)

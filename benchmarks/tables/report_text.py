@@ -14,6 +14,7 @@ from benchmarks.tables.reported import ReportedTable
 from benchmarks.tables.results_folder import Dataset, returns_of
 from benchmarks.tables.scores import (
     KINDS,
+    NAMES,
     counts,
     digits_of,
     format_interval,
@@ -25,13 +26,6 @@ from benchmarks.tables.scores import (
 from benchmarks.training.recipe import Recipe
 from benchmarks.training.row import OWN
 from rl_datasets.episode import RAW_RETURN
-
-NAMES = {
-    "last_10": "mean of the last 10",
-    "last": "last",
-    "best": "best",
-    "unstated": "not said which",
-}  # of statistics
 
 NOT_ALONE = ("reported", "difference", "margin", "smallest")  # columns beside reported values
 

@@ -29,6 +29,12 @@ KINDS = {  # of data: the heading of their column, and what is said of them
         "stands apart and is not compared.",
     ),
 }
+NAMES = {
+    "last_10": "mean of the last 10",
+    "last": "last",
+    "best": "best",
+    "unstated": "not said which",
+}  # of statistics: which evaluations of a run
 PLURALS = {
     comparison.AGREES: "agree",
     comparison.DIFFERS: "differ",

@@ -239,7 +239,7 @@ def test_a_misspelt_name_in_a_table_of_games_is_refused(tmp_path, text, named):
 
 def test_the_longer_of_data_and_algorithms_goes_down(tmp_path):
     (block,) = reported_blocks(written(tmp_path, TABLE))
-    assert block.title == "reported, last evaluation"
+    assert block.title == "reported, evaluation: last"
     assert block.header == ["game", "A", "B"]
     assert block.lines == [["Pong", "1?", "2.5?"], ["Qbert", "-16.4", ""], ["Asterix", "1.5M", ""]]
     (block,) = reported_blocks(written(tmp_path, OVER_GAMES.replace("Pong = 2.5", "Zaxxon = 2.5")))
