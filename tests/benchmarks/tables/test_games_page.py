@@ -1,5 +1,6 @@
 """What is computed over the games of a reported table, and the page that shows it."""
 
+import pathlib
 import re
 
 import pytest
@@ -8,6 +9,8 @@ from benchmarks.tables import report
 from benchmarks.tables.game_tables import blocks_over_games, game_sets
 from benchmarks.tables.reported import load_table
 from rl_datasets.errors import DatasetError
+
+ROOT = pathlib.Path(__file__).parents[3]
 
 
 def cells(block, name):
@@ -42,6 +45,9 @@ def test_the_medians_of_rl_unpluggeds_algorithms_are_as_its_figure_shows_them():
     medians = cells(block, "batch_rl (44) median, %")
     assert {name for name, median in medians.items() if median >= 100} == {"IQN", "BCQ", "REM"}
     assert min(medians, key=medians.get) == "BC"
+    page = (ROOT / "docs" / "atari_scores.md").read_text(encoding="utf-8")
+    for name, median in medians.items():
+        assert f" {median} ({name})" in " ".join(page.split())
 
 
 def test_the_scores_over_cqls_games_by_hand():
