@@ -41,4 +41,4 @@ def test_a_game_has_a_cell_for_each_pair_of_roms():
     assert "| Pong | whole, 10 |  |  |  |" in page
     assert "| Amidar | whole, 10 |  | 4 of 10 |  |" in page
     assert "On its own ROM 2 of 2 logs are replayed whole, on the other 0 of 1." in page
-    assert "of 20 raw rewards 20 are the truth, and of 2 final observations on the way" in page
+    assert "Of 20 raw rewards that are told 20 are the truth." in page
