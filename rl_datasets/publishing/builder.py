@@ -48,8 +48,9 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
           **kwargs: TFDS's own: `data_dir`; `version`, any of the form 2.0.1.
 
         Raises:
-          DatasetError: the configuration's name is no folder's, the source would be published to
-            an object store, or there is nothing published and no source.
+          DatasetError: the configuration's name cannot be a folder's, the source would be published
+            to an object store or under a version number of an older layout, or there is nothing
+            published and no source.
         """
         if source is not None and kwargs.get("data_dir") is not None:
             files.local_path(kwargs["data_dir"])
@@ -61,15 +62,21 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
         super().__init__(config=config, **kwargs)
 
     def _pick_version(self, requested_version: Any) -> tfds.core.Version:
-        """Any that is asked for: TFDS knows those of the code alone."""
+        """The requested version; TFDS itself accepts only those that the code lists."""
         if requested_version is None or str(requested_version) == "experimental_latest":
             return super()._pick_version(requested_version)
         try:
-            return tfds.core.Version(str(requested_version))
+            version = tfds.core.Version(str(requested_version))
         except ValueError as error:
             raise DatasetError(
                 f"{requested_version} is not a version of a dataset: write it as 2.0.1"
             ) from error
+        if self.source is not None and version.major < self.VERSION.major:
+            raise DatasetError(
+                f"{self.name} cannot be published as version {version}, because its layout is that "
+                f"of version {self.VERSION}: give a version from {self.VERSION.major}.0.0 on"
+            )
+        return version
 
     @classmethod
     def config_of(cls, source: str) -> str:

@@ -1,6 +1,7 @@
 """The builder that others inherit, held to the contract with every kind of field."""
 
 import tempfile
+from typing import ClassVar
 
 import pytest
 import tensorflow_datasets as tfds
@@ -67,3 +68,33 @@ def test_a_users_own_configuration_gets_a_folder_of_its_own(tmp_path, units):
     published = publish(Synthetic(units=units, config="mine", data_dir=tmp_path))
     assert published.path == tmp_path / "synthetic" / "mine" / "1.0.0"
     assert tfds.builder("synthetic/mine", data_dir=tmp_path).info.splits["train"].num_examples == 4
+
+
+class SecondLayout(Synthetic):
+    """A builder whose layout has changed since its first version."""
+
+    name = "synthetic"
+    VERSION = tfds.core.Version("2.1.0")
+    RELEASE_NOTES: ClassVar = {"2.1.0": "Another layout."}
+
+
+@pytest.mark.parametrize("number", ["2.0.0", "2.1.0", "3.0.0"])
+def test_a_version_of_the_layouts_own_number_is_published(tmp_path, units, number):
+    published = publish(SecondLayout(units=units, data_dir=tmp_path, version=number))
+    assert published.path.name == number
+
+
+def test_a_layout_is_not_published_under_an_older_layouts_number(tmp_path, units):
+    with pytest.raises(
+        DatasetError,
+        match=r"^synthetic cannot be published as version 1\.9\.0, because its layout is that of "
+        r"version 2\.1\.0: give a version from 2\.0\.0 on$",
+    ):
+        SecondLayout(units=units, data_dir=tmp_path, version="1.9.0")
+    assert not (tmp_path / "synthetic").exists()
+
+
+def test_a_version_of_an_older_layout_is_still_read(tmp_path, units):
+    publish(Synthetic(units=units, data_dir=tmp_path, version="1.0.0"))
+    reading = SecondLayout(source=None, data_dir=tmp_path, version="1.0.0")
+    assert reading.info.splits["train"].num_examples == 4
