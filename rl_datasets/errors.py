@@ -2,7 +2,7 @@
 
 
 class DatasetError(Exception):
-    """Something the user can mend.
+    """Something that the user can fix.
 
     The message is one sentence that names the file, record or option at fault and says what to do.
     The command line prints it without a traceback and exits with status 1.

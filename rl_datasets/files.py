@@ -84,7 +84,7 @@ def write(path: pathlib.Path, content: str | bytes | memoryview) -> None:
             partial.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
     except OSError as error:
         raise DatasetError(
-            f"cannot write {path} ({error.strerror or error}): mend that and run the same command "
+            f"cannot write {path} ({error.strerror or error}): fix that and run the same command "
             "again"
         ) from error
 

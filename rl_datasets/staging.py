@@ -31,7 +31,7 @@ def try_lock(path: pathlib.Path) -> Iterator[bool]:
         return
     except OSError as error:
         raise DatasetError(
-            f"cannot write {path} ({error.strerror or error}): mend that and run the same command "
+            f"cannot write {path} ({error.strerror or error}): fix that and run the same command "
             "again"
         ) from error
     try:
@@ -85,7 +85,7 @@ def staged(target: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
                 shutil.rmtree(folder)
     except OSError as error:
         raise DatasetError(
-            f"{target} could not be written: {error.strerror or error}; mend that and run the same "
+            f"{target} could not be written: {error.strerror or error}; fix that and run the same "
             "command again"
         ) from error
 

@@ -73,7 +73,7 @@ def root(
 
 
 def main() -> None:
-    """Runs the command line; prints what a user can mend as one sentence, not a traceback."""
+    """Runs the command line; prints what a user can fix as one sentence, not a traceback."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
     for stream in (sys.stdout, sys.stderr):
@@ -89,7 +89,7 @@ def main() -> None:
             _fail(str(error), 1)
         if isinstance(error, OSError) and error.strerror:
             where = f"{error.filename}: " if error.filename else ""
-            _fail(f"{where}{error.strerror}; mend that and run the same command again", 1)
+            _fail(f"{where}{error.strerror}; fix that and run the same command again", 1)
         raise
 
 

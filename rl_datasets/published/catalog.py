@@ -1,4 +1,4 @@
-"""What is published in a folder."""
+"""Lists what is published in a folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rl_datasets.published.version import Version
 def list_published(
     data_dir: str | os.PathLike[str],
 ) -> tuple[list[Version], list[DatasetError]]:
-    """Every version that was published under `data_dir`, by name, and why others cannot be read."""
+    """All published versions under `data_dir`, by name, and the errors of unreadable ones."""
     versions, errors = [], []
     for folder in names.folders(data_dir):
         try:

@@ -1,8 +1,8 @@
-"""A whole episode to the bytes that TFDS's serializer would have written, and back, in NumPy.
+"""Encodes an episode in NumPy as the bytes that TFDS's serializer would write, and decodes it.
 
 A record is a `tf.train.Example`, as `rl_datasets.wire` writes it. TFDS stores the steps of an RLDS
-episode as one list a field, `steps/<field>`. So a field is encoded by one NumPy call however long
-the episode is, where TFDS's serializer loops over single numbers.
+episode as one list per field, `steps/<field>`. So one NumPy call encodes a field, however long the
+episode is, where TFDS's serializer loops over single numbers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.frames import EncodedFrames, encode_png
 from rl_datasets.transition import StackedTransition, TransitionSpec
 
-# How one value is stored. But for PNG, the names of `tfds.features.Encoding`.
+# The ways to store a value. All names except PNG are those of `tfds.features.Encoding`.
 NONE = "none"  # In a float list or an int64 list; a string in a bytes list.
 BYTES = "bytes"
 ZLIB = "zlib"
@@ -27,11 +27,11 @@ PNG = "png"  # As a `tfds.features.Image`.
 
 
 def storage(spec: dm_env.specs.Array) -> str:
-    """How a value of this spec is stored: `NONE`, `BYTES`, `ZLIB` or `PNG`.
+    """The way to store a value of this spec: `NONE`, `BYTES`, `ZLIB` or `PNG`.
 
     An Example holds floats as float32 and integers as varints. So float64, which would lose
-    precision, is stored as bytes, frames are PNG files, and what else of uint8 would grow is
-    deflated.
+    precision, is stored as bytes. Frames are stored as PNG files. Other uint8 arrays, which would
+    grow, are deflated.
 
     Raises:
       DatasetError: a dataset cannot hold this dtype.
@@ -138,7 +138,7 @@ def _decode_frames(feature: wire.Feature, spec: TransitionSpec) -> EncodedFrames
 
 
 def decode_outcome(record: bytes) -> tuple[float, float]:
-    """Reward and discount of a transition, of which nothing else is decoded.
+    """The reward and the discount of a transition; nothing else of it is decoded.
 
     Raises:
       DatasetError: the record is not a transition.
@@ -151,7 +151,7 @@ def decode_outcome(record: bytes) -> tuple[float, float]:
 
 
 def _encode_feature(rows: Any, spec: dm_env.specs.Array) -> bytes:
-    """A `Feature` of rows [N, ...]."""
+    """The `Feature` of rows [N, ...]."""
     if isinstance(spec, dm_env.specs.StringArray):
         return wire.bytes_list(row.encode() for row in rows)
     encoding = storage(spec)

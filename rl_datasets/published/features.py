@@ -1,4 +1,4 @@
-"""An episode's spec as TFDS features, by RLDS's names (Ramos et al. 2021, arXiv 2111.02767)."""
+"""TFDS features of an episode's spec, with RLDS's names (Ramos et al. 2021, arXiv 2111.02767)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DOCUMENTATION = {
 
 
 def features_dict(spec: EpisodeSpec | TransitionSpec) -> tfds.features.FeaturesDict:
-    """The features of a dataset of such records.
+    """The features of a dataset whose records have this spec.
 
     Episodes have `steps`, a nested dataset, and their metadata.
 

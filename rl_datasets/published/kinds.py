@@ -1,4 +1,4 @@
-"""What a record of a dataset is: an episode, or a transition without the episode around it."""
+"""The kinds of records: an episode, or a transition without its episode."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from rl_datasets.transition import StackedTransition, TransitionSpec, check_tran
 
 
 class Tally(NamedTuple):
-    """What records add up to.
+    """The totals of some records.
 
     Attributes:
-      records: how many there are.
-      lengths: transitions of every episode, in order; of all records, where each is a transition.
-      returns: undiscounted return of every episode, in order; of all records, where each is a
-        transition.
-      truncated: how many records do not end in a terminal transition.
-      flags: by name of a metadata field that is True or False, of how many episodes it is True.
-      raw_returns: of the episodes that have one and where it is known, in order.
+      records: number of records.
+      lengths: number of transitions of every episode, in order; one total for all records if each
+        is a transition.
+      returns: undiscounted return of every episode, in order; one total for all records if each is
+        a transition.
+      truncated: number of records that do not end in a terminal transition.
+      flags: by name of a boolean metadata field, the number of episodes where it is True.
+      raw_returns: the raw returns of the episodes whose raw return is known, in order.
     """
 
     records: int
@@ -76,7 +77,7 @@ class Episodes:
         return Tally(len(lengths), lengths, returns, int(truncated), flags, raw_returns)
 
     def counts(self, tally: Tally) -> dict[str, int]:
-        """What the manifest tells of a unit that did not tell itself."""
+        """What the manifest says of a unit whose source does not say what it holds."""
         return {
             "episodes": tally.records,
             "transitions": sum(tally.lengths),
@@ -84,7 +85,7 @@ class Episodes:
         }
 
     def statistics(self, tallies: Sequence[Tally]) -> dict[str, Any]:
-        """What the manifest tells of a split."""
+        """What the manifest says of a split."""
         flags = {name: sum(tally.flags[name] for tally in tallies) for name in tallies[0].flags}
         raw_returns = [value for tally in tallies for value in tally.raw_returns]
         return {
@@ -121,7 +122,7 @@ class Transitions:
         return iter((transition.observation, transition.next_observation))
 
     def tally(self, records: Iterable[bytes]) -> Tally:
-        """Counts what the records of a shard hold, without a look at their frames."""
+        """Counts what the records of a shard hold, without decoding their frames."""
         rewards, truncated = [], 0
         for record in records:
             reward, discount = encoding.decode_outcome(record)
@@ -130,11 +131,11 @@ class Transitions:
         return Tally(len(rewards), [len(rewards)], [math.fsum(rewards)], truncated)
 
     def counts(self, tally: Tally) -> dict[str, int]:
-        """What the manifest tells of a unit that did not tell itself."""
+        """What the manifest says of a unit whose source does not say what it holds."""
         return {"transitions": tally.records, "terminal": tally.records - tally.truncated}
 
     def statistics(self, tallies: Sequence[Tally]) -> dict[str, Any]:
-        """What the manifest tells of a split."""
+        """What the manifest says of a split."""
         transitions = sum(tally.records for tally in tallies)
         rewards = math.fsum(value for tally in tallies for value in tally.returns)
         return {
@@ -145,5 +146,5 @@ class Transitions:
 
 
 def of(spec: EpisodeSpec | TransitionSpec) -> Episodes | Transitions:
-    """The kind of the records that obey this spec."""
+    """The kind of records with this spec."""
     return Transitions(spec) if isinstance(spec, TransitionSpec) else Episodes(spec)

@@ -1,4 +1,4 @@
-"""Where the data of a version come from: the facts of its manifest's lineage that code reads."""
+"""The lineage of a version: the facts of its manifest that code reads."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class D4rlFile:
-    """What an HDF5 file of D4RL says of its rows.
+    """What an HDF5 file of D4RL says about its rows.
 
     Attributes:
-      has_timeouts: whether it marks them.
-      rows: how many it has.
-      horizon: of the environment's time limit, in steps.
-      trajectories: the rule by which its rows are cut into episodes, see `sources.d4rl_tasks`.
+      has_timeouts: whether it marks timeouts.
+      rows: number of rows.
+      horizon: the environment's time limit in steps.
+      trajectories: the rule by which its rows are cut into episodes, see `sources.d4rl_episodes`.
     """
 
     has_timeouts: bool
@@ -33,12 +33,13 @@ class Lineage:
     """The lineage of a version; None stands for a fact that it does not have.
 
     Attributes:
-      environment: in which continuous control was collected, with its version: `Hopper-v2`.
-      game: as DQN Replay spells it.
-      rom_set: that the game was played on, see `roms`.
-      sticky_probability: that a frame repeats the action before.
-      d4rl_file: that the episodes were read from; None too where not all is known of it.
-      facts: all of the lineage, these included, as the manifest has it.
+      environment: the environment of continuous control, with its version, such as `Hopper-v2`.
+      game: the game, as DQN Replay spells it.
+      rom_set: the set of the ROM that the game was played on, see `roms`.
+      sticky_probability: the probability that a frame repeats the previous action.
+      d4rl_file: the file that the episodes were read from; None also where one of its facts is
+        missing.
+      facts: the whole lineage, as the manifest has it.
     """
 
     environment: str | None = None
@@ -53,7 +54,7 @@ class Lineage:
         """Reads the lineage of a manifest.
 
         Raises:
-          ValueError: a fact has another type than it should have.
+          ValueError: a fact has the wrong type.
         """
         of_file = [_fact(facts, name, kind) for name, kind in _OF_D4RL_FILE.items()]
         return cls(

@@ -1,25 +1,25 @@
-"""MANIFEST.json: what a published version holds, what it was made from, and how to prove both.
+"""MANIFEST.json: what a published version holds, what it was made from, and the proof of both.
 
-It holds no time and no machine's name, so that the same command gives the same bytes.
+It holds neither a time nor a machine's name, so that the same command gives the same bytes.
 
     format          version of this format
     code            version of this package
-    plan            what the bytes follow from: dataset, configuration, version, spec of an episode,
-                    units, sha256 of every source file, or size and checksums that a bucket gives
-                    of every source object, lineage
-    splits          by split: episodes, transitions, and statistics of the episodes' returns; or of
-                    transitions, where each is a record of its own; `flags` count the episodes of
-                    which a metadata field is True, where there is such a field, and `raw_return`
-                    has the statistics of raw returns, where some are known
+    plan            everything that determines the bytes: dataset, configuration, version, spec of
+                    an episode, units, lineage, and the sha256 of every source file, or the size and
+                    checksums that a bucket gives of every source object
+    splits          by split: episodes, transitions, and statistics of the episodes' returns; or
+                    counts of transitions and their mean reward, where each transition is a record;
+                    `flags`, if there are boolean metadata, count the episodes where each is True;
+                    `raw_return`, if some are known, has the statistics of raw returns
     files           by name: sha256 and size of every other file of the version
 
-And where there is something to tell:
+These are there only where there is something to say:
 
-    counted         by unit whose source does not say what it holds: episodes, transitions, and how
-                    many of the episodes were truncated, as counted when it was read
+    counted         by unit whose source does not say what it holds: episodes, transitions, and
+                    truncated episodes, as counted when it was read
     copied          by object of a bucket: sha256 of what was read
     skipped         by unit that was left out because its source is bad: the reason
-    left_out        by unit: why each record of its source that it lacks was left out
+    left_out        by unit: the reasons why records of its source were left out, one for each
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ from rl_datasets.transition import TransitionSpec
 FILE_NAME = "MANIFEST.json"
 FORMAT = 1
 _BINS = 50
-_ARRAYS = "arrays"  # Of an observation that has several, by name.
-_MAX_BYTES = 1 << 31  # Of one value: no serialized Example is larger.
+_ARRAYS = "arrays"  # The key of an observation's several arrays.
+_MAX_BYTES = 1 << 31  # The size limit of a value: no serialized Example is larger.
 _COUNT = int
 _NUMBER = (int, float)
-# The type of everything that is read of a manifest; `str` as a key stands for any name.
+# The types of everything that is read from a manifest; `str` as a key stands for any name.
 _FORM = {
     "code": str,
     "plan": {
@@ -90,7 +90,7 @@ def make(
     copied: Mapping[str, str] | None = None,
     left_out: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """The manifest of a version; see the module's docstring for what the arguments hold."""
+    """The manifest of a version; the module's docstring describes the arguments."""
     return {
         "format": FORMAT,
         "code": f"rl-datasets {__version__}",
@@ -105,7 +105,7 @@ def make(
 
 
 def lacking(manifest: Mapping[str, Any]) -> list[str]:
-    """What the version lacks of its source, by a manifest: a phrase a unit."""
+    """What a version lacks of its source, by its manifest: one phrase for each unit."""
     return [f"unit {name}" for name in manifest.get("skipped", {})] + [
         f"{len(reasons)} records of unit {name}"
         for name, reasons in manifest.get("left_out", {}).items()
@@ -119,19 +119,19 @@ def write(folder: pathlib.Path, manifest: Mapping[str, Any]) -> None:
 
 
 def read(folder: pathlib.Path) -> tuple[dict[str, Any], str]:
-    """The manifest of the published version in this folder, and the sha256 of its file.
+    """Reads the manifest of the published version in this folder, and the sha256 of its file.
 
-    Its form is checked, and that every name in it stays within the folder.
+    Its form is checked. No name in it may lead out of the folder.
 
     Raises:
-      DatasetError: there is none, it is damaged, or its format is unknown.
+      DatasetError: there is no manifest, it is damaged, or its format is unknown.
     """
     path = folder / FILE_NAME
     try:
         content = path.read_bytes()
         manifest = json.loads(content)
         if not isinstance(manifest, dict):
-            raise ValueError("it is no object of JSON")
+            raise ValueError("it is not a JSON object")
         if manifest.get("format") == FORMAT:
             _check(manifest)
     except (FileNotFoundError, NotADirectoryError):
@@ -140,10 +140,12 @@ def read(folder: pathlib.Path) -> tuple[dict[str, Any], str]:
             "of a version, such as <data_dir>/brac/halfcheetah-eps1-recollected/1.0.0"
         ) from None
     except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror}; mend that") from error
+        raise DatasetError(
+            f"{path} cannot be read: {error.strerror}; make it readable, or copy the version again"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise DatasetError(
-            f"{path} is damaged ({error}); copy or publish this version anew"
+            f"{path} is damaged ({error}); copy or publish this version again"
         ) from error
     if manifest.get("format") != FORMAT:
         raise DatasetError(
@@ -154,7 +156,7 @@ def read(folder: pathlib.Path) -> tuple[dict[str, Any], str]:
 
 
 def _check(manifest: Mapping[str, Any]) -> None:
-    """Raises `ValueError` unless everything that is read of a manifest is there and can be used."""
+    """Raises `ValueError` unless everything that is read from a manifest is there and valid."""
     _check_form(manifest, _FORM, "")
     _check_form(manifest, {name: _IF_ANY[name] for name in _IF_ANY.keys() & manifest}, "")
     plan = manifest["plan"]
@@ -179,12 +181,12 @@ def _check(manifest: Mapping[str, Any]) -> None:
     for split in manifest["splits"]:
         shards = shard_names(manifest, split)
         size = sum(manifest["files"][name]["size"] for name in shards)
-        if manifest["splits"][split]["transitions"] > size:  # each takes several bytes
+        if manifest["splits"][split]["transitions"] > size:  # Each takes several bytes.
             raise ValueError(f"splits.{split} has more transitions than its files have bytes")
 
 
 def _check_form(value: Any, form: Any, place: str) -> None:
-    """Raises `ValueError` unless a value of JSON has the types that `_FORM` tells."""
+    """Raises `ValueError` unless a JSON value has the types of a form such as `_FORM`."""
     if not isinstance(form, dict):
         if isinstance(value, bool) or not isinstance(value, form):
             raise ValueError(f"{place} is {json.dumps(value):.80}")
@@ -202,12 +204,12 @@ def _check_form(value: Any, form: Any, place: str) -> None:
 
 
 def file_entry(path: pathlib.Path) -> dict[str, Any]:
-    """Size and sha256 of a file."""
+    """The size and the sha256 of a file."""
     return {"size": path.stat().st_size, "sha256": files.sha256_of(path)}
 
 
 def statistics(lengths: Sequence[int], returns: Sequence[float]) -> dict[str, Any]:
-    """Counts of a split and statistics of its returns, the same however it is cut into units."""
+    """Counts of a split and statistics of its returns, whatever its units are."""
     return {
         "episodes": len(lengths),
         "transitions": sum(lengths),
@@ -217,7 +219,7 @@ def statistics(lengths: Sequence[int], returns: Sequence[float]) -> dict[str, An
 
 
 def of_returns(returns: Sequence[float]) -> dict[str, Any]:
-    """Statistics of returns, the same in whatever pieces they were gathered."""
+    """Statistics of returns, whatever their order."""
     mean = math.fsum(returns) / len(returns)
     variance = math.fsum((r - mean) ** 2 for r in returns) / len(returns)
     counts, edges = np.histogram(returns, bins=_BINS)
@@ -237,7 +239,7 @@ def shard_names(published: Mapping[str, Any], split: str) -> list[str]:
 
 
 def records(split: Mapping[str, Any]) -> int:
-    """How many records a split has, by its statistics."""
+    """The number of records of a split, from its statistics."""
     return split.get("episodes", split["transitions"])
 
 
@@ -263,7 +265,7 @@ def spec_from_json(fields: Mapping[str, Any]) -> EpisodeSpec | TransitionSpec:
     """The inverse of `spec_to_json`.
 
     Raises:
-      ValueError: the fields are not what `spec_to_json` gives.
+      ValueError: `spec_to_json` gives no such fields.
     """
     try:
         if "transition" not in fields:
@@ -280,7 +282,7 @@ def spec_from_json(fields: Mapping[str, Any]) -> EpisodeSpec | TransitionSpec:
         frame = _array_from_json("frame", of_transition["frame"])
         return TransitionSpec(frame, operator.index(of_transition["stack"]), action)
     except (KeyError, TypeError, AttributeError, ValueError, DatasetError) as error:
-        raise ValueError(f"plan.spec is not that of a dataset: {error!r:.80}") from error
+        raise ValueError(f"plan.spec is not a dataset's spec: {error!r:.80}") from error
 
 
 def _observation_to_json(spec: ObservationSpec) -> dict[str, Any]:
@@ -319,5 +321,5 @@ def _array_from_json(name: str, fields: Mapping[str, Any]) -> dm_env.specs.Array
         spec = dm_env.specs.BoundedArray(
             shape, np.dtype(dtype), fields["minimum"], fields["maximum"], name=name
         )
-    encoding.storage(spec)  # refuses a dtype that no dataset has
+    encoding.storage(spec)  # It refuses a dtype that no dataset has.
     return spec

@@ -1,4 +1,4 @@
-"""Where a published version lies, by the name that a user gives it."""
+"""Finds the folder of a published version by the name that a user gives."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def find(version: str | os.PathLike[str], data_dir: str | os.PathLike[str]) -> p
 
     Args:
       version: `builder/config:1.0.0`; without the number, the newest; or the version's folder.
-      data_dir: where published datasets lie.
+      data_dir: the folder of published datasets.
 
     Raises:
-      DatasetError: there is no such version; the sentence names the nearest that there is.
+      DatasetError: there is no such version; the message names the nearest one.
     """
     version = os.fspath(version)
     folder = files.local_path(version)
@@ -39,18 +39,18 @@ def find(version: str | os.PathLike[str], data_dir: str | os.PathLike[str]) -> p
     if number in numbers:
         return numbers[number]
     if folder.is_dir():
-        return folder  # whose missing manifest is named when it is read
+        return folder  # Reading it names the missing manifest.
     every = [f"{name}:{number}" for name, numbers in published.items() for number in numbers]
     nearest = difflib.get_close_matches(version, every, n=1, cutoff=0)
     told = f"the nearest there is {nearest[0]}" if nearest else "nothing is published there"
     raise DatasetError(
-        f"{version!r} is not published in {os.fspath(data_dir)}: {told}; publish it, or name the "
-        "--data-dir where it is"
+        f"{version!r} is not published in {os.fspath(data_dir)}: {told}; publish it, or give the "
+        "--data-dir that has it"
     )
 
 
 def folders(data_dir: str | os.PathLike[str]) -> list[pathlib.Path]:
-    """Of every published version under `data_dir`; nothing in them is opened."""
+    """The folders of all published versions under `data_dir`; nothing in them is opened."""
     return [
         path.parent
         for depth in ("*/*", "*/*/*")

@@ -1,4 +1,4 @@
-"""The episodes of a published version by number, so that they can be read in any order."""
+"""Random access to the episodes of a published version, by their numbers."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from rl_datasets.published import encoding, manifest, reader
 if TYPE_CHECKING:
     from rl_datasets.published.version import Version
 
-_HEADER = struct.Struct("<QI")  # of a record: its length, and the checksum of that
+_HEADER = struct.Struct("<QI")  # The header of a record: its length and the length's checksum.
 _FRAMING = len(records.frame(b""))
 
 
 class EpisodeFiles:
-    """A sequence of the episodes of a split, each read when it is asked for.
+    """A sequence of the episodes of a split, each read when it is accessed.
 
     Args:
-      version: whose records are episodes.
+      version: a version whose records are episodes.
       split: name of the split, several joined by `+`, or `all`.
 
     Attributes:
-      spec: of the episodes.
+      spec: the spec of the episodes.
 
     Raises:
-      DatasetError: the records are transitions, there is no such split, a file of it is missing
-        or cut, or there are more or fewer episodes than its manifest says.
+      DatasetError: the records are transitions, there is no such split, a file of it is missing or
+        truncated, or there are more or fewer episodes than its manifest says.
     """
 
     def __init__(self, version: Version, split: str):
@@ -47,7 +47,7 @@ class EpisodeFiles:
         if len(self) != told:
             raise DatasetError(
                 f"split {split!r} of {version.folder} holds {len(self)} episodes, not {told} as "
-                f"its {manifest.FILE_NAME} says; copy or publish this version anew"
+                f"its {manifest.FILE_NAME} says; copy or publish this version again"
             )
 
     def __len__(self) -> int:
@@ -57,7 +57,7 @@ class EpisodeFiles:
         """Reads an episode.
 
         Raises:
-          DatasetError: it is damaged, or its file is gone.
+          DatasetError: the episode is damaged, or its file is gone.
         """
         shard, position, size = self._places[number]
         try:
@@ -73,7 +73,7 @@ class EpisodeFiles:
 
 
 def _places(shard: pathlib.Path) -> Iterator[tuple[pathlib.Path, int, int]]:
-    """Position and size of every record of a shard, its framing included; reads lengths alone."""
+    """Position and size, with framing, of every record of a shard; only lengths are read."""
     with open(shard, "rb", buffering=0) as file:
         end, position = os.fstat(file.fileno()).st_size, 0
         while position < end:
@@ -89,5 +89,5 @@ def _places(shard: pathlib.Path) -> Iterator[tuple[pathlib.Path, int, int]]:
 
 def _damaged(shard: pathlib.Path) -> DatasetError:
     return DatasetError(
-        f"{shard} is damaged: a record is cut or its checksum does not agree; copy it anew"
+        f"{shard} is damaged: a record is truncated or its checksum does not match; copy it again"
     )

@@ -1,10 +1,11 @@
 """The fast reader: whole records of a published version, without TensorFlow.
 
-Plain `tfds.load` reads the same episodes through a tf.data pipeline a step. Here a record is one
-episode, and its fields are views of the record's bytes; frames stay PNG files until asked for.
+Plain `tfds.load` reads the same episodes step by step through a tf.data pipeline. Here a record is
+one episode, and its fields are views of the record's bytes. Frames stay PNG files until they are
+needed.
 
-What is read is held against the manifest: the size of every shard before the first record, the
-sha256 of each after its last, and the counts of the split at the end.
+What is read is compared with the manifest: the size of every shard before the first record, the
+sha256 of each shard after its last record, and the counts of the split at the end.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
 
 
 def records(version: Version, split: str) -> Iterator[Any]:
-    """Every record of a split, or of several, whichever its kind.
+    """Every record of one or several splits, of either kind.
 
     Raises:
       DatasetError: there is no such split, or a file of it is missing, damaged or not what was
-        published; none is given that is one too many.
+        published. No more records are yielded than the manifest says.
     """
     splits = version.split_names(split)
     shards = {name: shard_paths(version, name) for name in splits}
@@ -37,10 +38,10 @@ def records(version: Version, split: str) -> Iterator[Any]:
 
 
 def of_shard(version: Version, name: str) -> Iterator[Any]:
-    """Every record of the shard of this file name.
+    """Every record of the shard with this file name.
 
     Raises:
-      DatasetError: as `records`, but nothing is counted.
+      DatasetError: as `records`, but records are not counted.
     """
     path, digest = version.folder / name, hashlib.sha256()
     yield from _items(version, path, digest)
@@ -52,21 +53,21 @@ def shard_paths(version: Version, split: str) -> list[pathlib.Path]:
     """Paths of the shards of one split, in order.
 
     Raises:
-      DatasetError: one is missing, or has another size than the manifest says.
+      DatasetError: a shard is missing, or its size differs from the manifest.
     """
     paths = [version.folder / name for name in manifest.shard_names(version.manifest, split)]
     for path in paths:
         if not path.is_file():
-            raise DatasetError(f"{path} is missing; copy or publish this version anew")
+            raise DatasetError(f"{path} is missing; copy or publish this version again")
         if path.stat().st_size != version.manifest["files"][path.name]["size"]:
             raise not_as_published(path)
     return paths
 
 
 def check_shards(version: Version, split: str) -> None:
-    """Compares the sha256 of every shard of a split with the manifest, and decodes nothing.
+    """Compares the sha256 of every shard of a split with the manifest, without decoding anything.
 
-    For a reader in any order, such as `serving.streaming`, which never reads a shard through.
+    It is for readers in any order, such as `serving.streaming`, which never read a whole shard.
 
     Raises:
       DatasetError: there is no such split, or a file is missing or differs.
@@ -78,18 +79,18 @@ def check_shards(version: Version, split: str) -> None:
 
 
 def not_as_published(path: pathlib.Path) -> DatasetError:
-    """What is wrong with a file that the manifest does not describe."""
+    """The error of a file that differs from the manifest."""
     return DatasetError(
         f"{path} is not what was published: its size or sha256 differs from {manifest.FILE_NAME}; "
-        "copy or publish this version anew"
+        "copy or publish this version again"
     )
 
 
 def cannot_be_read(path: pathlib.Path, error: OSError) -> DatasetError:
-    """What is wrong with a file that was there when reading began."""
+    """The error of a file that was there when reading began."""
     return DatasetError(
         f"{path} cannot be read any more: {error.strerror or error}; copy or publish this version "
-        "anew"
+        "again"
     )
 
 
@@ -107,7 +108,7 @@ def _of_split(version: Version, split: str, shards: Sequence[pathlib.Path]) -> I
         raise DatasetError(
             f"split {split!r} of {version.folder} holds {read} {kind.noun}s with {transitions} "
             f"transitions, not {told[0]} with {told[1]} as its {manifest.FILE_NAME} says; copy or "
-            "publish this version anew"
+            "publish this version again"
         )
 
 
@@ -119,7 +120,7 @@ def _items(version: Version, path: pathlib.Path, digest: Any) -> Iterator[Any]:
                 item = kind.decode(record)
             except DatasetError as error:
                 raise DatasetError(
-                    f"in {path}, {error}; copy or publish this version anew"
+                    f"in {path}, {error}; copy or publish this version again"
                 ) from error
             yield item
     except OSError as error:

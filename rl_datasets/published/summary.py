@@ -1,4 +1,4 @@
-"""What a manifest says, on one screen."""
+"""A summary of a manifest that fits on one screen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COLUMNS = 80
 
 
 def of(version: Version) -> rich.console.Group:
-    """Name, sizes, splits, spec and lineage of a published version, to be printed."""
+    """The name, sizes, splits, spec and lineage of a published version, for printing."""
     published, plan = version.manifest, version.manifest["plan"]
     size = version.size / 1e6
     files = f"{len(published['files'])} files, {size:,.{1 if size >= 1 else 3}f} MB"
@@ -39,7 +39,7 @@ def of(version: Version) -> rich.console.Group:
 
 
 def _table(splits: Mapping[str, Mapping[str, Any]]) -> rich.table.Table:
-    """A row a split, the first few of many, and one of all together."""
+    """One row for each split, only the first few if there are many, and one for all together."""
     table = rich.table.Table(box=None, pad_edge=False)
     table.add_column("split", overflow="fold")
     is_raw = any(RAW_RETURN in split for split in splits.values())
@@ -71,7 +71,7 @@ def _row(split: Mapping[str, Any], name_of_returns: str) -> list[str]:
 
 
 def _flags(splits: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A line a field of the episodes that is True or False: of how many it is True."""
+    """One line for each boolean field of the episodes: the number of episodes where it is True."""
     counted = [split["flags"] for split in splits.values() if split.get("flags")]
     told = [
         f"{name.replace('_', ' ')}: {sum(flags.get(name, 0) for flags in counted):,} episodes"
@@ -108,7 +108,7 @@ def _bound(bound: Any, of: Any) -> float:
 
 
 def _lineage(lineage: Mapping[str, Any]) -> list[str]:
-    """A line a fact: texts and numbers as they are, of what holds others how many."""
+    """One line for each fact: texts and numbers as they are, and the sizes of larger values."""
     told = {name: value for name, value in lineage.items() if value not in ("", None, [], {})}
     return [f"{name.replace('_', ' ')}: {_fact(value)}" for name, value in told.items()]
 

@@ -1,4 +1,4 @@
-"""Proof that a published version is whole."""
+"""The proof that a published version is whole."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ _FRAMES_AT_ONCE = 1024
 def verify(version: Version, *, deep: bool = True) -> None:
     """Proves that a published version is whole.
 
-    Size and sha256 of every file are compared with the manifest, and TFDS's own counts with the
-    manifest's. `deep` also reads every record, decodes its frames, checks it against its spec and
-    an episode against the alignment rule, and counts.
+    The size and the sha256 of every file are compared with the manifest, and TFDS's own counts with
+    the manifest's. With `deep`, every record is also read and counted, its frames are decoded, and
+    it is checked against its spec and, if it is an episode, the alignment rule.
 
     Raises:
-      DatasetError: the first file that is missing, unknown or differs, or the record at fault.
+      DatasetError: a file is missing, unknown or different, or a record is faulty; the message
+        names the first.
     """
     _verify_files(version)
     _verify_tfds_counts(version)
@@ -37,7 +38,7 @@ def _verify_files(version: Version) -> None:
     for name, entry in entries.items():
         path = folder / name
         if not path.is_file():
-            raise DatasetError(f"{path} is missing; copy or publish this version anew")
+            raise DatasetError(f"{path} is missing; copy or publish this version again")
         if path.stat().st_size != entry["size"] or files.sha256_of(path) != entry["sha256"]:
             raise reader.not_as_published(path)
     strangers = {path.name for path in folder.iterdir()} - entries.keys() - {manifest.FILE_NAME}
@@ -55,13 +56,13 @@ def _verify_tfds_counts(version: Version) -> None:
     }
     if counted != {name: manifest.records(split) for name, split in version.splits.items()}:
         raise DatasetError(
-            f"{path} counts other episodes than {manifest.FILE_NAME}; publish this version anew"
+            f"{path} and {manifest.FILE_NAME} count different episodes; publish this version again"
         )
 
 
 def _verify_records(version: Version, split: str) -> None:
     kind = version.kind
-    for place, item in enumerate(reader.records(version, split)):  # which counts them
+    for place, item in enumerate(reader.records(version, split)):  # The reader counts them.
         try:
             kind.check(item)
             for frames in kind.frames(item):
@@ -69,11 +70,11 @@ def _verify_records(version: Version, split: str) -> None:
         except ValueError as error:
             raise DatasetError(
                 f"{kind.noun} {place} of split {split!r} of {version.folder} breaks a rule: "
-                f"{error}; mend its source and publish it by --version"
+                f"{error}; repair its source and publish it under another --version"
             ) from error
 
 
 def _decode(frames: EncodedFrames) -> None:
-    """Raises `ValueError` where a frame is damaged; a few at a time, which bounds the memory."""
+    """Raises `ValueError` if a frame is damaged; decodes a few at a time to bound the memory."""
     for start in range(0, len(frames), _FRAMES_AT_ONCE):
         np.asarray(frames[start : start + _FRAMES_AT_ONCE])

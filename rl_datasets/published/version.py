@@ -4,8 +4,8 @@
     for episode in version.episodes():
         ...
 
-Its manifest is read and checked when it is opened. No record is read before it is asked for, and
-what is read is held against the manifest.
+Its manifest is read and checked when it is opened. A record is read only when it is needed, and
+compared with the manifest.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from rl_datasets.published.random_access import EpisodeFiles
 from rl_datasets.terminal import progress
 from rl_datasets.transition import StackedTransition, TransitionSpec
 
-ALL = "all"  # splits, in the order of the manifest
+ALL = "all"  # All splits, in the order of the manifest.
 
 
 class Counts(NamedTuple):
-    """What a split holds, or several.
+    """What one or several splits hold.
 
     Attributes:
-      episodes: 0 where each transition is a record of its own.
-      transitions: of all of them.
+      episodes: number of episodes; 0 where each record is a transition.
+      transitions: number of transitions.
     """
 
     episodes: int
@@ -46,11 +46,11 @@ class Version:
     """A published version.
 
     Attributes:
-      folder: where it lies.
-      manifest: its MANIFEST.json; `published.manifest` describes it.
-      fingerprint: sha256 of MANIFEST.json, which names every byte of the version.
-      spec: of its episodes; of its transitions, where each is a record of its own.
-      lineage: where its data come from.
+      folder: its folder.
+      manifest: the content of its MANIFEST.json, which `published.manifest` describes.
+      fingerprint: sha256 of MANIFEST.json, which identifies every byte of the version.
+      spec: the spec of its episodes, or of its transitions if each record is a transition.
+      lineage: the origin of its data.
     """
 
     folder: pathlib.Path
@@ -67,8 +67,8 @@ class Version:
 
         Args:
           version: `builder/config:1.0.0`; without the number, the newest; or the folder of a
-            version. One that is open already is given back.
-          data_dir: where published datasets lie.
+            version. An open version is returned as it is.
+          data_dir: the folder of published datasets.
 
         Raises:
           DatasetError: there is no such version, or its manifest is damaged.
@@ -98,13 +98,13 @@ class Version:
 
     @property
     def name(self) -> str:
-        """As `tfds.load` takes it, such as `brac/halfcheetah-pure:2.0.0`."""
+        """The name that `tfds.load` takes, such as `brac/halfcheetah-pure:2.0.0`."""
         config = f"/{self.config}" if self.config else ""
         return f"{self.dataset}{config}:{self.manifest['plan']['version']}"
 
     @property
     def episode_spec(self) -> EpisodeSpec:
-        """Of its episodes.
+        """The spec of its episodes.
 
         Raises:
           DatasetError: its records are transitions that no episode can be made of.
@@ -118,7 +118,7 @@ class Version:
 
     @property
     def kind(self) -> kinds.Episodes | kinds.Transitions:
-        """What its records are."""
+        """The kind of its records."""
         return kinds.of(self.spec)
 
     @property
@@ -128,13 +128,13 @@ class Version:
 
     @property
     def size(self) -> int:
-        """Bytes of all files but the manifest."""
+        """The size of all files except the manifest, in bytes."""
         return sum(entry["size"] for entry in self.manifest["files"].values())
 
     def split_names(self, split: str) -> list[str]:
-        """The splits that a name stands for: itself, several joined by `+`, or `all`.
+        """The splits that a name stands for: one, several joined by `+`, or `all`.
 
-        All stand in the order of the manifest, which is the source's.
+        `all` lists them in the order of the manifest, which is the source's.
 
         Raises:
           DatasetError: there is no such split, or it is named twice.
@@ -149,7 +149,7 @@ class Version:
         return chosen
 
     def counts(self, split: str = ALL) -> Counts:
-        """Episodes and transitions of a split, or of several, by the manifest.
+        """The numbers of episodes and transitions of one or several splits, from the manifest.
 
         Raises:
           DatasetError: as `split_names`.
@@ -165,18 +165,19 @@ class Version:
 
         Args:
           split: name of the split, several joined by `+`, or `all`.
-          doing: says so beside a progress bar on a terminal; empty for none.
+          doing: the label of a progress bar on a terminal; empty for no bar.
 
         Raises:
           DatasetError: the records are transitions, there is no such split, or a file of it is
-            missing, damaged or not what was published. None is given that is one too many.
+            missing, damaged or not what was published. No more episodes are yielded than the
+            manifest says.
         """
-        _ = self.episode_spec  # refuses a version of transitions
+        _ = self.episode_spec  # It refuses a version of transitions.
         episodes = reader.records(self, split)
         return _with_progress(episodes, doing, self.counts(split)) if doing else episodes
 
     def episode(self, split: str, place: int) -> Episode:
-        """One episode, by its place in a split.
+        """One episode, by its number in a split.
 
         Raises:
           DatasetError: as `episodes`, or the split has no such episode.
@@ -190,7 +191,7 @@ class Version:
         return episode
 
     def transitions(self, split: str = "train") -> Iterator[StackedTransition]:
-        """Every transition of a split of a version whose records are transitions, as in the source.
+        """Every transition of a split, in the source's order, if the records are transitions.
 
         Raises:
           DatasetError: as `episodes`, or the records are episodes.
@@ -200,7 +201,7 @@ class Version:
         return reader.records(self, split)
 
     def episode_files(self, split: str = "train") -> EpisodeFiles:
-        """The episodes of a split by number, to be read in any order.
+        """The episodes of a split by number, for reading in any order.
 
         Raises:
           DatasetError: as `episodes`.

@@ -2,5 +2,5 @@
 
 import warnings
 
-# Beam loads Google's clients, which warn every user that they will drop this Python one day.
+# Beam loads Google's clients, which warn that they will stop supporting this Python version.
 warnings.filterwarnings("ignore", category=FutureWarning, module="google")

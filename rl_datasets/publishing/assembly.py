@@ -1,4 +1,4 @@
-"""Makes a version of the shards that the workers wrote."""
+"""Assembles a version from the shards that the workers wrote."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
 
 
 def why_skipped(plan: Mapping[str, Any], tasks: Sequence[pipeline.Task]) -> dict[str, str]:
-    """Why units were skipped, by their names."""
+    """The reasons why units were skipped, by the units' names."""
     skipped = {}
     for task, planned in zip(tasks, plan["units"], strict=True):
         if task.skipped is not None and task.skipped.exists():
             reason = task.skipped.read_text(encoding="utf-8")
-            # Relative names, so that the same source gives the same bytes wherever it lies.
+            # Relative names, so that the same source gives the same bytes wherever it is.
             for path, name in zip(task.unit.files, planned["files"], strict=True):
                 reason = reason.replace(str(path), name)
             skipped[task.unit.name] = reason
     if len(skipped) == len(tasks):
         raise DatasetError(
-            f"every unit of the source is bad, so nothing was published; the first because "
+            f"every unit of the source is bad, so nothing was published; the first one because "
             f"{skipped[tasks[0].unit.name]}"
         )
     return skipped
 
 
 def read_receipts(tasks: Sequence[pipeline.Task]) -> list[Receipt]:
-    """The receipt of every task. Raises `DatasetError` where the runner lost a unit."""
+    """Reads the receipt of every task; raises `DatasetError` if the runner lost a unit."""
     receipts = []
     for task in tasks:
         receipt = read_receipt(task.receipt)
         if receipt is None:
             raise DatasetError(
-                f"the runner lost unit {task.unit.name!r}, so nothing was published; "
-                "publish again, the units that are whole are kept"
+                f"the runner lost unit {task.unit.name!r}, so nothing was published; publish "
+                "again, which keeps the whole units"
             )
         receipts.append(receipt)
     return receipts
@@ -53,7 +53,7 @@ def read_receipts(tasks: Sequence[pipeline.Task]) -> list[Receipt]:
 def name_shards(
     builder: PublishedDatasetBuilder, kept: Sequence[pipeline.Task], version: pathlib.Path
 ) -> list[str]:
-    """Names the shards as if there had been no other units, and removes what is none of them."""
+    """Names the shards as if there had been no other units, and removes all other files."""
     names = staging_folder.shard_names(builder, [task.unit for task in kept])
     for task, name in zip(kept, names, strict=True):
         if task.shard.name != name:
@@ -70,7 +70,7 @@ def write_tfds_metadata(
     receipts: Sequence[Receipt],
     version: pathlib.Path,
 ) -> None:
-    """Writes dataset_info.json and features.json, by TFDS's own classes."""
+    """Writes dataset_info.json and features.json with TFDS's own classes."""
     builder.info.set_splits(
         tfds.core.splits.SplitDict(
             [
@@ -110,7 +110,7 @@ def make_manifest(
         shard: {"size": receipt.size, "sha256": receipt.sha256}
         for shard, receipt in zip(shards, receipts, strict=True)
     }
-    # TFDS may leave more than its two files, such as a LICENSE.
+    # TFDS may write more than its two files, such as a LICENSE.
     for path in sorted(version.iterdir()):
         if path.name not in entries and path.name != manifest.FILE_NAME:
             entries[path.name] = manifest.file_entry(path)

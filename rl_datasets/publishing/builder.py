@@ -1,4 +1,4 @@
-"""What every builder here inherits: a TFDS builder whose data are published, not generated."""
+"""The base class of all builders here: a TFDS builder whose data are published, not generated."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def _of_unlisted(config: str) -> str:
 class PublishedDatasetBuilder(  # type: ignore[call-arg]
     tfds.core.GeneratorBasedBuilder, skip_registration=True
 ):
-    """A builder gives `episode_spec`, `source_units` and `lineage`; the rest is done here.
+    """The base class; a builder defines `episode_spec`, `source_units` and `lineage`.
 
-    One whose sources say which configuration they are gives `config_of` too.
+    A builder whose sources say which configuration they are also defines `config_of`.
 
-    Reading needs the published folder alone. Publishing needs a source: `publish(builder)`, or
-    TFDS's own `builder.download_and_prepare()`.
+    Reading needs only the published folder. Publishing also needs a source: call
+    `publish(builder)`, or TFDS's own `builder.download_and_prepare()`.
     """
 
     def __init__(self, *, source: str | None = None, config: Any = None, **kwargs: Any):
-        """Makes a builder, to read if `source` is None.
+        """Makes a builder; if `source` is None, only for reading.
 
         Args:
           source: what to publish, such as the folder of a collection.
-          config: a configuration's name, listed or the user's own.
+          config: a configuration's name, either listed or the user's own.
           **kwargs: TFDS's own: `data_dir`; `version`, any of the form 2.0.1.
 
         Raises:
@@ -83,10 +83,10 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
         """The name of the configuration that a source says it is.
 
         Args:
-          source: as `__init__` takes it.
+          source: as in `__init__`.
 
         Raises:
-          DatasetError: it does not say, as no source does of a builder that leaves this as it is.
+          DatasetError: the source does not say; this is so unless a builder overrides this method.
         """
         example = next(iter(cls.builder_configs), "mine")
         raise DatasetError(
@@ -96,7 +96,7 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
 
     @abc.abstractmethod
     def episode_spec(self) -> EpisodeSpec | TransitionSpec:
-        """The spec that every episode of the source obeys, or every transition if it has those."""
+        """The spec of the source's episodes, or of its transitions if these are the records."""
 
     @abc.abstractmethod
     def source_units(self) -> Sequence[SourceUnit]:
@@ -104,15 +104,15 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
 
     @abc.abstractmethod
     def lineage(self) -> Mapping[str, Any]:
-        """Where the data come from, as plain data for the manifest.
+        """The origin of the data, as plain data for the manifest.
 
-        Every lineage has `source` and what was `repaired`, a list of sentences. Those of
-        `rl_datasets.published.lineage.Lineage` are read again: where a policy is scored follows
-        from `environment`, or from `game` and `rom_set`.
+        Every lineage has `source`, and `repaired`, a list of sentences. The facts of
+        `rl_datasets.published.lineage.Lineage` are read again: `environment`, or `game` and
+        `rom_set`, determine where a policy is scored.
         """
 
     def look_again(self) -> None:
-        """Forgets what a subclass keeps of its source in cached properties."""
+        """Clears the cached properties in which a subclass keeps what it read of its source."""
         classes = type(self).__mro__
         for cls in classes[: classes.index(PublishedDatasetBuilder)]:
             for name, value in vars(cls).items():
@@ -121,7 +121,7 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
 
     def _info(self) -> tfds.core.DatasetInfo:
         info = self.dataset_info_from_configs(features=features_dict(self._spec()))
-        # It would look in a bucket of TFDS's own, and leave an empty folder in /tmp each time.
+        # TFDS would search a bucket of its own, and leave an empty folder in /tmp each time.
         info.initialize_from_bucket = lambda: None
         return info
 
@@ -131,16 +131,17 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
             return Version.open(folder).spec
         if self.source is None:
             raise DatasetError(
-                f"{folder} is not published; publish it with `rl-datasets publish`, or name the "
-                "data_dir where it is"
+                f"{folder} is not published; publish it with `rl-datasets publish`, or give the "
+                "data_dir that has it"
             )
         return self.episode_spec()
 
     def download_and_prepare(self, **kwargs: Any) -> None:
-        """Publishes the source, if one was given and the version is not there yet.
+        """Publishes the source, if one was given and the version does not exist yet.
 
         Raises:
-          DatasetError: the version is not there and no source was given, or it cannot be published.
+          DatasetError: the version does not exist and no source was given, or the source cannot be
+            published.
         """
         if self.source is not None:
             publish(self)

@@ -1,4 +1,4 @@
-"""The folder that `rl-datasets collect` writes, as the source of a builder."""
+"""A folder that `rl-datasets collect` wrote, as the source of a builder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rl_datasets.sources import collected
 
 @dataclasses.dataclass(frozen=True)
 class CollectedFolder:
-    """What a builder publishes of a collection; every file of it is a unit."""
+    """What a builder publishes of a collection; each of its files is a unit."""
 
     collection: collected.Collection
 
@@ -23,12 +23,12 @@ class CollectedFolder:
     def open(
         cls, folder: str, builder: str, config: str, listed: Container[str]
     ) -> CollectedFolder:
-        """The collection in a folder, under its own name or one that the user makes up.
+        """Opens the collection in a folder, under its own name or one that the user chose.
 
         Args:
-          folder: that `rl-datasets collect` wrote.
-          builder: whose configurations are asked of.
-          config: the name to publish it by.
+          folder: a folder that `rl-datasets collect` wrote.
+          builder: the builder's name.
+          config: the name of the configuration to publish it as.
           listed: the builder's own configurations.
 
         Raises:
@@ -39,7 +39,7 @@ class CollectedFolder:
         if config != collection.dataset and is_others:
             raise DatasetError(
                 f"{folder} was collected as {collection.dataset!r}: publish it as "
-                f"{builder}/{collection.dataset}, or by a name of your own, and not as "
+                f"{builder}/{collection.dataset}, or under a name of your own, and not as "
                 f"{builder}/{config}, which is another dataset"
             )
         return cls(collection)

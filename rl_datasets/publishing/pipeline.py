@@ -1,7 +1,7 @@
-"""The one Beam pipeline: units are spread over workers, and each writes its own shard.
+"""The Beam pipeline, which distributes units among workers; each unit writes its own shard.
 
-It loses nothing silently, whatever the runner does, because `publish` asks for the receipt of every
-unit afterwards. Still, Beam's `multi_threading` mode is refused: it drops elements under load.
+Whatever the runner does, nothing is lost silently, because `publish` then checks the receipt of
+every unit. Still, Beam's `multi_threading` mode is refused, because it drops elements under load.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from rl_datasets.publishing import runners
 from rl_datasets.publishing.units import SourceChanged, SourceUnit, write_unit
 from rl_datasets.transition import TransitionSpec
 
-INTERRUPTED = "publishing was interrupted; publish again to go on from the units that are whole"
+INTERRUPTED = "publishing was interrupted; publish again to continue from the whole units"
 _LOOK_SECONDS = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One unit and where it goes.
+    """One unit and the files to write.
 
     Attributes:
-      unit: what to write.
-      spec: of its records.
+      unit: the unit to write.
+      spec: the spec of its records.
       shard: the file to write.
       receipt: the file that says what the shard holds.
-      stop: the file whose presence says why the workers should go no further.
-      skipped: the file to leave the reason in if the source of the unit is bad; None to stop, at a
-        bad record too.
-      sources: sha256 of the unit's files by the plan.
+      stop: the file that, if it exists, tells the workers to stop and says why.
+      skipped: the file for the reason if the unit's source is bad; None to stop instead, also at a
+        bad record.
+      sources: the planned sha256 of the unit's files.
     """
 
     unit: SourceUnit
@@ -55,10 +55,10 @@ class Task:
         return self.receipt.with_suffix(".progress")
 
     def transitions_read(self) -> int:
-        """How many were read of a unit that is being written; 0 of any other."""
+        """The number of transitions read so far if the unit is being written, otherwise 0."""
         try:
             return int(self.progress.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):  # It is just being written.
+        except (FileNotFoundError, ValueError):  # The file may be half-written at this moment.
             return 0
 
 
@@ -66,15 +66,14 @@ def run(tasks: Sequence[Task], *, num_workers: int, beam_flags: Sequence[str] = 
     """Runs every task that is not done.
 
     Args:
-      tasks: what to write; every worker must see the same file system.
-      num_workers: processes on this machine; 1 stays in this process.
+      tasks: what to write; all workers must see the same file system.
+      num_workers: number of processes on this machine; 1 stays in this process.
       beam_flags: Beam's own pipeline options, such as `--runner=PortableRunner` and
-        `--job_endpoint=localhost:8099`, which take the pipeline to another runner; checked by
-        `runners.check`.
+        `--job_endpoint=localhost:8099`, which select another runner; checked by `runners.check`.
 
     Raises:
-      DatasetError: another runner than this process could not run it. What a unit raises is left in
-        its task's `stop`, and so is a Ctrl-C that was answered.
+      DatasetError: a runner outside this process could not run the pipeline. An error of a unit is
+        written to its task's `stop` file, and so is a Ctrl-C that was handled.
     """
     runner, options = runners.choose(num_workers, beam_flags)
     answering = _stopping_at_ctrl_c(tasks[0]) if num_workers > 1 else contextlib.nullcontext()
@@ -89,19 +88,19 @@ def run(tasks: Sequence[Task], *, num_workers: int, beam_flags: Sequence[str] = 
     except Exception as error:
         if runner is not None:
             raise
-        # What a job service tells of its workers ends in what went wrong.
+        # The last line of a job service's report says what went wrong.
         *_, last = str(error).strip().splitlines() or [type(error).__name__]
         raise DatasetError(
-            f"Beam could not run the pipeline with {' '.join(beam_flags)} ({last}); mend that and "
-            "publish again, the units that are whole are kept"
+            f"Beam could not run the pipeline with {' '.join(beam_flags)} ({last}); fix that and "
+            "publish again, which keeps the whole units"
         ) from error
 
 
 def do(task: Task) -> None:
-    """Writes one unit, or leaves the reason why it cannot be in `task.skipped` or `task.stop`.
+    """Writes one unit, or writes the reason why it cannot to `task.skipped` or `task.stop`.
 
-    The reason is left in a file because an exception does not come through every runner whole, and
-    some runners try again what cannot succeed.
+    The reason goes into a file because not every runner passes exceptions on whole, and some
+    runners retry what cannot succeed.
     """
     if task.stop.exists():
         return
@@ -116,7 +115,7 @@ def do(task: Task) -> None:
             keep_going=task.skipped is not None,
             sources=task.sources,
         )
-    except SourceChanged as error:  # which is no reason to do without the unit for ever
+    except SourceChanged as error:  # The unit is not bad, so it must not be skipped.
         stop(task, str(error))
     except DatasetError as error:
         if task.skipped is None or task.stop.exists():
@@ -127,8 +126,7 @@ def do(task: Task) -> None:
         stop(
             task,
             f"unit {task.unit.name!r} could not be written to {task.shard}: "
-            f"{error.strerror or error}; mend that and publish again, the units that are whole are "
-            "kept",
+            f"{error.strerror or error}; fix that and publish again, which keeps the whole units",
         )
     except KeyboardInterrupt:
         stop(task, INTERRUPTED)
@@ -137,14 +135,14 @@ def do(task: Task) -> None:
 
 
 def stop(task: Task, reason: str) -> None:
-    """Keeps every worker from going on; what follows from the first reason is none."""
+    """Stops all workers and records the reason; only the first reason is kept."""
     if not task.stop.exists():
         _leave(task.stop, reason)
 
 
 @contextlib.contextmanager
 def stopping(task: Task) -> Iterator[None]:
-    """Stops the workers when the launcher gives up, and tells why they stopped."""
+    """Stops the workers if the block fails, and raises the reason why they stopped."""
     try:
         yield
     except BaseException as error:
@@ -158,7 +156,7 @@ def stopping(task: Task) -> Iterator[None]:
 
 
 def _reason(task: Task) -> BaseException:
-    """Why the workers stopped."""
+    """The reason why the workers stopped, as an exception."""
     reason = task.stop.read_text(encoding="utf-8")
     return KeyboardInterrupt(reason) if reason == INTERRUPTED else DatasetError(reason)
 
@@ -169,12 +167,12 @@ def _leave(path: pathlib.Path, reason: str) -> None:
 
 
 def _stop_check(task: Task) -> Callable[[], None]:
-    """What raises `DatasetError` when the task must go no further."""
+    """A function that raises `DatasetError` when the task must stop."""
     looked = time.monotonic()
 
     def check() -> None:
         nonlocal looked
-        if time.monotonic() - looked > _LOOK_SECONDS:  # A look costs more than a small record.
+        if time.monotonic() - looked > _LOOK_SECONDS:  # A check costs more than a small record.
             if task.stop.exists():
                 raise DatasetError(task.stop.read_text(encoding="utf-8"))
             looked = time.monotonic()
@@ -183,7 +181,7 @@ def _stop_check(task: Task) -> Callable[[], None]:
 
 
 def _reporter(task: Task) -> Callable[[int], None]:
-    """What leaves a number of transitions in the task's `progress`."""
+    """A function that writes a number of transitions to the task's `progress` file."""
     reported = time.monotonic()
 
     def report(transitions: int) -> None:
@@ -197,9 +195,9 @@ def _reporter(task: Task) -> Callable[[int], None]:
 
 @contextlib.contextmanager
 def _stopping_at_ctrl_c(task: Task) -> Iterator[None]:
-    """Lets the first Ctrl-C stop the workers, upon which the pipeline ends by itself.
+    """Lets the first Ctrl-C stop the workers; the pipeline then ends by itself.
 
-    A KeyboardInterrupt would make Beam wait for ever for workers that it has only begun to start.
+    A KeyboardInterrupt would make Beam wait forever for workers that are still starting.
     """
 
     def answer(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""What is to be published: everything that the bytes of a version follow from."""
+"""The plan of a publication: everything that determines the bytes of a version."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 def plan(
     builder: PublishedDatasetBuilder, keep_going: bool
 ) -> tuple[list[SourceUnit], dict[str, Any]]:
-    """The units, and everything that the bytes of the version follow from, as plain data.
+    """The units, and everything that determines the bytes of the version, as plain data.
 
-    What the builder says of its source is asked again after the files were hashed, so that it is of
-    the files that were, which the workers compare once they have read them.
+    The builder describes its source again after the files were hashed, so that the description
+    belongs to the hashed files. The workers compare the hashes once they have read the files.
     """
     first = list(builder.source_units())
     _check_units(first)
@@ -39,7 +39,7 @@ def plan(
     units = list(builder.source_units())
     if _said(builder, units, names) != said:
         raise SourceChanged(
-            f"the source of {builder.info.full_name} changed since it was first looked at; publish "
+            f"the source of {builder.info.full_name} changed while it was being read; publish "
             "again once nothing writes to it"
         )
     plan = {
@@ -56,7 +56,7 @@ def plan(
 
 def _check_units(units: Sequence[SourceUnit]) -> None:
     if not units:
-        raise DatasetError("the source has no units, so there is nothing to publish")
+        raise DatasetError("the source has no units to publish; name one that has data")
     names = [unit.name for unit in units]
     for unit in units:
         if names.count(unit.name) > 1:
@@ -70,7 +70,7 @@ def _said(
     units: Sequence[SourceUnit],
     names: Mapping[str | buckets.Object, str],
 ) -> dict[str, Any]:
-    """What a builder says of its source."""
+    """The builder's description of its source."""
     return {
         "spec": manifest.spec_to_json(builder.episode_spec()),
         "units": [
@@ -88,9 +88,9 @@ def _said(
 
 
 def _identity(source: str | buckets.Object, keep_going: bool) -> str | dict[str, Any] | None:
-    """The sha256 of a file, or what the bucket says of an object, which is not read twice.
+    """The sha256 of a file, or the bucket's description of an object, which is not read twice.
 
-    None for what cannot be read and may be skipped.
+    It is None for what cannot be read and may be skipped.
     """
     try:
         return source.identity if isinstance(source, buckets.Object) else files.sha256_of(source)
@@ -99,12 +99,12 @@ def _identity(source: str | buckets.Object, keep_going: bool) -> str | dict[str,
             return None
         raise DatasetError(
             f"source file {source} cannot be read: {error.strerror}; restore it and publish again, "
-            "or publish what is there with --keep-going"
+            "or publish the rest with --keep-going"
         ) from error
 
 
 def _names(sources: Sequence[str | buckets.Object]) -> dict[str | buckets.Object, str]:
-    """Relative names of files, so that the same source gives the same bytes wherever it lies."""
+    """Relative names of files, so that the same source gives the same bytes wherever it is."""
     paths = [source for source in sources if isinstance(source, str)]
     root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths] or ["/"])
     return {

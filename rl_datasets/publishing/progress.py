@@ -1,4 +1,4 @@
-"""Shows how far a publish is."""
+"""The progress bar of a publication."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _POLL_SECONDS = 0.2
 
 @contextlib.contextmanager
 def shown(tasks: Sequence[pipeline.Task], title: str) -> Iterator[None]:
-    """Shows what is safe on the disk, as the receipts appear, and what was read beyond."""
+    """Shows what is safe on the disk, from the receipts, and what else was read."""
     done = threading.Event()
     is_counted = all(task.unit.num_transitions is not None for task in tasks)
 

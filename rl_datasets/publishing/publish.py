@@ -1,10 +1,10 @@
-"""Publishing: stage, check, gate, commit by one rename.
+"""Publishing: stage, check, and commit by one rename.
 
-`planning` says what is to be published, `staging_folder` keeps what is whole of it, `pipeline` has
-the units written, and `assembly` makes the version of them. So a publish that was cut goes on from
-the units that are whole, and readers, TFDS among them, see the version complete or not at all. On
-an object store, which has no rename, MANIFEST.json would be written last and be the mark of the
-commit; only local paths are published to so far.
+`planning` says what to publish, `staging_folder` keeps the units that are whole, `pipeline` writes
+the units, and `assembly` makes a version of them. So an interrupted publication continues from the
+whole units, and readers such as TFDS see either the complete version or nothing. An object store
+has no rename, so MANIFEST.json would be written last to mark the commit; so far, only local paths
+can be published to.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Publication:
-    """The outcome of a publish.
+    """The result of publishing.
 
     Attributes:
       path: folder of the version.
       manifest: content of its MANIFEST.json.
-      is_new: whether this publish made it; otherwise it stood there, and was verified.
+      is_new: whether the version is new; if not, it existed and was verified.
     """
 
     path: pathlib.Path
@@ -52,18 +52,18 @@ def publish(
     """Publishes the builder's dataset as an immutable version that any TFDS user can open.
 
     Args:
-      builder: gives the plan: spec, units, lineage, and the folder of the version.
-      num_workers: processes on this machine; 1 stays in this process.
+      builder: provides the spec, the units, the lineage, and the folder of the version.
+      num_workers: number of processes on this machine; 1 stays in this process.
       beam_flags: Beam's pipeline options, which may name another runner; see `runners.check`.
-      keep_going: skips units whose source is bad or missing, and single records that are at fault,
-        publishes the rest, and lists what is lacking and why in the manifest; otherwise the first
-        of them stops everything.
+      keep_going: whether to skip units whose source is bad or missing and single faulty records,
+        publish the rest, and list what is missing and why in the manifest; otherwise the first of
+        them stops everything.
 
     Raises:
       DatasetError: an option of Beam is refused, the source is not what it says, a file cannot be
-        read or written, another process publishes this version, or the version exists with other
-        content. What is published stays as it was.
-      KeyboardInterrupt: Ctrl-C; units that are whole stay, and the same call goes on from them.
+        read or written, another process is publishing this version, or the version exists with
+        other content. What is published does not change.
+      KeyboardInterrupt: Ctrl-C; whole units stay, and the same call continues from them.
     """
     runners.check(num_workers, beam_flags)
     target = pathlib.Path(builder.data_dir).absolute()
@@ -72,15 +72,15 @@ def publish(
         target.parent.mkdir(parents=True, exist_ok=True)
         with staging.lock(staging_folder.lock_file(target), f"publishing {target}"):
             if target.exists():
-                # A publish that was killed after it had committed leaves this folder.
+                # A process that was killed after its commit leaves this folder.
                 shutil.rmtree(staging_folder.folder_of(target), ignore_errors=True)
                 return _reuse(target, plan, keep_going)
             return _publish(builder, units, plan, target, num_workers, beam_flags, keep_going)
     except OSError as error:
         raise DatasetError(
             f"{target} could not be published: {error.strerror or error}"
-            f"{f' ({error.filename})' if error.filename else ''}; mend that and publish again, "
-            "the units that are whole are kept"
+            f"{f' ({error.filename})' if error.filename else ''}; fix that and publish again, "
+            "which keeps the whole units"
         ) from error
 
 
@@ -110,21 +110,21 @@ def _publish(
 
 
 def _reuse(target: pathlib.Path, plan: Mapping[str, Any], keep_going: bool) -> Publication:
-    """The version that stands there, proved whole and made from the same plan."""
+    """The version that exists, if it is whole and was made from the same plan."""
     version = Version.open(target)
     of_version = version.manifest["plan"]
     differing = sorted(key for key in plan if of_version.get(key) != plan[key])
     if differing:
         raise DatasetError(
-            f"{target} is published already and its {', '.join(differing)} would differ; a "
-            "published version never changes: publish another by --version, or to another data_dir"
+            f"{target} is already published and its {', '.join(differing)} would differ; a "
+            "published version never changes: give another --version or another data_dir"
         )
     lacking = manifest.lacking(version.manifest)
     if lacking and not keep_going:
         raise DatasetError(
-            f"{target} is published without {', '.join(lacking)} of this source, whose reasons "
-            f"{manifest.FILE_NAME} tells; accept that with --keep-going, or mend the source and "
-            "publish another version by --version"
+            f"{target} is published without {', '.join(lacking)} of this source, for reasons that "
+            f"{manifest.FILE_NAME} gives; accept that with --keep-going, or repair the source and "
+            "publish it under another --version"
         )
     verify(version, deep=False)
     return Publication(target, version.manifest, is_new=False)

@@ -1,5 +1,7 @@
-"""Where Beam runs. Its options are checked before anything is read or written, because Beam drops
-those that it does not know, and waits minutes for a service that is not there.
+"""The runner of Beam and its options.
+
+The options are checked before anything is read or written, because Beam ignores options that it
+does not know, and waits minutes for a service that does not exist.
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ LOCAL = "FnApiRunner"
 REMOTE = ("PortableRunner", "FlinkRunner", "SparkRunner", "PrismRunner")
 ANSWER_SECONDS = 10.0
 _REFUSED = {
-    "DirectRunner": "picks an engine by what it can download",
-    "DataflowRunner": "has workers that do not see the local folder that is published to",
+    "DirectRunner": "chooses an engine by what it can download",
+    "DataflowRunner": "has workers that do not see the local target folder",
 }
-# Options of these would do nothing in this process.
+# Options of these classes would do nothing in this process.
 _OF_REMOTE = (
     pipeline_options.FlinkRunnerOptions,
     pipeline_options.GoogleCloudOptions,
@@ -43,10 +45,10 @@ _OF_REMOTE = (
 
 
 def check(num_workers: int, flags: Sequence[str]) -> None:
-    """Checks that Beam can and will do what its options ask for.
+    """Checks that Beam can and will do what its options say.
 
     Args:
-      num_workers: processes on this machine.
+      num_workers: number of processes on this machine.
       flags: Beam's options, such as `--runner=PortableRunner`.
 
     Raises:
@@ -54,7 +56,7 @@ def check(num_workers: int, flags: Sequence[str]) -> None:
         publish, or a job service does not answer within `ANSWER_SECONDS`.
     """
     if num_workers < 1:
-        raise DatasetError(f"{num_workers} workers cannot publish; ask for at least 1")
+        raise DatasetError(f"{num_workers} workers cannot publish; give at least 1")
     parser = _parser()
     given, unknown = _parse(parser, flags)
     runner, endpoint = given.runner or LOCAL, given.job_endpoint
@@ -63,7 +65,7 @@ def check(num_workers: int, flags: Sequence[str]) -> None:
         _check_local(num_workers, flags, given)
     elif num_workers > 1:
         raise DatasetError(
-            f"--workers are processes of this machine, and {runner} has workers of its own: leave "
+            f"--workers are processes on this machine, and {runner} has its own workers: leave "
             "--workers out"
         )
     elif endpoint is not None and endpoint != "embed":
@@ -83,18 +85,18 @@ def check(num_workers: int, flags: Sequence[str]) -> None:
 def choose(
     num_workers: int, flags: Sequence[str]
 ) -> tuple[fn_runner.FnApiRunner | None, PipelineOptions]:
-    """The runner, None for the one that the options name, and the options; `check` them first."""
+    """The runner, or None if the options name it, and the options; `check` them first."""
     options = PipelineOptions(list(flags))
     if options.view_as(StandardOptions).runner not in (None, LOCAL):
         return None, options
-    # Beam's periodic flush of this buffer can throw elements away; 0 turns it off.
+    # Beam's periodic flush of this buffer can lose elements; 0 turns it off.
     worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
     if num_workers == 1:
         return fn_runner.FnApiRunner(), options
-    # What --direct_running_mode=multi_processing would set up, less the chatter of its workers.
+    # This is what --direct_running_mode=multi_processing sets up, without its workers' output.
     direct = options.view_as(DirectOptions)
     direct.direct_running_mode, direct.direct_num_workers = None, num_workers
-    # The workers are deaf to Ctrl-C, which this process answers.
+    # The workers ignore Ctrl-C, which this process handles.
     workers = environments.SubprocessSDKEnvironment.from_command_string(
         "trap '' INT; exec "
         f"{shlex.quote(sys.executable)} -W ignore -m apache_beam.runners.worker.sdk_worker_main"
@@ -107,7 +109,7 @@ def choose(
 
 
 def _parser() -> argparse.ArgumentParser:
-    """What parses all of Beam's options; an error of it raises."""
+    """A parser of all of Beam's options, which raises its errors."""
     parsers: list[argparse.ArgumentParser] = []
     PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
     (parser,) = parsers
@@ -118,11 +120,13 @@ def _parser() -> argparse.ArgumentParser:
 def _parse(
     parser: argparse.ArgumentParser, flags: Sequence[str]
 ) -> tuple[argparse.Namespace, list[str]]:
-    """The options, and the flags that are none."""
+    """The options, and the flags that are not options."""
     try:
         return parser.parse_known_args(list(flags))
     except argparse.ArgumentError as error:
-        raise DatasetError(f"Beam cannot take its options ({error}); mend that one") from error
+        raise DatasetError(
+            f"Beam cannot parse its options ({error}); correct that option"
+        ) from error
 
 
 def _check_runner(runner: str, endpoint: str | None) -> None:
@@ -130,12 +134,12 @@ def _check_runner(runner: str, endpoint: str | None) -> None:
         raise DatasetError(f"Beam option --runner={runner} {why}; leave it out, or name {LOCAL}")
     if runner != LOCAL and runner not in REMOTE:
         raise DatasetError(
-            f"Beam option --runner={runner} names no runner that can publish; leave it out, or "
-            f"name one of {', '.join((LOCAL, *REMOTE))}"
+            f"Beam option --runner={runner} does not name a runner that can publish; leave it out, "
+            f"or name one of {', '.join((LOCAL, *REMOTE))}"
         )
     if runner == REMOTE[0] and endpoint is None:
         raise DatasetError(
-            f"Beam option --runner={runner} needs a job service; name it by "
+            f"Beam option --runner={runner} needs a job service; name it with "
             "--job_endpoint=<host>:<port>"
         )
 
@@ -151,17 +155,17 @@ def _check_local(num_workers: int, flags: Sequence[str], given: argparse.Namespa
     if given.direct_running_mode == "multi_threading":
         raise DatasetError(
             "Beam option --direct_running_mode=multi_threading loses elements without an error; "
-            "ask for several workers instead, which are processes"
+            "use several workers instead, which are processes"
         )
     if num_workers > 1 and any(flag.startswith("--direct_") for flag in flags):
         raise DatasetError(
-            "Beam's options --direct_... and --workers both say how this process shares the work: "
-            "leave one of the two out"
+            "Beam's options --direct_... and --workers both say how the work is divided: leave one "
+            "of the two out"
         )
 
 
 def _options_of(endpoint: str) -> list[str]:
-    """Names of the options that a job service has besides Beam's own."""
+    """The names of the options that a job service has in addition to Beam's own."""
     try:
         with grpc.insecure_channel(endpoint) as channel:
             answer = beam_job_api_pb2_grpc.JobServiceStub(channel).DescribePipelineOptions(
@@ -169,7 +173,7 @@ def _options_of(endpoint: str) -> list[str]:
             )
     except grpc.RpcError as error:
         raise DatasetError(
-            f"no job service of Beam answers at --job_endpoint={endpoint} ({error.details()}); "
-            "start it, or name the one that runs"
+            f"no Beam job service answers at --job_endpoint={endpoint} ({error.details()}); start "
+            "it, or name one that runs"
         ) from error
     return [option.name for option in answer.options]

@@ -1,10 +1,10 @@
-"""The folder in which a version is built, and a task for every unit of it.
+"""The folder in which a version is built, and a task for each of its units.
 
-1.0.0.lock                  held by who publishes
-1.0.0.staging/plan.json     what is being published; another plan starts anew
-1.0.0.staging/receipts/     one a unit, written after its shard
-1.0.0.staging/skipped/      why a unit is left out, with `--keep-going`
-1.0.0.staging/stop          why no worker goes on, if one may not
+1.0.0.lock                  held by the process that publishes
+1.0.0.staging/plan.json     what is being published; another plan starts again
+1.0.0.staging/receipts/     one for each unit, written after its shard
+1.0.0.staging/skipped/      with `--keep-going`, the reasons why units are left out
+1.0.0.staging/stop          if the workers must stop, the reason
 1.0.0.staging/version/      becomes 1.0.0
 """
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 
 def folder_of(target: pathlib.Path) -> pathlib.Path:
-    """Where the version `target` is built."""
+    """The folder in which the version `target` is built."""
     return target.with_name(f"{target.name}.staging")
 
 
 def lock_file(target: pathlib.Path) -> pathlib.Path:
-    """What whoever publishes the version `target` holds."""
+    """The lock of the process that publishes the version `target`."""
     return target.with_name(f"{target.name}.lock")
 
 
 def open_stage(target: pathlib.Path, plan: Mapping[str, Any]) -> pathlib.Path:
-    """The staging folder of this plan, with whatever an earlier publish of it left whole."""
+    """Opens the staging folder of this plan, with the units that an earlier attempt left whole."""
     folder = folder_of(target)
     path = folder / "plan.json"
     staged = json.dumps({"format": manifest.FORMAT, "plan": plan})
@@ -57,12 +57,12 @@ def make_tasks(
     folder: pathlib.Path,
     keep_going: bool,
 ) -> list[pipeline.Task]:
-    """A task a unit, in the units' order."""
+    """A task for each unit, in the units' order."""
     spec, stop = builder.episode_spec(), folder / "stop"
     stop.unlink(missing_ok=True)
     shutil.rmtree(folder / "skipped", ignore_errors=True)
     (folder / "skipped").mkdir()
-    for stale in (folder / "receipts").glob("*.progress"):  # A process that was killed left it.
+    for stale in (folder / "receipts").glob("*.progress"):  # A killed process left it.
         stale.unlink()
     return [
         pipeline.Task(
@@ -75,7 +75,7 @@ def make_tasks(
             sources={
                 file: plan["sources"][name]
                 for file, name in zip(unit.files, planned["files"], strict=True)
-                if isinstance(file, str)  # The copy of an object was compared as it was made.
+                if isinstance(file, str)  # The copy of an object was checked when it was made.
             },
         )
         for unit, planned, shard in zip(
@@ -99,7 +99,7 @@ def shard_names(builder: PublishedDatasetBuilder, units: Sequence[SourceUnit]) -
 
 
 def by_split(units: Sequence[SourceUnit]) -> dict[str, list[int]]:
-    """Indices of the units of every split, splits in the order in which units name them."""
+    """The indices of the units of each split; the splits are in the order of their first units."""
     splits: dict[str, list[int]] = {}
     for index, unit in enumerate(units):
         splits.setdefault(unit.split, []).append(index)

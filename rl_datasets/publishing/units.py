@@ -1,8 +1,8 @@
-"""Source units: the pieces of a source that are published each on its own, one shard a unit.
+"""Source units: the pieces of a source that are published on their own, each as one shard.
 
-A unit writes its shard, reads it back, and leaves a receipt of what the shard holds. Nothing else
-travels: no episode passes through Beam, so the cost of a publish grows with the data alone, its
-memory does not grow at all, and its bytes depend neither on the runner nor on the workers.
+A unit writes its shard, reads it back, and leaves a receipt of what the shard holds. No episode
+passes through Beam. So the cost of publishing grows only with the data, the memory does not grow,
+and the bytes depend neither on the runner nor on the workers.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ class SourceUnit:
     Attributes:
       name: unique among the units of a dataset; shards are ordered as the builder lists its units.
       split: the split that its episodes belong to.
-      num_episodes: how many the source says that it holds; None where it does not say.
-      num_transitions: how many the source says that it holds; None where it does not say.
-      files: the files that it is read from, and the objects of buckets; the sha256 of each goes
-        into the manifest.
-      read: gives the episodes, or the transitions where those are the records, or in the place of
-        one that is at fault an `EpisodeError` that says why; called with the path of a copy of each
-        object among `files`; picklable, such as a `functools.partial` of a module's function.
+      num_episodes: number of episodes according to the source; None where it does not say.
+      num_transitions: number of transitions according to the source; None where it does not say.
+      files: the files and the objects of buckets that it is read from; the sha256 of each goes into
+        the manifest.
+      read: yields the episodes, or the transitions if these are the records; in place of a faulty
+        one it yields an `EpisodeError` that says why. It is called with the path of a copy of each
+        object among `files`, and must be picklable, such as a `functools.partial` of a module's
+        function.
     """
 
     name: str
@@ -50,7 +51,7 @@ class SourceUnit:
 
     @property
     def source(self) -> str:
-        """Names of all its files."""
+        """The names of all its files."""
         return ", ".join(map(str, self.files))
 
 
@@ -60,11 +61,11 @@ class Receipt:
 
     Attributes:
       unit: name of the unit.
-      size: of the shard, in bytes.
-      sha256: of the shard, in hexadecimal.
-      records, lengths, returns, truncated, flags, raw_returns: as `kinds.Tally` says.
-      copied: sha256 of every object that was copied from a bucket, by its name.
-      left_out: why each record of the source that the shard lacks is not in it.
+      size: size of the shard in bytes.
+      sha256: sha256 of the shard, in hexadecimal.
+      records, lengths, returns, truncated, flags, raw_returns: as in `kinds.Tally`.
+      copied: sha256 of every object that was copied from a bucket, by the object's name.
+      left_out: for each record of the source that the shard lacks, the reason.
     """
 
     unit: str
@@ -87,7 +88,7 @@ class Receipt:
 
 
 class SourceChanged(DatasetError):
-    """A file of the source is not what it was when the publish was planned."""
+    """A file of the source has changed since the publication was planned."""
 
 
 def write_unit(
@@ -102,18 +103,18 @@ def write_unit(
 ) -> None:
     """Writes the unit's shard and then its receipt, each whole or not at all.
 
-    A shard that is whole already is left as it is. Objects of buckets are copied beside the shard
-    while it is written.
+    A shard that is already whole is kept. Objects of buckets are copied beside the shard while it
+    is written.
 
     Args:
-      unit: what to write.
-      spec: of its records.
+      unit: the unit to write.
+      spec: the spec of its records.
       shard: the file to write.
       receipt: the file that says what the shard holds.
-      check: called again and again; may raise, to go no further.
-      report: told after every record how many transitions were read.
-      keep_going: leaves out the records that are at fault, and says so in the receipt.
-      sources: sha256 of the unit's files by the plan, compared once they were read; None for one
+      check: called often; may raise to stop.
+      report: called after every record with the number of transitions read so far.
+      keep_going: whether to leave out faulty records and say so in the receipt.
+      sources: the planned sha256 of the unit's files, compared once they were read; None for a file
         that could not be read.
 
     Raises:
@@ -151,7 +152,7 @@ def _check_sources(sources: Mapping[str, str | None]) -> None:
 
 
 def read_receipt(path: pathlib.Path) -> Receipt | None:
-    """The receipt at this path, or None where there is none."""
+    """Reads the receipt at this path; None if there is none."""
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -178,7 +179,7 @@ def _is_whole(
 def _copies(
     unit: SourceUnit, folder: pathlib.Path, check: Callable[[], None]
 ) -> Iterator[tuple[list[str], dict[str, str]]]:
-    """Gives paths of copies of the unit's objects, and the sha256 of each object by its name."""
+    """The paths of copies of the unit's objects, and the sha256 of each object by its name."""
     objects = [file for file in unit.files if isinstance(file, buckets.Object)]
     with contextlib.ExitStack() as stack:
         copies = [
@@ -204,10 +205,10 @@ class _Read:
     """What was read of a unit.
 
     Attributes:
-      records: how many were written.
-      transitions: of those.
-      left_out: why each other record was not written.
-      transitions_left_out: of those, where that is known.
+      records: number of records that were written.
+      transitions: number of their transitions.
+      left_out: for each other record, the reason why it was not written.
+      transitions_left_out: number of the other records' transitions, as far as it is known.
     """
 
     records: int = 0
@@ -242,7 +243,7 @@ def _write_shard(
                 if not keep_going:
                     raise DatasetError(
                         f"{place} of unit {unit.name!r} of {unit.source} cannot be published "
-                        f"because {error}; mend the source, or publish the rest with --keep-going"
+                        f"because {error}; repair the source, or publish the rest with --keep-going"
                     ) from error
                 read.left_out.append(f"{place}: {error}")
                 read.transitions_left_out += 0 if item is error else kind.length(item)
@@ -273,7 +274,7 @@ def _read_back(
 
 
 def _check_counts(unit: SourceUnit, read: _Read, holds: Receipt) -> None:
-    """The gate: the shard must hold what was read, and that is as much as the source says."""
+    """Checks that the shard holds what was read, and that this is what the source says."""
     if not holds.records:
         why = f", the first because of {read.left_out[0]}" if read.left_out else ""
         raise DatasetError(
@@ -286,6 +287,6 @@ def _check_counts(unit: SourceUnit, read: _Read, holds: Receipt) -> None:
     if gave != says:
         raise DatasetError(
             f"unit {unit.name!r} of {unit.source} gave {gave[0]} episodes with {gave[1]} "
-            f"transitions, but its source says {says[0]} with {says[1]}; mend the source, nothing "
-            "was published"
+            f"transitions, but its source says {says[0]} with {says[1]}; repair the source, "
+            "because nothing was published"
         )

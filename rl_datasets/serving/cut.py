@@ -23,15 +23,15 @@ class Cut:
     Two cuts that give the same transitions are equal: one step has no gamma.
 
     Attributes:
-      n_step: rewards in a window, at least 1.
-      gamma: discount factor within a window, from 0 to 1; 1 where a window has one reward.
-      frame_stack: observations in a stack, at least 1.
-      next_action: whether the extras are to have the next action, as `next_action`.
+      n_step: number of rewards in a window, at least 1.
+      gamma: discount factor within a window, from 0 to 1; 1 if a window has one reward.
+      frame_stack: number of observations in a stack, at least 1.
+      next_action: whether the extras have the next action, as `next_action`.
       reward_field: the field of the steps that has the rewards. In `rl_unplugged_atari`,
-        `stored_reward` has them where the files do. In a replayed dataset, `raw_reward` has the
-        game's own.
-      observed: where an observation is several arrays, the names of those that make its vector, in
-        this order. If empty, all do, in the order of their names.
+        `stored_reward` has them in the same rows as the files. In a replayed dataset, `raw_reward`
+        has the game's own rewards.
+      observed: if an observation is several arrays, the names of those that make its vector, in
+        this order. If empty, all of them do, in the order of their names.
 
     Raises:
       ValueError: a number is out of its range.
@@ -49,7 +49,7 @@ class Cut:
             raise ValueError(
                 f"n_step and frame_stack must be at least 1, got {self.n_step}, {self.frame_stack}"
             )
-        if not 0 <= self.gamma <= 1:  # nor nan
+        if not 0 <= self.gamma <= 1:  # This also refuses nan.
             raise ValueError(f"gamma must be from 0 to 1, got {self.gamma}")
         if self.n_step == 1:
             object.__setattr__(self, "gamma", 1.0)
@@ -63,7 +63,7 @@ def flattened(observation: Any, cut: Cut) -> Any:
     """Returns observations of one array as they are, and of several arrays as vectors.
 
     Args:
-      observation: [T, ...], or a mapping of names to such arrays.
+      observation: [T, ...], or a mapping from names to such arrays.
       cut: names those that make the vector.
 
     Returns:
@@ -87,14 +87,15 @@ def flattened(observation: Any, cut: Cut) -> Any:
             )
         if not isinstance(observation[name], np.ndarray):
             raise DatasetError(
-                f"the array {name!r} of an observation is images, which make no vector: name others"
+                f"the array {name!r} of an observation is images, which cannot be part of a "
+                "vector: name others"
             )
     arrays = [observation[name] for name in names]
     return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
 
 
 def observation_bytes(spec: EpisodeSpec) -> int:
-    """The bytes of one whole observation; a cut takes at most these."""
+    """The size of one whole observation in bytes; a cut takes at most this."""
     observation = spec.observation
     arrays = observation.values() if isinstance(observation, Mapping) else [observation]
     return sum(array.generate_value().nbytes for array in arrays)

@@ -1,13 +1,13 @@
-"""A published version as `d4rl.qlearning_dataset` gives it, bit for bit, defects included.
+"""A published version as `d4rl.qlearning_dataset` returns it, bit for bit, defects included.
 
 There are two readings of D4RL's data. `loading.load_transitions` is the corrected one: every
-transition that the file holds, each with the observation that followed. This one is for recipes
+transition that the file holds, with the observation that came after it. This one is for recipes
 that were measured with D4RL's own reading (github.com/Farama-Foundation/D4RL, v1.1, the defaults):
 
     the last row of the file is left out
     the next observation is the next row's, even after a terminal, where it is another episode's
     rows that `timeouts` marks are left out, whatever the marks mean; in a file without timeouts,
-        those at which a count of steps reaches the horizon; after a terminal it starts at 1
+        rows at which a count of steps reaches the horizon; after a terminal the count starts at 1
     all numbers become float32
 
 Versions of other builders are read as if they had been exported to D4RL's layout first.
@@ -58,7 +58,7 @@ def load_qlearning_dataset(version: VersionLike, split: str = "train") -> Transi
         was published before episodes had `is_done`.
     """
     version = Version.open(version)
-    _ = version.episode_spec.one_observation  # D4RL's layout has no other
+    _ = version.episode_spec.one_observation  # D4RL's layout has no other observations.
     file = version.lineage.d4rl_file
     episodes = version.episodes(split, f"loading {version.folder}")
     if "has_timeouts" in version.lineage.facts and (
@@ -66,7 +66,7 @@ def load_qlearning_dataset(version: VersionLike, split: str = "train") -> Transi
     ):
         raise DatasetError(
             f"{version.folder} does not say which rows of D4RL's file were terminals: publish the "
-            "file anew with this rl-datasets"
+            "file again with this rl-datasets"
         )
     if file is not None:
         rows = _stacked(_rows_of_file(episodes, version, file))
@@ -93,17 +93,17 @@ def _stacked(parts: Iterable[Rows]) -> Rows:
 
 
 def _rows_of_file(episodes: Iterator[Episode], version: Version, file: D4rlFile) -> Iterator[Rows]:
-    """Every row of the file that was published.
+    """All rows of the published file.
 
     An episode has the rows from its first to the next episode's first: its transitions, and at
-    most one more, which gave its final observation.
+    most one more row, which gave its final observation.
     """
     filled = 0
     for episode, following in itertools.pairwise(itertools.chain(episodes, [None])):
         assert episode is not None
         end = file.rows if following is None else int(following.metadata["first_row"])
         transitions, is_terminal = episode.num_transitions, bool(episode.is_terminal[-1])
-        # The file's last row is left out anyway where it stands alone after a time limit.
+        # The file's last row is left out anyway if it is alone after a time limit.
         count = min(end - filled, transitions + 1) if following is None else end - filled
         is_beyond = count == transitions + 1
         if (
@@ -113,7 +113,7 @@ def _rows_of_file(episodes: Iterator[Episode], version: Version, file: D4rlFile)
             or (is_beyond and is_terminal and file.trajectories != "timeouts")
         ):
             raise _lacks_a_row(version, filled)
-        # The flags belong to the extra row, or it is the last row of a trajectory and stands alone.
+        # The flags belong to the extra row, or it is a trajectory's last row and is alone.
         is_alone = is_beyond and (is_terminal or file.trajectories == "one")
         rows = _rows(episode, count, marked=transitions - (is_alone or not is_beyond))
         if is_alone:
@@ -125,7 +125,7 @@ def _rows_of_file(episodes: Iterator[Episode], version: Version, file: D4rlFile)
 
 
 def _is_a_state(episode: Episode, file: D4rlFile) -> bool:
-    """Whether an episode of Maze2D ends in the state after a mark, and not in a row."""
+    """Whether a Maze2D episode ends in the state after a mark, and not in a row."""
     after = int(episode.metadata["first_row"]) + episode.num_transitions
     is_marked = episode.metadata["is_timeout"] or episode.metadata["is_done"]
     if not file.has_timeouts:
@@ -136,9 +136,9 @@ def _is_a_state(episode: Episode, file: D4rlFile) -> bool:
 
 def _lacks_a_row(version: Version, row: int) -> DatasetError:
     return DatasetError(
-        f"{version.folder} lacks a row near row {row} of D4RL's file, because nothing "
-        "follows it in its own trajectory, and d4rl.qlearning_dataset joins it to another: use the "
-        "corrected reading, or D4RL's code"
+        f"{version.folder} lacks a row near row {row} of D4RL's file, because no row comes after "
+        "it in its own trajectory, and d4rl.qlearning_dataset joins it to another trajectory: use "
+        "the corrected reading, or D4RL's code"
     )
 
 

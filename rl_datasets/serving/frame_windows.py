@@ -1,4 +1,4 @@
-"""Transitions over frames that are kept once: a stack is cut out of the frames on demand.
+"""Transitions whose frames are stored once; a stack is cut out of the frames on demand.
 
 A transition with four frames in a stack holds eight frames, and its neighbours hold seven of them.
 So a million transitions take 7 GB as single frames of 84 x 84, and 56 GB as stacks.
@@ -20,18 +20,18 @@ from rl_datasets.serving.transitions import Transition
 if TYPE_CHECKING:
     from rl_datasets.episode import Episode, EpisodeSpec
 
-NUMBERS = ("observation", "next_observation")  # the fields of a row that hold numbers of frames
-CHUNK_BYTES = 4 << 20  # of stacks that are cut out at a time where batches are smaller
+NUMBERS = ("observation", "next_observation")  # The fields of a row that hold frame numbers.
+CHUNK_BYTES = 4 << 20  # The stacks cut out at a time have this size if batches are smaller.
 MOST_BATCHES_A_CHUNK = 64
 
 
 class FrameWindows(NamedTuple):
-    """N transitions whose observations are numbers of frames.
+    """N transitions whose observations are frame numbers.
 
     Attributes:
-      frames: [F, *observation], the first of them zeros.
+      frames: [F, *observation], of which frame 0 is zeros.
       rows: [N] packed transitions (`packing.row_dtype`), whose observation and
-        next_observation are numbers of frames [stack] int32, oldest first.
+        next_observation are frame numbers [stack] int32, oldest first.
     """
 
     frames: np.ndarray
@@ -39,7 +39,7 @@ class FrameWindows(NamedTuple):
 
 
 def has_images(spec: EpisodeSpec) -> bool:
-    """Whether a dataset's observations are images, which are served as windows."""
+    """Whether a dataset's observations are images, which are served as frame windows."""
     observation = spec.observation
     if isinstance(observation, Mapping):
         return False
@@ -53,10 +53,10 @@ def of_episode(episode: Episode, cut: Cut = ONE_STEP) -> FrameWindows:
 
 
 def cut_out(frames: np.ndarray | None, rows: np.ndarray) -> Transition:
-    """Rows [...] as transitions [..., ...], with their stacks if they hold numbers of frames.
+    """Rows [...] as transitions [..., ...], with stacks in place of frame numbers.
 
     Args:
-      frames: [F, ...], or None where rows hold the observations themselves.
+      frames: [F, ...], or None if rows hold the observations themselves.
       rows: packed transitions.
     """
     transitions = unpack(rows)
@@ -64,7 +64,7 @@ def cut_out(frames: np.ndarray | None, rows: np.ndarray) -> Transition:
 
 
 def transition_bytes(frames: np.ndarray | None, rows: np.ndarray) -> int:
-    """Bytes of one transition once its stacks are cut out."""
+    """The size of one transition in bytes, with its stacks."""
     if frames is None:
         return rows.dtype.itemsize
     numbers = sum(rows.dtype[name].shape[0] for name in NUMBERS)
@@ -72,19 +72,19 @@ def transition_bytes(frames: np.ndarray | None, rows: np.ndarray) -> int:
 
 
 def batches_a_chunk(frame_bytes: int, stack: int, size: int) -> int:
-    """How many batches of `size` transitions make cutting them out in a thread worthwhile."""
+    """The number of batches of `size` transitions that are worth cutting out in a thread."""
     return min(max(1, CHUNK_BYTES // (2 * stack * frame_bytes * size)), MOST_BATCHES_A_CHUNK)
 
 
 def blank(like: FrameWindows, num_frames: int, num_rows: int) -> FrameWindows:
-    """Room for this many frames, besides the one of zeros, and this many rows."""
+    """Uninitialized frame windows of this many frames, besides the one of zeros, and rows."""
     frames = np.empty((1 + num_frames, *like.frames.shape[1:]), like.frames.dtype)
     frames[0] = 0
     return FrameWindows(frames, np.empty(num_rows, like.rows.dtype))
 
 
 def concatenate(pieces: Sequence[FrameWindows]) -> FrameWindows:
-    """One FrameWindows of several, in their order; they keep one frame of zeros."""
+    """Joins several FrameWindows in order; the result has one frame of zeros."""
     frames = [pieces[0].frames[:1], *(piece.frames[1:] for piece in pieces)]
     rows = [piece.rows.copy() for piece in pieces]
     before = np.cumsum([0, *(len(piece.frames) - 1 for piece in pieces)])
@@ -94,11 +94,11 @@ def concatenate(pieces: Sequence[FrameWindows]) -> FrameWindows:
 
 
 def renumber(rows: np.ndarray, by: int | np.ndarray) -> None:
-    """Adds to the numbers of frames of rows [N], in place; the frame of zeros stays number 0.
+    """Adds to the frame numbers of rows [N], in place; the frame of zeros stays number 0.
 
     Args:
       rows: packed transitions.
-      by: what to add, one for all or one a row [N, 1].
+      by: what to add, one number for all or one for each row [N, 1].
     """
     for name in NUMBERS:
         numbers = rows[name]
@@ -112,12 +112,12 @@ def batches(
 ) -> Iterator[Transition]:
     """Shuffles the transitions of each pool and cuts them into batches.
 
-    What is left of a pool begins the first batch of the next pool, so no transition is lost.
+    The rest of a pool begins the first batch of the next pool, so no transition is lost.
 
     Args:
-      pools: frames, or None where rows hold the observations themselves, and rows [N].
+      pools: frames, or None if rows hold the observations themselves, and rows [N].
       shape: the leading axes of a batch, [B] or [K, B].
-      rng: shuffles.
+      rng: draws the order.
     """
     size = math.prod(shape)
     pieces: list[np.ndarray] = []

@@ -1,4 +1,4 @@
-"""A split of a published version in memory, whole."""
+"""Loads a whole split of a published version into memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rl_datasets.serving.transitions import Transition
 
 
 def load_transitions(version: VersionLike, split: str = "train", cut: Cut = ONE_STEP) -> Transition:
-    """The transitions of a split.
+    """Loads the transitions of a split.
 
     Args:
       version: a published version, as `Version.open` takes it.
@@ -24,14 +24,14 @@ def load_transitions(version: VersionLike, split: str = "train", cut: Cut = ONE_
       Transition of [N, ...] arrays in the published order, views of one array of packed rows.
 
     Raises:
-      DatasetError: there is no such version or split, or it holds not as many transitions as its
-        manifest says.
+      DatasetError: there is no such version or split, or it does not hold as many transitions as
+        its manifest says.
     """
     return unpack(load_rows(version, split, cut))
 
 
 def load_rows(version: VersionLike, split: str = "train", cut: Cut = ONE_STEP) -> np.ndarray:
-    """As `load_transitions`, as the packed rows [N] that `unpack` takes apart."""
+    """As `load_transitions`, but as packed rows [N], which `unpack` unpacks."""
     version = Version.open(version)
     rows: np.ndarray | None = None
     filled = 0
@@ -49,7 +49,7 @@ def load_rows(version: VersionLike, split: str = "train", cut: Cut = ONE_STEP) -
 def load_frame_windows(
     version: VersionLike, split: str = "train", cut: Cut = ONE_STEP
 ) -> FrameWindows:
-    """The transitions of a split over frames that are kept once.
+    """Loads the transitions of a split, with each frame stored once.
 
     Args:
       version: a published version, as `Version.open` takes it.

@@ -1,4 +1,4 @@
-"""Rewards rescaled before a learner sees them, as some algorithms' recipes ask.
+"""Rescales rewards before a learner sees them, as the recipes of some algorithms require.
 
 IQL multiplies Gym-MuJoCo's rewards by 1000 / (highest - lowest return of the data) and subtracts 1
 from AntMaze's (Kostrikov et al. 2021; ikostrikov/implicit_q_learning, `train_offline.py`). ReBRAC

@@ -29,14 +29,15 @@ _BLOCKS_AT_ONCE = 64
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """What segments hold.
+    """The layout of segments.
 
     Attributes:
       row: structured dtype of a row, see `frame_windows.FrameWindows`.
-      frame: of one frame, as a dtype with one field, `frame`.
-      num_frames: of the whole stream, without the frame of zeros.
-      stack: frames in a stack.
-      reach: frames from the oldest of an observation to the newest of its next_observation.
+      frame: dtype of one frame, with one field, `frame`.
+      num_frames: number of frames in the whole stream, without the frame of zeros.
+      stack: number of frames in a stack.
+      reach: number of frames from the oldest of an observation to the newest of its
+        next_observation.
     """
 
     row: np.dtype
@@ -47,12 +48,12 @@ class Layout:
 
     @property
     def num_segments(self) -> int:
-        """Segments of the whole stream."""
+        """The number of segments of the whole stream."""
         return -(-self.num_frames // SEGMENT)
 
     @property
     def segment_blocks(self) -> int:
-        """Blocks of frames in a segment."""
+        """The number of blocks of frames in a segment."""
         return SEGMENT_BLOCKS + -(-(self.reach - 1) // BLOCK)
 
 
@@ -74,7 +75,7 @@ def blocks(
 
     Args:
       pieces: for example one for each episode; the frames of each follow those of the previous one.
-      layout: what they hold.
+      layout: their layout.
 
     Yields:
       BLOCK frames [BLOCK, ...] and BLOCK rows, whose numbers count from the place of the row: 1 is

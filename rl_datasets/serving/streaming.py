@@ -1,10 +1,10 @@
-"""Batches straight from the files of a published version, which may be larger than memory.
+"""Batches read directly from the files of a published version, which may be larger than memory.
 
 An epoch goes through all episodes in an order drawn from the seed. Each episode is cut into
 segments of consecutive transitions. The segments go through a shuffle buffer with their frames
 still encoded. The segments that leave it are decoded a pool at a time, and the transitions of a
-pool are shuffled again and cut into batches. So every transition is used once an epoch, and a frame
-is decoded once, except for the few that a segment shares with the next one.
+pool are shuffled again and cut into batches. So every transition is used once per epoch, and a
+frame is decoded once, except for the few that a segment shares with the next one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Segment(NamedTuple):
 
     Attributes:
       observation: [F, *observation].
-      rows: as those of `frame_windows.FrameWindows`; number 1 is the first of the observations.
+      rows: as in `frame_windows.FrameWindows`; number 1 is the first of the observations.
     """
 
     observation: np.ndarray | EncodedFrames
@@ -47,7 +47,7 @@ class Segment(NamedTuple):
 
 
 class StreamFeed(Iterator[Transition]):
-    """Batches from the files of a published version, without end and in bounded memory.
+    """Endless batches from the files of a published version, in bounded memory.
 
     The same seed gives the same batches.
 
@@ -115,7 +115,7 @@ def _epoch(
 
 
 def segments_of(episode: Episode, cut: Cut) -> Iterator[Segment]:
-    """The transitions of an episode in segments, which keep no other part of it in memory."""
+    """The transitions of an episode in segments, which keep nothing else of it in memory."""
     transitions = pack(tr.step_windows(episode, cut))
     observations = flattened(episode.observation, cut)
     for start in range(0, len(transitions), SEGMENT):

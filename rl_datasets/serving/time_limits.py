@@ -11,14 +11,15 @@ from rl_datasets.serving.transitions import Transition
 def across_time_limits(transitions: Transition, n_step: int, gamma: float) -> Transition:
     """n-step transitions as Tianshou's buffer cuts them.
 
-    Where a time limit cut an episode, a window continues into the rewards and the observation of
-    whichever episode is stored next, because `ReplayBuffer.from_data` was given the terminals alone
-    (github.com/thu-ml/tianshou, examples/offline/utils.py; `BasePolicy.compute_nstep_return`). The
-    buffer also takes row 0 for the last row that was written. So
+    Where a time limit truncated an episode, a window continues into the rewards and the observation
+    of the episode that is stored next, because `ReplayBuffer.from_data` was given only the
+    terminals (github.com/thu-ml/tianshou, examples/offline/utils.py;
+    `BasePolicy.compute_nstep_return`). The buffer also takes row 0 for the last row that was
+    written. So
 
-        the windows of row 0 hold its own reward n_step times, unless it is a terminal
-        a window that reaches the last row, if that is no terminal, ends there, as it should; but
-            where it had reached for more it takes its next observation and discount from row 0
+        the window of row 0 holds its own reward n_step times, unless it is a terminal
+        a window that reaches the last row, if that is not a terminal, correctly ends there; but if
+            it would go further, it takes its next observation and discount from row 0
 
     Args:
       transitions: [N, ...] of one step each, in the order in which they are stored.

@@ -1,10 +1,11 @@
-"""Episodes as transitions; n-step returns, discounting and frame stacking live here.
+"""Episodes as transitions, with n-step returns, discounting and frame stacking.
 
-Where observations are large, such as images, a transition does not hold its two stacks of frames
-but their numbers (`windows`); `from_episode` holds the stacks themselves. Both come from
+If observations are large, such as images, a transition holds the numbers of its frames instead of
+its two stacks (`frame_windows`). `from_episode` gives the stacks themselves. Both come from
 `step_windows`.
 
-Needs NumPy alone: a machine that only learns may have neither TensorFlow nor Reverb.
+The module needs only NumPy, because a machine that only learns may have neither TensorFlow nor
+Reverb.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from rl_datasets.episode import Episode
 
 NEXT_ACTION = "next_action"
-IS_KNOWN = "_is_known"  # A field of this suffix says in which steps the other is known.
+IS_KNOWN = "_is_known"  # A field with this suffix says in which steps the other field is known.
 FRAMES_AT_ONCE = 128  # Decoded into one piece of memory that stays in the processor's cache.
 
 
@@ -46,7 +47,7 @@ class Transition(NamedTuple):
 
 
 def step_windows(episode: Episode, cut: Cut = ONE_STEP) -> Transition:
-    """The T transitions of an episode, one from every step but the last, with frames by number.
+    """The T transitions of an episode, one from each step except the last, with frame numbers.
 
     With m = min(n_step, T - t), because the end of the episode cuts the window short,
 
@@ -55,28 +56,28 @@ def step_windows(episode: Episode, cut: Cut = ONE_STEP) -> Transition:
         next_observation_t = o_{t+m}
 
     so that `reward + gamma * discount * value(next_observation)` is the n-step target (Sutton and
-    Barto 2018, equation 7.1, with Acme's convention that the learner brings the last gamma). With
-    n_step=1 the discount is the episode's own, whatever gamma. An episode that a time limit cut
-    has discount 1 throughout: its last windows are shorter and bootstrap from its final
+    Barto 2018, equation 7.1, with Acme's convention that the learner applies the last gamma). With
+    n_step=1 the discount is the episode's own, whatever gamma is. An episode that a time limit
+    truncated has discount 1 throughout: its last windows are shorter and bootstrap from its final
     observation.
 
     Frames are stacked oldest first, and frames from before the episode are zeros, as in Dopamine
     (Castro et al. 2018).
 
-    The next action is a_{t+m}, the data's own at the next observation. At an episode's final
-    observation no action was taken, so the last one that was, a_{T-1}, stands in. After a terminal
-    this does not matter, because the discount is 0. After a time limit nothing else in the episode
-    comes closer to the policy that acted. (BRAC's files hold another sample of that policy there,
-    which was never executed. Readings of D4RL leave such transitions out, or take the first action
-    of the next episode.)
+    The next action is a_{t+m}, the data's own action at the next observation. No action was taken
+    at an episode's final observation, so the last action, a_{T-1}, takes its place. After a
+    terminal this does not matter, because the discount is 0. After a time limit nothing else in the
+    episode is closer to the policy that acted. (BRAC's files hold another sample of that policy
+    there, which was never executed. Readings of D4RL leave such transitions out, or take the first
+    action of the next episode.)
 
     Args:
       episode: T + 1 steps.
       cut: how it is cut. Its reward field holds r_{t+1} at step t.
 
     Returns:
-      Transition of [T, ...] arrays whose observation and next_observation are numbers of frames
-      [T, frame_stack] int32: 1 + t is the observation of step t, and 0 a frame of zeros.
+      Transition of [T, ...] arrays whose observation and next_observation are frame numbers
+      [T, frame_stack] int32: 1 + t is the observation of step t, and 0 is a frame of zeros.
 
     Raises:
       DatasetError: the steps have no such field, or some of its values are not known.
@@ -112,14 +113,14 @@ def _rewards(episode: Episode, field: str) -> np.ndarray:
     rewards = episode.extras.get(field)
     if not isinstance(rewards, np.ndarray) or rewards.shape != episode.reward.shape:
         raise DatasetError(
-            f"steps have no field {field!r} of rewards: name one that `rl-datasets show` tells, or "
+            f"steps have no field {field!r} of rewards: name one that `rl-datasets show` lists, or "
             f"{REWARD!r}"
         )
     is_known = episode.extras.get(field + IS_KNOWN)
     if is_known is not None and not is_known[:-1].all():
         raise DatasetError(
-            f"steps have no {field!r} where {field + IS_KNOWN!r} does not hold, as in what "
-            f"was not replayed whole: name {REWARD!r}, or a split in which all were"
+            f"{field!r} is not known in steps where {field + IS_KNOWN!r} is False, as in episodes "
+            f"that were not replayed whole: name {REWARD!r}, or a split in which all were"
         )
     return rewards
 
@@ -139,7 +140,7 @@ def from_episode(episode: Episode, cut: Cut = ONE_STEP) -> Transition:
 
 
 def numbered(observation: Any) -> np.ndarray:
-    """Observations [F, ...] as frames [1 + F, ...] by their numbers: the first is zeros.
+    """Numbers observations [F, ...]: frames [1 + F, ...], of which frame 0 is zeros.
 
     Args:
       observation: an array, or `EncodedFrames`, which are decoded.
@@ -155,14 +156,14 @@ def numbered(observation: Any) -> np.ndarray:
             end = start + FRAMES_AT_ONCE
             frames[1 + start : 1 + end] = np.asarray(observation[start:end])
     except ValueError as error:
-        raise DatasetError(f"{error}; mend its source and publish it anew") from error
+        raise DatasetError(f"{error}; repair its source and publish it again") from error
     return frames
 
 
 def stack(frames: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Frames [F, *shape, C] by numbers [..., stack] -> stacks [..., *shape, stack * C].
+    """Makes stacks [..., *shape, stack * C] of frames [F, *shape, C] by numbers [..., stack].
 
-    Frames that are single numbers [F] make vectors, unless a stack holds only one. Where possible
+    Frames that are scalars [F] make vectors, unless a stack holds only one. Where possible
     (C = 1), memory keeps frame after frame: interleaving the frames byte by byte would cost five
     times as much, and JAX does it faster on the way to its device.
     """
@@ -179,12 +180,12 @@ def stack(frames: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 def with_frames(
     transitions: Transition, frames: Any, stack: Callable[[Any, Any], Any] = stack
 ) -> Transition:
-    """Puts stacks of frames where transitions have numbers of frames.
+    """Replaces the frame numbers of transitions by stacks of frames.
 
     Args:
-      transitions: as `step_windows` gives them, with any leading axes.
-      frames: [F, ...], the first of them zeros.
-      stack: puts frames in stacks by their numbers.
+      transitions: as `step_windows` returns them, with any leading axes.
+      frames: [F, ...], of which frame 0 is zeros.
+      stack: makes stacks of frames by their numbers.
     """
     return transitions._replace(
         observation=stack(frames, transitions.observation),

@@ -50,7 +50,7 @@ def test_a_lock_is_of_one_process(elsewhere):
 def test_a_lock_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(DatasetError, match=r"cannot write .*file/lock \(.+\): mend that"),
+        pytest.raises(DatasetError, match=r"cannot write .*file/lock \(.+\): fix that"),
         staging.try_lock(tmp_path / "file" / "lock"),
     ):
         pass

@@ -238,5 +238,5 @@ def serve(
     try:
         cut = Cut(n_step, gamma, frame_stack, next_action, reward_field)
     except ValueError as error:
-        raise DatasetError(f"{error}: mend that option") from error
+        raise DatasetError(f"{error}: correct that option") from error
     reverb.serve(load(version, data_dir), split, cut, port, seed)

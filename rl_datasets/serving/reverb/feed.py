@@ -27,7 +27,7 @@ from rl_datasets.serving.reverb.schema import (
 from rl_datasets.serving.transitions import Transition
 from rl_datasets.terminal import holding_back
 
-PULL_BYTES = 4 << 20  # what a feed draws and shuffles at a time where its batches are smaller
+PULL_BYTES = 4 << 20  # A feed draws and shuffles this much at a time if its batches are smaller.
 SEGMENTS_A_PULL = 256
 PULLS_AHEAD = 2
 BLOCKS_IN_FLIGHT = 16
@@ -120,7 +120,7 @@ def _server_info(client: reverb.Client, address: str, deadline: float) -> dict[s
         return client.server_info(max(1, round(deadline - time.monotonic())))
     except (reverb.errors.DeadlineExceededError, RuntimeError) as error:
         raise DatasetError(
-            f"no Reverb server answers at {address}; start it with `rl-datasets serve`, or mend "
+            f"no Reverb server answers at {address}; start it with `rl-datasets serve`, or correct "
             "the address"
         ) from error
 
@@ -175,7 +175,7 @@ def _samples(
         if np.any(tags != schema.tag):
             raise DatasetError(
                 f"the Reverb server at {address} was replaced by one that serves another dataset, "
-                "or cuts it otherwise, than when this feed began; serve the first again, and "
-                "continue from what is whole"
+                "or cuts it differently; serve the first dataset again, and continue from a "
+                "checkpoint"
             )
         yield counts, pull

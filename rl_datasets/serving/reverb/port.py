@@ -1,4 +1,4 @@
-"""Whether a port can be listened on, which Reverb does not say."""
+"""A check that a port can be listened on, which Reverb does not make."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from rl_datasets.errors import DatasetError
 
 
 def check_port(port: int) -> None:
-    """Reverb would share a port with another server, and each would get half of the calls."""
+    """Raises `DatasetError` if the port is in use.
+
+    Reverb would share it with the other server, and each would get half of the calls.
+    """
     try:
         with _listen(port):
             pass

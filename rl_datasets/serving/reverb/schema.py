@@ -1,4 +1,4 @@
-"""What a Reverb server of ours serves, and how its tables and items are laid out."""
+"""The schema of a Reverb server: what it serves, and the layout of its tables and items."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ CHATTER = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class Schema:
-    """What a server serves; a feed needs its address and nothing else.
+    """The schema of a server; a feed needs only the server's address.
 
     Attributes:
       row: the structured dtype of a transition, see `packing.row_dtype`.
-      num_transitions: N, of the whole split.
-      block: rows of an item of the table; those of the last beyond N are padding.
+      num_transitions: N, the number of transitions in the splits.
+      block: number of rows in an item of the table; rows of the last item after N are padding.
       fingerprint: sha256 of the MANIFEST.json of the version. Without a version, the sha256 of
-        the rows; for windows, which come one by one, 32 random digits.
-      layout: of the segments, where items are segments and not blocks.
-      cut: how transitions were cut from a published version; None where they were not.
-      splits: of the version.
+        the rows; for frame windows, which come one by one, 32 random digits.
+      layout: the layout of the segments, if items are segments and not blocks.
+      cut: how transitions were cut from a published version; None without a version.
+      splits: the version's splits that are served.
     """
 
     row: np.dtype
@@ -60,14 +60,14 @@ class Schema:
 
     @property
     def num_blocks(self) -> int:
-        """Items in the table when it is full."""
+        """The number of items in the table when it is full."""
         if self.layout is not None:
             return self.layout.num_segments
         return -(-self.num_transitions // self.block)
 
     @property
     def columns(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the columns of an item, which are bytes."""
+        """The shapes of the columns of an item, in bytes."""
         if self.layout is None:
             return {ROWS: (self.block * self.row.itemsize,)}
         return {

@@ -47,9 +47,9 @@ class ReverbServer:
 
     Args:
       transitions: Transition of [N, ...] arrays.
-      port: to listen on, on every interface; None picks a free one.
+      port: the port to listen on, on every interface; None picks a free one.
       seed: seeds the permutation that brings transitions together in blocks.
-      fingerprint: goes into the schema; without one, the sha256 of the rows does.
+      fingerprint: goes into the schema; by default the sha256 of the rows.
       cut: goes into the schema.
       splits: go into the schema.
 
@@ -91,14 +91,14 @@ class ReverbServer:
         cut: Cut | None = None,
         splits: Sequence[str] = (),
     ) -> ReverbServer:
-        """Serves windows over frames; only one piece at a time need be in memory.
+        """Serves frame windows; memory needs to hold only one piece at a time.
 
         Args:
           pieces: for example one for each episode, or one with all transitions of a dataset.
-          layout: what they hold, see `segments.layout_of`.
-          num_transitions: in all pieces.
+          layout: the layout of the pieces, see `segments.layout_of`.
+          num_transitions: the number of transitions in all pieces.
           port: as for the class.
-          fingerprint: goes into the schema; without one, 32 random digits do.
+          fingerprint: goes into the schema; by default 32 random digits.
           cut: goes into the schema.
           splits: go into the schema.
         """
@@ -119,7 +119,7 @@ class ReverbServer:
         port: int | None = None,
         seed: int = 0,
     ) -> ReverbServer:
-        """Serves a split of a published version; images as windows, other observations as blocks.
+        """Serves a split of a published version: images as frame windows, others as blocks.
 
         Args:
           version: a published version, as `Version.open` takes it.
@@ -155,7 +155,7 @@ class ReverbServer:
         server = _start(schema, port)
         self.address = f"localhost:{server.port}"
         self._is_stopped = threading.Event()
-        # At the end of a process too: Reverb's own finalizer runs when half of Python is gone.
+        # Also at the end of a process, because Reverb's own finalizer runs too late.
         self._stop = weakref.finalize(self, _stop, server, self._is_stopped)
         del server  # The finalizer has the last reference, and drops it as the server stops.
         try:
@@ -186,7 +186,7 @@ def serve(
     port: int | None = None,
     seed: int = 0,
 ) -> None:
-    """Serves a published version until Ctrl-C; what `rl-datasets serve` does.
+    """Serves a published version until Ctrl-C, as `rl-datasets serve` does.
 
     Raises:
       DatasetError: as `ReverbServer.from_published`.
@@ -218,13 +218,13 @@ def _fill(address: str, schema: Schema, rows: np.ndarray, seed: int) -> None:
             priority = COUNTS * schema.tag + len(chosen)
             writer.create_item(TRANSITIONS, priority, {ROWS: writer.history[ROWS][-1]})
             if number % BLOCKS_A_FLUSH == 0:
-                writer.flush(BLOCKS_A_FLUSH // 4)  # holds the writer's memory down
+                writer.flush(BLOCKS_A_FLUSH // 4)  # This bounds the writer's memory.
             advance(len(chosen))
         writer.flush()
 
 
 def _fill_segments(address: str, schema: Schema, pieces: Iterable[FrameWindows]) -> None:
-    """An append is a block, and so is a chunk: Reverb compresses the frames of a block together."""
+    """Appends one block at a time, each one chunk, so Reverb compresses its frames together."""
     client = reverb.Client(address)
     client.insert(np.frombuffer(schema.to_json(), np.uint8), {SCHEMA: 1.0})
     layout = schema.layout
@@ -263,7 +263,7 @@ def _start(schema: Schema, port: int | None) -> reverb.Server:
 
 
 def _table(name: str, size: int, signature: Any) -> reverb.Table:
-    """A table that keeps `size` items, and lets none be sampled before it has them all."""
+    """A table of `size` items, which can be sampled only when it is full."""
     return reverb.Table(
         name,
         sampler=reverb.selectors.Uniform(),

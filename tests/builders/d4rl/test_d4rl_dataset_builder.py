@@ -118,7 +118,9 @@ def test_a_collection_is_published_under_its_own_name_alone(tmp_path):
         np.testing.assert_array_equal(ours.observation, theirs.observation)
         assert ours.metadata == theirs.metadata
     assert published.manifest["plan"]["lineage"]["environment"] == "Hopper-v4"
-    with pytest.raises(DatasetError, match=f"publish it as d4rl/{name}, or by a name of your own"):
+    with pytest.raises(
+        DatasetError, match=f"publish it as d4rl/{name}, or under a name of your own"
+    ):
         Builder(config="hopper-medium-v2", source=str(source), data_dir=tmp_path)
 
 
@@ -129,7 +131,7 @@ def test_a_collection_that_changes_since_its_first_look_is_refused(tmp_path):
     builder = Builder(config=name, source=str(source), data_dir=tmp_path)
     file = source / collected.COLLECTION_FILE
     file.write_text(file.read_text().replace("Hopper-v4", "Hopper-v5"))
-    with pytest.raises(DatasetError, match=r"changed since it was first looked at; publish again"):
+    with pytest.raises(DatasetError, match=r"changed while it was being read; publish again"):
         publish(builder)
     assert not (tmp_path / "d4rl").exists()
     published = publish(Builder(config=name, source=str(source), data_dir=tmp_path))

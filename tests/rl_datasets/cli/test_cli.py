@@ -133,9 +133,9 @@ def test_what_the_system_refuses_elsewhere_is_a_sentence_too(run, published, mon
 
     monkeypatch.setattr(catalog, "list_published", refuse)
     error = PermissionError(errno.EACCES, "Permission denied", "some/file")
-    assert run("list").sentence.startswith("some/file: Permission denied; mend that and run")
+    assert run("list").sentence.startswith("some/file: Permission denied; fix that and run")
     error = OSError(errno.ENOSPC, "No space left on device")
-    assert run("list").sentence.startswith("No space left on device; mend that and run")
+    assert run("list").sentence.startswith("No space left on device; fix that and run")
 
 
 def test_what_is_no_users_fault_keeps_its_traceback(monkeypatch):

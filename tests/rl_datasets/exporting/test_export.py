@@ -141,7 +141,7 @@ def test_a_disk_that_fills(tmp_path, kind):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        fails("out could not be written: .*; mend that and run the same", version, kind, out)
+        fails("out could not be written: .*; fix that and run the same", version, kind, out)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert left_beside(out) == []

@@ -110,7 +110,9 @@ def test_tfds_counts_that_differ_are_found(version):
     info = json.loads((version / "dataset_info.json").read_text())
     info["splits"][0]["shardLengths"][0] = "3"
     rewrite(version, "dataset_info.json", json.dumps(info).encode())
-    with pytest.raises(DatasetError, match=r"dataset_info\.json counts other episodes"):
+    with pytest.raises(
+        DatasetError, match=r"dataset_info\.json and MANIFEST\.json count different episodes"
+    ):
         verify(Version.open(version), deep=False)
 
 

@@ -70,7 +70,7 @@ def test_a_users_own_configuration_gets_a_folder_of_its_own(tmp_path, units):
     assert tfds.builder("synthetic/mine", data_dir=tmp_path).info.splits["train"].num_examples == 4
 
 
-class SecondLayout(Synthetic):
+class SecondLayout(Synthetic, skip_registration=True):
     """A builder whose layout has changed since its first version."""
 
     name = "synthetic"

@@ -141,7 +141,7 @@ def test_a_published_version_is_never_changed(tmp_path, units, source, change):
         units = units[:-1]
     else:
         lineage = {"source": "another", "repaired": []}
-    with pytest.raises(DatasetError, match=f"published already and its {change}s? would differ"):
+    with pytest.raises(DatasetError, match=f"already published and its {change}s? would differ"):
         publish(Synthetic(units=units, lineage=lineage, data_dir=data_dir))
     assert contents(published.path) == before
 
@@ -198,7 +198,7 @@ def test_a_full_disk_leaves_what_was_published_and_what_is_whole(tmp_path, units
     other = publish(Synthetic(units=units, data_dir=tmp_path / "other"))
     full = unit(1, source, reader=synthetic.read_full_disk)
     fails_with(
-        "'unit-1' could not be written to .*00001-of-00003: No space left on device; mend that",
+        "'unit-1' could not be written to .*00001-of-00003: No space left on device; fix that",
         [units[0], full, units[2]],
         tmp_path / "data",
     )
@@ -214,7 +214,7 @@ def test_a_disk_that_fills_when_the_metadata_are_written(tmp_path, units, monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(manifest, "write", full)
-        fails_with("No space left on device .MANIFEST.json.; mend", units, tmp_path)
+        fails_with("No space left on device .MANIFEST.json.; fix", units, tmp_path)
     assert not (tmp_path / "synthetic" / "1.0.0").exists()
     assert publish(Synthetic(units=units, data_dir=tmp_path)).is_new
 
@@ -470,7 +470,7 @@ def test_a_missing_source_file_skips_its_units_alone(tmp_path, units, source):
 
 def test_nothing_is_published_where_nothing_is_good(tmp_path, source):
     fails_with(
-        "every unit of the source is bad.*the first because source.bin is damaged",
+        "every unit of the source is bad.*the first one because source.bin is damaged",
         [damaged(0, source), damaged(1, source)],
         tmp_path,
         keep_going=True,

@@ -196,7 +196,7 @@ def test_an_altered_frame_is_marked_at_its_row_and_the_episode_kept(run, played,
     scores = [games[0].reward.sum(), games[2].reward[:-1].sum()]
     assert split["raw_return"]["mean"] == np.mean(scores)
     assert (split["raw_return"]["min"], split["raw_return"]["max"]) == (min(scores), max(scores))
-    with pytest.raises(DatasetError, match="where 'raw_reward_is_known' does not hold"):
+    with pytest.raises(DatasetError, match="where 'raw_reward_is_known' is False"):
         load_frame_windows(version, "all", Cut(reward_field="raw_reward"))
     flags = split["flags"]
     assert flags["replayed_whole"] == flags["raw_return_is_known"] == 2

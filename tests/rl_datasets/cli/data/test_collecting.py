@@ -104,7 +104,7 @@ def test_a_disk_that_refuses_what_is_collected(published):
     )
     assert outcome.status == 1
     assert re.match(
-        r"cannot write new/unit-0000\d\.npz \(File too large\): mend that and run the same command",
+        r"cannot write new/unit-0000\d\.npz \(File too large\): fix that and run the same command",
         outcome.sentence,
     )
     assert set(contents(published / "new")) <= {"plan.json", "unit-00000.npz"}

@@ -39,8 +39,8 @@ def test_publishing_again_with_other_data(run, published):
     outcome = run("publish", name, "collected", "--data-dir", "new")
     assert outcome.status == 1
     there = published / "new" / name / "2.0.0"
-    assert outcome.sentence.startswith(f"{there} is published already and its ")
-    assert "a published version never changes: publish another by --version" in outcome.sentence
+    assert outcome.sentence.startswith(f"{there} is already published and its ")
+    assert "a published version never changes: give another --version" in outcome.sentence
     outcome = run("publish", name, "collected", "--version", "2.0.1", "--data-dir", "new")
     assert outcome.stdout == f"{there.with_name('2.0.1')}: published\n"
 
@@ -154,7 +154,7 @@ def test_a_full_disk_when_publishing(run, published, monkeypatch):
         outcome = run("publish", "brac", "collected", "--data-dir", "new")
     assert outcome.status == 1
     assert outcome.sentence == (
-        f"cannot write {target}.staging/plan.json (No space left on device): mend that and run the "
+        f"cannot write {target}.staging/plan.json (No space left on device): fix that and run the "
         "same command again"
     )
     assert not target.exists()

@@ -100,7 +100,7 @@ def test_a_damaged_version(run, folder):
     outcome = run("verify", f"brac/{DATASET}:2.0.0", *DATA_DIR)
     assert outcome.status == 1
     assert outcome.sentence.startswith(f"{shard.relative_to(folder)} is not what was published")
-    assert outcome.sentence.endswith("copy or publish this version anew")
+    assert outcome.sentence.endswith("copy or publish this version again")
     assert contents(folder / "published") == before
 
 
