@@ -202,7 +202,11 @@ def package(peer: str) -> str:
 
 
 def peer_python(peer: str) -> pathlib.Path:
-    """The interpreter of a peer's own environment, made on demand with uv."""
+    """The interpreter of a peer's own environment, made on demand with uv.
+
+    Args:
+      peer: a pinned package, and after it, pins of what it needs.
+    """
     environment = ROOT / f".venv-{package(peer)}"
     python = environment / "bin" / "python"
     mark = environment / ".installed"
@@ -214,7 +218,7 @@ def peer_python(peer: str) -> pathlib.Path:
             check=True,
         )
         subprocess.run(
-            [command, "pip", "install", "--system-certs", "--python", str(python), peer],
+            [command, "pip", "install", "--system-certs", "--python", str(python), *peer.split()],
             check=True,
         )
         mark.touch()

@@ -11,10 +11,12 @@ import sys
 
 from benchmarks.speed.learners import D3RLPY, TIANSHOU, peer_python
 
+DOPAMINE = "dopamine-rl==4.1.2 jax==0.4.38 flax==0.10.2"  # newer JAX has not what it imports
 FOLDER = pathlib.Path(__file__).parent
 SCRIPTS = {  # whose environment each runs in, the script, and its options
     "bcq": (D3RLPY, "bcq"),
     "cql": (D3RLPY, "cql"),
+    "dopamine": (DOPAMINE, "dopamine_agents"),
     "iql": (D3RLPY, "iql"),
     "rebrac": (D3RLPY, "rebrac"),
     "tianshou_bcq": (TIANSHOU, "tianshou_bcq"),
