@@ -265,34 +265,86 @@ def test_what_cannot_be_is_refused(build, message):
         build()
 
 
-@pytest.mark.parametrize("is_double", [False, True])
-def test_who_says_which_action_is_greedy_in_the_next_state(is_double):
-    """The target network, or the one being trained; the target network values it either way."""
-    config = dataclasses.replace(CONFIGS[qr_dqn], is_double=is_double)
-    learner, batch = qr_dqn.make(config, SPEC), plain.at(random_batches(1), 0)
-    state = learner.init(jax.random.PRNGKey(1))
-    # The target network prefers another action wherever the signs of both heads are opposite.
-    target_params = jax.tree.map(jnp.negative, state.target_params)
-    state = state._replace(target_params=target_params)
-    network = image_networks.nature_dqn(15, networks.fan_in_initializers)
-    theta = [
-        network.apply(params, batch.next_observation).reshape(4, 3, 5)
-        for params in (state.params, target_params)
-    ]
-    judge = theta[0] if is_double else theta[1]
-    chosen = judge.mean(axis=-1).argmax(axis=-1)
-    assert np.any(chosen != theta[is_double].mean(axis=-1).argmax(axis=-1))
-    theta_tm1 = network.apply(state.params, batch.observation).reshape(4, 3, 5)
-    losses = [
+def dqn_losses(outputs_tm1, batch, outputs_t, chosen):
+    every = np.arange(4)
+    bootstrapped = 0.99 * batch.discount * outputs_t[every, chosen]
+    error = np.abs(batch.reward + bootstrapped - outputs_tm1[every, batch.action])
+    return np.where(error < 1, 0.5 * error**2, error - 0.5)
+
+
+def qr_dqn_losses(outputs_tm1, batch, outputs_t, chosen):
+    return [
         qr_dqn.quantile_huber_loss(
-            theta_tm1[i, batch.action[i]],
-            batch.reward[i] + 0.99 * batch.discount[i] * theta[1][i, chosen[i]],
+            outputs_tm1[i, batch.action[i]],
+            batch.reward[i] + 0.99 * batch.discount[i] * outputs_t[i, chosen[i]],
             1.0,
         )
         for i in range(4)
     ]
+
+
+def c51_losses(outputs_tm1, batch, outputs_t, chosen):
+    support = np.linspace(-10, 10, 5, dtype=np.float32)
+    return [
+        c51.cross_entropy(
+            outputs_tm1[i, batch.action[i]],
+            c51.project(
+                batch.reward[i] + 0.99 * batch.discount[i] * support,
+                jax.nn.softmax(outputs_t[i, chosen[i]]),
+                support,
+            ),
+        )
+        for i in range(4)
+    ]
+
+
+@pytest.mark.parametrize("is_double", [False, True])
+@pytest.mark.parametrize(
+    ("algorithm", "initializers", "shape", "mean", "losses"),
+    [
+        (dqn, networks.keras_initializers, (4, 3), lambda q: q, dqn_losses),
+        (
+            qr_dqn,
+            networks.fan_in_initializers,
+            (4, 3, 5),
+            lambda theta: theta.mean(axis=-1),
+            qr_dqn_losses,
+        ),
+        (
+            c51,
+            networks.fan_in_initializers,
+            (4, 3, 5),
+            lambda logits: jax.nn.softmax(logits) @ np.linspace(-10, 10, 5),
+            c51_losses,
+        ),
+    ],
+    ids=["dqn", "qr_dqn", "c51"],
+)
+def test_who_says_which_action_is_greedy_in_the_next_state(
+    algorithm, initializers, shape, mean, losses, is_double
+):
+    """The target network, or the one being trained; the target network values it either way."""
+    config = dataclasses.replace(CONFIGS[algorithm], is_double=is_double)
+    learner, batch = algorithm.make(config, SPEC), plain.at(random_batches(1), 0)
+    state = learner.init(jax.random.PRNGKey(1))
+    # The target network prefers another action wherever the signs of both heads are opposite.
+    target_params = jax.tree.map(jnp.negative, state.target_params)
+    state = state._replace(target_params=target_params)
+    network = image_networks.nature_dqn(int(np.prod(shape[1:])), initializers)
+
+    def outputs(params, frames):
+        return network.apply(params, frames).reshape(shape)
+
+    online_t, outputs_t = (
+        outputs(params, batch.next_observation) for params in (state.params, target_params)
+    )
+    preferred = [mean(x).argmax(axis=-1) for x in (outputs_t, online_t)]
+    assert np.any(preferred[0] != preferred[1])
+    expected = losses(
+        outputs(state.params, batch.observation), batch, outputs_t, preferred[is_double]
+    )
     _, metrics = learner.update(state, jax.tree.map(lambda x: x[None], batch))
-    assert metrics["loss"] == pytest.approx(float(np.mean(losses)), rel=1e-5)
+    assert metrics["loss"] == pytest.approx(float(np.mean(np.asarray(expected))), rel=1e-5)
 
 
 def test_tianshous_network_takes_frames_as_they_are_and_pads_none():
