@@ -1,4 +1,4 @@
-"""Logged reinforcement-learning experience as versioned datasets that can be trusted.
+"""Logged reinforcement-learning data as versioned datasets with proof of their contents.
 
 `load` opens a published version:
 
@@ -26,7 +26,7 @@ def load(
 
     Args:
       version: `builder/config:1.0.0`; without the number, the newest; or the folder of a version.
-      data_dir: where published datasets lie.
+      data_dir: the folder of published datasets.
 
     Raises:
       DatasetError: there is no such version, or its manifest is damaged.

@@ -1,4 +1,4 @@
-"""Work in the background while the caller does something else."""
+"""Runs work in the background while the caller does something else."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ GROUP_BYTES = 1 << 20
 
 
 def in_background(function: Callable[[], T]) -> concurrent.futures.Future[T]:
-    """Calls in a daemon thread, because a call that waits for a dead server may wait forever."""
+    """Calls a function in a daemon thread, because a call to a dead server may wait forever."""
     future: concurrent.futures.Future[T] = concurrent.futures.Future()
 
     def call() -> None:
         try:
             future.set_result(function())
-        except BaseException as error:  # Raised where the result is asked for.
+        except BaseException as error:  # It is raised where the result is used.
             future.set_exception(error)
 
     threading.Thread(target=call, daemon=True).start()
@@ -27,10 +27,10 @@ def in_background(function: Callable[[], T]) -> concurrent.futures.Future[T]:
 
 
 def ahead(items: Iterator[T], at_once: int = 1, timeout: float | None = None) -> Iterator[T]:
-    """The same items, with the next `at_once` of them under way in the background.
+    """The same items, while the next `at_once` items are prepared in the background.
 
     Raises:
-      TimeoutError: they took longer than `timeout` seconds.
+      TimeoutError: the next items took longer than `timeout` seconds.
     """
 
     def take() -> list[T]:
@@ -43,12 +43,12 @@ def ahead(items: Iterator[T], at_once: int = 1, timeout: float | None = None) ->
 
 
 def bytes_ahead(items: Iterator[bytes]) -> Iterator[bytes]:
-    """The same byte strings, with the next megabyte of them under way in the background."""
+    """The same byte strings, while the next megabyte is prepared in the background."""
     return itertools.chain.from_iterable(ahead(_groups(items)))
 
 
 def _groups(items: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """The items in lists that are large enough to be worth a thread."""
+    """The items in lists that are large enough to justify a thread."""
     group, size = [], 0
     for item in items:
         group.append(item)

@@ -1,4 +1,4 @@
-"""The one exception whose message is for the user."""
+"""The exception whose message is meant for the user."""
 
 
 class DatasetError(Exception):

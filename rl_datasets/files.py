@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and what they hold."""
+"""Files that are written whole or not at all, their names, and their sha256."""
 
 from __future__ import annotations
 
@@ -13,42 +13,44 @@ from collections.abc import Iterator
 from rl_datasets.errors import DatasetError
 
 PARTIAL = ".partial"
-DEFAULT_DATA_DIR = pathlib.Path(".data")  # where published datasets are, if no other is named
-NAME = re.compile(r"\w[\w.-]*")  # of a file or folder that leads nowhere else
+DEFAULT_DATA_DIR = pathlib.Path(".data")  # The folder of published datasets, if none is named.
+NAME = re.compile(r"\w[\w.-]*")  # A file's or folder's name that does not lead elsewhere.
 
 
 def local_path(path: str | os.PathLike[str]) -> pathlib.Path:
-    """The path, which must be one of this machine.
+    """The path, which must be on this machine.
 
-    Give it what the user wrote: a `pathlib.Path` of `gs://bucket` has lost a slash.
+    Pass what the user wrote, because a `pathlib.Path` of `gs://bucket` has lost a slash.
 
     Raises:
-      DatasetError: it is an address, such as `gs://bucket/folder`, or empty.
+      DatasetError: the path is an address, such as `gs://bucket/folder`, or empty.
     """
     if not os.fspath(path):
-        raise DatasetError("'' names no folder or file: the folder where you are is '.'")
+        raise DatasetError("'' names no folder or file: the current folder is '.'")
     if "://" in os.fspath(path):
         raise DatasetError(
-            f"{os.fspath(path)} cannot be used: only local folders and files can; name one, and "
-            "copy from or to the address with its own tools"
+            f"{os.fspath(path)} cannot be used, because only local folders and files can: name "
+            "one, and copy from or to the address with other tools"
         )
     return pathlib.Path(path)
 
 
 def check_can_write(folder: pathlib.Path) -> None:
-    """Nothing is made: a folder that is not there must be possible below the one that is.
+    """Checks that files can be written into a folder, or that the folder can be created.
+
+    Nothing is created.
 
     Raises:
       DatasetError: files could not be written into the folder.
     """
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        what = "may not be written to" if nearest.is_dir() else "is a file"
+        what = "is not writable" if nearest.is_dir() else "is a file"
         raise DatasetError(f"nothing can be written into {folder}: {nearest} {what}; name another")
 
 
 def check_folder_name(name: str) -> None:
-    """Raises `DatasetError` where a dataset cannot bear the name, which is that of its folder."""
+    """Raises `DatasetError` if a dataset cannot have this name, which is also its folder's."""
     if not NAME.fullmatch(name):
         raise DatasetError(
             f"{name!r} cannot be the name of a dataset's configuration, which is a folder: use "
@@ -58,8 +60,8 @@ def check_folder_name(name: str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a temporary name, which becomes `path`, safe on the disk, if the block succeeds."""
-    # The name is unique because a runner may have two workers attempt one unit.
+    """A temporary path; if the block succeeds, it is synced to the disk and renamed to `path`."""
+    # The name is unique because a runner may let two workers attempt the same unit.
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
     try:
         yield partial
@@ -67,7 +69,7 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         os.replace(partial, path)
     except OSError as error:
         if error.filename is not None and os.fspath(error.filename) == os.fspath(partial):
-            error.filename = os.fspath(path)  # What the user named.
+            error.filename = os.fspath(path)  # The user knows only this name.
         raise
     finally:
         partial.unlink(missing_ok=True)
@@ -77,7 +79,7 @@ def write(path: pathlib.Path, content: str | bytes | memoryview) -> None:
     """Writes a file whole or not at all, text as UTF-8.
 
     Raises:
-      DatasetError: it cannot be written.
+      DatasetError: the file cannot be written.
     """
     try:
         with replacing(path) as partial:
@@ -90,13 +92,13 @@ def write(path: pathlib.Path, content: str | bytes | memoryview) -> None:
 
 
 def remove_partial(folder: pathlib.Path) -> None:
-    """Removes what a killed process left half-written in a folder that nobody else writes to."""
+    """Removes files that a killed process left half-written; nobody else may use the folder."""
     for partial in folder.glob(f".*{PARTIAL}"):
         partial.unlink()
 
 
 def sync(path: pathlib.Path) -> None:
-    """Waits until a file, or the list of files of a folder, is safe on the disk."""
+    """Waits until a file, or a folder's list of files, is safe on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

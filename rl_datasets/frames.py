@@ -1,13 +1,13 @@
-"""Frames as PNG files in memory: many are carried from a source to a dataset and never decoded.
+"""Frames as PNG files in memory, so that many go from a source to a dataset without decoding.
 
-PNG is what `tfds.features.Image` stores (W3C, Portable Network Graphics, third edition, sections 5
-and 9): a signature, then the chunks IHDR, IDAT and IEND, each a length, a type, data and a CRC-32.
-IDAT is a zlib stream of the rows, each after the number of the filter that was applied to it.
+`tfds.features.Image` stores PNG files (W3C, Portable Network Graphics, third edition, sections 5
+and 9). A file has a signature and the chunks IHDR, IDAT and IEND, each with a length, a type, data
+and a CRC-32. IDAT is a zlib stream of the rows; before each row is the number of its filter.
 
-Frames of Atari games are flat areas with sharp edges. Every filter makes them longer, so rows are
-written unfiltered. ISA-L's deflate takes half the time of zlib's fastest level and gives 2% fewer
-bytes; zlib's level 6 would save 15% and take four times as long. Most files of others use the
-filter Sub, which a sum along the row undoes; Pillow decodes those with other filters.
+Frames of Atari games are flat areas with sharp edges. Every filter makes the files larger, so rows
+are written unfiltered. ISA-L's deflate takes half the time of zlib's fastest level and gives 2%
+fewer bytes; zlib's level 6 would save 15% and take four times as long. Most files of others use the
+filter Sub, which a sum along the row undoes. Pillow decodes files with other filters.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class EncodedFrames:
     ndim = 4
 
     def __init__(self, pngs: Sequence[bytes], shape: tuple[int, int, int]):
-        """Takes the files as they are; `check` checks them.
+        """Takes the files without checking them; `check` does that.
 
         Args:
           pngs: the files.
@@ -75,10 +75,10 @@ class EncodedFrames:
         return decode_png(self.pngs, self.shape[1:]).astype(dtype or np.uint8, copy=False)
 
     def check(self) -> None:
-        """Checks the two ends of every file, which costs next to nothing, and decodes none.
+        """Checks the two ends of every file, which costs almost nothing, and decodes none.
 
         Raises:
-          ValueError: a file is not a PNG, is cut, or holds a frame of another shape or depth.
+          ValueError: a file is not a PNG, is truncated, or holds a frame of another shape or depth.
         """
         head, tail = _head(self.shape[1:]), _tail()
         for index, png in enumerate(self.pngs):
@@ -87,7 +87,7 @@ class EncodedFrames:
 
 
 def encode_png(frames: np.ndarray) -> list[bytes]:
-    """Every frame as a PNG file; the same frames give the same bytes.
+    """Encodes each frame as a PNG file; the same frames give the same bytes.
 
     Args:
       frames: [N, H, W, C] uint8; C is 1 or 3.
@@ -111,14 +111,14 @@ def encode_png(frames: np.ndarray) -> list[bytes]:
 
 
 def decode_png(pngs: Sequence[bytes], shape: tuple[int, ...]) -> np.ndarray:
-    """The frames [N, H, W, C] uint8 of PNG files, with every checksum compared.
+    """Decodes PNG files to frames [N, H, W, C] uint8, and checks every checksum.
 
     Args:
       pngs: the files.
       shape: (H, W, C) of every frame; C is 1 or 3.
 
     Raises:
-      ValueError: a file is no PNG of a frame of this shape, or is damaged.
+      ValueError: a file is not a PNG of a frame of this shape, or is damaged.
     """
     height, width, channels = shape
     frames = np.empty((len(pngs), *shape), np.uint8)
@@ -163,14 +163,14 @@ def _fault(png: bytes, shape: tuple[int, ...]) -> str:
     expected = "x".join(str(side) for side in shape)
     head = _head(shape)
     if not png.startswith(_SIGNATURE):
-        return "is no PNG file"
+        return "is not a PNG file"
     if not png.startswith(head):
         width, height, depth, colour = struct.unpack(">IIBB", png[16:26].ljust(10, b"\0"))
         return (
             f"is not an 8-bit {expected} PNG: its header says height {height}, width {width}, "
             f"depth {depth}, colour type {colour}, or is damaged"
         )
-    return "is cut: it does not end with IEND"
+    return "is truncated: it does not end with IEND"
 
 
 def _inflate(png: bytes, index: int, shape: tuple[int, ...], rows: tuple[int, ...]) -> np.ndarray:
@@ -178,24 +178,24 @@ def _inflate(png: bytes, index: int, shape: tuple[int, ...], rows: tuple[int, ..
     if not png.startswith(_head(shape)):
         raise ValueError(f"frame {index} {_fault(png, shape)}")
     inflate = isal_zlib.decompressobj()
-    try:  # One byte too many is enough to see that a file would inflate to more than a frame.
+    try:  # One extra byte is enough to see that a file would inflate to more than a frame.
         data = inflate.decompress(_image_data(png), math.prod(rows) + 1)
         if not inflate.eof:
-            raise ValueError("its data is cut or too long")
+            raise ValueError("its data are truncated or too long")
         return np.frombuffer(data, np.uint8).reshape(rows)
     except (ValueError, struct.error, isal_zlib.error) as error:  # type: ignore[misc]  # A class.
         raise ValueError(f"frame {index} is a damaged PNG ({error})") from error
 
 
 def _image_data(png: bytes) -> bytes:
-    """The zlib stream of a PNG file, which may be spread over several chunks."""
+    """The zlib stream of a PNG file, which may be split into several chunks."""
     data, position, name = [], len(_SIGNATURE), b""
     while name != b"IEND":
         length, name = _CHUNK.unpack_from(png, position)
         start = position + _CHUNK.size
         (checksum,) = _CRC.unpack_from(png, start + length)
         if checksum != isal_zlib.crc32(memoryview(png)[position + 4 : start + length]):
-            raise ValueError("a checksum does not agree")
+            raise ValueError("a checksum does not match")
         if name == b"IDAT":
             data.append(png[start : start + length])
         position = start + length + _CRC.size

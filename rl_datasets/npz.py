@@ -1,4 +1,4 @@
-"""NumPy's npz archives: arrays by name, without pickles, whole or not at all."""
+"""NumPy's npz archives: arrays by name, without pickles, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes an archive that `read_arrays` reads, whole or not at all.
 
     Raises:
-      DatasetError: it cannot be written.
+      DatasetError: the archive cannot be written.
     """
-    # Made in memory, because zipfile complains once more, on its own, of a file that failed it.
+    # The archive is made in memory, because zipfile would report a failed write a second time.
     content = io.BytesIO()
     np.savez(content, **arrays)
     files.write(path, content.getbuffer())
@@ -28,7 +28,7 @@ def read_arrays(path: pathlib.Path, what_to_do: str) -> dict[str, np.ndarray]:
     """Reads an archive that `write_arrays` wrote.
 
     Raises:
-      DatasetError: there is none, or it is damaged; `what_to_do` ends the sentence.
+      DatasetError: the archive does not exist or is damaged; `what_to_do` ends the sentence.
     """
     if not path.is_file():
         raise errors.DatasetError(f"{path} does not exist: {what_to_do}")
@@ -36,12 +36,12 @@ def read_arrays(path: pathlib.Path, what_to_do: str) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.namelist():
-                # The whole member first: zipfile checks its sum before NumPy trusts its header.
+                # Reading the whole member lets zipfile check its CRC before NumPy uses its header.
                 content = io.BytesIO(archive.read(member))
                 name = member.removesuffix(".npy")
                 arrays[name] = np.lib.format.read_array(content, allow_pickle=False)
-    except Exception as error:  # A damaged archive can raise almost anything, and no more is told.
+    except Exception as error:  # A damaged archive can raise almost anything.
         raise errors.DatasetError(
-            f"{path} is truncated, damaged or not of arrays alone ({error}): {what_to_do}"
+            f"{path} is truncated, damaged or holds more than arrays ({error}): {what_to_do}"
         ) from error
     return arrays

@@ -1,7 +1,7 @@
 """TFRecord files: framed records, each with the masked CRC-32C of its length and of its bytes.
 
-Format: tensorflow/core/lib/io/record_writer.h. Written here so that a worker that publishes does
-not have to load TensorFlow.
+tensorflow/core/lib/io/record_writer.h defines the format. It is implemented here so that publishing
+workers need not load TensorFlow.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _LENGTH = struct.Struct("<Q")
 _CHECKSUM = struct.Struct("<I")
 BUFFER_SIZE = 1 << 18  # Larger than most records.
 _MAX_SIZE = 1 << 31  # No serialized Example is larger.
-_BROKEN = "a record is cut or its checksum does not agree"
+_BROKEN = "a record is truncated or its checksum does not match"
 _DAMAGE: Any = (ValueError, EOFError, igzip.BadGzipFile, isal_zlib.error)
 
 
 def frame(record: bytes) -> bytes:
-    """A record as the file holds it."""
+    """A record with its framing, as in the file."""
     return b"".join(framed(record))
 
 
 def framed(record: bytes) -> tuple[bytes, ...]:
-    """The pieces of `frame`, for a writer that can do without a copy of a large record."""
+    """The pieces of `frame`, for writers that avoid copying a large record."""
     length = _LENGTH.pack(len(record))
     return length, _masked_crc(length), record, _masked_crc(record)
 
@@ -40,17 +40,17 @@ def framed(record: bytes) -> tuple[bytes, ...]:
 def read_records(
     path: str | os.PathLike[str], *, is_gzip: bool = False, digest: Any = None
 ) -> Iterator[bytes]:
-    """Every record of a file, after its checksums are compared; memory holds one at a time.
+    """Reads every record of a file and checks its checksums; memory holds one record at a time.
 
     Args:
       path: the file.
-      is_gzip: whether the file is compressed as a whole, as TensorFlow's option GZIP does; a thread
-        inflates ahead.
-      digest: from `hashlib`; updated with every byte of the file as it is read.
+      is_gzip: whether the whole file is compressed, as with TensorFlow's option GZIP; a thread
+        then decompresses ahead.
+      digest: a digest of `hashlib`, which is updated with every byte of the file as it is read.
 
     Raises:
-      DatasetError: the file is cut or a checksum does not agree.
-      OSError: it cannot be opened or read.
+      DatasetError: the file is truncated or a checksum does not match.
+      OSError: the file cannot be opened or read.
     """
     raw: Any = io.FileIO(path) if digest is None else _Digested(path, digest)
     with raw, igzip.open(raw) if is_gzip else raw as file:
@@ -58,14 +58,14 @@ def read_records(
         try:
             yield from bytes_ahead(found) if is_gzip else found
         except _DAMAGE as error:
-            raise DatasetError(f"{path} is damaged: {error}; copy it anew") from error
+            raise DatasetError(f"{path} is damaged: {error}; copy it again") from error
 
 
 def is_uncompressed(path: str | os.PathLike[str]) -> bool:
-    """Whether a file begins with a record as it is, and not compressed.
+    """Whether a file begins with an uncompressed record.
 
     Raises:
-      OSError: it cannot be opened or read.
+      OSError: the file cannot be opened or read.
     """
     with open(path, "rb") as file:
         header = file.read(_LENGTH.size + _CHECKSUM.size)
@@ -88,13 +88,13 @@ class _Digested(io.FileIO):
 
 
 def _read(file: IO[bytes]) -> Iterator[bytes]:
-    """Every record; a `ValueError` where one is damaged."""
+    """Every record; raises `ValueError` if one is damaged."""
     while header := file.read(_LENGTH.size + _CHECKSUM.size):
         length, checksum = header[: _LENGTH.size], header[_LENGTH.size :]
         if checksum != _masked_crc(length):
             raise ValueError(_BROKEN)
         (size,) = _LENGTH.unpack(length)
-        if size > _MAX_SIZE:  # Rather than ask for so much memory.
+        if size > _MAX_SIZE:  # Otherwise the read would allocate this much memory.
             raise ValueError(_BROKEN)
         record, checksum = file.read(size), file.read(_CHECKSUM.size)
         if len(record) != size or checksum != _masked_crc(record):

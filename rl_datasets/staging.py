@@ -1,4 +1,4 @@
-"""Locks, and files and folders that are made beside their place and committed by one rename."""
+"""Locks, and files and folders that are staged beside their target and committed by one rename."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rl_datasets.errors import DatasetError
 
 @contextlib.contextmanager
 def try_lock(path: pathlib.Path) -> Iterator[bool]:
-    """Tries to take the lock that a file stands for; gives whether this process has it.
+    """Tries to take the lock of a file; yields whether this process has it.
 
-    The file goes when the lock does.
+    The file is removed when the lock is released.
 
     Raises:
-      DatasetError: the file cannot be made.
+      DatasetError: the file cannot be created.
     """
     held = filelock.FileLock(path)
     try:
@@ -43,14 +43,14 @@ def try_lock(path: pathlib.Path) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def lock(path: pathlib.Path, doing: str) -> Iterator[None]:
-    """Holds the lock that a file stands for.
+    """Holds the lock of a file.
 
     Args:
       path: the file.
-      doing: what no other process may do meanwhile, such as `publishing 1.0.0`.
+      doing: what no other process may do at the same time, such as `publishing 1.0.0`.
 
     Raises:
-      DatasetError: another process holds it, or the file cannot be made.
+      DatasetError: another process holds the lock, or the file cannot be created.
     """
     with try_lock(path) as is_ours:
         if not is_ours:
@@ -60,13 +60,13 @@ def lock(path: pathlib.Path, doing: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def staged(target: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """Gives a path where nothing exists yet; what is made there becomes `target` by one rename.
+    """A path where nothing exists yet; what is created there becomes `target` by one rename.
 
     The path is in a hidden folder beside the target. A killed process leaves the folder, and the
-    next one clears it.
+    next process removes it.
 
     Raises:
-      DatasetError: the target exists or is not local, another process is making it, or it cannot
+      DatasetError: the target exists or is not local, another process is writing it, or it cannot
         be written.
     """
     target = files.local_path(target).absolute()
@@ -74,7 +74,7 @@ def staged(target: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         with lock(_beside(target, ".lock"), f"writing {target}"):
             if target.exists():
-                raise DatasetError(f"{target} exists already; delete it, or name another target")
+                raise DatasetError(f"{target} already exists; delete it, or name another target")
             folder = _beside(target, files.PARTIAL)
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
@@ -91,7 +91,7 @@ def staged(target: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
 
 def commit(staged: pathlib.Path, target: pathlib.Path) -> None:
-    """Gives what was staged its name by one rename, once all of it is safe on the disk."""
+    """Renames what was staged to its target, once all of it is safe on the disk."""
     for path in (*staged.rglob("*"), staged):
         files.sync(path)
     os.rename(staged, target)

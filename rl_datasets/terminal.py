@@ -1,4 +1,4 @@
-"""Progress bars, where there is a terminal to draw them on, and what is shown as text."""
+"""Progress bars on a terminal, and the output of text and tables."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _STANDARD_ERROR = 2
 
 @contextlib.contextmanager
 def holding_back(chatter: re.Pattern[bytes], at_most: float = 5.0) -> Iterator[None]:
-    """Drops lines that C++ code writes to standard error in the block, if they begin so.
+    """Drops some of the lines that C++ code writes to standard error in the block.
 
-    All else that was written there in the meantime, by whichever thread, follows when the block
-    ends. Where it ends in an error or takes too long, so do those lines.
+    Everything else that any thread writes there meanwhile is shown when the block ends. If the
+    block ends in an error or takes too long, the dropped lines are shown too.
 
     Args:
       chatter: matches the beginning of a line to be dropped.
-      at_most: seconds after which nothing is held any more.
+      at_most: seconds after which lines are no longer held back.
     """
     try:
         held = _Held()
     except OSError:  # Standard error is closed: nobody reads it.
         yield
         return
-    # It is no daemon, so that a process that ends in the meantime waits, and nothing gets lost.
+    # The timer is not a daemon, so a process that ends meanwhile waits for it, and nothing is lost.
     timer = threading.Timer(at_most, held.release)
     timer.daemon = False
     timer.start()
@@ -59,7 +59,7 @@ class _Held:
         self._switch(self._file.fileno())
 
     def release(self, chatter: re.Pattern[bytes] | None = None) -> None:
-        """Hands on what was written, but for lines that begin so; does nothing a second time."""
+        """Shows what was written, except lines of chatter; a second call does nothing."""
         if not self._is_released.acquire(blocking=False):
             return
         self._switch(self._terminal)
@@ -81,13 +81,13 @@ class _Held:
 def bar(title: str, total: int, done: int = 0) -> Iterator[Callable[[int, str], None]]:
     """A progress bar on standard error.
 
-    Gives a function that is told how much is done of the total, and what to say beside it.
+    Yields a function that takes the amount done, out of the total, and a text to show beside it.
     """
     import rich.console
     import rich.progress
     import rich.table
 
-    # Where the terminal is narrow, the title is cut and not the counts.
+    # On a narrow terminal, the title is shortened and not the counts.
     counts = rich.table.Column(no_wrap=True, min_width=len(f"{total}/{total}"))
     columns = (
         rich.progress.TextColumn("{task.description}"),
@@ -105,9 +105,9 @@ def bar(title: str, total: int, done: int = 0) -> Iterator[Callable[[int, str], 
 def progress(
     description: str, total: int, unit: str = "transitions"
 ) -> Iterator[Callable[[int], None]]:
-    """Counts transitions, or others, on standard error; nothing where that is no terminal.
+    """Counts transitions, or another unit, on standard error if that is a terminal.
 
-    Gives a function that is told how many more are done.
+    Yields a function that takes the number done since its last call.
     """
     if not sys.stderr.isatty():
         yield lambda advance: None
@@ -126,7 +126,7 @@ def progress(
 
 
 def show(shown: Any) -> None:
-    """Prints text or a table of rich's; what is piped or kept in a file has a line a row."""
+    """Prints text or a rich table; in a pipe or a file, a table has one line per row."""
     import rich.console
 
     rich.console.Console(width=None if sys.stdout.isatty() else 1_000).print(shown)

@@ -1,13 +1,14 @@
-"""Holds what a user's TOML file says to the fields of a dataclass: their names, types and ranges.
+"""Reads tables of a user's TOML file into dataclasses, and checks names, types and ranges.
 
-The dataclass states all of it in its annotations. A range is an interval, as mathematics writes it:
+The dataclass states all of these in its annotations. A range is an interval in mathematical
+notation:
 
     steps: Annotated[int, "[1, inf)"]
     discount: Annotated[float, "[0, 1]"]
-    title: Annotated[str, "[1, inf)"]  # of a text or a list, the range of its length
+    title: Annotated[str, "[1, inf)"]  # the range of the length of a text or a list
 
-Whole numbers pass for numbers, and lists for tuples; nothing else is converted. Neither nan nor an
-infinity is a number.
+Whole numbers are accepted as numbers, and lists as tuples; nothing else is converted. Neither nan
+nor an infinity is a number.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ T = TypeVar("T")
 
 
 def read_toml(path: pathlib.Path) -> dict[str, Any]:
-    """The content of a TOML file.
+    """Reads a TOML file.
 
     Raises:
-      DatasetError: it is not TOML, which is UTF-8.
+      DatasetError: the file is not TOML, which must be UTF-8.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -40,15 +41,15 @@ def read_toml(path: pathlib.Path) -> dict[str, Any]:
 
 
 def tables(content: Mapping[str, Any], name: str, where: str) -> list[dict[str, Any]]:
-    """The tables `[[name]]`, of which there must be one or more.
+    """The tables `[[name]]`, of which there must be at least one.
 
     Args:
-      content: of the file.
-      name: of the tables.
+      content: the file's content.
+      name: the name of the tables.
       where: how an error names the file.
 
     Raises:
-      DatasetError: there are none, or what stands there is something else.
+      DatasetError: there are no such tables, or the name has another value.
     """
     found = content.get(name)
     is_of_tables = isinstance(found, list) and all(isinstance(each, dict) for each in found)
@@ -64,13 +65,13 @@ def build(
     names: Mapping[str, str] = types.MappingProxyType({}),
     **given: Any,
 ) -> T:
-    """Makes a dataclass of a table; see `check`.
+    """Makes an instance of a dataclass from a table; see `check`.
 
     Args:
       kind: the dataclass.
-      table: keys and values as the file has them.
+      table: keys and values as in the file.
       where: how an error names the file and the table.
-      names: what a field is called in the file, where that is not its own name.
+      names: the name of a field in the file, where it differs from its own.
       given: values of fields that the file does not have.
 
     Raises:
@@ -90,18 +91,18 @@ def check(
     names: Mapping[str, str] = types.MappingProxyType({}),
     without: Collection[str] = (),
 ) -> dict[str, Any]:
-    """The values of a table by the fields of a dataclass, each of its field's type and range.
+    """The values of a table by the fields of a dataclass, checked for type and range.
 
     Args:
       kind: the dataclass.
-      table: keys and values as the file has them.
+      table: keys and values as in the file.
       where: how an error names the file and the table.
-      names: what a field is called in the file, where that is not its own name.
+      names: the name of a field in the file, where it differs from its own.
       without: fields that the file may not have.
 
     Raises:
-      DatasetError: a key is no field, a value is of another type or out of its range, or a field
-        without a default is missing.
+      DatasetError: a key is not a field, a value has the wrong type or is out of its range, or a
+        field without a default is missing.
     """
     if not isinstance(table, dict):
         raise DatasetError(f"{where} must be a table, got {_shown(table)}")
@@ -136,7 +137,7 @@ def check(
 
 
 def _fitted(wanted: Any, value: Any) -> Any:
-    """The value, lists as tuples; a ValueError if it is not of the type and range `wanted`."""
+    """The value, lists as tuples; raises ValueError if its type or range is not as `wanted`."""
     origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
     fits = True
     if origin is typing.Annotated:
@@ -196,7 +197,7 @@ def _described(wanted: Any) -> str:
         noun, comma, more = _described(kind).partition(",")
         return f"{noun} that is not empty{comma}{more}"
     if origin in (typing.Union, types.UnionType):
-        # TOML has no word for None: such a field is left out.
+        # TOML has no None: such a field is left out.
         return " or ".join(_described(each) for each in arguments if each is not types.NoneType)
     if origin is typing.Literal:
         return " or ".join(map(repr, arguments))

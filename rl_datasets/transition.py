@@ -1,8 +1,8 @@
-"""A transition without the episode around it, as a learner that sees stacked frames takes it.
+"""A transition without its episode, with stacked frames, as a learner takes it.
 
-Some sources have shuffled their transitions and given each the frames that it needs. No episode can
-be made of them, and a transition alone is none: where it began and ended is not known. So it is a
-record of its own kind.
+Some sources have shuffled their transitions and stored with each the frames that it needs. No
+episode can be made of them, because the beginnings and the ends of episodes are not known. So a
+transition is a record of its own kind.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class TransitionSpec:
 
     Attributes:
       frame: spec of one frame, uint8 [H, W, 1 or 3].
-      stack: how many frames, the oldest first, an observation is.
+      stack: number of frames in an observation, the oldest first.
       action: spec of an action, a scalar int64 within bounds.
     """
 
@@ -35,8 +35,8 @@ class TransitionSpec:
     stack: int
     action: dm_env.specs.BoundedArray
 
-    # Asked for with every transition, where reading them off NumPy's arrays would cost more than
-    # all else that is checked.
+    # These are cached because every transition needs them, and reading them from NumPy's arrays
+    # would cost more than all other checks.
     @functools.cached_property
     def observation_shape(self) -> tuple[int, ...]:
         """[stack, H, W, C]."""
@@ -44,7 +44,7 @@ class TransitionSpec:
 
     @functools.cached_property
     def action_bounds(self) -> tuple[int, int]:
-        """The least and the greatest action."""
+        """The smallest and the largest action."""
         return int(self.action.minimum), int(self.action.maximum)
 
 
@@ -52,14 +52,14 @@ class StackedTransition(NamedTuple):
     """One transition.
 
     Attributes:
-      observation: [stack, H, W, C] frames, the last of which the action was taken in.
-      action: taken in `observation`.
-      reward: earned by `action`.
-      discount: earned by `action`: 0 where it ended the episode.
+      observation: [stack, H, W, C] frames; the action was taken in the last of them.
+      action: the action taken in `observation`.
+      reward: the reward that `action` earned.
+      discount: the discount that `action` earned; 0 if it ended the episode.
       next_observation: [stack, H, W, C] frames.
-      next_action: taken in `next_observation`.
-      episode_id: of the source's episode.
-      episode_return: of the source's episode.
+      next_action: the action taken in `next_observation`.
+      episode_id: the id of the source's episode.
+      episode_return: the return of the source's episode.
     """
 
     observation: EncodedFrames

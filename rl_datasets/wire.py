@@ -1,4 +1,4 @@
-"""`tf.train.Example` to bytes and back without TensorFlow, a whole list of values at a time.
+"""Encodes and decodes `tf.train.Example` without TensorFlow, a whole list of values at a time.
 
 A record of a TFRecord file is an Example (tensorflow/core/example/{example,feature}.proto), whose
 wire format is protobuf's:
@@ -9,8 +9,8 @@ wire format is protobuf's:
     *List    { repeated value = 1; }                    packed, except bytes
 
 A packed float list is the array's own bytes, and NumPy encodes varints. Entries are written in the
-order of their keys, as protobuf writes them when asked to be deterministic; its default order is
-left to chance. Anyone may have written what is read, so every fault is a `ValueError`.
+order of their keys, as in protobuf's deterministic mode; its default order is not fixed. What is
+read may come from anyone, so every fault is a `ValueError`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _FLOAT = struct.Struct("<f")
 _FLOAT_SCALAR = b"\x12\x06\x0a\x04"  # A float list of 6 bytes, which are a packed list of 4.
 _KINDS = {BYTES_LIST: "bytes", FLOAT_LIST: "float", INT64_LIST: "int64"}
 _MAX_VARINT_BYTES = 10
-_SHORT = [bytes((length,)) for length in range(_MAX_VARINT_BYTES + 3)]  # Their varints.
-_VARINT_CHUNK = 1 << 18  # Values encoded at once, which bounds the memory.
+_SHORT = [bytes((length,)) for length in range(_MAX_VARINT_BYTES + 3)]  # Varints of short lengths.
+_VARINT_CHUNK = 1 << 18  # The number of values encoded at once, which bounds the memory.
 
 
-# A feature as it was read: its kind, the whole record, and where in it the list, still encoded,
-# begins and ends. A plain tuple, because a record of one transition is mostly such tuples.
+# A feature as it was read: its kind, the whole record, and where the encoded list begins and ends
+# in it. It is a plain tuple, because a record of one transition consists mostly of such tuples.
 Feature: TypeAlias = tuple[int, bytes, int, int]
 
 
@@ -82,14 +82,14 @@ def int64_scalar(value: int) -> bytes:
 
 
 def decode_example(record: bytes, only: Container[str] | None = None) -> dict[str, Feature]:
-    """The features of an Example by name; what they hold stays encoded, and is not copied.
+    """The features of an Example by name; their values stay encoded, and are not copied.
 
     Args:
       record: the serialized Example.
-      only: the names of those that are asked for; None for every one.
+      only: the names of the features to return; None for all.
 
     Raises:
-      ValueError: the record is no Example.
+      ValueError: the record is not an Example.
     """
     features = {}
     for position, end in _spans(record, 0, len(record)):
@@ -115,7 +115,7 @@ def bytes_values(feature: Feature) -> list[bytes]:
     """The byte strings of a Feature.
 
     Raises:
-      ValueError: it holds numbers, or is cut.
+      ValueError: the Feature holds numbers, or is truncated.
     """
     _expect_kind(feature, BYTES_LIST)
     _, record, position, end = feature
@@ -130,7 +130,7 @@ def float_values(feature: Feature) -> np.ndarray:
     """[N] float32 of a Feature, read-only.
 
     Raises:
-      ValueError: it holds no floats, or is cut.
+      ValueError: the Feature does not hold floats, or is truncated.
     """
     _expect_kind(feature, FLOAT_LIST)
     return np.frombuffer(_unpacked(feature), "<f4")
@@ -154,7 +154,7 @@ def int64_values(feature: Feature, dtype: np.dtype | type = np.int64) -> np.ndar
     """[N] integers or bools of a Feature.
 
     Raises:
-      ValueError: it holds no integers, or is cut.
+      ValueError: the Feature does not hold integers, or is truncated.
     """
     _expect_kind(feature, INT64_LIST)
     return _decode_varints(_unpacked(feature), np.dtype(dtype))
@@ -176,7 +176,7 @@ def int64_value(feature: Feature) -> int:
 
 
 def _spans(record: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Start and end of every message in a message that repeats one field."""
+    """The start and the end of every message in a message that repeats one field."""
     for field, first, last in _fields(record, start, end):
         if field != 1:
             raise ValueError(f"a field has number {field} where 1 was expected")
@@ -184,9 +184,9 @@ def _spans(record: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _field(record: bytes, position: int, end: int, tag: bytes) -> tuple[int, int]:
-    """Start and end of a field that must be the next one.
+    """The start and the end of a field that must be the next one.
 
-    A record of one transition is mostly such fields, so short lengths are decoded in place.
+    A record of one transition consists mostly of such fields, so short lengths are decoded here.
     """
     start = position + 2
     if start > end or record[position] != tag[0]:
@@ -200,7 +200,7 @@ def _field(record: bytes, position: int, end: int, tag: bytes) -> tuple[int, int
             length, start = _decode_varint(record, position + 1)
     end_of_field = start + length
     if end_of_field > end:
-        raise ValueError("a field is cut")
+        raise ValueError("a field is truncated")
     return start, end_of_field
 
 
@@ -218,7 +218,7 @@ def _packed(kind: int, values: bytes) -> bytes:
 
 
 def _unpacked(feature: Feature) -> memoryview | bytes:
-    """The bytes of a list of numbers, which may be stored in one piece or in several."""
+    """The bytes of a list of numbers, which may be stored in one or several pieces."""
     _, record, start, end = feature
     pieces = [memoryview(record)[first:last] for first, last in _spans(record, start, end)]
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -229,9 +229,9 @@ def _name(key: bytes) -> str:
     return str(key, "utf-8")
 
 
-@functools.lru_cache(maxsize=256)  # Of a dataset's records, which all have the same names.
+@functools.lru_cache(maxsize=256)  # All records of a dataset have the same names.
 def _key(name: str) -> bytes:
-    """What comes before the length of the value in an entry."""
+    """The bytes before the length of the value in an entry."""
     return _message(_TAG_1, name.encode()) + _TAG_2
 
 
@@ -240,7 +240,7 @@ def _message(tag: bytes, *payload: bytes) -> bytes:
     return b"".join((tag, _encode_varint(sum(map(len, payload))), *payload))
 
 
-@functools.lru_cache(maxsize=1 << 14)  # Most are the lengths of small things.
+@functools.lru_cache(maxsize=1 << 14)  # Most values are small lengths.
 def _encode_varint(value: int) -> bytes:
     if value <= 0x7F:
         return bytes((value,))
@@ -250,7 +250,7 @@ def _encode_varint(value: int) -> bytes:
 
 
 def _encode_varints(values: np.ndarray) -> bytes:
-    """[N] bools or integers as varints; a negative one is its 64-bit two's complement."""
+    """Encodes [N] bools or integers as varints; negative ones as 64-bit two's complement."""
     return b"".join(
         _encode_varint_chunk(values[start : start + _VARINT_CHUNK])
         for start in range(0, len(values), _VARINT_CHUNK)
@@ -272,7 +272,7 @@ def _encode_varint_chunk(values: np.ndarray) -> bytes:
 
 
 def _fields(record: bytes, position: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number, start and end of every field of a message, all of which are length-delimited."""
+    """The number, start and end of each field of a message; all fields are length-delimited."""
     while position < end:
         tag = record[position]
         if tag & 7 != 2:
@@ -280,12 +280,12 @@ def _fields(record: bytes, position: int, end: int) -> Iterator[tuple[int, int, 
         length, start = _decode_varint(record, position + 1)
         position = start + length
         if position > end:
-            raise ValueError("a field is cut")
+            raise ValueError("a field is truncated")
         yield tag >> 3, start, position
 
 
 def _decode_varint(record: bytes, position: int) -> tuple[int, int]:
-    """A varint and where the next field begins."""
+    """A varint, and the position of the next field."""
     try:
         byte = record[position]
         if byte <= 0x7F:
@@ -300,7 +300,7 @@ def _decode_varint(record: bytes, position: int) -> tuple[int, int]:
             shift += 7
     except IndexError:
         pass
-    raise ValueError("a number is cut or too long")
+    raise ValueError("a number is truncated or too long")
 
 
 def _decode_varints(packed: memoryview | bytes, dtype: np.dtype) -> np.ndarray:
@@ -311,7 +311,7 @@ def _decode_varints(packed: memoryview | bytes, dtype: np.dtype) -> np.ndarray:
     ends = np.flatnonzero(is_end)
     starts = np.concatenate([[0], ends[:-1] + 1])
     if not is_end[-1] or (ends - starts).max() >= _MAX_VARINT_BYTES:
-        raise ValueError("an integer is cut or too long")
+        raise ValueError("an integer is truncated or too long")
     place = np.arange(len(octets)) - np.repeat(starts, ends - starts + 1)
     groups = (octets & 0x7F).astype(np.uint64) << (7 * place).astype(np.uint64)
     return np.add.reduceat(groups, starts).view(np.int64).astype(dtype)

@@ -1,4 +1,4 @@
-"""The command line, `rl-datasets`: the roof over every room, opened lazily."""
+"""The command line, `rl-datasets`; its commands import the other packages when they run."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from rl_datasets.cli import scores, training
 from rl_datasets.cli.data import collecting, publishing, versions
 from rl_datasets.errors import DatasetError
 
-INTERRUPTED = 130  # What a shell gives a command that Ctrl-C ended.
-# Below the headings of the help, in its order.
+INTERRUPTED = 130  # The exit status that a shell gives a command that Ctrl-C ended.
+# The commands by the headings of the help, in its order.
 COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
     "The whole path": {"quickstart": training.quickstart},
     "Data": {
@@ -78,13 +78,13 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # What a terminal has no character for, such as ±.
-    logging.basicConfig(level=logging.ERROR)  # Beam warns of packages that it does not need here.
+            stream.reconfigure(errors="replace")  # A terminal may lack a character, such as ±.
+    logging.basicConfig(level=logging.ERROR)  # Beam warns about packages that are not needed here.
     try:
         app(prog_name="rl-datasets")
     except BaseException as error:
         if _comes_of_ctrl_c(error):
-            _fail("interrupted; run the same command again to go on", INTERRUPTED)
+            _fail("interrupted; run the same command again to continue", INTERRUPTED)
         if isinstance(error, DatasetError):
             _fail(str(error), 1)
         if isinstance(error, OSError) and error.strerror:
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def _comes_of_ctrl_c(error: BaseException) -> bool:
-    """Whether it began as a KeyboardInterrupt, which Typer and C extensions turn into others."""
+    """Whether Ctrl-C caused the error; Typer and C extensions replace its KeyboardInterrupt."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__cause__ or cause.__context__

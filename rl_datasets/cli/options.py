@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, and what is said of one that is of no use."""
+"""Options and arguments that several commands share, and the refusal of useless options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
 
-# How every option and argument that is a path is read.
+# The settings of all options and arguments that are paths.
 PATH: dict[str, Any] = {"parser": files.local_path, "metavar": "PATH"}
 DataDir = Annotated[
     pathlib.Path,
@@ -23,7 +23,7 @@ Version = Annotated[
         "for the newest; or its folder."
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Of all that is random.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is random.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine.")]
 BeamOption = Annotated[
     list[str] | None,
@@ -39,12 +39,12 @@ KeepGoing = Annotated[
 
 
 def refuse(context: typer.Context, why: str, *parameters: str) -> None:
-    """Raises `DatasetError` where one of the options was given, which would change nothing.
+    """Raises `DatasetError` if an option was given that would have no effect.
 
     Args:
-      context: of the command.
-      why: what follows the option's name in the sentence.
-      parameters: of the function that is the command.
+      context: the command's context.
+      why: the part of the sentence after the option's name.
+      parameters: names of the command's parameters to check.
     """
     for parameter in context.command.params:
         assert parameter.name is not None

@@ -17,8 +17,8 @@ def reproduce(
     table: Annotated[
         str | None,
         typer.Argument(
-            help="The table's name, such as brac_bc, or a recipe of your own, a .toml file; left "
-            "out, lists the tables."
+            help="The table's name, such as brac_bc, or your own recipe, a .toml file; without it, "
+            "the tables are listed."
         ),
     ] = None,
     rows: Annotated[
@@ -26,8 +26,8 @@ def reproduce(
         typer.Option(
             "--rows",
             "--row",
-            help="Rows of it: a name or a pattern such as 'CQL/*'; repeat for more. By default all "
-            "whose datasets are published.",
+            help="Rows of the table: a name or a pattern such as 'CQL/*'; repeat for more. By "
+            "default all rows whose datasets are published.",
         ),
     ] = None,
     seeds: Annotated[
@@ -35,7 +35,7 @@ def reproduce(
     ] = None,
     num_seeds: Annotated[
         int | None,
-        typer.Option("--seeds", min=1, help="How many of its seeds to run, from the first on."),
+        typer.Option("--seeds", min=1, help="Number of its seeds to run, from the first on."),
     ] = None,
     budget: Annotated[
         float,
@@ -45,9 +45,9 @@ def reproduce(
         ),
     ] = 1.0,
     data_dir: DataDir = DEFAULT_DATA_DIR,
-    runs_dir: Annotated[pathlib.Path, typer.Option(help="Where runs lie.", **PATH)] = pathlib.Path(
-        ".runs"
-    ),
+    runs_dir: Annotated[
+        pathlib.Path, typer.Option(help="The folder of the runs.", **PATH)
+    ] = pathlib.Path(".runs"),
     processes: Annotated[
         int, typer.Option(min=1, help="Runs at the same time, one core each.")
     ] = 1,
@@ -60,8 +60,8 @@ def reproduce(
     results_dir: Annotated[
         pathlib.Path | None,
         typer.Option(
-            help="Write the report here, and do not run what it has whole, such as a folder of "
-            "benchmarks/results. By default beside the runs.",
+            help="Folder for the report, such as a folder of benchmarks/results; what it has whole "
+            "is not run. By default beside the runs.",
             **PATH,
         ),
     ] = None,
@@ -73,13 +73,13 @@ def reproduce(
         ),
     ] = False,
 ) -> None:
-    """Reproduces a reported table: trains, evaluates, reports it beside what was measured.
+    """Reproduces a reported table: trains, evaluates, and reports the scores beside the table's.
 
-    Says first what it runs and how long that takes, as far as the runs so far tell. Interrupt it at
-    any time: the same command goes on from the last evaluation. A row is compared with what was
-    reported once all of its seeds have run at the full budget, on the published data or on data
-    that their publisher's own policies collected again; data of this project's own policies stand
-    in a column of their own. Without TABLE it lists the tables.
+    The command first says what it runs and how long that takes, as far as earlier runs show. You
+    can interrupt it at any time: the same command continues from the last evaluation. A row is
+    compared with the reported scores once all of its seeds have run at the full budget, on the
+    published data or on data that their publisher's own policies collected again. Results on data
+    of this project's own policies have their own column. Without TABLE it lists the tables.
 
     Examples: `rl-datasets reproduce`, `rl-datasets reproduce brac_bc --dry-run`,
     `rl-datasets reproduce brac_bc --rows 'Hopper*' --seeds 2 --budget 0.1 --processes 2`
@@ -128,7 +128,7 @@ def scores(
 ) -> None:
     """Shows a table's measured scores beside the reported ones; needs no data and trains nothing.
 
-    Of a table that no recipe measures, it shows what was reported.
+    For a table without a recipe, it shows what was reported.
 
     Examples: `rl-datasets scores brac_bc`, `rl-datasets scores rl_unplugged_atari`
     """
@@ -146,10 +146,10 @@ def report(
         ),
     ],
 ) -> None:
-    """Writes a table's report again from its results, reported beside measured.
+    """Writes a table's report again from its results, with reported and measured scores.
 
-    Of a table of games that no recipe measures, it writes a page of what was reported, with the
-    scores over games and their pictures, as `<table>.html`.
+    For a table of games without a recipe, it writes a page of what was reported, with the scores
+    over games and their pictures, as `<table>.html`.
 
     Example: `rl-datasets report rl_unplugged_atari pages`
     """

@@ -27,26 +27,28 @@ def quickstart(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
 
 def train_policy(
     environment: Annotated[
-        str, typer.Argument(help="Such as HalfCheetah-v2, in the body of the tables.")
+        str,
+        typer.Argument(help="The environment, such as HalfCheetah-v2, in the body of the tables."),
     ],
     file: Annotated[
-        pathlib.Path, typer.Argument(help="The .npz to write; lineage beside it.", **PATH)
+        pathlib.Path,
+        typer.Argument(help="The .npz to write; the lineage is written beside it.", **PATH),
     ],
     kind: Annotated[
         str,
         typer.Option(
-            help="partial: by BRAC's recipe and rule. medium, expert: by D4RL's recipe, until it "
-            "returns what D4RL's medium policy does, or hardly improves any more."
+            help="partial: by BRAC's recipe and rule. medium, expert: by D4RL's recipe, until the "
+            "policy returns as much as D4RL's medium policy, or hardly improves any more."
         ),
     ] = "partial",
     target: Annotated[
         float | None,
-        typer.Option(help="Mean return to reach twice in a row; the kind's own by default."),
+        typer.Option(help="Mean return to reach twice in a row; by default the kind's own."),
     ] = None,
     replay: Annotated[
         pathlib.Path | None,
         typer.Option(
-            help="A folder for the replay buffer of a medium policy, to be published as "
+            help="Folder for the replay buffer of a medium policy, which can be published as "
             "d4rl/...-medium-replay-v2-recollected-sac.",
             **PATH,
         ),
@@ -56,10 +58,10 @@ def train_policy(
         int, typer.Option(min=1, help="Give up after this many environment steps.")
     ] = 1_000_000,
 ) -> None:
-    """Trains SAC online until its policy is what the kind asks for, and keeps it.
+    """Trains SAC online until its policy is of the kind, and saves the policy.
 
-    Interrupt it at any time: the same command goes on from the last evaluation, and with a greater
-    --max-steps where it gave up.
+    You can interrupt it at any time: the same command continues from the last evaluation, and with
+    a larger --max-steps from where it gave up.
     """
 
     from benchmarks.training.online import policy_file
@@ -67,7 +69,7 @@ def train_policy(
     if file.suffix != ".npz":
         raise DatasetError(f"{file} cannot be the policy's file: its name must end in .npz")
     if target is not None and not math.isfinite(target):
-        raise DatasetError(f"--target {target} can never be reached: give a number")
+        raise DatasetError(f"--target {target} can never be reached: give a finite number")
     policy_file.train_and_save(environment, file, kind, target, seed, max_steps, replay=replay)
 
 
@@ -77,7 +79,7 @@ def train_agent(
     seed: Seed = 0,
     epochs: Annotated[int, typer.Option(min=1, help="Give up after this many epochs.")] = 100,
     steps_per_epoch: Annotated[
-        int, typer.Option(min=10, help="After which it is tested: a multiple of ten.")
+        int, typer.Option(min=10, help="Steps between two tests: a multiple of ten.")
     ] = 100_000,
     stop_at: Annotated[
         float | None,
@@ -87,10 +89,10 @@ def train_agent(
         str, typer.Option("--roms", help="'ale-py 0.12.1' or 'atari-py 0.2.5': see `roms`.")
     ] = "ale-py 0.12.1",
 ) -> None:
-    """Trains QR-DQN online on an Atari game by Tianshou's recipe, and keeps the best agent.
+    """Trains QR-DQN online on an Atari game by Tianshou's recipe, and saves the best agent.
 
-    Ten games are played at once; after each epoch the agent plays ten test episodes. Interrupt it
-    at any time: the same command goes on from the last epoch.
+    Ten games are played at once, and after each epoch the agent plays ten test episodes. You can
+    interrupt it at any time: the same command continues from the last epoch.
 
     Example: `rl-datasets train-agent Pong pong.npz`, then `rl-datasets log-agent pong.npz logs`
     """

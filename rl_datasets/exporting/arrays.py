@@ -1,4 +1,4 @@
-"""A published version as one NumPy file for each field, for `np.load(..., mmap_mode="r")`.
+"""Exports a published version as one NumPy file per field, for `np.load(..., mmap_mode="r")`.
 
     export.json             what was exported; shape, dtype and sha256 of every field
     steps/<field>.npy       [steps, ...], the steps of all episodes in order; images decoded
@@ -46,7 +46,7 @@ def to_arrays(version: VersionLike, folder: str | os.PathLike[str], split: str =
 
     Args:
       version: a published version, as `Version.open` takes it.
-      folder: the folder to make; it is there whole or not at all.
+      folder: the folder to create; it is created whole or not at all.
       split: name of a split, or "all".
 
     Raises:
@@ -116,7 +116,7 @@ def _create(
 
 
 def _read_back(folder: pathlib.Path, name: str) -> dict[str, Any]:
-    # Not by a memory map, whose pages would count as this process's memory.
+    # A memory map is not used, because its pages would count as this process's memory.
     with open(_path(folder, name), "rb") as file:
         np.lib.format.read_magic(file)
         (_, *row), _, dtype = np.lib.format.read_array_header_1_0(file)

@@ -1,4 +1,4 @@
-"""Fields written a block at a time, and the checksums that hold what is read back to them."""
+"""Fields that are written in blocks, and the checksums with which they are read back."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Column:
 
 
 def describe(row: tuple[int, ...], dtype: np.dtype, read: Iterable[np.ndarray]) -> dict[str, Any]:
-    """Shape, dtype and sha256 of the bytes of a column that is read in blocks."""
+    """The shape, the dtype and the sha256 of a column that is read in blocks."""
     digest = Digest(row, dtype)
     for block in read:
         digest.update(block)
@@ -71,7 +71,7 @@ def compare(
 
 
 class Digest:
-    """Rows, dtype and sha256 of a field that is given in blocks."""
+    """The number of rows, the dtype and the sha256 of a field that comes in blocks."""
 
     def __init__(self, row: tuple[int, ...], dtype: np.dtype):
         self._row, self._dtype, self._rows = row, dtype, 0

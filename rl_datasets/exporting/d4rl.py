@@ -1,4 +1,4 @@
-"""A published version as one HDF5 file in the layout of D4RL (Fu et al. 2020, arXiv 2004.07219).
+"""Exports a published version as an HDF5 file in D4RL's layout (Fu et al. 2020, arXiv 2004.07219).
 
 Row i is the i-th transition; N is the number of all transitions.
 
@@ -9,7 +9,7 @@ Row i is the i-th transition; N is the number of all transitions.
     timeouts            [N] bool    the episode was cut after it: a time limit or any other cut
     next_observations   [N, O]      o_{t+1}; absent where observations are images
     infos/<extra>       [N, ...]    further fields of the step
-    metadata/episodes/<name>        [episodes, ...], what an episode as a whole has; text as UTF-8
+    metadata/episodes/<name>        [episodes, ...], metadata of the episodes; text as UTF-8
 
 Every episode ends with a terminal or a timeout, and no other row has one. The next observations of
 images would double the file, and the next row holds all of them except the last of each episode. So
@@ -61,7 +61,7 @@ def to_d4rl(version: VersionLike, file: str | os.PathLike[str], split: str = ALL
 
     Args:
       version: a published version, as `Version.open` takes it.
-      file: the file to make; it is there whole or not at all.
+      file: the file to create; it is created whole or not at all.
       split: name of a split, or "all".
 
     Raises:
@@ -161,7 +161,7 @@ def _write(
 
 
 def _specs(source: Source) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-    """Shape and dtype of every field with one row a transition, and of final observations."""
+    """Shape and dtype of every field with one row per transition, and of final observations."""
     spec, rows = source.spec, source.counts.transitions
     observation, action = spec.one_observation, spec.action
     fields = {
@@ -226,7 +226,7 @@ def _append(dataset: h5py.Dataset, rows: np.ndarray) -> None:
 
 def _read_back(dataset: h5py.Dataset) -> dict[str, Any]:
     row = dataset.shape[1:]
-    # As a plain dtype, because h5py's say what HDF5 calls them.
+    # A plain dtype, because h5py's carry HDF5's types.
     dtype = np.dtype(dataset.dtype.str)
 
     def read() -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""One entry to every export."""
+"""The entry point of all exports."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def export(
     target: str | os.PathLike[str],
     split: str = ALL,
 ) -> Export:
-    """Exports a published version, streaming, and reads back what it wrote.
+    """Exports a published version as a stream, and reads back what it wrote.
 
     Args:
       version: a published version, as `Version.open` takes it.
       kind: one of `KINDS`; see `to_arrays`, `to_d4rl` and `to_replay_logs`.
-      target: the file or folder to make; it is there whole or not at all.
+      target: the file or folder to create; it is created whole or not at all.
       split: name of a split, several joined by `+`, or "all" for every split in the order of the
         manifest.
 

@@ -1,4 +1,4 @@
-"""A published version of Atari episodes as logs of DQN Replay, which Dopamine loads.
+"""Exports Atari episodes of a published version as logs of DQN Replay, which Dopamine loads.
 
     export.json             what was exported, and what the logs cannot hold
     replay_logs/            checkpoints, as `rl_datasets.sources.dqn_replay.layout` says
@@ -63,9 +63,9 @@ def to_replay_logs(
 
     Args:
       version: a published version, as `Version.open` takes it.
-      folder: the folder to make, such as `Pong/1`; it is there whole or not at all.
+      folder: the folder to create, such as `Pong/1`; it is created whole or not at all.
       split: name of a split, or "all".
-      capacity: rows of a checkpoint, or a few less if with this many the layout would skip one. By
+      capacity: rows of a checkpoint; a few less are used if the layout would skip a checkpoint. By
         default 1,000,000, as in DQN Replay, or as few as hold everything.
 
     Raises:
@@ -95,7 +95,7 @@ def _check_spec(source: Source) -> None:
         raise DatasetError(
             f"{source.version.name} has observations {observation.dtype} {observation.shape} and "
             f"actions {action.dtype} {action.shape}, and replay logs hold uint8 "
-            f"{atari.FRAME_SHAPE} and integers alone; export it as arrays or d4rl"
+            f"{atari.FRAME_SHAPE} and integers only; export it as arrays or d4rl"
         )
 
 
@@ -108,7 +108,7 @@ def _keeps_final_observation(episode: Episode, source: Source, index: int) -> bo
 
 
 def _rows_of_episodes(source: Source) -> np.ndarray:
-    """How many rows every episode takes, including its padding."""
+    """The number of rows that each episode takes, including its padding."""
     rows = []
     for index, episode in enumerate(source.read("measuring")):
         length = episode.num_transitions + _keeps_final_observation(episode, source, index)
@@ -129,9 +129,9 @@ def _ring(path: pathlib.Path, rows: np.ndarray, capacity: int | None) -> np.ndar
 
 
 def _fitting_capacity(rows: np.ndarray, capacity: int) -> int:
-    """The greatest capacity, up to this one, with which no checkpoint is skipped.
+    """The largest capacity, up to this one, with which no checkpoint is skipped.
 
-    An episode's first row is added together with its padding. If these rows jump over the end of a
+    An episode's first row is added together with its padding. If these rows skip the end of a
     checkpoint, it is never saved (see `rl_datasets.sources.dqn_replay.layout`).
     """
     starts = np.cumsum(rows) - rows
@@ -140,8 +140,8 @@ def _fitting_capacity(rows: np.ndarray, capacity: int) -> int:
         if not np.any((left > 0) & (left <= _PADDING)):
             return fitting
     raise DatasetError(
-        f"checkpoints hold every row of these episodes with no capacity up to {capacity}; give a "
-        "greater one"
+        f"no capacity up to {capacity} lets checkpoints hold every row of these episodes; give a "
+        "larger one"
     )
 
 
@@ -206,7 +206,7 @@ def _differences(episode: Episode, seen: Episode) -> Iterator[str]:
 
 
 def _told(source: Source, differences: Mapping[str, int]) -> list[str]:
-    """One sentence for everything that the logs do not hold as the source does."""
+    """One sentence for each thing that the logs do not hold as the source does."""
     sentences = {
         _FINAL: "episodes lose their final observation",
         _CUT: "episodes that were cut are recorded as terminal",

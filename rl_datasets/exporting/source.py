@@ -1,4 +1,4 @@
-"""What an export reads, and the summary that it writes."""
+"""The source of an export, and the summary that an export writes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rl_datasets.published import manifest
 from rl_datasets.published.version import Counts, Version, VersionLike
 
 SUMMARY_FILE = "export.json"
-BLOCK_BYTES = 1 << 20  # What is decoded, written and read back at a time.
+BLOCK_BYTES = 1 << 20  # Data are decoded, written and read back in blocks of this size.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,16 +38,16 @@ class Source:
 
     @property
     def counts(self) -> Counts:
-        """Episodes and transitions of all these splits, by the manifest."""
+        """The numbers of episodes and transitions of all these splits, from the manifest."""
         return self.version.counts("+".join(self.splits))
 
     @property
     def steps(self) -> int:
-        """Rows of all episodes, including their final observations."""
+        """The number of steps of all episodes, including those of the final observations."""
         return self.counts.transitions + self.counts.episodes
 
     def read(self, doing: str = "exporting") -> Iterator[Episode]:
-        """Every episode in order, with a progress bar that says `doing` on a terminal.
+        """Every episode in order, with a progress bar labelled `doing` on a terminal.
 
         Raises:
           DatasetError: as `Version.episodes`.
@@ -64,7 +64,7 @@ def open_source(version: VersionLike, split: str) -> Source:
         manifest.
 
     Raises:
-      DatasetError: there is no such version or split, or a field's name points out of its folder.
+      DatasetError: there is no such version or split, or a field's name leads out of its folder.
     """
     version = Version.open(version)
     splits = tuple(version.split_names(split))
@@ -73,7 +73,7 @@ def open_source(version: VersionLike, split: str) -> Source:
         if not name.replace("/", "_").isidentifier() or name.startswith("/"):
             raise DatasetError(
                 f"{version.folder / manifest.FILE_NAME} names a field {name!r}, which cannot be "
-                "the name of a file; publish this version anew"
+                "the name of a file; publish this version again"
             )
     return Source(version, splits)
 
@@ -86,8 +86,8 @@ class Export:
       kind: the kind of export, such as `arrays`.
       target: the file or folder.
       source: what was exported: its name, its splits and the sha256 of its manifest.
-      episodes: how many were exported.
-      transitions: how many were exported.
+      episodes: number of exported episodes.
+      transitions: number of exported transitions.
       fields: the shape, the dtype and the sha256 of the bytes of every field, by its name.
       differences: what the format cannot hold or holds differently, one sentence each.
     """
@@ -151,5 +151,5 @@ def decoded(rows: Any) -> np.ndarray:
         return np.asarray(rows)
     except ValueError as error:
         raise DatasetError(
-            f"a frame of the dataset cannot be decoded ({error}); copy or publish it anew"
+            f"a frame of the dataset cannot be decoded ({error}); copy or publish it again"
         ) from error

@@ -123,7 +123,7 @@ def test_other_hidden_files_are_not_removed(tmp_path):
 
 @pytest.mark.parametrize("address", ["gs://bucket/folder", "https://host/file"])
 def test_an_address_is_not_a_path_of_this_machine(address):
-    with pytest.raises(DatasetError, match=f"^{address} cannot be used: only local"):
+    with pytest.raises(DatasetError, match=f"^{address} cannot be used, because only local"):
         files.local_path(address)
 
 

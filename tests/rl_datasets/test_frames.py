@@ -129,9 +129,9 @@ def test_encoded_frames_stand_where_an_array_would(frames):
 @pytest.mark.parametrize(
     ("spoil", "fault"),
     [
-        (lambda png: b"", "frame 1 is no PNG file"),
-        (lambda png: b"GIF89a" + png[6:], "frame 1 is no PNG file"),
-        (lambda png: png[:-1], "frame 1 is cut"),
+        (lambda png: b"", "frame 1 is not a PNG file"),
+        (lambda png: b"GIF89a" + png[6:], "frame 1 is not a PNG file"),
+        (lambda png: png[:-1], "frame 1 is truncated"),
         (lambda png: png[:20], "header says height 0, width 84, depth 0"),
         (lambda png: png[:29] + b"\0\0\0\0" + png[33:], "or is damaged"),
         (lambda png: encode_png(np.zeros((1, 84, 80, 1), np.uint8))[0], "height 84, width 80"),
@@ -149,7 +149,7 @@ def test_a_file_that_would_inflate_to_more_than_a_frame_is_refused(frames):
     (png,) = encode_png(frames[:1])
     bomb = b"IDAT" + zlib.compress(bytes(1 << 26))
     idat = struct.pack(">I", len(bomb) - 4) + bomb + struct.pack(">I", zlib.crc32(bomb))
-    with pytest.raises(ValueError, match="cut or too long"):
+    with pytest.raises(ValueError, match="truncated or too long"):
         decode_png([png[:33] + idat + png[-12:]], (84, 84, 1))
 
 

@@ -116,7 +116,7 @@ def test_what_fails_while_it_is_staged_leaves_nothing(tmp_path):
 
 def test_a_target_that_is_there_is_left_alone(tmp_path):
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(DatasetError, match="out exists already"), staging.staged(tmp_path / "out"):
+    with pytest.raises(DatasetError, match="out already exists"), staging.staged(tmp_path / "out"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out").read_text() == "mine"

@@ -101,5 +101,5 @@ def test_bytes_from_anywhere_give_features_or_a_value_error(content):
 
 def test_a_length_without_an_end_is_refused():
     """A million continued bytes, which would add up to a number of as many."""
-    with pytest.raises(ValueError, match="cut or too long"):
+    with pytest.raises(ValueError, match="truncated or too long"):
         wire.decode_example(b"\x0a" + b"\xff" * 1_000_000)

@@ -17,8 +17,8 @@ def collect(
     environment: Annotated[
         str,
         typer.Argument(
-            help="Such as HalfCheetah-v2, in the body of the tables, or -v4 and -v5, as gymnasium "
-            "has them."
+            help="The environment, such as HalfCheetah-v2, in the body of the tables, or "
+            "gymnasium's own -v4 and -v5."
         ),
     ],
     mixture: Annotated[
@@ -30,13 +30,15 @@ def collect(
     ],
     folder: Annotated[pathlib.Path, typer.Argument(help="Where to write the collection.", **PATH)],
     seed: Seed = 0,
-    transitions: Annotated[int, typer.Option(min=1, help="How many in all.")] = 1_000_000,
+    transitions: Annotated[
+        int, typer.Option(min=1, help="Total number of transitions.")
+    ] = 1_000_000,
     policy: Annotated[
         str | None,
         typer.Option(
-            help="A .npz of `train-policy`, the prefix of a BRAC checkpoint, or a file of D4RL "
-            "that holds its policy; by default the partially trained policy shipped for this "
-            "environment."
+            help="A .npz that `train-policy` wrote, the prefix of a BRAC checkpoint, or a file of "
+            "D4RL that holds its policy; by default the partially trained policy that is shipped "
+            "for this environment."
         ),
     ] = None,
     processes: Annotated[
@@ -44,12 +46,13 @@ def collect(
         typer.Option(min=1, help="Processes that share the work; the bytes do not depend on it."),
     ] = os.cpu_count() or 1,
     name: Annotated[
-        str | None, typer.Option(help="Of the dataset, such as halfcheetah-eps1-recollected.")
+        str | None,
+        typer.Option(help="Name of the dataset, such as halfcheetah-eps1-recollected."),
     ] = None,
 ) -> None:
     """Collects with a mixture of behaviour policies, as BRAC and D4RL did.
 
-    Interrupt it at any time: the same command goes on from what is whole.
+    You can interrupt it at any time: the same command continues from the whole units.
 
     Examples: `rl-datasets collect HalfCheetah-v2 eps1 collected --transitions 200000`,
     `rl-datasets collect Hopper-v2 medium-v2 hopper --policy hopper_medium-v2.hdf5`
@@ -58,7 +61,7 @@ def collect(
 
     if environment in ATARI_GAMES:
         raise DatasetError(
-            f"{environment} is a game, of which a run is logged while an agent learns it: "
+            f"{environment} is a game, which is logged while an agent learns it: run "
             f"`rl-datasets log-game {environment} dqn {folder}`"
         )
     from rl_datasets.collection import collector
@@ -75,7 +78,7 @@ def collect(
         name=name,
     )
     seconds = time.time() - start
-    # Units that an earlier run left whole cost no time now.
+    # Units that an earlier run completed cost no time now.
     new = sum(
         unit.transitions
         for unit in collection.units
@@ -105,20 +108,22 @@ def log_game(
     ] = 1,
     seed: Seed = 0,
     iterations: Annotated[
-        int, typer.Option(min=1, help="How many iterations; the log holds each.")
+        int, typer.Option(min=1, help="Number of iterations; the log holds all of them.")
     ] = 200,
     steps_per_iteration: Annotated[
         int,
         typer.Option(
-            min=1, help="At least this many agent steps; the last episode is played to its end."
+            min=1, help="Least number of agent steps; the last episode is played to its end."
         ),
     ] = 250_000,
     checkpoint_rows: Annotated[
         int, typer.Option(min=1, help="Rows of the replay buffer, and so of a checkpoint.")
     ] = 1_000_000,
-    min_replay: Annotated[int, typer.Option(min=1, help="Rows before it learns.")] = 20_000,
+    min_replay: Annotated[
+        int, typer.Option(min=1, help="Rows in the replay buffer before the agent learns.")
+    ] = 20_000,
     epsilon_decay_steps: Annotated[
-        int, typer.Option(min=1, help="In which epsilon falls.")
+        int, typer.Option(min=1, help="Steps over which epsilon decays.")
     ] = 250_000,
     rom_set: Annotated[
         str,
@@ -129,8 +134,8 @@ def log_game(
 ) -> None:
     """Logs how an agent learns an Atari game, as DQN Replay was made.
 
-    The log is Dopamine's: `publish dqn_replay` reads it. Interrupt it at any time: the same command
-    goes on from the last iteration that is whole.
+    The log has Dopamine's layout: `publish dqn_replay` reads it. You can interrupt the command at
+    any time: it continues from the last whole iteration.
 
     Example: `rl-datasets log-game Pong dqn logs --iterations 1`
     """
@@ -165,7 +170,10 @@ def log_agent(
         pathlib.Path, typer.Argument(help="Where to write the log, as GAME/RUN.", **PATH)
     ],
     transitions: Annotated[
-        int, typer.Option(min=1, help="At least this many; the last episode is played to its end.")
+        int,
+        typer.Option(
+            min=1, help="Least number of transitions; the last episode is played to its end."
+        ),
     ] = 1_000_000,
     epsilon: Annotated[
         float, typer.Option(min=0, max=1, help="Probability of a random action.")
@@ -178,8 +186,8 @@ def log_agent(
 ) -> None:
     """Logs how a trained agent plays its game, as Tianshou made the data of its Atari examples.
 
-    The agent does not learn any more. Games are without sticky actions, and begin with up to 30
-    no-ops and FIRE. The log is Dopamine's: `publish dqn_replay` reads it. A log that was cut begins
+    The agent no longer learns. Games have no sticky actions, and begin with up to 30 no-ops and
+    FIRE. The log has Dopamine's layout: `publish dqn_replay` reads it. An interrupted log starts
     again.
 
     Example: `rl-datasets log-agent pong.npz logs --transitions 1000000`
@@ -195,10 +203,10 @@ def log_agent(
 def roms(
     context: typer.Context,
     install: Annotated[
-        bool, typer.Option("--install", help="Install DQN Replay's set, of atari-py 0.2.5.")
+        bool, typer.Option("--install", help="Install DQN Replay's set, that of atari-py 0.2.5.")
     ] = False,
     accept: Annotated[
-        bool, typer.Option("--accept", help="Say that you have the right to use these ROMs.")
+        bool, typer.Option("--accept", help="Confirm that you have the right to use these ROMs.")
     ] = False,
     archive: Annotated[
         pathlib.Path | None,
@@ -207,12 +215,13 @@ def roms(
         ),
     ] = None,
     folder: Annotated[
-        pathlib.Path | None, typer.Option(help="Of that set; by default in your cache.", **PATH)
+        pathlib.Path | None,
+        typer.Option(help="Folder of that set; by default in your cache.", **PATH),
     ] = None,
 ) -> None:
     """Shows the two sets of Atari ROMs, and installs the one that DQN Replay was recorded on.
 
-    They differ in 31 games, whose scores do not compare.
+    They differ in 31 games, whose scores cannot be compared.
     """
     import rich.table
 
@@ -226,7 +235,7 @@ def roms(
     table = rich.table.Table("game", *rom_sets.RomSet, "")
     for rom in rom_sets.show(folder):
         cells = [
-            f"{rom.md5[rom_set]}{'' if rom_set in rom.path else ' (not here)'}"
+            f"{rom.md5[rom_set]}{'' if rom_set in rom.path else ' (not installed)'}"
             for rom_set in rom_sets.RomSet
         ]
         table.add_row(rom.game, *cells, "differs" if rom.differs else "")

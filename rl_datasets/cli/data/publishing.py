@@ -25,8 +25,9 @@ def publish(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="The builder, brac, for the name that the source says it has; or with a name, "
-            "d4rl/halfcheetah-medium-v2, which for a collection may be one of your own, brac/mine."
+            help="The builder, such as brac, if the source says its name; or the builder and a "
+            "name, such as d4rl/halfcheetah-medium-v2. A collection may have a name of your own, "
+            "such as brac/mine."
         ),
     ],
     source: Annotated[
@@ -36,7 +37,7 @@ def publish(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     version: Annotated[
         str | None,
-        typer.Option(help="Of what is published, such as 2.0.1; the builder's own by default."),
+        typer.Option(help="Number of the version, such as 2.0.1; by default the builder's own."),
     ] = None,
     workers: Workers = 1,
     beam_option: BeamOption = None,
@@ -44,8 +45,9 @@ def publish(
 ) -> None:
     """Publishes a source as an immutable version that `tfds.load` opens anywhere.
 
-    Staged beside the target, every episode checked, counts read back, committed by one rename.
-    A version that exists is never changed. Interrupt it at any time: the same command goes on.
+    The version is staged beside the target, every episode is checked, the counts are read back, and
+    one rename commits it. An existing version is never changed. You can interrupt the command at
+    any time: the same command continues.
 
     Examples: `rl-datasets publish dqn_replay /mnt/dqn/Pong/1 --workers 2`,
     `rl-datasets publish rl_unplugged_atari/Pong_run_1 gs://rl_unplugged`
@@ -84,18 +86,18 @@ def replay(
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="What a source is that does not say it itself: rl_unplugged_atari/Pong_run_1."
+            help="The dataset, if the source does not say it: rl_unplugged_atari/Pong_run_1."
         ),
     ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     version: Annotated[
-        str | None, typer.Option(help="Of what is published, such as 2.0.1; 1.0.0 by default.")
+        str | None, typer.Option(help="Number of the version, such as 2.0.1; by default 1.0.0.")
     ] = None,
     rom_set: Annotated[
         str | None,
         typer.Option(
             "--roms",
-            help="The set to name, and to try first: 'ale-py 0.12.1' or 'atari-py 0.2.5'; by "
+            help="The ROM set to name and to try first: 'ale-py 0.12.1' or 'atari-py 0.2.5'; by "
             "default the one that the source names.",
         ),
     ] = None,
@@ -103,26 +105,26 @@ def replay(
         bool,
         typer.Option(
             "--prove",
-            help="Follow all ways through the game, to tell whether the raw return is the only "
-            "possible one. Takes many times as long.",
+            help="Follow all ways through the game, to find out whether the raw return is the only "
+            "possible one. This takes many times as long.",
         ),
     ] = False,
     ram: Annotated[
-        bool, typer.Option("--ram", help="Also give the console's 128 bytes of RAM.")
+        bool, typer.Option("--ram", help="Also publish the console's 128 bytes of RAM.")
     ] = False,
     screens: Annotated[
         bool,
         typer.Option(
             "--screens",
-            help="Give full-size colour frames too, all of one size: a ROM of another one is not "
-            "tried.",
+            help="Also publish full-size colour frames, all of one size; a ROM with another size "
+            "is not tried.",
         ),
     ] = False,
     patience: Annotated[
         int,
         typer.Option(
             min=1,
-            help="Steps to try without reaching a further row before an episode counts as lost; a "
+            help="Steps to try without reaching a new row before an episode counts as lost; a "
             "thousand take about half a second.",
         ),
     ] = 20_000,
@@ -142,14 +144,14 @@ def replay(
 ) -> None:
     """Replays logged Atari episodes in the emulator, and publishes what the logs have lost.
 
-    DQN Replay and RL Unplugged hold clipped rewards and no final observation. An episode that is
-    played again, frame by frame, until every stored frame was shown, gives back the game's own
-    rewards, the lives, and which actions sticky actions kept, and with `--prove` the final
-    observation. One that does not replay keeps what was stored, and is marked.
+    DQN Replay and RL Unplugged hold clipped rewards and no final observations. Replaying an episode
+    frame by frame, until every stored frame was shown, recovers the game's own rewards, the lives,
+    which actions sticky actions kept, and with `--prove` the final observation. An episode that
+    does not replay keeps what was stored, and is marked.
 
-    Published as a dataset of its own, such as dqn_replay/Pong_run_1-replayed. Needs the ROMs that
-    the source was recorded on: see `rl-datasets roms`. Interrupt it at any time: the same command
-    goes on from the files that are whole.
+    The result is a dataset of its own, such as dqn_replay/Pong_run_1-replayed. The command needs
+    the ROMs that the source was recorded on: see `rl-datasets roms`. You can interrupt it at any
+    time: the same command continues from the whole files.
 
     Examples: `rl-datasets replay dqn_replay/Pong_run_1:1.1.0 --workers 2`,
     `rl-datasets replay /mnt/dqn/Pong/1 --check`,
@@ -184,10 +186,10 @@ def replay(
 
 
 def builder_class(name: str) -> type[PublishedDatasetBuilder]:
-    """The builder of this name.
+    """The class of the builder with this name.
 
     Raises:
-      DatasetError: there is none.
+      DatasetError: there is no such builder.
     """
     import importlib
     import pkgutil

@@ -24,7 +24,7 @@ def verify(
         bool, typer.Option(help="Check only files and counts, not episodes.")
     ] = False,
 ) -> None:
-    """Proves a published version whole: every file's sha256, every count, every episode."""
+    """Proves that a published version is whole: every sha256, every count and every episode."""
     from rl_datasets.published import verification
 
     opened = load(version, data_dir)
@@ -36,7 +36,7 @@ def which_body(
     source: Annotated[
         str,
         typer.Argument(
-            help="A file of D4RL's layout (.hdf5), a published version (brac/mine:1.0.0, or its "
+            help="A file in D4RL's layout (.hdf5), a published version (brac/mine:1.0.0, or its "
             "folder), a collected folder, or the prefix of BRAC's saved data."
         ),
     ],
@@ -47,15 +47,15 @@ def which_body(
         ),
     ] = None,
     rows: Annotated[
-        int, typer.Option(min=1, help="At most this many states to step from, evenly spread.")
+        int, typer.Option(min=1, help="Largest number of states to step from, evenly spread.")
     ] = 5_000,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Says which body made the rows of a file: gym's v2, or gymnasium's v4 or v5.
 
-    Takes one step from each state in every body that the task has, and compares what comes with the
-    row's next observation. The body that made the rows gives them back to the rounding of their
-    storage.
+    The command takes one step from each state in every body of the task, and compares the result
+    with the row's next observation. The body that made the rows reproduces them up to the rounding
+    of their storage.
 
     Example: `rl-datasets which-body hopper_medium-v2.hdf5`
     """
@@ -125,7 +125,7 @@ def show(
     ] = None,
     episode: Annotated[
         int | None,
-        typer.Option(min=0, help="The place of the episode in the split; by default the first."),
+        typer.Option(min=0, help="The number of the episode in the split; by default the first."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all of MANIFEST.json, not a summary.")
@@ -142,7 +142,7 @@ def show(
 
     is_drawn = gif is not None or sheet is not None
     if not is_drawn and (split is not None or episode is not None):
-        raise DatasetError("--split and --episode say what --gif or --sheet draws: give one too")
+        raise DatasetError("--split and --episode need --gif or --sheet: give one of these too")
     opened = load(version, data_dir)
     if as_json:
         typer.echo(json.dumps(opened.manifest, indent=2))
@@ -177,18 +177,19 @@ def export(
     target: Annotated[
         pathlib.Path,
         typer.Argument(
-            help="The folder to make, or the file for d4rl; refused if it exists.", **PATH
+            help="The folder to create, or the file for d4rl; it must not exist.", **PATH
         ),
     ],
     data_dir: DataDir = DEFAULT_DATA_DIR,
     split: Annotated[
-        str, typer.Option(help="Of the version; several joined by +, or all.")
+        str, typer.Option(help="Split of the version; several joined by +, or all.")
     ] = "all",
 ) -> None:
     """Exports a version to NumPy arrays, a D4RL-style HDF5 file, or Dopamine's replay logs.
 
-    Streams, so that memory does not grow with the data, and reads back what it wrote. Says what the
-    format cannot hold. Images in d4rl have final observations in the place of next ones.
+    The export is a stream, so memory does not grow with the data. It is read back, and the command
+    says what the format cannot hold. With images, d4rl has final observations in place of next
+    observations.
 
     Example: `rl-datasets export brac/halfcheetah-eps1-recollected:1.0.0 d4rl halfcheetah.hdf5`
     """
@@ -204,7 +205,7 @@ def serve(
     version: Version,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     split: Annotated[
-        str, typer.Option(help="Of the version; several joined by +, or all.")
+        str, typer.Option(help="Split of the version; several joined by +, or all.")
     ] = "train",
     port: Annotated[
         int,
@@ -218,10 +219,10 @@ def serve(
         float, typer.Option(min=0, max=1, help="Discount factor within those n steps.")
     ] = 1.0,
     frame_stack: Annotated[
-        int, typer.Option(min=1, help="Observations in a stack; frames are kept once.")
+        int, typer.Option(min=1, help="Observations in a stack; frames are stored once.")
     ] = 1,
     next_action: Annotated[
-        bool, typer.Option("--next-action", help="Also give the next action, which ReBRAC reads.")
+        bool, typer.Option("--next-action", help="Also serve the next action, which ReBRAC reads.")
     ] = False,
     reward_field: Annotated[
         str,

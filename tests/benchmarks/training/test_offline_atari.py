@@ -463,7 +463,7 @@ class TestRoms:
     @pytest.mark.parametrize(
         ("log", "message"),
         [
-            ({}, "lineage names no ROMs, so no score would compare"),
+            ({}, "lineage names no ROMs, so no score could be compared"),
             ({"rom_set": "stella 1.0"}, "lineage names the ROMs 'stella 1.0'"),
             (
                 {"rom_set": "ale-py 0.12.1", "sticky_probability": None},

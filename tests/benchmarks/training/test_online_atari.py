@@ -328,7 +328,7 @@ def test_what_is_unknown_is_refused(tmp_path, options, message):
 
 def test_a_legacy_rom_that_is_not_installed_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
-    with pytest.raises(DatasetError, match=r"MsPacman's ROM in atari-py 0\.2\.5, is not there"):
+    with pytest.raises(DatasetError, match=r"MsPacman's ROM in atari-py 0\.2\.5, is not installed"):
         log_run(tmp_path, game="MsPacman", rom_set=RomSet.LEGACY)
 
 

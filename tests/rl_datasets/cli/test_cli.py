@@ -160,7 +160,7 @@ def test_ctrl_c_while_collecting(published):
     os.killpg(process.pid, signal.SIGINT)  # As a terminal does: to every process, while they start.
     outcome = end(process)
     assert outcome.status == cli.INTERRUPTED
-    assert outcome.sentence == "interrupted; run the same command again to go on"
+    assert outcome.sentence == "interrupted; run the same command again to continue"
     assert set(contents(published / "new")) <= {"plan.json", *(f"unit-0000{i}.npz" for i in "01")}
 
 
@@ -192,7 +192,7 @@ def test_ctrl_c_while_publishing(published, run):
     assert second.status == 1
     assert second.sentence.startswith("another process is publishing")
     assert outcome.status == cli.INTERRUPTED
-    assert outcome.sentence == "interrupted; run the same command again to go on"
+    assert outcome.sentence == "interrupted; run the same command again to continue"
     assert not (published / "new" / "brac" / DATASET / "2.0.0").exists()
     assert run(*publish).status == 0
     assert contents(published / "new") == contents(published / "published")
@@ -207,7 +207,7 @@ def test_ctrl_c_while_the_workers_of_a_publish_start(published):
     os.killpg(process.pid, signal.SIGINT)
     outcome = end(process)
     assert outcome.status == cli.INTERRUPTED
-    assert outcome.sentence == "interrupted; run the same command again to go on"
+    assert outcome.sentence == "interrupted; run the same command again to continue"
     assert not (published / "new" / "brac" / DATASET / "2.0.0").exists()
 
 
@@ -221,4 +221,4 @@ def test_ctrl_c_under_another_name(run, published, monkeypatch):
     monkeypatch.setattr(catalog, "list_published", interrupted)
     outcome = run("list")
     assert outcome.status == cli.INTERRUPTED
-    assert outcome.sentence == "interrupted; run the same command again to go on"
+    assert outcome.sentence == "interrupted; run the same command again to continue"

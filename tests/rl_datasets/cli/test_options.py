@@ -40,7 +40,9 @@ def test_an_object_store_is_refused_wherever_a_path_is_taken(run, numbered_folde
     before = sorted(numbered_folder.rglob("*"))
     outcome = run(*command.format(f"{scheme}://bucket/x").split())
     assert outcome.status == 1
-    assert outcome.sentence.startswith(f"{scheme}://bucket/x cannot be used: only local folders")
+    assert outcome.sentence.startswith(
+        f"{scheme}://bucket/x cannot be used, because only local folders"
+    )
     assert sorted(numbered_folder.rglob("*")) == before
 
 
@@ -53,7 +55,7 @@ def test_an_empty_path_is_not_where_one_is(run, numbered_folder, command):
 def test_a_source_that_must_be_local(run, numbered_folder, dataset):
     outcome = run("publish", dataset, "gs://bucket/x")
     assert outcome.sentence.startswith("gs://bucket/x")
-    assert "cannot be used: only local" in outcome.sentence
+    assert "cannot be used, because only local" in outcome.sentence
 
 
 @pytest.mark.parametrize(

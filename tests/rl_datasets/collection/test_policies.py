@@ -158,7 +158,7 @@ def save(path, **arrays):
         ),
         (
             {"kernel_0": np.array([{}], object), "bias_0": np.zeros(4, np.float32)},
-            "not of arrays alone",
+            "holds more than arrays",
         ),
     ],
 )

@@ -61,7 +61,7 @@ def test_the_same_export_gives_the_same_bytes(tmp_path, version, kind):
 def test_what_stands_at_the_target_is_left_alone(tmp_path, version, kind):
     target = tmp_path / "target"
     target.write_text("mine")
-    fails("target exists already; delete it, or name another", version, kind, target)
+    fails("target already exists; delete it, or name another", version, kind, target)
     assert target.read_text() == "mine"
 
 

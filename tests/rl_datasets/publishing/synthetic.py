@@ -75,7 +75,7 @@ def read_nan(first: int, count: int) -> Iterator[Episode]:
 
 def read_damaged(first: int, count: int, source: str) -> Iterator[Episode]:
     yield episode(first)
-    raise DatasetError(f"{source} is damaged; copy it anew")
+    raise DatasetError(f"{source} is damaged; copy it again")
 
 
 def read_cut_frame(first: int, count: int) -> Iterator[Episode]:

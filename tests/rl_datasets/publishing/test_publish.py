@@ -245,7 +245,9 @@ def test_a_second_publisher_is_turned_away(tmp_path, units):
 
 
 def test_an_object_store_is_refused(units):
-    fails_with("gs://bucket/data cannot be used: only local folders", units, "gs://bucket/data")
+    fails_with(
+        "gs://bucket/data cannot be used, because only local folders", units, "gs://bucket/data"
+    )
 
 
 def test_tfds_does_not_take_the_staging_folder_for_a_version(tmp_path, units):
@@ -384,7 +386,7 @@ def test_what_is_good_is_published_where_that_is_asked_for(tmp_path, units, sour
     mixed = [units[0], damaged(1, source), units[2], damaged(3, source, split="test")]
     mixed_builder = Synthetic(units=mixed, data_dir=tmp_path / "mixed")
     published = publish(mixed_builder, keep_going=True)
-    reason = "source.bin is damaged; copy it anew"
+    reason = "source.bin is damaged; copy it again"
     assert published.manifest["skipped"] == {"unit-1": reason, "unit-3": reason}
     alone = publish(Synthetic(units=[units[0], units[2]], data_dir=tmp_path / "alone"))
     theirs, ours = contents(alone.path), contents(published.path)
@@ -465,7 +467,7 @@ def test_a_missing_source_file_skips_its_units_alone(tmp_path, units, source):
     )
     published = publish(Synthetic(units=[units[0], missing], data_dir=tmp_path), keep_going=True)
     assert published.manifest["plan"]["sources"]["absent.bin"] is None
-    assert published.manifest["skipped"] == {"unit-1": "absent.bin is damaged; copy it anew"}
+    assert published.manifest["skipped"] == {"unit-1": "absent.bin is damaged; copy it again"}
 
 
 def test_nothing_is_published_where_nothing_is_good(tmp_path, source):
@@ -519,7 +521,7 @@ def test_a_silent_source_without_episodes_is_refused(tmp_path, units, source):
 def test_a_frame_that_is_no_such_png_is_refused_by_unit(tmp_path, units):
     bad = dataclasses.replace(units[1], read=functools.partial(synthetic.read_cut_frame, 4, 4))
     fails_with(
-        r"episode 0 of unit 'unit-1' .*frame 2 is cut.*\(field 'frame'\)",
+        r"episode 0 of unit 'unit-1' .*frame 2 is truncated.*\(field 'frame'\)",
         [units[0], bad],
         tmp_path,
     )

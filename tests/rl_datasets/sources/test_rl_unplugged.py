@@ -219,9 +219,9 @@ def test_a_truncated_episode_ends_in_a_frame_that_was_seen(tmp_path):
             {"unclipped_rewards": wire.float_list(np.full(5, 7.0))},
             "it has a reward of 7.0, and rew",
         ),
-        ({"observations": wire.bytes_list([BROKEN_PNG] * 5)}, "frame 0 is cut"),
+        ({"observations": wire.bytes_list([BROKEN_PNG] * 5)}, "frame 0 is truncated"),
         ({"observations": wire.bytes_list([OTHER_PNG] * 5)}, "frame 0 is not an 8-bit 84x84x1 PNG"),
-        ({"observations": wire.bytes_list([b"GIF89a"] * 5)}, "frame 0 is no PNG file"),
+        ({"observations": wire.bytes_list([b"GIF89a"] * 5)}, "frame 0 is not a PNG file"),
         ({"episode_idx": wire.int64_list(np.arange(2))}, "another number of values where one"),
     ],
 )
@@ -247,8 +247,8 @@ def test_an_episode_of_one_truncated_row_has_no_transition(tmp_path):
         (lambda content: content[:-4], "ended before the end-of-stream"),
         (lambda content: gzip.decompress(content), "was decompressed, and RL Unplugged"),
         (lambda content: b"<html>no such object</html>", "is damaged"),
-        (lambda content: gzip.compress(gzip.decompress(content)[:-5]), "a record is cut"),
-        (lambda content: gzip.compress(b"\xff" * 100), "checksum does not agree"),
+        (lambda content: gzip.compress(gzip.decompress(content)[:-5]), "a record is truncated"),
+        (lambda content: gzip.compress(b"\xff" * 100), "checksum does not match"),
     ],
 )
 def test_a_file_that_is_cut_or_no_shard_is_named(tmp_path, spoil, fault):
@@ -280,7 +280,7 @@ def test_transitions_are_read_as_they_stand(tmp_path):
     ("changed", "fault"),
     [
         ({"o_t": None}, "has no feature 'o_t', so it is not a transition"),
-        ({"o_t": wire.bytes_list([BROKEN_PNG] * 4)}, "frame 0 is cut"),
+        ({"o_t": wire.bytes_list([BROKEN_PNG] * 4)}, "frame 0 is truncated"),
         ({"o_tp1": wire.bytes_list([OTHER_PNG] * 4)}, "frame 0 is not an 8-bit 84x84x1 PNG"),
         ({"o_t": wire.bytes_list(encode_png(frames(0, 3)))}, "o_t has 3 frames, not 4"),
         ({"a_t": wire.int64_list(np.arange(2))}, "another number of values"),

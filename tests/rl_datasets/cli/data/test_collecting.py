@@ -151,7 +151,7 @@ def test_an_agent_that_learns_a_game_is_logged(run, tmp_path, monkeypatch):
         ("log-game Hopper-v4 dqn logs", "Hopper-v4 is not one of DQN Replay's games"),
         (
             "collect Pong dqn logs",
-            "Pong is a game, of which a run is logged while an agent learns it: "
+            "Pong is a game, which is logged while an agent learns it: run "
             "`rl-datasets log-game Pong dqn logs`",
         ),
     ],
