@@ -8,6 +8,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from rl_datasets.episode_check import check_episode
+from rl_datasets.sources import d4rl
 from rl_datasets.sources.d4rl_tasks import Task, task
 
 SLICES = {  # By file below shared/d4rl.
@@ -74,3 +76,33 @@ def with_next_observations(content: dict[str, Any]) -> dict[str, Any]:
     ends[-1] = True
     final = np.random.default_rng(1).normal(size=observations.shape).astype(observations.dtype)
     return {**content, "next_observations": np.where(ends[:, None], final, following)}
+
+
+def read(path, name):
+    """The episodes of a file, each checked."""
+    of = task(name)
+    spec = d4rl.read_contents(path, of).episode_spec()
+    episodes = list(d4rl.read_episodes(path, of))
+    for episode in episodes:
+        check_episode(episode, spec)
+    return episodes
+
+
+def transitions(episodes):
+    """(row, observation, action, reward, discount, next observation, extras) of each."""
+    found = []
+    for episode in episodes:
+        for t in range(episode.num_transitions):
+            row = episode.metadata["first_row"] + t
+            found.append(
+                (
+                    int(row),
+                    episode.observation[t],
+                    episode.action[t],
+                    episode.reward[t],
+                    episode.discount[t],
+                    episode.observation[t + 1],
+                    {name: extra[t] for name, extra in episode.extras.items()},
+                )
+            )
+    return found

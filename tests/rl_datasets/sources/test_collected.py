@@ -1,8 +1,6 @@
 """The collected folder: what is written is read back, and what is damaged is refused."""
 
 import contextlib
-import dataclasses
-import errno
 import json
 import os
 import pathlib
@@ -17,26 +15,11 @@ from hypothesis import strategies as st
 from rl_datasets import episode, episode_check, errors, files
 from rl_datasets.collection import collected_folder
 from rl_datasets.sources import collected
+from tests.rl_datasets.sources.collected_units import make_episode
 
 PROPERTIES = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-
-
-def make_episode(length, number=0, seed=0, is_terminal=False):
-    rng = np.random.default_rng(seed)
-    return episode.Episode.from_transitions(
-        rng.standard_normal((length + 1, 3)).astype(np.float32),
-        rng.uniform(-1, 1, (length, 2)).astype(np.float32),
-        rng.standard_normal(length),
-        is_terminal=is_terminal,
-        extras={"policy_id": np.full(length, 1, np.int32)},
-        metadata={
-            "episode_id": np.int64(number),
-            "environment_seed": np.int64(seed),
-            "is_cut": np.bool_(False),
-        },
-    )
 
 
 def make_collection(folder, lengths=((3, 1), (4,))):
@@ -207,30 +190,6 @@ def test_pickles_are_not_unpickled(tmp_path, unit_bytes):
 def test_missing_unit(tmp_path):
     with pytest.raises(errors.DatasetError, match=r"unit\.npz does not exist"):
         list(collected.read_unit(tmp_path / "unit.npz"))
-
-
-def test_units_without_episodes_or_of_different_fields_are_refused(tmp_path):
-    other = dataclasses.replace(make_episode(2), extras={})
-    for episodes in ([], [make_episode(2), other]):
-        with pytest.raises(ValueError, match="all with the same fields"):
-            collected_folder.write_unit(tmp_path / "unit.npz", episodes)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("failing", ["fsync", "replace"])
-def test_full_disk_leaves_the_folder_as_it_was(tmp_path, monkeypatch, failing):
-    path = tmp_path / "unit.npz"
-    collected_folder.write_unit(path, [make_episode(2)])
-    before = path.read_bytes()
-
-    def full(*_args, **_kwargs):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, failing, full)
-    with pytest.raises(errors.DatasetError, match=r"cannot write .*unit\.npz \(No space left"):
-        collected_folder.write_unit(path, [make_episode(3)])
-    assert [file.name for file in tmp_path.iterdir()] == ["unit.npz"]
-    assert path.read_bytes() == before
 
 
 def test_incomplete_collection(tmp_path):

@@ -148,7 +148,7 @@ def test_of_many_splits_the_first_are_shown_and_all_together(numbered, capsys):
 def test_an_episode_is_chosen_to_be_drawn(run, numbered_folder, option):
     outcome = run("show", NEWEST, "--data-dir", "data", *option.split())
     assert outcome.status == 1
-    assert "give one too" in outcome.sentence
+    assert "give one of these too" in outcome.sentence
 
 
 def test_a_logged_run_is_published_shown_and_exported(run, logged):
