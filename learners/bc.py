@@ -1,7 +1,7 @@
 """Behaviour cloning by regression: a deterministic policy fitted to the data's actions.
 
-The plain baseline of TD3+BC's paper (Fujimoto & Gu 2021, arXiv:2106.06860, section 7: its policy
-loss, eq. 3, without the Q term), as d3rlpy's BC also is.
+This is the plain baseline of TD3+BC's paper (Fujimoto & Gu 2021, arXiv:2106.06860, section 7): the
+policy loss of its eq. 3 without the Q term. d3rlpy's BC is the same.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Config:
     learning_rate: Positive = 3e-4  # likewise
 
     def network(self, spec: Spec) -> Network:
-        """Of observations -> actions, before the tanh that bounds them."""
+        """The network of observations -> actions, before the tanh that bounds them."""
         return mlp([*self.hidden_sizes, spec.action_size], torch_initializers)
 
 

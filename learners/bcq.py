@@ -1,10 +1,10 @@
 """BCQ for continuous actions: batch-constrained deep Q-learning (Fujimoto, Meger & Precup 2019).
 
-The algorithm is algorithm 1 of arXiv:1812.02900; what the paper leaves open is as in its authors'
-code (sfujim/BCQ, continuous_BCQ). A variational autoencoder proposes actions such as the data's, a
-network perturbs them a little, and the critics choose among them. In a step the autoencoder learns
-first, then the critics, then the perturbation, each from what the one before has become; then the
-targets move.
+This is algorithm 1 of arXiv:1812.02900; what the paper leaves open follows its authors' code
+(sfujim/BCQ, continuous_BCQ). A variational autoencoder proposes actions like those of the data, a
+network perturbs them slightly, and the critics choose among them. In each step the autoencoder
+learns first, then the critics, then the perturbation; each uses the new weights of the one before.
+The targets move last.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Config:
     critic_sizes: Sizes = (400, 300)
     perturbation_sizes: Sizes = (400, 300)
     autoencoder_sizes: Sizes = (750, 750)  # of the encoder, and of the decoder
-    latent_size: Count | None = None  # None stands for twice action_size
+    latent_size: Count | None = None  # None means twice action_size
     critic_learning_rate: Positive = 1e-3
     perturbation_learning_rate: Positive = 1e-3
     autoencoder_learning_rate: Positive = 1e-3
@@ -44,7 +44,7 @@ class Config:
     ensemble_weight: Share = 0.75  # lambda, of the smaller Q
     kl_weight: NotNegative = 0.5  # of the autoencoder's loss
     log_std_bounds: tuple[float, float] = (-4.0, 15.0)  # of the encoder
-    latent_clip: NotNegative = 0.5  # of the latents that actions are proposed from
+    latent_clip: NotNegative = 0.5  # of the latents from which actions are proposed
     target_samples: Count = 10  # actions compared at the next state
     act_samples: Count = 100  # actions compared where the policy acts
 
@@ -53,7 +53,7 @@ class Config:
         return True
 
     def change(self, outputs: jax.Array) -> jax.Array:
-        """Of proposals [..., B, A], in units of the largest, by the network's outputs for each."""
+        """Perturbations [..., B, A] of proposals, as shares of the largest one."""
         return jnp.tanh(outputs)
 
 
@@ -103,10 +103,10 @@ def critic_target(
 
 
 def each(function: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
-    """The function over a leading axis of proposals.
+    """The function, mapped over a leading axis of proposals.
 
-    On a CPU, what lies between layers is to stay in the caches: one core takes them one after
-    another, several cores ten at once. An accelerator takes all.
+    On a CPU, activations should stay in the caches: one core takes the proposals one after another,
+    and several cores take ten at once. An accelerator takes all of them at once.
     """
     if jax.default_backend() != "cpu":
         return jax.vmap(function)
@@ -134,7 +134,7 @@ def make(config: Config, spec: Spec) -> Learner:
         return jnp.tanh(decoder.apply(params, observation, latent)) * magnitude + centre
 
     def propose(params: Params, observation: jax.Array, noise: jax.Array) -> jax.Array:
-        """Actions such as the data's, from standard normal noise."""
+        """Actions like those of the data, from standard normal noise."""
         return decode(params, observation, jnp.clip(noise, -config.latent_clip, config.latent_clip))
 
     def perturbed(params: Params, observation: jax.Array, action: jax.Array) -> jax.Array:

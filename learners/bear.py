@@ -1,13 +1,13 @@
 """BEAR as BRAC has it: brac_primal with BEAR's choices (Kumar et al. 2019, arXiv:1906.00949).
 
-The policy maximises Q while its squared MMD from the behaviour policy is kept at a threshold by
-dual ascent; the divergence is in no critic's target. This is the BEAR of BRAC's paper (section 4),
-which it compares on equal terms: everything else is `brac_primal`'s, above all the behaviour
-policy, cloned beforehand and handed over by `with_behavior`.
+The policy maximises Q, and dual ascent keeps its squared MMD from the behaviour policy at a
+threshold; the divergence is in no critic's target. This is the BEAR of BRAC's paper (section 4),
+which compares all algorithms on equal terms. Everything else is as in `brac_primal`, above all the
+behaviour policy, which is cloned beforehand and given by `with_behavior`.
 
-BEAR's own code differs in more than that: its behaviour policy is an autoencoder that learns
-meanwhile, its MMD is of actions before the tanh, and a target takes the best of ten of the policy's
-actions. There, as in BRAC's results, the policy acts by the best of ten: by `max_q`.
+BEAR's own code differs further: its behaviour policy is an autoencoder that learns at the same
+time, its MMD is of actions before the tanh, and a target takes the best of ten of the policy's
+actions. In that code, as in BRAC's results, the policy takes the best of ten actions: `max_q`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ __all__ = ["Config", "make", "with_behavior"]
 
 @dataclasses.dataclass(frozen=True)
 class Config(brac_primal.Config):
-    """Defaults are BEAR's where it is named, else `brac_primal`'s."""
+    """Defaults are BEAR's where a comment names it, and otherwise those of `brac_primal`."""
 
     divergence: str = "mmd"
     value_penalty: bool = False
     alpha: NotNegative = 1.0  # brac_primal_agent.py
     train_alpha: bool = True
-    # BEAR's code, threshold. Of two equal policies the estimate is above zero, because it counts
-    # each sample with itself: with 4 samples 0.06 on BRAC's HalfCheetah eps3. Where that is more
-    # than the target, alpha never ceases to grow.
+    # BEAR's code, threshold. The estimate is above zero even for two equal policies, because it
+    # pairs each sample with itself: 0.06 with 4 samples on BRAC's HalfCheetah eps3. Where that
+    # exceeds the target, alpha grows without end.
     target_divergence: float = 0.05
     ensemble_weight: Share = 0.75  # BEAR's code, as BCQ's

@@ -2,16 +2,16 @@
 
 Wu, Tucker & Nachum 2019, "Behavior Regularized Offline Reinforcement Learning" (arXiv:1911.11361).
 What the paper leaves open is taken from its code (google-research,
-behavior_regularized_offline_rl, `brac/brac_primal_agent.py` and `brac/brac_dual_agent.py`): above
-all, targets move before the gradients of a step, and for the first `warm_start` steps the policy
-follows the divergence alone.
+behavior_regularized_offline_rl, `brac/brac_primal_agent.py` and `brac/brac_dual_agent.py`). Above
+all, targets move before the gradients of a step, and the policy follows the divergence alone for
+the first `warm_start` steps.
 
-`brac_primal.py` and `brac_dual.py` each bring an estimate of the divergence.
+`brac_primal.py` and `brac_dual.py` each provide an estimate of the divergence.
 
-Three deviations from the code, as in `sac.py`. Target critics begin as copies of the critics (BRAC
-initialises them on their own). The two alphas learn from the samples that the policy's step drew
-(BRAC draws others after that step). Adam's epsilon is added where its paper has it, not where Keras
-does.
+There are three deviations from the code, as in `sac.py`. Target critics begin as copies of the
+critics (BRAC initialises them separately). The two alphas learn from the samples drawn in the
+policy's step (BRAC draws new ones after that step). Adam's epsilon is added where Adam's paper has
+it, not where Keras adds it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transi
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What both learners have; defaults are those of BRAC's code and its run_primal.sh."""
+    """What both learners share; defaults are those of BRAC's code and its run_primal.sh."""
 
     policy_sizes: Sizes = (200, 200)  # run_primal.sh, model_params
     critic_sizes: Sizes = (300, 300)  # likewise
@@ -45,14 +45,14 @@ class Config:
     adam_epsilon: Positive = 1e-7  # Keras' default
     discount: Share = 0.99  # agent.py
     target_rate: Share = 0.005  # agent.py, update_rate
-    value_penalty: bool = True  # run_primal.sh; False stands for policy regularisation
+    value_penalty: bool = True  # run_primal.sh; False means policy regularisation
     alpha: NotNegative = 0.1  # run_primal.sh; weight of the divergence
-    train_alpha: bool = False  # brac_primal_agent.py, as all that follow
+    train_alpha: bool = False  # brac_primal_agent.py, as are all that follow
     max_alpha: Positive = 500.0
     target_divergence: float = 0.0  # read where alpha is trained
     entropy_alpha: NotNegative = 0.0  # weight of the entropy
     train_entropy_alpha: bool = False
-    target_entropy: float | None = None  # None stands for -action_size
+    target_entropy: float | None = None  # None means -action_size
     ensemble_weight: Share = 1.0  # of the least Q; the greatest has the rest
     warm_start: Steps = 20_000  # steps in which the policy does not follow Q
     max_q_samples: Count = 10  # policies.py, MaxQSoftPolicy
@@ -77,7 +77,7 @@ class OptimizerState(NamedTuple):
 def one_sided_clip(x: jax.Array, low: float, high: float) -> jax.Array:
     """x within [low, high], with its gradient blocked only where descent would lead further out.
 
-    So x may come back after it has crossed a bound (BRAC, `brac/utils.py`, clip_v2).
+    So x can come back after it has crossed a bound (BRAC, `brac/utils.py`, clip_v2).
     """
     return jnp.clip(x, low, high)
 
@@ -145,13 +145,13 @@ def alpha_loss(alpha: jax.Array, divergence_tm1: jax.Array, target_divergence: f
 
 
 class Samples(NamedTuple):
-    """What a divergence is estimated from, at the states of one batch.
+    """What a divergence is estimated from, for the states of one batch.
 
     Attributes:
       observation: [B, obs].
       policy: the policy there.
-      action: [B, A], one sample of the policy.
-      data_action: [B, A], what the data did there; None where the batch does not say.
+      action: [B, A], one sample from the policy.
+      data_action: [B, A], the actions of the data; None where the batch has none.
     """
 
     observation: jax.Array
@@ -164,7 +164,7 @@ Divergence = Callable[[Params, jax.Array, Samples], jax.Array]  # (params, key, 
 
 
 class ActorCritic(NamedTuple):
-    """The parts of a learner that do not know how the divergence is estimated.
+    """The parts of a learner that do not depend on how the divergence is estimated.
 
     Attributes:
       policy: (params of a policy's network, observation) -> distribution.
@@ -180,7 +180,7 @@ class ActorCritic(NamedTuple):
 
 
 def actor_critic(config: Config, spec: Spec, divergence: Divergence) -> ActorCritic:
-    """What both learners are but for how they estimate the divergence."""
+    """Everything in both learners except the estimate of the divergence."""
     policy_network = mlp([*config.policy_sizes, 2 * spec.action_size])
     critic = mlp([*config.critic_sizes, 1])
     critics = twin(critic)
@@ -313,7 +313,7 @@ def actor_critic(config: Config, spec: Spec, divergence: Divergence) -> ActorCri
         new_policy, policy_state = training.descend(
             policy_optimizer, gradients[0], optimizer_state.policy, trained[0]
         )
-        # An alpha that is not trained has no gradient, and stays to the bit.
+        # An alpha that is not trained has no gradient, and keeps every bit.
         (alpha, entropy_alpha), alphas_state = training.descend(
             alpha_optimizer, gradients[1], optimizer_state.alphas, trained[1]
         )

@@ -4,9 +4,9 @@ The paper is "Behavior Regularized Offline Reinforcement Learning" (arXiv:1911.1
 leaves open is taken from its code (google-research, behavior_regularized_offline_rl,
 `brac/bc_agent.py`).
 
-Two deviations. BRAC takes the policy's step first, and then the step of alpha with a new sample of
-the new policy; here both gradients come from one sample of one forward pass. And Adam's epsilon is
-added where its paper's algorithm 1 has it, not where Keras does.
+There are two deviations. BRAC takes the policy's step first, and then a step of alpha with a new
+sample from the new policy; here both gradients come from one sample of one forward pass. And Adam's
+epsilon is added where algorithm 1 of Adam's paper has it, not where Keras adds it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transi
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Defaults are those of BRAC's code and its README, which its published agents ran with."""
+    """Defaults are those of BRAC's code and README, by which its published agents were trained."""
 
     hidden_sizes: Sizes = (200, 200)  # README, model_params
     learning_rate: Positive = 5e-4  # README, optimizers; for the policy and for alpha
     adam_epsilon: Positive = 1e-7  # Keras' default
     alpha: NotNegative = 1.0  # initial weight of the entropy term; bc_agent.py
     train_alpha: bool = True  # bc_agent.py
-    target_entropy: float | None = None  # None stands for -action_size; bc_agent.py
+    target_entropy: float | None = None  # None means -action_size; bc_agent.py
     clip_margin: NotNegative = 1e-3  # data actions keep this far from the bounds; bc_agent.py
 
 

@@ -3,11 +3,11 @@
 The divergence, kl or w, is that of the paper's dual forms (arXiv:1911.11361, section 4.2): a
 discriminator c(s, a) learns to tell the policy's actions from the data's.
 
-A step takes `discriminator_steps` minibatches. On the first everything learns, the discriminator
-last; on the others the discriminator alone. They are the rows of one batch, the first minibatch's
-first: for minibatches of 256 as BRAC's, draw batches of 768.
+A step takes `discriminator_steps` minibatches. Everything learns from the first, the discriminator
+last; only the discriminator learns from the others. The minibatches are the rows of one batch, in
+order: for minibatches of 256, as in BRAC, draw batches of 768.
 
-`brac.py` has the rest of the algorithm, and what here differs from the authors' code.
+`brac.py` has the rest of the algorithm, and says how it differs from the authors' code.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def discriminator_loss(
     """-divergence + gradient_penalty max(|grad_a c(s, a)| - 1, 0)^2.
 
     The gradient [B, A] is taken between the policy's action and the data's (Gulrajani et al. 2017,
-    section 4), here with a penalty on one side (`brac/divergences.py`).
+    section 4); the penalty is one-sided (`brac/divergences.py`).
     """
     slope = jnp.sqrt(1e-8 + jnp.sum(jnp.square(action_gradient), axis=-1))
     return -divergence + gradient_penalty * jnp.square(jnp.maximum(slope - 1.0, 0.0))
@@ -81,8 +81,8 @@ def discriminator_loss(
 def make(config: Config, spec: Spec) -> Learner:
     """The learner of `config` for a task of `spec`.
 
-    With `value_penalty` an update reads the extra `next_action`. A ValueError says so where it is
-    missing, or where a batch is not whole minibatches.
+    With `value_penalty`, an update reads the extra `next_action`. An update raises a ValueError if
+    that is missing, or if a batch does not consist of whole minibatches.
     """
     network = mlp([*config.discriminator_sizes, 1])
     optimizer = optax.adam(config.discriminator_learning_rate, eps=config.adam_epsilon)

@@ -1,14 +1,14 @@
 """BRAC with an estimated behaviour policy (Wu, Tucker & Nachum 2019, arXiv:1911.11361).
 
-The divergence, kl or mmd, is estimated from samples of the policy and of a behaviour policy that
-was cloned from the same data beforehand and stays as it is. To clone it and hand it over:
+The divergence, kl or mmd, is estimated from samples of the policy and of a behaviour policy, which
+is cloned from the same data beforehand and stays fixed. To clone it and pass it on:
 
     cloning = brac_bc.make(brac_bc.Config(hidden_sizes=config.policy_sizes), spec)
     ...  # until `cloned` is its state
     learner = brac_primal.make(config, spec)
     state = brac_primal.with_behavior(learner.init(key), cloned.params.policy)
 
-`brac.py` has the rest of the algorithm, and what here differs from the authors' code.
+`brac.py` has the rest of the algorithm, and says how it differs from the authors' code.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def squared_mmd(x: jax.Array, y: jax.Array, width: float) -> jax.Array:
 
 
 def with_behavior(state: TrainingState, behavior: Params) -> TrainingState:
-    """The state, with the params of a behaviour policy: a network such as the policy's.
+    """The state with the params of a behaviour policy, whose network is like the policy's.
 
     Raises:
-      ValueError: the params are not of such a network.
+      ValueError: the params belong to another network.
     """
     behavior = jax.tree.map(jnp.array, behavior)  # a copy, because an update donates the state
     shapes, expected = jax.tree.map(jnp.shape, (behavior, state.params.policy))

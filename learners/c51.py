@@ -51,7 +51,7 @@ class Config:
 
 @shaped(z="M", p="M", support="N")
 def project(z: jax.Array, p: jax.Array, support: jax.Array) -> jax.Array:
-    """The distribution on the support nearest to one on other atoms (equation 7): [N].
+    """A distribution on other atoms, projected onto the support (equation 7): [N].
 
     The mass of an atom goes to its two neighbours on the support, in proportion to how near it is
     to each; an atom beyond an end counts as that end.
@@ -81,8 +81,8 @@ def target(
       r_t: the reward.
       discount_t: of what follows.
       logits_t: [A, N] of the state that followed, by the target network.
-      judged_t: [A, N] of the same state, which say what a is: `logits_t`, or by the network that
-        learns.
+      judged_t: [A, N] of the same state, which choose a: `logits_t`, or those of the network that
+        learns (double Q-learning).
       support: [N] atoms.
     """
     greedy = jnp.argmax(means(judged_t, support))

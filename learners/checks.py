@@ -1,8 +1,8 @@
-"""Shapes of arrays, held to what a function takes, where it begins.
+"""Checks that arrays have the shapes which a function takes.
 
-A shape is written as its axes: "K B 17". A number is a size, a name one that is the same wherever
-it stands, and ... any number of axes, likewise. Checks see shapes alone, so that they cost nothing
-once a function is compiled.
+A shape is written as its axes: "K B 17". A number is a size; a name is a size that is the same
+wherever the name appears; and ... is any number of axes, also the same everywhere. Checks look at
+shapes alone, so they cost nothing once a function is compiled.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ R = TypeVar("R")
 
 
 def check_shapes(where: str, wanted: Mapping[str, str], arrays: Mapping[str, Any]) -> None:
-    """Holds arrays to shapes.
+    """Checks the shapes of arrays.
 
     Args:
-      where: who takes them.
-      wanted: of each, its axes.
-      arrays: by the same names.
+      where: what takes them, for the error.
+      wanted: the axes of each array, by name.
+      arrays: the arrays, by the same names.
 
     Raises:
-      ValueError: one has another shape.
+      ValueError: an array has another shape.
     """
     sizes: dict[str, tuple[int, ...]] = {}
     for name, text in wanted.items():
@@ -42,7 +42,7 @@ def check_shapes(where: str, wanted: Mapping[str, str], arrays: Mapping[str, Any
 
 
 def _fits(axes: list[str], shape: tuple[int, ...], sizes: dict[str, tuple[int, ...]]) -> bool:
-    """Whether a shape has these axes; notes the sizes of those that are met for the first time."""
+    """Whether a shape has these axes; records the sizes of axes that appear for the first time."""
     spare = len(shape) - len(axes) + axes.count("...")
     if spare < 0 or (spare and "..." not in axes):
         return False
@@ -56,7 +56,7 @@ def _fits(axes: list[str], shape: tuple[int, ...], sizes: dict[str, tuple[int, .
 
 
 def shaped(**wanted: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Holds arguments of a function to shapes, and raises a ValueError that names what differs."""
+    """Checks the shapes of a function's arguments; a ValueError names the one that differs."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
@@ -72,10 +72,10 @@ def shaped(**wanted: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def check_batches(batches: Transition, spec: Spec | DiscreteSpec) -> None:
-    """Holds what an update is given to [K, B, ...] of a task.
+    """Checks that an update is given batches [K, B, ...] of its task.
 
     Raises:
-      ValueError: one batch was given in the place of K, or a field has another shape or kind.
+      ValueError: one batch was given instead of K, or a field has another shape or dtype.
     """
     if jnp.ndim(batches.reward) < 2:
         raise ValueError(
@@ -103,10 +103,10 @@ def check_batches(batches: Transition, spec: Spec | DiscreteSpec) -> None:
 
 
 def check_observation(observation: Any, spec: Spec | DiscreteSpec) -> None:
-    """Holds what a policy is given to [B, ...] of a task.
+    """Checks that a policy is given observations [B, ...] of its task.
 
     Raises:
-      ValueError: it has another shape or kind.
+      ValueError: they have another shape or dtype.
     """
     wanted = {"observation": _axes("B", spec.observation_shape)}
     check_shapes("a policy", wanted, {"observation": observation})

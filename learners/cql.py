@@ -1,16 +1,17 @@
 """Conservative Q-learning: SAC whose critics are low off the data (Kumar et al. 2020).
 
-Equations are those of arXiv:2006.04779, the variant CQL(H); what it leaves open is as in the
-authors' code (aviralkumar2907/CQL, `d4rl/rlkit/torch/sac/cql.py`), its SAC as in `learners.sac`.
+Equations are those of arXiv:2006.04779, and the variant is CQL(H). What the paper leaves open
+follows the authors' code (aviralkumar2907/CQL, `d4rl/rlkit/torch/sac/cql.py`); its SAC is as in
+`learners.sac`.
 
 The log-sum-exp of eq. 4 is estimated by importance sampling (appendix F) from three sources, a
-third each: uniform actions, the policy's, and, as in the code alone, the policy's of the next
-observation. The code leaves out the constant log of the number of samples, and so do we: a Lagrange
-threshold includes it.
+third each: uniform actions, the policy's actions, and its actions at the next observation, which
+only the code has. The code leaves out the constant log of the number of samples, and so do we: a
+Lagrange threshold includes it.
 
-One deviation. A step moves the critics first, and then policy and temperature with the new critics
-and the old temperature. The code moves the temperature first, and the gradient of the policy comes
-partly from the critics before their step and partly from those after it.
+There is one deviation. A step moves the critics first, and then the policy and the temperature,
+with the new critics and the old temperature. The code moves the temperature first, and takes the
+policy's gradient partly from the critics before their step and partly from those after it.
 """
 
 from __future__ import annotations
@@ -50,16 +51,16 @@ class Config:
     """Defaults are those of the code and its README for Gym-MuJoCo.
 
     The README says that they differ from the paper's because D4RL's data have changed since. Issue
-    5 there quotes the paper's: a policy's rate of 3e-5, and a Lagrange threshold of 10.
+    5 of the code quotes the paper's: a policy learning rate of 3e-5 and a Lagrange threshold of 10.
     """
 
-    hidden_sizes: Sizes = (256, 256, 256)  # cql_mujoco_new.py, of policy and critics
+    hidden_sizes: Sizes = (256, 256, 256)  # cql_mujoco_new.py; of policy and critics
     policy_learning_rate: Positive = 1e-4  # README; of policy and temperature
     critic_learning_rate: Positive = 3e-4  # cql_mujoco_new.py; of critics and multiplier
     discount: Share = 0.99
     target_rate: Share = 0.005  # cql_mujoco_new.py
     log_alpha: float = 0.0  # initial log of the temperature; cql.py
-    target_entropy: float | None = None  # None stands for -action_size; cql.py
+    target_entropy: float | None = None  # None means -action_size; cql.py
     entropy_backup: bool = False  # whether targets count the policy's entropy; cql_mujoco_new.py
     num_actions: Count = 10  # of each source; cql_mujoco_new.py, num_random
     weight: NotNegative = 5.0  # of the penalty, README: 5 or 10; min_q_weight
@@ -68,7 +69,7 @@ class Config:
     log_std_minimum: float = -5.0  # the code's policies.py
 
     def networks(self, spec: Spec) -> tuple[Network, Network]:
-        """The policy's, to means and logs of deviations, and a critic's, begun as rlkit's."""
+        """The policy's network, to means and log deviations, and a critic's, as in rlkit."""
 
         def hidden(fan_in: int) -> tuple[Initializer, Initializer]:
             del fan_in
@@ -80,19 +81,19 @@ class Config:
         )
 
     def bounded(self, gradients: Params) -> Params:
-        """What is descended of the gradients of the critics, which are stacked: all."""
+        """The part of the stacked critics' gradients that is descended: all."""
         return gradients
 
     def num_draws(self) -> int:
-        """How many actions each source gives for a state."""
+        """The number of actions from each source for a state."""
         return self.num_actions
 
     def join(self, sources: Sequence[jax.Array]) -> jax.Array:
-        """Each source's draws [B, N, ...] -> all of them, [B, M, ...]."""
+        """Joins the draws [B, N, ...] of each source: [B, M, ...]."""
         return jnp.concatenate(sources, axis=1)
 
     def gap(self, q_tm1: jax.Array, q_samples: jax.Array, log_density: jax.Array) -> jax.Array:
-        """As `gap`, of q_tm1 [2, B], and of q_samples [2, B, M] of the draws that are joined."""
+        """`gap` of q_tm1 [2, B] and of q_samples [2, B, M], the values of the joined draws."""
         return gap(q_tm1, q_samples, log_density)
 
 
@@ -152,7 +153,7 @@ def make(config: Config, spec: Spec) -> Learner:
     critic_optimizer = optax.adam(config.critic_learning_rate)
     target_entropy = losses.target_entropy(config.target_entropy, spec)
     threshold = config.lagrange_threshold or 0.0
-    # With 31 actions each, what a layer makes of 16 stays in one core's cache; 64 fill several.
+    # With 31 actions each, the activations of 16 samples fit one core's cache; 64 suit several.
     states_at_once = 16 if training.num_cores() == 1 else 64
     centre, magnitude = spec.action_centre, spec.action_magnitude
     log_uniform = -float(np.sum(np.log(2.0 * magnitude)))
@@ -213,7 +214,7 @@ def make(config: Config, spec: Spec) -> Learner:
         q_tm1 = critics.apply(critic_params, batch.observation, a_tm1)
         log_pi_data = pi.log_prob(jnp.clip(batch.action, centre - margin, centre + margin))
         fixed = jax.lax.stop_gradient(log_alpha)
-        policy_losses = jnp.where(  # Where it clones, the code bounds the means too.
+        policy_losses = jnp.where(  # While it clones, the code bounds the means too.
             steps < config.cloning_steps,
             losses.cloning_loss(jnp.exp(fixed), log_pi_tm1, log_pi_data),
             sac.policy_loss(q_tm1, log_pi_tm1, fixed),

@@ -1,7 +1,7 @@
 """DQN (Mnih et al. 2015, "Human-level control through deep reinforcement learning").
 
-With the optimisers of Dopamine (Castro et al. 2018, arXiv:1812.06110) and of REM's paper (Agarwal
-et al. 2020, arXiv:1907.04543), whose DQN Replay data this algorithm logged.
+It has the optimisers of Dopamine (Castro et al. 2018, arXiv:1812.06110) and of REM's paper (Agarwal
+et al. 2020, arXiv:1907.04543), whose DQN Replay data an agent of this kind logged.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Config:
     """Defaults are those of the agent that logged DQN Replay (Dopamine's dqn.gin).
 
     Attributes:
-      optimizer: "rmsprop", which is centred and without momentum, or "adam".
+      optimizer: "rmsprop", centred and without momentum, or "adam".
       is_double: the network that learns chooses the next action, and the target network values it
         (van Hasselt et al. 2016, arXiv:1509.06461).
       is_squared: the loss is the squared error, not Huber's.

@@ -1,13 +1,13 @@
-"""Implicit Q-learning: no action is evaluated that is not in the data (Kostrikov et al. 2021).
+"""Implicit Q-learning: only actions of the data are ever evaluated (Kostrikov et al. 2021).
 
-Equations are those of arXiv:2110.06169; what it leaves open is as in the authors' code
-(ikostrikov/implicit_q_learning). A step moves the value, then with the new value the policy and
-the critics, then the targets of the critics, as the code does; in the paper's algorithm 1 the
-policy is learnt afterwards, which is the same because nothing depends on it.
+Equations are those of arXiv:2110.06169; what the paper leaves open follows the authors' code
+(ikostrikov/implicit_q_learning). As in the code, a step moves the value, then the policy and the
+critics by the new value, then the targets of the critics. In the paper's algorithm 1 the policy
+learns afterwards, which is the same because nothing depends on it.
 
-The policy is a Gaussian around a squashed mean, whose deviations do not depend on the observation.
-The authors rescale rewards beforehand, which is no part of the learner: the code multiplies those
-of HalfCheetah, Hopper and Walker2d by 1000 / (highest - lowest return of the data), and takes 1
+The policy is a Gaussian around a squashed mean; its deviations do not depend on the observation.
+The authors rescale rewards beforehand, which is not part of the learner: the code multiplies those
+of HalfCheetah, Hopper and Walker2d by 1000 / (highest - lowest return of the data), and subtracts 1
 from AntMaze's (`train_offline.py`).
 """
 
@@ -35,19 +35,23 @@ LOG_STD_MAX = 2.0
 class Config:
     """Defaults are those of the code for MuJoCo (`configs/mujoco_config.py`, `learner.py`).
 
-    There the decay lasts as long as the run, of a million steps (`train_offline.py`). Its policies
-    for Kitchen and Adroit have dropout besides, which is left out here.
+    There the decay lasts as long as the run, a million steps (`train_offline.py`). The code's
+    policies for Kitchen and Adroit also have dropout, which is left out here.
     """
 
     hidden_sizes: Sizes = (256, 256)
     learning_rate: Positive = 3e-4  # of value, critics and policy
-    policy_decay_steps: Count | None = 1_000_000  # of the policy's rate, a cosine to 0; or never
+    policy_decay_steps: Count | None = (
+        1_000_000  # of the policy's rate, by a cosine to 0; None means no decay
+    )
     discount: Share = 0.99
     target_rate: Share = 0.005
     expectile: Share = 0.7  # tau; AntMaze 0.9
     inverse_temperature: NotNegative = 3.0  # beta; AntMaze 10, Kitchen and Adroit 0.5
     max_weight: Positive = 100.0  # the code's actor.py
-    deterministic: bool = False  # a policy without deviations, by squares; CORL, for some of Hopper
+    deterministic: bool = (
+        False  # a policy without deviations, by squared error; CORL, for some of Hopper
+    )
 
 
 class PolicyParams(NamedTuple):

@@ -1,4 +1,4 @@
-"""Losses a sample, and what they are made of, that several algorithms share."""
+"""Losses of one sample, and their parts, that several algorithms share."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def squared_error(pi_tm1: jax.Array, a_tm1: jax.Array) -> jax.Array:
 def cloning_loss(alpha: jax.Array | float, log_pi: jax.Array, log_pi_data: jax.Array) -> jax.Array:
     """alpha log pi(a~|s) - log pi(a|s), a~ ~ pi and a the data's.
 
-    Maximum likelihood with a reward for entropy, as BRAC and the code of CQL have it.
+    This is maximum likelihood with a reward for entropy, as in BRAC and the code of CQL.
     """
     return alpha * log_pi - log_pi_data
 
@@ -42,7 +42,7 @@ def entropy_loss(alpha: jax.Array, log_pi: jax.Array, target_entropy: float) -> 
 
 
 def target_entropy(given: float | None, spec: Spec) -> float:
-    """The entropy given, or -action_size, as SAC's authors have it."""
+    """The given entropy, or -action_size, the choice of SAC's authors."""
     return -float(spec.action_size) if given is None else given
 
 

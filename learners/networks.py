@@ -19,43 +19,43 @@ Initializers = Callable[[int], tuple[Initializer, Initializer]]  # fan-in -> of 
 
 
 def keras_initializers(fan_in: int) -> tuple[Initializer, Initializer]:
-    """Of weights and biases, as Keras' Dense begins: Glorot's uniform, and zeros."""
+    """Of weights and biases, as in Keras' Dense: Glorot's uniform, and zeros."""
     del fan_in
     return hk.initializers.VarianceScaling(1.0, "fan_avg", "uniform"), jnp.zeros
 
 
 def torch_initializers(fan_in: int) -> tuple[Initializer, Initializer]:
-    """Of weights and biases, as PyTorch's Linear begins: both uniform within fan_in^-1/2."""
+    """Of weights and biases, as in PyTorch's Linear: both uniform within fan_in^-1/2."""
     uniform = hk.initializers.RandomUniform(-(fan_in**-0.5), fan_in**-0.5)
     return uniform, uniform
 
 
 def fan_in_initializers(fan_in: int) -> tuple[Initializer, Initializer]:
-    """Of weights and biases, as Dopamine's quantile agents begin: variance 3^-1/2 / fan_in."""
+    """Of weights and biases, as in Dopamine's quantile agents: variance 3^-1/2 / fan_in, and 0."""
     bound = (3.0**0.5 / fan_in) ** 0.5
     return hk.initializers.RandomUniform(-bound, bound), jnp.zeros
 
 
 def lecun_initializers(fan_in: int) -> tuple[Initializer, Initializer]:
-    """Of weights and biases, as Flax's layers begin: truncated normal, variance 1 / fan_in."""
-    # What is left within two deviations of a normal distribution deviates by 0.8796 of it.
+    """Of weights and biases, as in Flax's layers: truncated normal, variance 1 / fan_in, and 0."""
+    # A normal distribution that is cut off at two deviations has 0.8796 of its deviation left.
     return hk.initializers.TruncatedNormal(fan_in**-0.5 / 0.87962566103423978), jnp.zeros
 
 
 def orthogonal_initializers(fan_in: int) -> tuple[Initializer, Initializer]:
-    """Of weights and biases, as IQL begins: orthogonal times 2^1/2, and zeros."""
+    """Of weights and biases, as in IQL: orthogonal times 2^1/2, and zeros."""
     del fan_in
     return hk.initializers.Orthogonal(2.0**0.5), jnp.zeros
 
 
 def biased_initializers(fan_in: int) -> tuple[Initializer, Initializer]:
-    """Of weights and biases, as rlkit's hidden layers begin: within fan_in^-1/2, and 0.1."""
+    """Of weights and biases, as in rlkit's hidden layers: within fan_in^-1/2, and 0.1."""
     bound = fan_in**-0.5
     return hk.initializers.RandomUniform(-bound, bound), hk.initializers.Constant(0.1)
 
 
 def small_initializers(bound: float) -> Initializers:
-    """Of weights and biases, as rlkit's last layers begin: both uniform within a small bound."""
+    """Of weights and biases, as in rlkit's last layers: both uniform within a small bound."""
     uniform = hk.initializers.RandomUniform(-bound, bound)
     return lambda fan_in: (uniform, uniform)
 
@@ -76,9 +76,9 @@ def mlp(
 ) -> Network:
     """ReLU network with a linear last layer, over the concatenated inputs.
 
-    The last layer begins as the others do where it has no initializers of its own. Layer
+    The last layer is initialised like the others unless it has initializers of its own. Layer
     normalisation (Ba et al. 2016, with Flax's epsilon) comes after each ReLU, as in ReBRAC. A
-    bottleneck is one more linear layer of that size before the last, with nothing between the two.
+    bottleneck is one more linear layer of that size before the last, with no activation between.
     """
 
     def forward(*inputs: jax.Array) -> jax.Array:
@@ -101,8 +101,8 @@ def mlp(
 class Head(hk.Module):
     """A linear layer to a few outputs, whose weights are [outputs, inputs].
 
-    `hk.Linear` keeps them the other way round; there XLA's CPU backend takes ten times as long for
-    the gradient of a narrow layer's weights.
+    `hk.Linear` keeps them as [inputs, outputs]; for a narrow layer, XLA's CPU backend then takes
+    ten times as long for the gradient of the weights.
     """
 
     def __init__(self, size: int, w_init: Initializer, b_init: Initializer, name: str):
@@ -132,18 +132,18 @@ class TanhGaussian(NamedTuple):
         return cls(mean, log_std, centre, magnitude)
 
     def mode(self) -> jax.Array:
-        """What BRAC evaluates: the image of u's mean, [..., A]."""
+        """The action at u's mean [..., A], which BRAC evaluates."""
         return self.centre + self.magnitude * jnp.tanh(self.mean)
 
     def draw(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """One action [..., A] at random, and its log density [...]."""
+        """A random action [..., A] and its log density [...]."""
         return self.sample(jax.random.normal(key, self.mean.shape))
 
     def sample(self, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Action [..., A] and its log density [...] from standard normal noise [..., A].
 
-        Differentiable in the distribution. The density comes from u itself, so that a saturated
-        tanh costs no digits: log(1 - tanh(u)^2) = 2 (log 2 - |u| - log(1 + exp(-2 |u|))).
+        It is differentiable in the distribution. The density is computed from u itself, so that a
+        saturated tanh costs no digits: log(1 - tanh(u)^2) = 2 (log 2 - |u| - log(1 + exp(-2 |u|))).
         """
         u = self.mean + jnp.exp(self.log_std) * noise
         magnitude_of_u = jnp.abs(u)
@@ -201,9 +201,9 @@ def twin(network: Network) -> Network:
 
 
 def side_by_side(networks: Sequence[Network]) -> Network:
-    """Networks that share nothing: params are a list, and outputs [..., K] have a last axis more.
+    """Networks that share nothing: params are a list, and outputs [..., K] gain a last axis.
 
-    Unlike `twin`, which stacks weights: a convolution of many weights at once is slower than many.
+    `twin` stacks weights instead, which suits matrix products; convolutions stay apart here.
     """
 
     def init(key: jax.Array, *inputs: jax.Array) -> Params:

@@ -21,7 +21,7 @@ from learners.networks import Network, fan_in_initializers, torch_initializers
 from learners.ranges import Count, Positive, Share
 from learners.types import DiscreteSpec, Learner, Params
 
-# By whose code they are; Tianshou's examples leave frames as they are.
+# By the name of their source; Tianshou's examples do not scale frames.
 NETWORKS: Mapping[str, Callable[[int], Network]] = {
     "dopamine": lambda outputs: nature_dqn(outputs, fan_in_initializers),
     "tianshou": lambda outputs: nature_dqn(outputs, torch_initializers, "VALID", divisor=1.0),
@@ -62,8 +62,8 @@ def target(
       r_t: the reward.
       discount_t: of what follows.
       theta_t: [A, N] quantiles of the state that followed, by the target network.
-      judged_t: [A, N] quantiles of it whose means say which action that is: `theta_t`, or those of
-        the network that learns (double Q-learning, van Hasselt et al. 2016).
+      judged_t: [A, N] quantiles of the same state, whose means choose the action: `theta_t`, or
+        those of the network that learns (double Q-learning, van Hasselt et al. 2016).
     """
     greedy = jnp.argmax(jnp.mean(judged_t, axis=-1))
     return jax.lax.stop_gradient(r_t + discount_t * theta_t[greedy])
@@ -75,7 +75,7 @@ def quantile_huber_loss(theta_tm1: jax.Array, target_tm1: jax.Array, kappa: floa
 
     Args:
       theta_tm1: [N] quantiles of the action taken, at the midpoints tau_i = (i + 1/2) / N.
-      target_tm1: [M] samples of what they should be.
+      target_tm1: [M] samples of the distribution whose quantiles they should be.
       kappa: where the Huber loss turns linear.
     """
     n = theta_tm1.shape[0]

@@ -1,6 +1,6 @@
-"""Kinds of numbers in a learner's `Config`, each with the interval that it lies in.
+"""Types of the numbers in a learner's `Config`, each with the interval in which it lies.
 
-A learner does not check them: whoever makes a `Config` of a file does.
+A learner does not check them; the code that reads a `Config` from a file does.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """ReBRAC: TD3+BC that is also cautious in its targets (Tarasov et al. 2023, arXiv:2305.09836).
 
-What the paper leaves open is as in the authors' code (tinkoff-ai/ReBRAC). Batches must have the
-data's next action, as `extras["next_action"]`; the code's are of 1,024 for Gym-MuJoCo and of 256
-for Adroit and AntMaze. AntMaze's rewards it multiplies by 100 beforehand (`src/utils/buffer.py`).
+What the paper leaves open follows the authors' code (tinkoff-ai/ReBRAC). Batches must have the
+data's next action, as `extras["next_action"]`; the code's batches have 1,024 transitions for
+Gym-MuJoCo, and 256 for Adroit and AntMaze. The code multiplies AntMaze's rewards by 100 beforehand
+(`src/utils/buffer.py`).
 
-Two deviations from the code. There the first step of a round moves policy and targets, here the
-last, as in TD3; and there the policy's target follows the policy from before its step.
+There are two deviations from the code. In the code the first step of a round moves the policy and
+the targets; here the last does, as in TD3. And there the policy's target follows the policy as it
+was before its step.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from learners.types import Learner, Params, Spec, Transition
 class Config:
     """Defaults are those of the code for HalfCheetah's medium data (`configs/rebrac`).
 
-    The paper chooses the two weights anew for every data set; the code keeps a file of each.
+    The paper chooses the two weights for each dataset; the code has a file for each.
     """
 
     hidden_sizes: Sizes = (256, 256, 256)
@@ -72,8 +74,8 @@ def policy_loss(
 def make(config: Config, spec: Spec) -> Learner:
     """The learner of `config` for a task of `spec`.
 
-    An update's K must be a multiple of `policy_delay`; a ValueError says so otherwise, or that
-    batches lack the next action.
+    An update raises a ValueError if its K is no multiple of `policy_delay`, or if batches lack the
+    next action.
     """
     critics = twin(
         mlp([*config.hidden_sizes, 1], biased_initializers, small_initializers(3e-3), True)

@@ -1,4 +1,4 @@
-"""Every algorithm by its name: how it is made, what it is for, and what it asks of its data."""
+"""Every algorithm by its name: how to make it, what it is for, and what data it needs."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Entry:
     Attributes:
       config: its `Config`.
       make: (config, spec) -> learner.
-      policies: of the learner's policies, what each does; {names} are of the config.
-      spec: the kind that it is made for.
-      extras: config -> names of a batch's extras that an update reads.
-      with_behavior: (state, params) -> the state with these params of a behaviour policy; None
-        where it starts from none.
+      policies: what each of the learner's policies does; {names} are fields of the config.
+      spec: the type of spec that `make` takes.
+      extras: config -> names of the extras of a batch that an update reads.
+      with_behavior: (state, params) -> the state with the params of a behaviour policy; None for
+        an algorithm that starts from none.
     """
 
     config: type

@@ -1,14 +1,14 @@
 """Soft actor-critic with two critics and a learnt temperature (Haarnoja et al. 2018).
 
-The algorithm is arXiv:1812.05905, equations 5 to 7 and 18; what it leaves open is as in BRAC's code
-(google-research, behavior_regularized_offline_rl, `brac/sac_agent.py`), which trained the
-policies that collected BRAC's data: networks, one Adam rate, and a target update that comes
-before the gradients of a step.
+The algorithm is that of arXiv:1812.05905, equations 5 to 7 and 18. What the paper leaves open
+follows BRAC's code (google-research, behavior_regularized_offline_rl, `brac/sac_agent.py`), which
+trained the policies that collected BRAC's data: networks, one learning rate for Adam, and a target
+update before the gradients of a step.
 
-Three deviations from BRAC. Target critics begin as copies of the critics, as in the paper (BRAC
-initialises them on their own). The temperature learns from the sample that the policy's step drew
-(BRAC draws another after that step). Adam's epsilon is added where its paper has it, not where
-Keras does.
+There are three deviations from BRAC. Target critics begin as copies of the critics, as in the paper
+(BRAC initialises them separately). The temperature learns from the sample drawn in the policy's
+step (BRAC draws another after that step). Adam's epsilon is added where Adam's paper has it, not
+where Keras adds it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Config:
     discount: Share = 0.99  # agent.py
     target_rate: Share = 0.005  # agent.py, update_rate
     log_alpha: float = 0.0  # initial log of the temperature; sac_agent.py
-    target_entropy: float | None = None  # None stands for -action_size; sac_agent.py
+    target_entropy: float | None = None  # None means -action_size; sac_agent.py
 
 
 class SACParams(NamedTuple):
@@ -78,10 +78,10 @@ def policy_and_alpha_loss(
     log_alpha: jax.Array,
     target_entropy: float,
 ) -> tuple[jax.Array, Metrics]:
-    """What the policy and the temperature descend together, and what a step tells of them.
+    """The loss that the policy and the temperature descend together, and its metrics.
 
     Args:
-      policy_losses: of the samples, [B], without a gradient of the temperature.
+      policy_losses: of the samples, [B], with no gradient for the temperature.
       q_tm1: of the policy's actions, [2, B].
       log_pi_tm1: of these actions, [B].
       log_alpha: of the temperature.

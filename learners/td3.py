@@ -1,8 +1,8 @@
 """TD3 on data, which TD3+BC and ReBRAC share (Fujimoto et al. 2018, arXiv:1802.09477).
 
-One round is `policy_delay` steps of the critics, on a batch each, and then one step of the policy
-and of all targets, on the last of those batches. Targets stand still within a round, so its
-critic targets are computed at once.
+One round is `policy_delay` steps of the critics, each on its own batch, and then one step of the
+policy and of all targets, on the last of those batches. Targets do not move within a round, so the
+critics' targets for a round are computed at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from learners.types import Learner, Metrics, Params, Spec, TrainingState, Transi
 
 
 class Config(Protocol):
-    """What TD3 itself has to know; noise and its clipping are in units of half the action range."""
+    """What TD3 itself needs; noise and its clipping are in units of half the action range."""
 
     @property
     def discount(self) -> float: ...
@@ -48,7 +48,7 @@ class OptimizerState(NamedTuple):
 
 
 class Algorithm(NamedTuple):
-    """What an algorithm brings to TD3.
+    """What an algorithm adds to TD3.
 
     Attributes:
       policy: network of observations -> actions, before the tanh that bounds them.
@@ -58,9 +58,9 @@ class Algorithm(NamedTuple):
       critic_target: (batches [K, B], discount_t [K, B], q_t [2, K, B], pi_t [K, B, A]) ->
         target_tm1 [K, B], pi_t of the smoothed target policy and q_t of pi_t.
       policy_value: (params of the critics, s_tm1, pi_tm1) -> q_tm1 [B], what the policy maximises.
-      policy_loss: (q_tm1 [B], pi_tm1 [B, A], a_tm1 [B, A]) -> a loss a sample, [B].
-      normalize: of observations.
-      act_on: of observations, normalised, what the policy meets where it acts.
+      policy_loss: (q_tm1 [B], pi_tm1 [B, A], a_tm1 [B, A]) -> the loss of each sample, [B].
+      normalize: observations -> normalised observations.
+      act_on: normalised observations -> what the policy is given when it acts.
       clip_smoothed: (action, low, high) -> the target policy's smoothed action within its bounds.
     """
 
@@ -79,7 +79,7 @@ class Algorithm(NamedTuple):
 def make(config: Config, spec: Spec, algorithm: Algorithm) -> Learner:
     """The learner of an algorithm for a task of `spec`.
 
-    An update's K must be a multiple of `policy_delay`; a ValueError says so otherwise.
+    An update raises a ValueError if its K is no multiple of `policy_delay`.
     """
     critics, normalize = algorithm.critics, algorithm.normalize
     policy_optimizer, critic_optimizer = algorithm.policy_optimizer, algorithm.critic_optimizer

@@ -1,7 +1,7 @@
 """TD3+BC: TD3 whose policy is also regressed on the data (Fujimoto & Gu 2021, arXiv:2106.06860).
 
-Equations are that paper's. Initial weights are as in the authors' code (sfujim/TD3_BC), PyTorch's
-default.
+Equations are that paper's. Initial weights are those of the authors' code (sfujim/TD3_BC), which
+are PyTorch's defaults.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Config:
     normalization_epsilon: NotNegative = 1e-3  # added to the standard deviation; eq. 6
 
     def act_on(self, observation: jax.Array) -> jax.Array:
-        """What the policy meets of an observation, normalised, where it acts."""
+        """What the policy is given of a normalised observation when it acts."""
         return observation
 
     def clip_smoothed(self, action: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
@@ -66,7 +66,7 @@ def q_weight(q_tm1: jax.Array, alpha: float) -> jax.Array:
 def make(config: Config, spec: Spec) -> Learner:
     """The learner of `config` for a task of `spec`.
 
-    An update's K must be a multiple of `policy_delay`; a ValueError says so otherwise.
+    An update raises a ValueError if its K is no multiple of `policy_delay`.
     """
     critic = mlp([*config.hidden_sizes, 1], torch_initializers)
 

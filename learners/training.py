@@ -1,4 +1,4 @@
-"""What every training loop here has in common: K steps in one call, and many seeds at once."""
+"""What all learners share: K steps in one call, many seeds at once, and parts of a step."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def make_learner(
     policies: Mapping[str, Policy],
     sample: Callable[[TrainingState, jax.Array, jax.Array], jax.Array] | None = None,
 ) -> Learner:
-    """A learner of functions that are not jitted yet; its policies check their observations.
+    """A learner from functions that are not jitted yet; its policies check their observations.
 
     Args:
       spec: of the task.
       init: key -> state.
-      update: as `scan` gives it.
-      policies: as `Learner` has them.
-      sample: likewise.
+      update: what `scan` or `steps_with_convolutions` returns.
+      policies: see `Learner`.
+      sample: see `Learner`.
     """
 
     def acting(act: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
@@ -59,7 +59,7 @@ def make_learner(
 
 
 def scan(step: Step, spec: Spec | DiscreteSpec) -> Step:
-    """Turns one step into an update over batches [K, B, ...], which it holds to the spec."""
+    """Turns one step into an update over batches [K, B, ...], which it checks against the spec."""
 
     def update(state: TrainingState, batches: Transition) -> tuple[TrainingState, Metrics]:
         check_batches(batches, spec)
@@ -69,7 +69,7 @@ def scan(step: Step, spec: Spec | DiscreteSpec) -> Step:
 
 
 def steps(step: Step, state: TrainingState, batches: Transition) -> tuple[TrainingState, Metrics]:
-    """One step for each entry of the batches' first axis, and the means of their metrics."""
+    """Takes one step for each entry of the batches' first axis, and averages the metrics."""
     state, metrics = jax.lax.scan(step, state, batches)
     return state, jax.tree.map(jnp.mean, metrics)
 
@@ -77,8 +77,8 @@ def steps(step: Step, state: TrainingState, batches: Transition) -> tuple[Traini
 def steps_with_convolutions(step: Step, spec: DiscreteSpec) -> Step:
     """As `scan`, for networks with convolutions.
 
-    XLA's CPU backend takes ten times as long for a convolution within a loop, so that there each
-    step is a call of its own.
+    XLA's CPU backend takes ten times as long for a convolution within a loop, so on a CPU each step
+    is a call of its own.
     """
     if jax.default_backend() != "cpu":
         return scan(step, spec)
@@ -114,11 +114,11 @@ def copy_every(period: int, steps: jax.Array, params: Params, target_params: Par
 def sum_in_pieces(function: Callable[..., Any], size: int, *samples: jax.Array) -> Any:
     """The sum of what `function` gives for pieces of the samples, one piece after another.
 
-    On a CPU, what a layer makes of a piece can stay in the caches; elsewhere all are one piece.
+    On a CPU, the activations of a piece can stay in the caches; elsewhere there is one piece.
 
     Args:
       function: pieces of the samples, [P, ...] each -> a pytree of sums over them.
-      size: samples in a piece, or as many as divide both it and their number.
+      size: samples in a piece; if it does not divide B, the greatest common divisor of the two.
       samples: arrays [B, ...].
     """
     number = samples[0].shape[0]
@@ -148,15 +148,15 @@ def over_seeds(learner: Learner) -> Learner:
 
 
 def on_normalized_observations(learner: Learner, spec: Spec, epsilon: float = 1e-3) -> Learner:
-    """The same learner, which meets (observation - mean) / (deviation + epsilon) instead.
+    """The same learner, which is given (observation - mean) / (deviation + epsilon) instead.
 
-    TD3+BC proposes it (Fujimoto & Gu 2021, eq. 6), and CORL does it to other algorithms too. Its
-    policies still take observations as the environment gives them.
+    TD3+BC proposes this (Fujimoto & Gu 2021, eq. 6), and CORL does it for other algorithms too. The
+    learner's policies still take observations as the environment gives them.
 
     Args:
       learner: of continuous control.
-      spec: has the mean and the deviation of the data's observations.
-      epsilon: TD3+BC's, and CORL's.
+      spec: with the mean and the standard deviation of the data's observations.
+      epsilon: by default that of TD3+BC and CORL.
     """
 
     def normalize(observation: jax.Array) -> jax.Array:
@@ -183,13 +183,13 @@ def on_normalized_observations(learner: Learner, spec: Spec, epsilon: float = 1e
 
 
 def jit_update(update: Step) -> Step:
-    """`jax.jit` that donates the state, and that suits a single CPU core under JAX 0.4.
+    """`jax.jit` that donates the state, and that is fast on a single CPU core under JAX 0.4.
 
-    There the newer of XLA's two runtimes, the default, does not vectorise an element-wise loop
-    whose result overwrites its operand, and most of an optimiser's are such: a step takes a fifth
-    longer. On two cores it is faster all the same, because it runs independent products side by
-    side. The older one can be chosen for one function alone only where that is compiled ahead of
-    its call.
+    There the newer and default one of XLA's two runtimes does not vectorise an element-wise loop
+    whose result overwrites its operand. Most loops of an optimiser are of that kind, so a step
+    takes a fifth longer. On two cores the newer runtime is still faster, because it runs
+    independent products in parallel. The older one can be chosen for a single function only if
+    that function is compiled ahead of its call.
     """
 
     jitted = jax.jit(update, donate_argnums=0)

@@ -1,4 +1,4 @@
-"""What learners share: the batch they read, the spec they are made for, the state they keep."""
+"""What learners share: the batch they read, the spec of their task, and the state they keep."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Metrics = dict[str, jax.Array]
 
 
 class Transition(Protocol):
-    """A batch of transitions; any NamedTuple with these fields will do.
+    """A batch of transitions: any NamedTuple with these fields.
 
-    Leading axes are [B] within a loss's `vmap`ped step and [K, B] for an update of K steps.
-    `discount` is 0 where the environment ended and 1 elsewhere: a learner multiplies it by its own.
+    Leading axes are [B] within a step, and [K, B] for an update of K steps. `discount` is 0 where
+    the environment ended and 1 elsewhere; a learner multiplies it by its own.
     """
 
     @property
@@ -41,11 +41,11 @@ class Spec:
     Attributes:
       observation_size: number of entries of one observation.
       action_size: number of entries of one action.
-      action_minimum: lower bound of each entry, or one for all.
-      action_maximum: upper bound of each entry, or one for all.
+      action_minimum: lower bound of each entry, or one number for all.
+      action_maximum: upper bound of each entry, or one number for all.
       observation_mean: mean of each entry over the dataset, or one number for all.
-      observation_std: standard deviation of each entry over the dataset, likewise. Only learners
-        that normalise observations read these two.
+      observation_std: standard deviation of each entry over the dataset, or one number for all.
+        Only learners that normalise observations read this and the mean.
 
     Raises:
       ValueError: if a size is not positive, a bound has a wrong shape, or the bounds are not
@@ -96,14 +96,14 @@ class Spec:
 
 @dataclasses.dataclass(frozen=True)
 class DiscreteSpec:
-    """Of a task whose observations are images and whose actions are numbers from 0.
+    """Of a task whose observations are images and whose actions are numbered from 0.
 
     Attributes:
       num_actions: how many actions there are.
       observation_shape: of one observation, [height, width, channels].
 
     Raises:
-      ValueError: if there is no action, or an observation is no image.
+      ValueError: if there is no action, or if an observation is not an image.
     """
 
     num_actions: int
@@ -123,11 +123,11 @@ class TrainingState(NamedTuple):
     """Everything that changes while a learner learns: a pytree of arrays and nothing else.
 
     Attributes:
-      params: what the optimisers move.
+      params: what the optimisers change.
       target_params: slow copies of params, or () where the algorithm has none.
       optimizer_state: state of every optimiser.
-      key: raw uint32 PRNG key of the run; it never changes, a step folds its number in.
-      steps: int32 scalar, gradient steps taken.
+      key: raw uint32 PRNG key of the run; it never changes, and a step folds its number into it.
+      steps: int32 scalar, the number of gradient steps taken.
     """
 
     params: Params
@@ -146,7 +146,7 @@ class Learner(NamedTuple):
     Attributes:
       init: key -> state.
       update: (state, batches [K, B, ...]) -> (state, metrics averaged over the K steps). The
-        state that goes in is donated: use only the one that comes out.
+        given state is donated: use only the returned one.
       policies: those that may be evaluated, by their names, each (state, observation [B, obs]) ->
         action [B, act], or int32 [B] where actions are numbers. One that draws its actions draws
         them by the state's key: give it another key for each call. Every learner has `act`; BRAC's

@@ -13,13 +13,13 @@ from learners import training
 from learners.networks import Network
 from learners.types import DiscreteSpec, Learner, Metrics, Params, Policy, TrainingState, Transition
 
-BATCH = "batch"  # the name of the axis that a loss is mapped over, for collectives
+BATCH = "batch"  # the name of the axis over which a loss is mapped, for collectives
 
-Outputs = Any  # what a network gives: an array, or a pytree of arrays
+Outputs = Any  # of a network: an array, or a pytree of arrays
 
 
 class Config(Protocol):
-    """What Q-learning itself has to know."""
+    """What Q-learning itself needs."""
 
     @property
     def discount(self) -> float: ...
@@ -36,8 +36,8 @@ class Sample(NamedTuple):
       r_t: the reward.
       discount_t: of what follows.
       outputs_t: of the next state, by the target network.
-      online_t: of the next state, by the network that learns. Costs nothing where a loss leaves it.
-      key: to draw with: one of each step, which all samples of its batch share.
+      online_t: of the next state, by the network that learns; costs nothing if a loss ignores it.
+      key: a PRNG key of this step, the same for all samples of its batch.
     """
 
     outputs_tm1: Outputs
@@ -50,7 +50,7 @@ class Sample(NamedTuple):
 
 
 class Algorithm(NamedTuple):
-    """What an algorithm brings to it.
+    """What an algorithm adds to Q-learning.
 
     Attributes:
       network: of observations [B, H, W, C] -> outputs [B, ...].

@@ -327,9 +327,11 @@ def test_who_says_which_action_is_greedy_in_the_next_state(
     config = dataclasses.replace(CONFIGS[algorithm], is_double=is_double)
     learner, batch = algorithm.make(config, SPEC), plain.at(random_batches(1), 0)
     state = learner.init(jax.random.PRNGKey(1))
-    # The target network prefers another action wherever the signs of both heads are opposite.
-    target_params = jax.tree.map(jnp.negative, state.target_params)
-    state = state._replace(target_params=target_params)
+    # The target network prefers another action wherever the signs of both heads are opposite. The
+    # weights are large, so that it matters which action that is.
+    params = jax.tree.map(lambda p: 3 * p, state.params)
+    target_params = jax.tree.map(jnp.negative, params)
+    state = state._replace(params=params, target_params=target_params)
     network = image_networks.nature_dqn(int(np.prod(shape[1:])), initializers)
 
     def outputs(params, frames):
