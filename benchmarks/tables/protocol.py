@@ -13,6 +13,7 @@ TOLD = (
     *FIELDS,
     *("table", "metrics", "policies", "returns_of"),
     *("rom_set", "rom_md5", "sticky_probability", "evaluation_epsilon", "max_episode_steps"),
+    *("evaluation_steps", "most_no_ops", "presses_fire"),
 )
 
 
@@ -36,7 +37,7 @@ def measured(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> str:
         f"- Environments: {', '.join(sorted({result['environment'] for result in results}))}",
         *_distinct(
             f"- Protocol: {result['steps']:,} steps, evaluated every {result['evaluate_every']:,} "
-            f"on {result['episodes']:,} episodes"
+            f"on {_played(result)}"
             for result in results
         ),
         *_games(results),
@@ -76,10 +77,28 @@ def _games(results: Sequence[Mapping[str, Any]]) -> list[str]:
     return _distinct(
         f"- Games: {result['environment']} on the ROM of {result['rom_set']}, sticky actions "
         f"{result['sticky_probability']:g}, random actions {result['evaluation_epsilon']:g}, "
-        f"at most {result['max_episode_steps']:,} steps an episode, rewards not clipped"
+        f"at most {result['max_episode_steps']:,} steps an episode, {_beginning(result)}"
+        "rewards not clipped"
         for result in results
         if "rom_set" in result
     )
+
+
+def _played(result: Mapping[str, Any]) -> str:
+    """The episodes of an evaluation."""
+    if steps := result.get("evaluation_steps"):
+        return f"as many whole episodes as have {steps:,} steps together"
+    return f"{result['episodes']:,} episodes"
+
+
+def _beginning(result: Mapping[str, Any]) -> str:
+    """How an episode of a game begins, where it does not begin at once."""
+    parts = []
+    if most := result.get("most_no_ops"):
+        parts.append(f"1 to {most} no-ops first")
+    if result.get("presses_fire"):
+        parts.append("FIRE first where the game has it")
+    return "".join(f"{part}, " for part in parts)
 
 
 def _distinct(lines: Iterable[str]) -> list[str]:

@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.training.cells import Cell, Progress, seeds_of_rows
-from benchmarks.training.evaluation import play
 from benchmarks.training.feeds import open_feed
 from benchmarks.training.preparation import (
     Places,
@@ -113,11 +112,8 @@ def _run_group(
                 _check_finite(cell, step, metrics_of_seed)
                 start = time.perf_counter()
                 returns = {
-                    name: play(
-                        task.environment,
-                        functools.partial(policy, state_of_seed),
-                        recipe.episodes,
-                        (cell.seed, step),
+                    name: task.score(
+                        functools.partial(policy, state_of_seed), recipe.episodes, (cell.seed, step)
                     )
                     for name, policy in policies.items()
                 }

@@ -26,6 +26,7 @@ import pathlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
+from benchmarks.training.atari_protocol import AtariProtocol
 from benchmarks.training.row import Count, Options, Row, Text
 from rl_datasets import toml_tables
 from rl_datasets.errors import DatasetError
@@ -54,19 +55,6 @@ class Algorithm(Options):
 
 
 @dataclasses.dataclass(frozen=True)
-class AtariProtocol:
-    """How games are scored; defaults are of Agarwal et al. 2020, arXiv:1907.04543.
-
-    Attributes:
-      evaluation_epsilon: probability of a random action in an evaluation.
-      max_episode_steps: of an evaluation, in agent steps of four frames.
-    """
-
-    evaluation_epsilon: Annotated[float, "[0, 1]"] = 0.001
-    max_episode_steps: Count = 27_000
-
-
-@dataclasses.dataclass(frozen=True)
 class Recipe:
     """How a table is reproduced.
 
@@ -78,7 +66,7 @@ class Recipe:
       steps: gradient steps of one run at the full budget.
       batch_size: transitions a gradient step.
       evaluate_every: gradient steps between evaluations.
-      episodes: of one evaluation.
+      episodes: of one evaluation; of a game, unless `atari` gives its steps.
       rows: of the table.
       config: fields of the learner's `Config` that differ from its defaults.
       atari: of the rows whose environment is a game.
@@ -96,7 +84,7 @@ class Recipe:
     episodes: Count
     rows: tuple[Row, ...]
     config: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
-    atari: AtariProtocol = AtariProtocol()
+    atari: AtariProtocol = dataclasses.field(default_factory=AtariProtocol)
     is_reported: bool = True
     file: str = "the recipe"
 

@@ -12,20 +12,19 @@ import hashlib
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import dm_env
 import jax
 import numpy as np
 from dm_env import specs
 
-from benchmarks.training.evaluation import StackedGame
+from benchmarks.training.atari_protocol import AtariProtocol
+from benchmarks.training.game_evaluation import Act, play_games
 from benchmarks.training.recipe import Recipe
 from benchmarks.training.row import AS_SERVED, AS_STORED, Row
 from learners import types
 from rl_datasets import roms
-from rl_datasets.collection.atari import AtariEnvironment
 from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.published.version import Version
@@ -44,6 +43,7 @@ class Atari:
     Attributes:
       row, version, identity, cut: as of `ContinuousControl`.
       rom: that scores are measured on.
+      protocol: by which they are, with its sticky actions.
     """
 
     row: Row
@@ -51,6 +51,7 @@ class Atari:
     identity: Mapping[str, Any]
     cut: Cut
     rom: pathlib.Path
+    protocol: AtariProtocol
     extras: ClassVar[tuple[str, ...]] = ()
     reward_scale: ClassVar = 1.0
     spec_type: ClassVar = types.DiscreteSpec
@@ -85,13 +86,15 @@ class Atari:
                 f"environment is {game}: name the game that the data are from"
             )
         _check_fields(row, spec)
+        protocol = recipe.atari
+        if protocol.sticky_probability is None:
+            protocol = dataclasses.replace(protocol, sticky_probability=lineage.sticky_probability)
         identity = {
             "split": row.data.split,
             "n_step": row.data.n_step,
             "rom_set": rom_set,
             "rom_md5": hashlib.md5(rom.read_bytes()).hexdigest(),
-            "sticky_probability": lineage.sticky_probability,
-            **dataclasses.asdict(recipe.atari),
+            **protocol.identity,
         }
         cut = Cut(row.data.n_step, recipe.discount(row), STACK_SIZE)
         if row.data.reading == AS_STORED:
@@ -103,7 +106,7 @@ class Atari:
                 )
             identity["reading"] = row.data.reading
             cut = dataclasses.replace(cut, reward_field=STORED_REWARD)
-        return cls(row, version, identity, cut, rom)
+        return cls(row, version, identity, cut, rom, protocol)
 
     def read_by(self, name: str, extras: tuple[str, ...]) -> Atari:
         """The task as a learner of this name reads its data, and these extras of them.
@@ -142,15 +145,9 @@ class Atari:
         """Gradient steps of one jitted update: 32 transitions with their stacks are 2 MB."""
         return math.gcd(evaluate_every, 20)
 
-    def environment(self, seed: int) -> dm_env.Environment:
-        """The game as it is scored, for one episode: rewards are not clipped."""
-        game = AtariEnvironment(
-            self.rom,
-            [seed, 0],
-            sticky_probability=self.identity["sticky_probability"],
-            max_steps=self.identity["max_episode_steps"],
-        )
-        return StackedGame(game, STACK_SIZE, self.identity["evaluation_epsilon"], [seed, 1])
+    def score(self, act: Act, episodes: int, seed: Sequence[int]) -> np.ndarray:
+        """Returns [E] float64 of the episodes of an evaluation; rewards are not clipped."""
+        return play_games(self.rom, self.protocol, act, episodes, seed)
 
 
 def _check_fields(row: Row, spec: EpisodeSpec) -> None:

@@ -6,14 +6,14 @@ import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
-import dm_env
 import jax
 import numpy as np
 from dm_env import specs
 
+from benchmarks.training.evaluation import Act, evaluate
 from benchmarks.training.recipe import Recipe
 from benchmarks.training.row import (
     AS_SERVED,
@@ -171,7 +171,7 @@ class ContinuousControl:
     def _spec(self, observation: tuple[int, ...], action: tuple[int, ...]) -> types.Spec:
         """Of data of these shapes."""
         where = self.row.scoring.environment
-        with contextlib.closing(self.environment(0)) as environment:
+        with contextlib.closing(make_environment(where, 0)) as environment:
             of_environment = environment.observation_spec(), environment.action_spec()
         if isinstance(of_environment[1], specs.DiscreteArray):
             raise DatasetError(
@@ -210,9 +210,9 @@ class ContinuousControl:
         """Gradient steps of one jitted update; they bound the memory that batches take."""
         return math.gcd(evaluate_every, 100)
 
-    def environment(self, seed: int) -> dm_env.Environment:
-        """Where the policy is scored, for one episode."""
-        return make_environment(self.row.scoring.environment, seed)
+    def score(self, act: Act, episodes: int, seed: Sequence[int]) -> np.ndarray:
+        """Returns [episodes] float64 of whole episodes."""
+        return evaluate(self.row.scoring.environment, act, episodes, seed)
 
 
 def _check_environment(row: Row, version: Version) -> str:

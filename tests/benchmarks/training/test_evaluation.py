@@ -1,12 +1,10 @@
 """The evaluation, against a loop over one episode after another."""
 
-import types
-
 import dm_env
 import numpy as np
 import pytest
 
-from benchmarks.training.evaluation import StackedGame, evaluate, play
+from benchmarks.training.evaluation import evaluate, play
 from rl_datasets.collection.environments import make_environment
 
 
@@ -81,14 +79,3 @@ def test_every_environment_is_closed_even_where_the_policy_fails():
     with pytest.raises(ZeroDivisionError):
         play(_Counted, fail, 3, 0)
     assert _Counted.opened == 0
-
-
-def test_a_stack_of_frames_closes_its_game():
-    closed = []
-    game = types.SimpleNamespace(
-        action_spec=lambda: dm_env.specs.DiscreteArray(2),
-        observation_spec=lambda: dm_env.specs.Array((84, 84, 1), np.uint8),
-        close=lambda: closed.append(True),
-    )
-    StackedGame(game, 4, 0.0, 0).close()
-    assert closed == [True]

@@ -1,25 +1,23 @@
 """Offline learners of games, from a logged run to a score: what feeds and what scores them."""
 
-import collections
 import dataclasses
 import hashlib
 import json
 import pathlib
 import shutil
 
-import ale_py
 import jax
 import numpy as np
 import pytest
 
-from benchmarks.tables import report_text, results_folder
+from benchmarks.tables import protocol, report_text, results_folder
 from benchmarks.tables.reproduce import reproduce
 from benchmarks.training import feeds, offline, preparation
+from benchmarks.training.atari_protocol import AtariProtocol
 from benchmarks.training.cells import plan
-from benchmarks.training.evaluation import StackedGame, play
 from benchmarks.training.online import atari as online_atari
 from benchmarks.training.preparation import Places
-from benchmarks.training.recipe import AtariProtocol, Recipe
+from benchmarks.training.recipe import Recipe
 from benchmarks.training.results import RESULTS, read_results
 from benchmarks.training.row import QLEARNING_DATASET, Row
 from benchmarks.training.tasks import atari, choice
@@ -38,9 +36,8 @@ from rl_datasets.serving.reverb import ReverbServer
 from rl_datasets.sources import rl_unplugged
 from tests.benchmarks import version_folders
 from tests.benchmarks.changed_rows import changed
-from tests.benchmarks.training.test_online_atari import MAKE, SMALL, Corridor, small_network
+from tests.benchmarks.training.test_online_atari import MAKE, SMALL, small_network
 from tests.builders.rl_unplugged_atari.test_rl_unplugged_atari_dataset_builder import VERSION_1
-from tests.rl_datasets.collection.test_atari import Dopamine
 from tests.rl_datasets.sources import rl_unplugged_files
 
 PONG = Row.of("Pong", "dqn_replay/Pong_run_1-recollected:1.1.0", "Pong")
@@ -132,7 +129,24 @@ def test_a_line_says_by_what_protocol_it_was_scored(uncut):
 
 
 def test_the_protocol_by_default_is_that_of_dqn_replay():
-    assert dataclasses.astuple(AtariProtocol()) == (0.001, 27_000)
+    assert dataclasses.astuple(AtariProtocol()) == (0.001, 27_000, 0, None, 0, False)
+
+
+def test_an_evaluation_otherwise_than_by_the_data_says_so_in_its_lines(data_dir, tmp_path):
+    """By steps, two of the episodes of 20 steps that have no end before; without sticky actions."""
+    other = dataclasses.replace(
+        RECIPE.atari, evaluation_steps=21, sticky_probability=0.0, most_no_ops=3
+    )
+    (line,) = run(data_dir, tmp_path, dataclasses.replace(SHORT, atari=other))
+    assert len(line["returns"]) == 2
+    told = ("sticky_probability", "evaluation_steps", "most_no_ops")
+    assert [line[name] for name in told] == [0.0, 21, 3]
+    assert "presses_fire" not in line
+    text = protocol.measured(dataclasses.replace(SHORT, atari=other), [line])
+    assert "every 4 on as many whole episodes as have 21 steps together" in text
+    assert "sticky actions 0, random actions 0.5" in text
+    assert "1 to 3 no-ops first, rewards not clipped" in text
+    assert "evaluation steps" not in text  # It is told once.
 
 
 def test_the_same_seed_gives_the_same_and_another_does_not(data_dir, uncut, tmp_path):
@@ -521,80 +535,3 @@ class TestRoms:
 CLONING = dataclasses.replace(
     LEARNERS["dqn"], config=dataclasses.make_dataclass("Config", [("learning_rate", float, 1e-3)])
 )
-
-
-class PlainAgent:
-    """Dopamine's evaluation of one episode written down plainly, on ALE's one-frame interface."""
-
-    def __init__(self, game, act, epsilon, sticky_probability, max_steps):
-        self.game = Dopamine(game, sticky_probability)
-        self.act, self.epsilon, self.max_steps = act, epsilon, max_steps
-
-    def score(self, seed):
-        explore = np.random.default_rng([seed, 1])
-        self.game.reset(int(np.random.default_rng([seed, 0]).integers(2**31)))
-        stack = collections.deque([np.zeros((84, 84), np.uint8)] * 4, maxlen=4)
-        total, is_over = 0, False
-        for _ in range(self.max_steps):
-            stack.append(self.game.observation()[..., 0])
-            action = int(self.act(np.stack(stack, axis=-1)[None])[0])
-            if explore.random() <= self.epsilon:
-                action = int(explore.integers(len(self.game.actions)))
-            reward, is_over, _ = self.game.step(action)
-            total += reward
-            if is_over:
-                break
-        return total
-
-
-def by_what_moves(observation):
-    """A policy [B, 84, 84, 4] -> [B] that no frame or order of frames is the same to."""
-    weights = np.array([1, 3, 7, 20])
-    return (observation[:, ::2, ::2].sum(axis=(1, 2), dtype=np.int64) @ weights // 97) % 6
-
-
-class TestEvaluation:
-    @pytest.mark.parametrize("sticky_probability", [0.25, 0.0])
-    def test_scores_are_those_of_the_protocol_played_one_by_one(self, sticky_probability):
-        task = atari.Atari(
-            INVADERS,
-            pathlib.Path(),
-            {
-                "sticky_probability": sticky_probability,
-                "evaluation_epsilon": 0.1,
-                "max_episode_steps": 250,
-            },
-            {},
-            pathlib.Path(ale_py.roms.get_rom_path("space_invaders")),
-        )
-        scores = play(task.environment, by_what_moves, 3, (7, 100))
-        plain = PlainAgent("space_invaders", by_what_moves, 0.1, sticky_probability, 250)
-        seeds = np.random.SeedSequence((7, 100)).generate_state(3)
-        assert scores.tolist() == [plain.score(int(seed)) for seed in seeds]
-        assert len(set(scores)) > 1
-        assert max(scores) > 36  # Not clipped: that is more than there are aliens.
-        assert play(task.environment, by_what_moves, 3, (8, 100)).tolist() != scores.tolist()
-
-    def test_the_batch_is_of_stacks_and_keeps_its_shape(self, data_dir):
-        task, seen = choice.task_of(RECIPE, PONG, data_dir), []
-
-        def act(observation):
-            seen.append((observation.shape, observation.dtype))
-            return np.zeros(3, np.int32)
-
-        play(task.environment, act, 3, 0)
-        assert seen == [((3, 84, 84, 4), np.uint8)] * 20
-
-    def test_a_random_action_is_taken_now_and_then(self):
-        taken = []
-
-        class Game(Corridor):
-            def step(self, action):
-                taken.append(int(action))
-                return super().step(action)
-
-        game = StackedGame(Game(None, None), stack=4, epsilon=0.25, seed=0)
-        for _ in range(2000):
-            game.step(7)  # Which the game does not have.
-        assert 0.22 < sum(action != 7 for action in taken) / 2000 < 0.28
-        assert set(taken) == {0, 1, 7}
