@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.training.online import atari as online_atari
 from benchmarks.training.online.atari_schedule import AtariSchedule
-from learners import dqn, qr_dqn
+from learners import c51, dqn, qr_dqn, rem
 from learners.types import DiscreteSpec
 from rl_datasets import roms
 from rl_datasets.collection import atari
@@ -46,6 +46,9 @@ def measure(quick: bool = False) -> list[dict[str, Any]]:
     for name, learner in (
         ("DQN", dqn.make(dqn.Config(), DiscreteSpec(6))),
         ("QR-DQN", qr_dqn.make(qr_dqn.Config(), DiscreteSpec(6))),
+        ("C51", c51.make(c51.Config(), DiscreteSpec(6))),
+        ("REM, 200 heads", rem.make(rem.Config(), DiscreteSpec(6))),
+        ("REM, 4 networks", rem.make(rem.NETWORKS, DiscreteSpec(6))),
     ):
         rate = _updates(learner, 5 if quick else 50)
         rows.append({"name": f"{name}, batches of 32", "value": rate, "unit": "gradient steps/s"})
