@@ -126,7 +126,7 @@ def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
     elsewhere = re.compile(r'<(?:script|img|link|iframe)\b[^>]*(?:src|href)="?(?:https?:)?//')
     assert [name for name, page in pages.items() if elsewhere.search(page)] == []
     assert 'id="rl_datasets.episode.Episode.from_transitions"' in pages["episode.html"]
-    assert "the final observation included" in pages["episode.html"]
+    assert "with the final observation" in pages["episode.html"]
 
 
 def test_readme_names_what_the_quickstart_publishes():
