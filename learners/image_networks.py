@@ -7,15 +7,8 @@ one. `with_head` and `with_heads` put one or more heads on a torso and give a `N
     network = with_heads(torso, {"q": (512, 6), "imitator": (512, 6)}, torch_initializers)
     network.apply(params, frames)["q"]  # [B, 6]
 
-`nature_dqn` is the usual network of one head, whose output is the array itself. Settings of others:
-
-| whose | torso | initializers |
-|---|---|---|
-| batch_rl's and Dopamine's DQN | `nature()` | `keras_initializers` |
-| their C51 and QR-DQN, batch_rl's ensembles | `nature()` | `fan_in_initializers` |
-| Dopamine's and slimCQL's IMPALA | `impala()` | `keras_initializers` |
-| d3rlpy | `nature("VALID")` | `torch_initializers` |
-| Tianshou's offline examples | `nature("VALID", divisor=1.0)` | `torch_initializers` |
+`nature_dqn` is the usual network of one head, whose output is the array itself. `STYLES` has the
+settings of several projects by name, and `styled` and `styled_heads` make their networks.
 
 Features are flattened in the order height, width, channel. PyTorch flattens channel, height, width:
 to use its weights [F, outputs] here, reshape them to [C, H, W, outputs] and transpose to [H, W, C,
@@ -25,7 +18,7 @@ outputs]. A convolution's weights are [kernel, kernel, inputs, outputs].
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import haiku as hk
 import jax
@@ -35,8 +28,11 @@ from learners.networks import (
     Head,
     Initializers,
     Network,
+    fan_in_initializers,
     keras_initializers,
     lecun_initializers,
+    named,
+    torch_initializers,
 )
 
 Torso = Callable[[jax.Array], jax.Array]  # to be called within `hk.transform`
@@ -164,6 +160,54 @@ def nature_dqn(
     """Nature DQN's network, with a layer of 512: [B, H, W, C] uint8 -> [B, num_outputs]."""
     torso = nature(padding, divisor, initializers)
     return with_head(torso, (512, num_outputs), initializers)
+
+
+class Style(NamedTuple):
+    """How a project makes its networks for images; heads have a layer of 512."""
+
+    torso: Torso
+    initializers: Initializers
+
+
+STYLES: Mapping[str, Style] = {
+    "dopamine": Style(nature(), keras_initializers),  # batch_rl's and Dopamine's DQN
+    # Their C51 and QR-DQN, and batch_rl's ensembles.
+    "dopamine_quantiles": Style(nature(initializers=fan_in_initializers), fan_in_initializers),
+    "impala": Style(impala(), keras_initializers),  # Dopamine's and slimCQL's
+    "d3rlpy": Style(nature("VALID", initializers=torch_initializers), torch_initializers),
+    # Tianshou's offline examples leave frames as they are.
+    "tianshou": Style(nature("VALID", 1.0, torch_initializers), torch_initializers),
+}
+
+
+def check_style(name: str) -> None:
+    """Refuses a name that is of no style.
+
+    Raises:
+      ValueError: it is none.
+    """
+    if name not in STYLES:
+        raise ValueError(f"network must be one of {', '.join(STYLES)}, got {name!r}")
+
+
+def styled(style: str, num_outputs: int) -> Network:
+    """A style's network of one head: [B, H, W, C] uint8 -> [B, num_outputs]."""
+    torso, initializers = STYLES[style]
+    return with_head(torso, (512, num_outputs), initializers)
+
+
+def styled_heads(style: str, heads: Mapping[str, int], shares_torso: bool) -> Network:
+    """A style's network of several heads: [B, H, W, C] uint8 -> {name: [B, outputs]}.
+
+    Args:
+      style: of `STYLES`.
+      heads: the number of outputs of each.
+      shares_torso: all heads have one torso; else each has a network of its own.
+    """
+    torso, initializers = STYLES[style]
+    if shares_torso:
+        return with_heads(torso, {name: (512, size) for name, size in heads.items()}, initializers)
+    return named({name: styled(style, size) for name, size in heads.items()})
 
 
 def _head(

@@ -52,6 +52,12 @@ def huber(error: jax.Array, kappa: float = 1.0) -> jax.Array:
     return within * (jnp.abs(error) - 0.5 * within)
 
 
+@shaped(logits="A", a_tm1="")
+def log_likelihood(logits: jax.Array, a_tm1: jax.Array) -> jax.Array:
+    """log softmax(logits)[a_tm1]."""
+    return jax.nn.log_softmax(logits)[a_tm1]
+
+
 def first_critic(critics: Params) -> Params:
     """The params of the first of several critics, which are stacked."""
     return jax.tree.map(lambda p: p[0], critics)

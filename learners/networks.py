@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import haiku as hk
@@ -213,6 +213,22 @@ def side_by_side(networks: Sequence[Network]) -> Network:
     def apply(params: Params, *inputs: jax.Array) -> jax.Array:
         outputs = [network.apply(p, *inputs) for network, p in zip(networks, params, strict=True)]
         return jnp.stack(outputs, axis=-1)
+
+    return Network(init, apply)
+
+
+def named(networks: Mapping[str, Network]) -> Network:
+    """Networks that share nothing: params and outputs are mappings of the same names."""
+
+    def init(key: jax.Array, *inputs: jax.Array) -> Params:
+        keys = jax.random.split(key, len(networks))
+        return {
+            n: network.init(k, *inputs)
+            for (n, network), k in zip(networks.items(), keys, strict=True)
+        }
+
+    def apply(params: Params, *inputs: jax.Array) -> dict[str, jax.Array]:
+        return {n: network.apply(params[n], *inputs) for n, network in networks.items()}
 
     return Network(init, apply)
 

@@ -15,6 +15,10 @@ from learners import (
     brac_primal,
     c51,
     cql,
+    crr,
+    discrete_bc,
+    discrete_bcq,
+    discrete_cql,
     dqn,
     ensemble_dqn,
     iql,
@@ -70,6 +74,22 @@ LEARNERS: Mapping[str, Entry] = {
     ),
     "c51": Entry(c51.Config, c51.make, _GREEDY, DiscreteSpec),
     "cql": Entry(cql.Config, cql.make, _MODE),
+    "crr": Entry(
+        crr.Config,
+        crr.make,
+        {"act": "the likeliest action", "sample": "an action drawn by its probability"},
+        DiscreteSpec,
+    ),
+    "discrete_bc": Entry(
+        discrete_bc.Config, discrete_bc.make, {"act": "the likeliest action"}, DiscreteSpec
+    ),
+    "discrete_bcq": Entry(
+        discrete_bcq.Config,
+        discrete_bcq.make,
+        {"act": "the best of the actions that are likely enough"},
+        DiscreteSpec,
+    ),
+    "discrete_cql": Entry(discrete_cql.Config, discrete_cql.make, _GREEDY, DiscreteSpec),
     "dqn": Entry(dqn.Config, dqn.make, _GREEDY, DiscreteSpec),
     "ensemble_dqn": Entry(ensemble_dqn.Config, ensemble_dqn.make, _GREEDY, DiscreteSpec),
     "iql": Entry(iql.Config, iql.make, {"act": "the mean"}),

@@ -1,7 +1,8 @@
 """What Tianshou's offline examples do otherwise than the papers, as learners of their own.
 
 Each is the paper's learner with a `Config` that has the example's choices and defects besides, all
-off by default; the files of the examples are `examples/offline/d4rl_*.py` of Tianshou 2.0.1.
+off by default; the files of the examples are `examples/offline/d4rl_*.py` and `atari_*.py` of
+Tianshou 2.0.1, unless a docstring names another version.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from learners import bc, bcq, cql, registry, td3_bc
+from learners import bc, bcq, cql, crr, discrete_bcq, registry, td3_bc, value_based
 from learners.networks import Network, mlp, torch_initializers
 from learners.ranges import Count, Positive
 from learners.types import Params, Spec
@@ -118,6 +119,43 @@ class TD3BC(td3_bc.Config):
         return super().clip_smoothed(action, low, high) if self.clip_target else action
 
 
+@dataclasses.dataclass(frozen=True)
+class DiscreteBCQ(discrete_bcq.Config):
+    """atari_bcq.py, of versions 0.3.1 to 0.5.1.
+
+    Attributes:
+      masks_by_nan: the mask makes the value of every allowed action NaN, so that the first of them
+        is chosen, whatever the values are.
+    """
+
+    masks_by_nan: bool = False
+
+    def choose(self, q: jax.Array, is_allowed: jax.Array) -> jax.Array:
+        if self.masks_by_nan:
+            return jnp.argmax(is_allowed, axis=-1)
+        return super().choose(q, is_allowed)
+
+
+@dataclasses.dataclass(frozen=True)
+class CRR(crr.Config):
+    """atari_crr.py.
+
+    Attributes:
+      averages_weights: every action of a batch counts as the mean of their weights, for [B] times
+        [B, 1] is [B, B]: advantages have no part in which actions are cloned.
+      weight_has_gradient: the policy's loss also moves the weight.
+    """
+
+    averages_weights: bool = False
+    weight_has_gradient: bool = False
+
+    def weight(self, advantage: jax.Array) -> jax.Array:
+        weight = super().weight(advantage)
+        if self.weight_has_gradient and not self.is_binary:
+            weight = jnp.minimum(jnp.exp(advantage / self.beta), self.max_weight)
+        return jax.lax.pmean(weight, value_based.BATCH) if self.averages_weights else weight
+
+
 def bounded(gradients: Params, bound: float) -> Params:
     """Each critic's gradient, scaled down to a norm over all its layers of at most `bound`."""
     clip = optax.clip_by_global_norm(bound)
@@ -130,5 +168,12 @@ def _torch_mlp(sizes: Sequence[int], spec: Spec, bottleneck: bool) -> Network:
 
 LEARNERS: Mapping[str, registry.Entry] = {
     f"{name}_tianshou": dataclasses.replace(registry.LEARNERS[name], config=config)
-    for name, config in {"bc": BC, "bcq": BCQ, "cql": CQL, "td3_bc": TD3BC}.items()
+    for name, config in {
+        "bc": BC,
+        "bcq": BCQ,
+        "cql": CQL,
+        "crr": CRR,
+        "discrete_bcq": DiscreteBCQ,
+        "td3_bc": TD3BC,
+    }.items()
 }

@@ -13,8 +13,8 @@ from learners.types import DiscreteSpec, Spec
 from tests.learners import plain
 
 SHARED = {  # modules that are no algorithm by themselves
-    *("__init__", "brac", "candidates", "checks", "image_networks", "losses", "networks"),
-    *("ranges", "registry", "td3", "training", "types", "value_based"),
+    *("__init__", "action_values", "brac", "candidates", "checks", "image_networks", "losses"),
+    *("networks", "ranges", "registry", "td3", "training", "types", "value_based"),
 }
 SPECS = {Spec: Spec(3, 2), DiscreteSpec: DiscreteSpec(3, (12, 12, 2))}
 

@@ -17,11 +17,19 @@ SCRIPTS = {  # whose environment each runs in, the script, and its options
     "bcq": (D3RLPY, "bcq"),
     "cql": (D3RLPY, "cql"),
     "dopamine": (DOPAMINE, "dopamine_agents"),
+    **{
+        f"d3rlpy_discrete_{name}": (D3RLPY, "d3rlpy_discrete", name)
+        for name in ("bc", "bcq", "cql")
+    },
     "iql": (D3RLPY, "iql"),
     "rebrac": (D3RLPY, "rebrac"),
     "tianshou_bcq": (TIANSHOU, "tianshou_bcq"),
     "tianshou_bcq_alike": (TIANSHOU, "tianshou_bcq", "alike"),
     "tianshou_cql": (TIANSHOU, "tianshou_cql"),
+    **{
+        f"tianshou_discrete_{name}": (TIANSHOU, "tianshou_discrete", name)
+        for name in ("bcq", "cql", "crr", "crr_repaired", "il")
+    },
     "tianshou_il": (TIANSHOU, "tianshou_il"),
     "tianshou_td3_bc": (TIANSHOU, "tianshou_td3_bc"),
 }
