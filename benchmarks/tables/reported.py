@@ -211,7 +211,7 @@ def load_table(name: str, folder: pathlib.Path | None = None) -> ReportedTable:
     folder = folder or FOLDER
     path = folder / f"{name}.toml"
     if not path.is_file():
-        raise DatasetError(f"unknown table {name!r}, choose one of: {', '.join(table_names())}")
+        raise DatasetError(f"there is no table {name!r}: name one of {', '.join(table_names())}")
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
         curves = fields.pop("curves", None)

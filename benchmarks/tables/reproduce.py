@@ -30,15 +30,16 @@ def reproduce(
     results_dir: pathlib.Path | str | None = None,
     dry_run: bool = False,
 ) -> pathlib.Path | None:
-    """Measures a table: runs what is not done, goes on with what was cut, writes the report.
+    """Measures a table: runs what is not done, continues what was cut, writes the report.
 
     Args:
       table: the recipe's name, such as `brac_bc`, or the file of a user's own, `x.toml`.
       rows: names of its rows, or patterns such as `CQL/*`; by default all that can be run and whose
         datasets are published.
       seeds: all of the recipe's by default.
-      budget: fraction of the recipe's gradient steps; results of a smaller budget lie apart, and a
-        larger one goes on from their runs. Behaviour policies are trained in full at any.
+      budget: fraction of the recipe's gradient steps. Results at a smaller budget have a folder of
+        their own, and a larger budget continues their runs. Behaviour policies are trained in full
+        at any budget.
       data_dir: where the published datasets lie.
       runs_dir: where the runs are kept.
       processes: each on a core of its own; 1 runs in this process, on all cores.
@@ -95,11 +96,11 @@ def first_seeds(table: str, number: int) -> list[int]:
     """The first seeds of a table's recipe.
 
     Raises:
-      DatasetError: it has not so many.
+      DatasetError: the recipe has fewer.
     """
     seeds = load_recipe(table).seeds
     if number > len(seeds):
-        raise DatasetError(f"table {table!r} has {len(seeds)} seeds, ask for no more of them")
+        raise DatasetError(f"recipe {table!r} has {len(seeds)} seeds: ask for no more of them")
     return list(seeds[:number])
 
 

@@ -25,8 +25,8 @@ class Cell:
       row: of the recipe.
       seed: of the run.
       budget: the fraction.
-      behavior: the run whose policy this one starts from as the behaviour policy. It is of the full
-        budget whatever this one's is: a behaviour policy is given, as the data are.
+      behavior: the cell whose policy this one starts from, as its behaviour policy; always at the
+        full budget, because a behaviour policy is given, as the data are.
     """
 
     recipe: Recipe
@@ -57,12 +57,12 @@ class Cell:
         return self.recipe.entry().extras(self.learner_config())
 
     def table_folder(self, runs_dir: pathlib.Path) -> pathlib.Path:
-        """Runs of a smaller budget lie apart, so that they are never taken for whole ones."""
+        """The folder of the recipe's runs; those at a smaller budget have a folder of their own."""
         at_budget = "" if self.budget == 1 else f"-budget-{self.budget:g}"
         return runs_dir / f"{self.recipe.table}{at_budget}"
 
     def folder(self, runs_dir: pathlib.Path) -> pathlib.Path:
-        """Where this cell's run lies."""
+        """The folder of this cell's run."""
         folder = self.table_folder(runs_dir) / self.row.data.version_path
         if self.row.data.split != "all":
             folder /= self.row.data.split
@@ -72,7 +72,7 @@ class Cell:
         return folder / f"seed-{self.seed}"
 
     def at_other_budgets(self, runs_dir: pathlib.Path) -> list[pathlib.Path]:
-        """Where runs of it at other budgets may lie."""
+        """The folders that may hold runs of this cell at other budgets."""
         folder = self.folder(runs_dir).relative_to(self.table_folder(runs_dir))
         tables = runs_dir.glob(f"{glob.escape(self.recipe.table)}-budget-*")
         return sorted(table / folder for table in tables if table != self.table_folder(runs_dir))
@@ -101,8 +101,8 @@ def plan(
       budget: the fraction of its gradient steps.
 
     Raises:
-      DatasetError: a row or seed that the recipe does not have, a row that cannot be run, whose
-        learner there is not, or whose config or policies do not fit it, or a budget outside (0, 1].
+      DatasetError: the recipe has no such row or seed; a row cannot be run, or its learner does not
+        exist or does not take its config or policies; or the budget is outside (0, 1].
     """
     chosen = [row for row in recipe.rows if not row.blocked]
     if rows:
@@ -111,7 +111,7 @@ def plan(
     for seed in seeds:
         if seed not in recipe.seeds:
             raise DatasetError(
-                f"table {recipe.table!r} has no seed {seed}, choose from: {recipe.seeds}"
+                f"recipe {recipe.table!r} has no seed {seed}: choose from {[*recipe.seeds]}"
             )
     recipe.steps_at(budget)
     for row in chosen:
@@ -126,13 +126,13 @@ def _cell(recipe: Recipe, row: Row, seed: int, budget: float) -> Cell:
 
 
 def with_behaviors(cells: Iterable[Cell]) -> list[Cell]:
-    """The cells, after those whose policies they start from."""
+    """The cells, preceded by those whose policies they start from."""
     cells = list(cells)
     return list(dict.fromkeys([cell.behavior for cell in cells if cell.behavior] + cells))
 
 
 def seeds_of_rows(cells: Iterable[Cell]) -> list[list[Cell]]:
-    """The cells, those together that differ in their seed alone."""
+    """The cells in groups that differ only in their seed."""
     groups: dict[tuple[Row, float], list[Cell]] = {}
     for cell in cells:
         groups.setdefault((cell.row, cell.budget), []).append(cell)
@@ -146,7 +146,7 @@ def _matching(recipe: Recipe, pattern: str) -> list[Row]:
         known = [row.name for row in recipe.rows]
         nearest = ", ".join(difflib.get_close_matches(pattern, known, 3, 0))
         raise DatasetError(
-            f"table {recipe.table!r} has no row {pattern!r}; the nearest of {len(known)} are "
+            f"recipe {recipe.table!r} has no row {pattern!r}; the nearest of {len(known)} are "
             f"{nearest}, and a dry run lists them all"
         )
     if not can_run:

@@ -1,4 +1,4 @@
-"""Runs a recipe: trains, evaluates, writes one JSON line an evaluation, goes on where it was cut.
+"""Runs a recipe: trains, evaluates, writes a JSON line for each evaluation, continues after a cut.
 
 `run_folder.py` says what a run keeps on disk. Several processes, and several runners, may work on
 the same runs: a cell's lock gives it to one of them.
@@ -36,12 +36,12 @@ from rl_datasets.serving.rewards import rescaled
 def run_cells(
     cells: Sequence[Cell], places: Places, progress: Progress, seeds_at_once: int = 1
 ) -> None:
-    """Runs every cell that is neither done nor in the hands of another process.
+    """Runs every cell that is not done and that no other process is running.
 
     Args:
       cells: as `plan` gives them.
       places: where data and runs lie.
-      progress: told where each cell stands after every call of the learner.
+      progress: called with each cell and its step after every call of the learner.
       seeds_at_once: seeds of a row that are trained in one `vmap`; pays on an accelerator.
 
     Raises:
@@ -142,7 +142,7 @@ def _initial(cell: Cell, learner: types.Learner, spec: Any, places: Places) -> t
 
 
 def _check_finite(cell: Cell, step: int, metrics: Mapping[str, Any]) -> None:
-    """What is not finite once never is again: nothing that such a run returns means anything."""
+    """Refuses a metric that is not finite: it stays so, and no return of such a run counts."""
     if wrong := [name for name, value in metrics.items() if not np.isfinite(value)]:
         raise DatasetError(
             f"{cell.name} diverged: {' and '.join(wrong)} is not a finite number at step {step:,}; "

@@ -55,7 +55,7 @@ class Places:
 
 
 def check(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> None:
-    """Refuses what could not be run of the cells that are not done.
+    """Refuses cells that are not done and could not be run.
 
     Raises:
       DatasetError: a dataset is missing, its policy could not be scored, its learner could not
@@ -82,7 +82,7 @@ def check(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> None
 
 
 def tasks_of(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> dict[Cell, Task]:
-    """What each cell that is not done asks for.
+    """The task of each cell that is not done.
 
     Raises:
       DatasetError: as `task_of`; or seeds of a game are to be trained at once on a CPU.
@@ -151,7 +151,7 @@ def check_served(address: str, schema: Any, task: Task) -> None:
 
 
 def identity(cell: Cell, task: Task, places: Places) -> dict[str, Any]:
-    """What a run is; no folder's is gone on with as another's."""
+    """What a run is; a folder is never continued as another run."""
     recipe, row = cell.recipe, cell.row
     return {
         "table": recipe.table,
@@ -189,7 +189,7 @@ def initial(
 
 
 def _kind(cell: Cell, spec: Any) -> str:
-    """All that one update's shapes follow from; cells that share it are sound or not together."""
+    """All that decides the shapes of an update; one check is enough for cells that share it."""
     sizes = [getattr(spec, name, None) for name in ("observation_size", "action_size")]
     cloner = cell.behavior and (cell.behavior.recipe.learner, cell.behavior.learner_config())
     shared = (cell.recipe.learner, cell.recipe.batch_size, cell.row.scoring.policies)

@@ -132,7 +132,7 @@ class Recipe:
         """
         if self.learner not in learners():
             raise DatasetError(
-                f"{self.file}: learner is {self.learner!r}, and there is none of that name: choose "
+                f"{self.file}: learner is {self.learner!r}, which is no learner: choose "
                 f"from {', '.join(learners())}"
             )
         return learners()[self.learner]
@@ -197,7 +197,7 @@ def load_recipe(name: str) -> Recipe:
     if not path.is_file():
         known = ", ".join(recipe_names())
         raise DatasetError(
-            f"unknown table {name!r}, choose one of: {known}; or name a recipe's file, x.toml"
+            f"there is no recipe {name!r}: name one of {known}, or a file of your own, x.toml"
         )
     where = name if name.endswith(".toml") else path.name
     content = toml_tables.read_toml(path)

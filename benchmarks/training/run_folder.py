@@ -1,15 +1,15 @@
-"""What a run keeps on disk, so that it can be cut at any time and gone on with.
+"""What a run keeps on disk, so that it can be stopped at any time and continued.
 
 A cell has a folder of its own, `<runs>/<table>/<dataset>/<learner>/seed-<n>/`, that holds
 
-    run.json       what the run is; a folder is never gone on with as another run
-    results.jsonl  one line an evaluation
+    run.json       what the run is; a folder is never continued as another run
+    results.jsonl  one line for each evaluation
     checkpoint.npz the training state at the last evaluation
     events.*       the same numbers for TensorBoard
     .lock          held while a process works on the cell
 
-A kill loses what came after the last evaluation and nothing else: the line is written before the
-checkpoint, and whoever goes on from a checkpoint first drops the lines after it.
+A kill loses only what came after the last evaluation. The line is written before the checkpoint,
+and a process that continues from a checkpoint first drops the lines after it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ RUN = "run.json"
 
 
 class RunFolder:
-    """The folder of one cell, in the hands of this process (see `lock`).
+    """The folder of one cell, which this process has locked (see `lock`).
 
     Args:
       folder: of the cell; made if it is not there.
@@ -59,12 +59,12 @@ class RunFolder:
 
     @property
     def checkpoint_step(self) -> int:
-        """The step to go on from, 0 at the start."""
+        """The step to continue from, 0 at the start."""
         path = self._folder / checkpoint.FILE_NAME
         return checkpoint.facts_of(path, _anew(self._folder))["step"] if path.exists() else 0
 
     def restore(self, initial: TrainingState) -> TrainingState:
-        """The state at `checkpoint_step`; results after it are dropped, they will be made again.
+        """The state at `checkpoint_step`; drops the results after it, which will be made again.
 
         Args:
           initial: the state at step 0, which also gives the structure of the others.
@@ -77,8 +77,8 @@ class RunFolder:
         every = self._identity["evaluate_every"]
         if [result["step"] for result in results] != [*range(every, step + 1, every)]:
             raise DatasetError(
-                f"{path} has not the results of every evaluation up to step {step}, which the "
-                f"checkpoint beside it is of: remove {self._folder} to run it again"
+                f"{path} lacks results up to step {step}, at which the checkpoint beside it was "
+                f"written: remove {self._folder} to run it again"
             )
         write_results(path, results)
         self._open_events(results)
@@ -237,14 +237,14 @@ def _last_step(folder: pathlib.Path) -> int:
 
 
 def last_state(folder: pathlib.Path, initial: TrainingState) -> TrainingState:
-    """The state that a run came to; changes nothing.
+    """The last state of a run; changes nothing.
 
     Args:
       folder: of the cell.
       initial: a state of the same structure.
 
     Raises:
-      DatasetError: it left none.
+      DatasetError: the run left no checkpoint.
     """
     path = folder / checkpoint.FILE_NAME
     if not path.exists():
@@ -261,7 +261,7 @@ def _anew(folder: pathlib.Path) -> str:
 
 @contextlib.contextmanager
 def lock(folder: pathlib.Path) -> Iterator[bool]:
-    """Makes the folder and tries to take it; gives whether this process has it."""
+    """Makes the folder and tries to lock it; gives whether this process has the lock."""
     folder.mkdir(parents=True, exist_ok=True)
     with staging.try_lock(folder / ".lock") as is_ours:
         yield is_ours

@@ -225,7 +225,7 @@ def test_results_that_were_lost_beside_their_checkpoint_are_told(tmp_path, left)
     path = CELLS[0].folder(tmp_path / "runs") / RESULTS
     text = path.read_text()
     path.write_text(text[:left] if left != 1 else text.splitlines(keepends=True)[-2])
-    lost = r"results\.jsonl has not the results of every evaluation up to step 80, .*: remove "
+    lost = r"results\.jsonl lacks results up to step 80, .*: remove "
     with pytest.raises(DatasetError, match=lost):
         run(tmp_path)
 

@@ -215,7 +215,7 @@ def load_plain(tmp_path):
         (
             "learner",
             'learner = "types"',
-            "'types', and there is none of that name: choose from bc,",
+            "'types', which is no learner: choose from bc,",
         ),
         ("learner", 'learner = "networks"', "learner is 'networks'"),
         ("learner", 'learner = "training"', "learner is 'training'"),
