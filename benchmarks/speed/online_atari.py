@@ -19,6 +19,7 @@ from rl_datasets import roms
 from rl_datasets.collection import atari
 from rl_datasets.roms import RomSet
 from rl_datasets.serving.transitions import Transition
+from rl_datasets.sources.atari import FRAME_SKIP
 
 GAME = "Pong"
 
@@ -77,7 +78,7 @@ def _emulator(steps: int) -> float:
     minimal = ale.getMinimalActionSet()
     start = time.perf_counter()
     for action in _actions(steps):
-        for _ in range(atari.FRAME_SKIP):
+        for _ in range(FRAME_SKIP):
             ale.act(minimal[action])
         if ale.game_over():
             ale.reset_game()

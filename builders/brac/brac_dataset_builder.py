@@ -1,12 +1,12 @@
-"""`brac`: the datasets of "Behavior Regularized Offline Reinforcement Learning", and their kin.
+"""`brac`: datasets of "Behavior Regularized Offline Reinforcement Learning", and similar ones.
 
-A configuration is named <environment>-<mixture>, as the paper's tables are:
+A configuration is named <environment>-<mixture>, as in the paper's tables:
 
     brac/halfcheetah-eps1                    the paper's own data, from a file that BRAC saved
     brac/halfcheetah-eps1-recollected        collected again, with this project's policies
     brac/halfcheetah-eps1-recollected-brac   collected again, with BRAC's own policies
-    brac/halfcheetah-v4-eps1-recollected-n20000-seed1   in another body than the paper's, 20,000
-                                                        transitions, with the seed 1
+    brac/halfcheetah-v4-eps1-recollected-n20000-seed1   in another body than the paper's, with
+                                                        20,000 transitions and the seed 1
 
 `rl_datasets.collection.naming` has the rule. Any other name is a user's own collection.
 """
@@ -73,8 +73,8 @@ class Builder(PublishedDatasetBuilder):
         """The configuration that a collected folder says it is."""
         if files.local_path(f"{source}.index").is_file():
             raise DatasetError(
-                f"{source} is no collected folder, so it does not say which configuration it is: "
-                "name the one that it holds, such as brac/halfcheetah-eps3"
+                f"{source} is not a collected folder, so it does not say which configuration it "
+                "is: name the one that it holds, such as brac/halfcheetah-eps3"
             )
         return collected.read_collection(source).dataset
 
@@ -91,7 +91,7 @@ class Builder(PublishedDatasetBuilder):
     def _source(self) -> CollectedFolder | _SavedData:
         config = self.builder_config.name
         if self.source is None:
-            raise DatasetError(f"brac/{config} needs a source to be published: name it")
+            raise DatasetError(f"brac/{config} needs a source to be published: name the source")
         if not files.local_path(self.source).is_dir():
             return _SavedData(self.source, config)
         return CollectedFolder.open(self.source, self.name, config, self.builder_configs)
@@ -99,7 +99,7 @@ class Builder(PublishedDatasetBuilder):
 
 @dataclasses.dataclass(frozen=True)
 class _SavedData:
-    """A data file that BRAC saved, as one unit: it keeps no trace of what its parts were."""
+    """A data file that BRAC saved, as one unit, because it does not say what its parts are."""
 
     prefix: str
     config: str

@@ -1,15 +1,15 @@
 """`d4rl`: the datasets of "D4RL: Datasets for Deep Data-Driven Reinforcement Learning".
 
-A configuration bears D4RL's own id:
+A configuration has D4RL's own id:
 
     d4rl/halfcheetah-medium-v2                    D4RL's data, from its HDF5 file
     d4rl/halfcheetah-medium-v2-recollected        collected again by D4RL's rules and policy
     d4rl/halfcheetah-expert-v2-recollected-sac-1a2b3c4d
-                                                  by D4RL's rules, and a SAC of this project's whose
-                                                  weights' sha256 begins so
+                                                  by D4RL's rules and this project's SAC, whose
+                                                  weights' sha256 begins with these digits
 
-`rl_datasets.collection.naming` has the rule; D4RL's files hold the policies of its medium data
-alone.
+`rl_datasets.collection.naming` has the rule. D4RL's files hold only the policies of its medium
+data.
 """
 
 from __future__ import annotations
@@ -46,10 +46,9 @@ def _description(of: Task) -> str:
 class Builder(PublishedDatasetBuilder):
     """Publishes D4RL's file of a task, or a collected folder.
 
-    The `source` is the file, or a folder or an address that mirrors D4RL's own,
-    http://rail.eecs.berkeley.edu/datasets/offline_rl, or the address of the file itself; or a
-    folder that `rl-datasets collect` wrote. What is downloaded is kept in `downloads` below the
-    data_dir.
+    The `source` is the file; its address; a folder or an address that mirrors D4RL's own,
+    http://rail.eecs.berkeley.edu/datasets/offline_rl; or a folder that `rl-datasets collect` wrote.
+    Downloads are kept in `downloads` in the data_dir.
     """
 
     VERSION = tfds.core.Version("2.0.0")
@@ -76,7 +75,7 @@ class Builder(PublishedDatasetBuilder):
 
     @classmethod
     def config_of(cls, source: str) -> str:
-        """What a collected folder says it is, or the one task with a file of this name."""
+        """The configuration that a collected folder says it is, or the task with this file name."""
         if _is_collected(source):
             return collected.read_collection(source).dataset
         name = source.rstrip("/").rpartition("/")[2]
@@ -101,13 +100,13 @@ class Builder(PublishedDatasetBuilder):
     def _source(self) -> CollectedFolder | _File:
         config, source = self.builder_config.name, self.source
         if source is None:
-            raise DatasetError(f"d4rl/{config} needs a source to be published: name it")
+            raise DatasetError(f"d4rl/{config} needs a source to be published: name the source")
         if _is_collected(source):
             folder = CollectedFolder.open(source, self.name, config, self.builder_configs)
             if folder.collection.protocol != self.name:
                 raise DatasetError(
                     f"{source} was collected by the protocol {folder.collection.protocol!r}, so it "
-                    f"is no dataset of D4RL: publish it as {folder.collection.protocol}"
+                    f"is not a dataset of D4RL: publish it as {folder.collection.protocol}"
                 )
             return folder
         if RECOLLECTED in config:
@@ -166,7 +165,7 @@ def _is_collected(source: str) -> bool:
 
 
 def _check_hdf5(path: pathlib.Path) -> None:
-    """Raises `DatasetError` where a file is no HDF5 or cut short, which its head tells."""
+    """Raises `DatasetError` if a file's header shows that it is not HDF5 or is truncated."""
     with hdf5.opened(path):
         pass
 

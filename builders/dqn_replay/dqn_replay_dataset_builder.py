@@ -1,6 +1,6 @@
-"""`dqn_replay`: what a DQN saw, did and earned while it learned one of 60 Atari games.
+"""`dqn_replay`: the experience of a DQN that learned one of 60 Atari games.
 
-A configuration is a run of a game, and a split is a checkpoint of it, as in TFDS's
+A configuration is a run of a game, and a split is one of its checkpoints, as in TFDS's
 `rlu_atari_checkpoints`:
 
     dqn_replay/Pong_run_1                the first of DQN Replay's five runs of Pong
@@ -39,10 +39,10 @@ class Run(NamedTuple):
     """A run.
 
     Attributes:
-      game: as DQN Replay spells it.
-      run: its number.
-      folder: of its checkpoints.
-      log: what the run says of itself; None for DQN Replay's own, which say nothing.
+      game: the game, as DQN Replay spells it.
+      run: the run's number.
+      folder: the folder of its checkpoints.
+      log: the run's description; None for DQN Replay's own runs, which have none.
     """
 
     game: str
@@ -58,7 +58,7 @@ class Run(NamedTuple):
 class Builder(PublishedDatasetBuilder):
     """Publishes a run in Dopamine's layout.
 
-    The `source` is the folder `<Game>/<run>` that holds `replay_logs`, or the root of many such.
+    The `source` is the folder `<Game>/<run>` that holds `replay_logs`, or the root of many runs.
     """
 
     VERSION = tfds.core.Version("1.1.0")
@@ -82,14 +82,14 @@ class Builder(PublishedDatasetBuilder):
         """The configuration that the folder `<Game>/<run>` is.
 
         Raises:
-          DatasetError: the folder holds no checkpoints, or many runs, or its name says no run.
+          DatasetError: the folder holds no checkpoints or many runs, or its name is not a run's.
         """
         folder = _checkpoint_folder(source, "replay_logs", "")
         run = _run_in(folder)
         if run is None:
             raise DatasetError(
-                f"{folder} does not lie in a folder <Game>/<run> such as Pong/1, so it does not "
-                "say which configuration it is: name it, such as dqn_replay/Pong_run_1"
+                f"{folder} is not in a folder <Game>/<run> such as Pong/1, so it does not say "
+                "which configuration it is: name one, such as dqn_replay/Pong_run_1"
             )
         return run.config
 
@@ -98,7 +98,7 @@ class Builder(PublishedDatasetBuilder):
         return atari.atari_episode_spec(game.num_actions) if game else atari.atari_episode_spec()
 
     def source_units(self) -> Sequence[SourceUnit]:
-        """The checkpoints that cannot be read come first, so that they are told at once."""
+        """The units; checkpoints that cannot be read come first, so that they fail at once."""
         faults = [
             SourceUnit(
                 name=(name := f"checkpoint_{number:02d}"),
@@ -195,7 +195,7 @@ def _holds_checkpoints(folder: pathlib.Path) -> bool:
 
 
 def _run_in(folder: pathlib.Path) -> Run | None:
-    """The run that these checkpoints are of, by what it says of itself, or by <Game>/<run>."""
+    """The run of these checkpoints, by its own description or by <Game>/<run>."""
     log = run_log.read(folder.parent)
     if log is not None:
         return Run(log["game"], log["run"], folder, log)

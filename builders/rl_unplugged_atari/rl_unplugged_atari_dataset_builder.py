@@ -33,7 +33,7 @@ _CONFIG = re.compile(r"(?P<game>[A-Za-z]+)_run_(?P<run>[1-5])(?P<family>_transit
 
 
 class Run(NamedTuple):
-    """A run of a game, and one of the two forms that it was released in."""
+    """A run of a game, in one of the two forms in which it was released."""
 
     game: str
     run: int
@@ -74,7 +74,7 @@ class Builder(PublishedDatasetBuilder):
         return TransitionSpec(spec.observation, rl_unplugged.STACK, spec.action)
 
     def source_units(self) -> Sequence[SourceUnit]:
-        """A unit a shard; one that is missing is a file that cannot be read."""
+        """A unit for each shard; a missing shard is a file that cannot be read."""
         return [self._unit(index, shard) for index, shard in enumerate(self._shards)]
 
     def _unit(self, index: int, shard: rl_unplugged.Shard) -> SourceUnit:
@@ -151,7 +151,7 @@ class Builder(PublishedDatasetBuilder):
         named = _CONFIG.fullmatch(self.builder_config.name)
         if named is None or named["game"] not in rl_unplugged.GAMES:
             raise DatasetError(
-                f"rl_unplugged_atari/{self.builder_config.name} is no run of RL Unplugged's 46 "
+                f"rl_unplugged_atari/{self.builder_config.name} is not a run of RL Unplugged's 46 "
                 "games: name one, such as rl_unplugged_atari/Pong_run_1"
             )
         family, _ = FAMILIES[named["family"] or ""]

@@ -1,15 +1,15 @@
 """Atari games by Dopamine's protocol (Castro et al. 2018, arXiv:1812.06110), as a dm_env.
 
-An action of the game's minimal set is repeated for four frames, and each of them, the first too,
-keeps the action before with probability 0.25 (sticky actions, Machado et al. 2018, section 5). What
-is seen is the pixel-wise maximum of the last two of them in ALE's grey, made 84 by 84 by OpenCV's
-area interpolation; after a reset there is one frame alone. An episode begins without no-ops and
-without FIRE, and ends when the game is over, not when a life is lost. After 27,000 steps it is
-truncated.
+An action of the game's minimal set is repeated for four frames. Each of them, the first included,
+keeps the previous action with probability 0.25 (sticky actions, Machado et al. 2018, section 5).
+The observation is the pixel-wise maximum of the last two frames in ALE's grey, resized to 84 by 84
+by OpenCV's area interpolation; after a reset it is a single frame. An episode begins without no-ops
+and without FIRE, and ends when the game is over, not when a life is lost. It is truncated after
+27,000 steps.
 
-All of this is ale-py's own vector environment of one game, with all that it does by default
-switched off. It differs from Dopamine in one place, which no log holds: where a game is over in the
-fourth frame of a step, ale-py looks at that frame too, and Dopamine does not.
+ale-py's own vector environment plays the games, with all of its defaults switched off. It differs
+from Dopamine in one place, which no log holds: where a game is over in the fourth frame of a step,
+ale-py includes that frame, and Dopamine does not.
 """
 
 from __future__ import annotations
@@ -25,20 +25,18 @@ import numpy as np
 from dm_env import specs
 
 from rl_datasets import roms
+from rl_datasets.sources.atari import FRAME_SHAPE, FRAME_SKIP, STICKY_PROBABILITY
 
-FRAME_SHAPE = (84, 84, 1)
-STICKY_PROBABILITY = 0.25
 MAX_STEPS = 27_000  # 108,000 frames
-FRAME_SKIP = 4
 
 
 class GameSteps(NamedTuple):
-    """What N games gave in one step.
+    """The result of one step of N games.
 
     Attributes:
       frame: [N, 84, 84, 1] uint8.
       reward: [N] float32, the game's own score, not clipped.
-      is_over, is_truncated: [N] bool; a game of which either is true must be begun again.
+      is_over, is_truncated: [N] bool; if either is True, the game must begin a new episode.
     """
 
     frame: np.ndarray
@@ -48,13 +46,13 @@ class GameSteps(NamedTuple):
 
 
 class AtariGames:
-    """N games of one ROM, stepped together in as many threads as there are cores.
+    """N games of one ROM, which step together in as many threads as there are cores.
 
-    Each is what `AtariEnvironment` plays, and its episode follows from its seed and its actions.
+    Each is the game of `AtariEnvironment`; its seed and its actions determine its episode.
 
     Attributes:
       count: N.
-      num_actions: of the game's minimal set.
+      num_actions: size of the game's minimal action set.
     """
 
     def __init__(
@@ -70,20 +68,20 @@ class AtariGames:
         """Loads the games.
 
         Args:
-          rom: file of the game's ROM, under ALE's name of the game, such as `ms_pacman.bin`.
+          rom: file of the game's ROM, named as in ALE, such as `ms_pacman.bin`.
           count: N.
-          sticky_probability: that a frame keeps the action before.
-          max_steps: after which an episode is truncated.
-          most_no_ops: an episode begins with a random number of no-ops up to it, at least one
-            (Mnih et al. 2015).
-          presses_fire: whether an episode begins with FIRE where the game has it.
+          sticky_probability: probability that a frame keeps the previous action.
+          max_steps: number of steps after which an episode is truncated.
+          most_no_ops: an episode begins with a random number of no-ops from one to this (Mnih et
+            al. 2015); with 0, it begins without no-ops.
+          presses_fire: whether an episode begins with FIRE if the game has that action.
 
         Raises:
           DatasetError: there is no such file, or ALE has no game of its name.
         """
         rom = pathlib.Path(rom)
         roms.check_is_game(rom)
-        # It would greet on stderr, and warn of every ROM that is not its own.
+        # ALE would print a greeting, and a warning for every ROM that is not its own.
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
         self._games = ale_py.ALEVectorInterface(  # type: ignore[call-arg]  # Its stub has no defaults.
             rom,
@@ -102,13 +100,13 @@ class AtariGames:
         self._strengths = np.ones(count, np.float32)
 
     def begin(self, games: Sequence[int], seeds: Sequence[int]) -> np.ndarray:
-        """Begins episodes of the seeds [K] in these of the games [K]: frames [K, 84, 84, 1]."""
+        """Begins episodes with seeds [K] in K of the games, and returns frames [K, 84, 84, 1]."""
         observations, _ = self._games.reset(np.asarray(games), np.asarray(seeds))
-        return _frames(observations)[np.asarray(games)]  # It gives those of all games.
+        return _frames(observations)[np.asarray(games)]  # `reset` returns those of all games.
 
     def step(self, actions: np.ndarray) -> GameSteps:
         """Takes an action in each game, [N] indices into the minimal action set."""
-        if not np.all((actions >= 0) & (actions < self.num_actions)):  # ale-py would wait for ever.
+        if not np.all((actions >= 0) & (actions < self.num_actions)):  # ale-py would wait forever.
             raise ValueError(f"an action must be in 0..{self.num_actions - 1}, got {actions}")
         self._games.send(np.asarray(actions), self._strengths)
         observations, rewards, is_over, is_truncated, _ = self._games.recv()
@@ -121,14 +119,14 @@ class AtariGames:
 
 
 class AtariEnvironment(dm_env.Environment):
-    """One game of the Arcade Learning Environment, as the module says.
+    """One game of the Arcade Learning Environment, by the module's protocol.
 
-    Observations are [84, 84, 1] uint8, actions indices into the game's minimal action set, rewards
-    the game's own score, not clipped. Every reset draws a new seed for the emulator, so that each
-    episode can be replayed on its own: `reset_with(environment.episode_seed)`.
+    Observations are [84, 84, 1] uint8, actions are indices into the game's minimal action set, and
+    rewards are the game's own score, not clipped. Every reset draws a new seed for the emulator, so
+    that each episode can be replayed on its own: `reset_with(environment.episode_seed)`.
 
     Attributes:
-      episode_seed: of the episode that runs; -1 before the first.
+      episode_seed: seed of the current episode; -1 before the first.
     """
 
     def __init__(
@@ -142,10 +140,10 @@ class AtariEnvironment(dm_env.Environment):
         """Loads a game.
 
         Args:
-          rom: file of the game's ROM, under ALE's name of the game, such as `ms_pacman.bin`.
-          seed: of the seeds of the resets; anything that `np.random.default_rng` takes.
-          sticky_probability: that a frame keeps the action before.
-          max_steps: after which an episode is truncated.
+          rom: file of the game's ROM, named as in ALE, such as `ms_pacman.bin`.
+          seed: draws the seeds of the resets; anything that `np.random.default_rng` takes.
+          sticky_probability: probability that a frame keeps the previous action.
+          max_steps: number of steps after which an episode is truncated.
 
         Raises:
           DatasetError: there is no such file, or ALE has no game of its name.
@@ -159,7 +157,7 @@ class AtariEnvironment(dm_env.Environment):
         return self.reset_with(int(self._seeds.integers(2**31)))
 
     def reset_with(self, episode_seed: int) -> dm_env.TimeStep:
-        """Begins the episode of a seed, whatever was played before."""
+        """Begins the episode with this seed, whatever was played before."""
         self.episode_seed = episode_seed
         self._needs_reset = False
         return dm_env.restart(self._game.begin([0], [episode_seed])[0])

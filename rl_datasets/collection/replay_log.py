@@ -1,4 +1,4 @@
-"""A replay buffer that logs itself as Dopamine's does."""
+"""A replay buffer that logs itself as Dopamine's replay buffer does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rl_datasets.sources.dqn_replay import layout
 
 
 class ReplayLog:
-    """A circular replay buffer that logs itself as Dopamine's does, one bug for one.
+    """A circular replay buffer that logs itself as Dopamine's does, with the same bugs.
 
         with ReplayLog("Pong/1/replay_logs") as log:
             log.add(observation, action, reward, terminal)
@@ -22,9 +22,10 @@ class ReplayLog:
     Leaving the block without an exception saves the final checkpoint.
 
     Attributes:
-      store: the buffer by field: observation [C, *frame_shape] uint8, action [C] int32, reward [C]
-        float32, terminal [C] uint8.
-      add_count: rows that were ever added, padding included; the cursor is `add_count % capacity`.
+      store: the replay buffer by field: observation [C, *frame_shape] uint8, action [C] int32,
+        reward [C] float32, terminal [C] uint8.
+      add_count: number of rows that were ever added, with padding; the cursor is
+        `add_count % capacity`.
     """
 
     def __init__(
@@ -34,16 +35,16 @@ class ReplayLog:
         stack_size: int = layout.STACK_SIZE,
         frame_shape: tuple[int, int] = layout.FRAME_SHAPE,
     ):
-        """Makes the folder and an empty buffer; memory is taken as rows are added.
+        """Creates the folder and an empty replay buffer; memory is used as rows are added.
 
         Args:
-          folder: of the checkpoints, such as `Pong/1/replay_logs`.
-          capacity: C, rows of the buffer and of a checkpoint.
-          stack_size: frames that an agent stacks, one more than the rows of padding.
+          folder: the folder of the checkpoints, such as `Pong/1/replay_logs`.
+          capacity: C, the number of rows of the replay buffer and of a checkpoint.
+          stack_size: number of frames in an agent's stack, one more than the rows of padding.
           frame_shape: (height, width) of a frame.
 
         Raises:
-          DatasetError: the folder cannot be made, or holds checkpoints already.
+          DatasetError: the folder cannot be created, or already holds checkpoints.
           ValueError: the capacity is too small for a stack.
         """
         if capacity < stack_size + layout.UPDATE_HORIZON:
@@ -58,7 +59,7 @@ class ReplayLog:
             ) from error
         if present:
             raise errors.DatasetError(
-                f"{present[0]} is there already: name a folder without checkpoints"
+                f"{present[0]} already exists: name a folder without checkpoints"
             )
         self.store = {
             name: np.zeros((capacity, *(frame_shape if name == "observation" else ())), dtype)
@@ -82,8 +83,8 @@ class ReplayLog:
         """Adds a row, after its padding if it is the first of an episode.
 
         Args:
-          observation: [*frame_shape] uint8, the frame seen when the action was chosen.
-          action: the action taken in it.
+          observation: [*frame_shape] uint8, the frame when the action was chosen.
+          action: the action.
           reward: the reward that the action earned, clipped.
           terminal: whether the action ended the episode.
 
@@ -102,7 +103,7 @@ class ReplayLog:
         """Saves the final checkpoint, which holds the cursor where others hold `add_count`.
 
         Raises:
-          DatasetError: it cannot be written.
+          DatasetError: the checkpoint cannot be written.
         """
         self._save(self.add_count % self._capacity)
 
@@ -126,7 +127,7 @@ class ReplayLog:
 
 
 def _write_array(path: pathlib.Path, array: np.ndarray) -> None:
-    """Writes a NumPy file in gzip, bit for bit the same whenever it is written."""
+    """Writes a gzip-compressed NumPy file whose bytes depend only on the array."""
     try:
         with (
             files.replacing(path) as partial,
@@ -136,5 +137,5 @@ def _write_array(path: pathlib.Path, array: np.ndarray) -> None:
             np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
     except OSError as error:
         raise errors.DatasetError(
-            f"cannot write {path} ({error.strerror or error}): mend that and log again"
+            f"cannot write {path} ({error.strerror or error}): fix that and log again"
         ) from error

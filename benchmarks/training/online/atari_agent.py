@@ -15,6 +15,7 @@ from learners.types import DiscreteSpec, Learner
 from rl_datasets.collection import atari
 from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.serving.transitions import Transition
+from rl_datasets.sources.atari import FRAME_SHAPE
 from rl_datasets.sources.dqn_replay import STACK_SIZE
 
 AGENTS: Mapping[str, dqn.Config | qr_dqn.Config | None] = {
@@ -23,7 +24,7 @@ AGENTS: Mapping[str, dqn.Config | qr_dqn.Config | None] = {
     "qr_dqn": qr_dqn.Config(),
     "random": None,
 }
-STACK_SHAPE = (*atari.FRAME_SHAPE[:2], STACK_SIZE)
+STACK_SHAPE = (*FRAME_SHAPE[:2], STACK_SIZE)
 
 
 class Agent:

@@ -13,6 +13,7 @@ import numpy as np
 from rl_datasets import terminal
 from rl_datasets.collection import atari
 from rl_datasets.errors import DatasetError
+from rl_datasets.sources.atari import STICKY_PROBABILITY
 from rl_datasets.sources.dqn_replay import STACK_SIZE
 
 
@@ -44,7 +45,7 @@ class AtariSchedule:
     epsilon_decay_steps: int = 250_000
     batch_size: int = 32
     max_episode_steps: int = atari.MAX_STEPS
-    sticky_probability: float = atari.STICKY_PROBABILITY
+    sticky_probability: float = STICKY_PROBABILITY
 
     def __post_init__(self) -> None:
         counts = ("iterations", "steps_per_iteration", "update_period", "batch_size")

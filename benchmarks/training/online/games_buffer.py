@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from rl_datasets.collection.atari import FRAME_SHAPE, GameSteps
+from rl_datasets.collection.atari import GameSteps
 from rl_datasets.serving.transitions import Transition
+from rl_datasets.sources.atari import FRAME_SHAPE
 from rl_datasets.sources.dqn_replay import STACK_SIZE
 
 

@@ -158,7 +158,7 @@ def test_configurations_bear_the_fields_names():
 def test_a_collection_keeps_its_name(tmp_path):
     source = collect(tmp_path / "collected", "halfcheetah-mine")
     for taken in ("hopper-eps1", "hopper-eps2-recollected"):
-        with pytest.raises(DatasetError, match="publish it as brac/halfcheetah-mine, or by a name"):
+        with pytest.raises(DatasetError, match="publish it as brac/halfcheetah-mine, or under"):
             publish(Builder(config=taken, source=source, data_dir=tmp_path))
     for name in ("halfcheetah-mine", "another"):
         published = publish(Builder(config=name, source=source, data_dir=tmp_path))

@@ -170,7 +170,7 @@ class TestSource:
     def test_a_root_does_not_say_which_run(self, root, tmp_path):
         with pytest.raises(DatasetError, match="does not hold checkpoints"):
             Builder.config_of(str(root))
-        with pytest.raises(DatasetError, match="name it, such as dqn_replay/Pong_run_1"):
+        with pytest.raises(DatasetError, match="name one, such as dqn_replay/Pong_run_1"):
             Builder.config_of(write_run(tmp_path / "mine"))
 
     def test_a_run_is_not_published_as_another(self, root):

@@ -42,7 +42,7 @@ class TestReplayLog:
 
     def test_a_folder_with_checkpoints_is_left_alone(self, tmp_path):
         write_log(tmp_path, [3])
-        with pytest.raises(errors.DatasetError, match="is there already"):
+        with pytest.raises(errors.DatasetError, match="already exists"):
             ReplayLog(tmp_path)
 
     def test_what_cannot_be_written_is_named(self, tmp_path):

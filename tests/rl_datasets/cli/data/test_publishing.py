@@ -52,7 +52,7 @@ def test_publishing_again_with_other_data(run, published):
         (
             "brac/hopper-eps3-recollected",
             "collected",
-            f"collected was collected as '{DATASET}': publish it as brac/{DATASET}, or by a name",
+            f"collected was collected as '{DATASET}': publish it as brac/{DATASET}, or under",
         ),
         ("brac", "absent", r"absent.* does not exist.*: collect it"),
         (
@@ -141,7 +141,7 @@ def test_saved_data_does_not_say_which_configuration_it_is(run, published):
     tf.train.Checkpoint(data=tf.Module()).write("saved")
     outcome = run("publish", "brac", "saved", *DATA_DIR)
     assert outcome.status == 1
-    assert re.match(r"saved is no collected folder.*brac/halfcheetah-eps3", outcome.sentence)
+    assert re.match(r"saved is not a collected folder.*brac/halfcheetah-eps3", outcome.sentence)
 
 
 def test_a_full_disk_when_publishing(run, published, monkeypatch):
