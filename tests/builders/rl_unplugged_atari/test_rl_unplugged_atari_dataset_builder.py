@@ -236,7 +236,7 @@ def test_configurations_are_those_of_tfds():
 
 @pytest.mark.parametrize("config", ["Pong_run_6", "Skiing_run_1", "Pong", "mine"])
 def test_what_is_no_run_is_refused(tmp_path, config):
-    with pytest.raises(DatasetError, match=f"rl_unplugged_atari/{config} is not a run of RL Unplug"):
+    with pytest.raises(DatasetError, match=f"rl_unplugged_atari/{config} is not a run of"):
         Builder(config=config, source=str(tmp_path), data_dir=tmp_path)
 
 
