@@ -16,7 +16,7 @@ from benchmarks.tables import console, figures
 from benchmarks.tables.comparison import curves
 from benchmarks.tables.page import table, write_page
 from benchmarks.tables.reported import ReportedTable, Score, load_table
-from benchmarks.training.cells import Cell, plan
+from benchmarks.training.cells import Cell, plan, read_runs
 from benchmarks.training.offline import run_cells
 from benchmarks.training.preparation import Places
 from benchmarks.training.recipe import Recipe
@@ -228,7 +228,7 @@ def _train(cells: list[Cell], places: Places, version_dir: pathlib.Path) -> None
     rich.print("[bold]training[/] from a Reverb server")
     with (
         ReverbServer.from_published(version_dir, seed=SEED) as server,
-        console.progress(cells, places.runs_dir) as progress,
+        console.progress(read_runs(cells, places.runs_dir)) as progress,
     ):
         run_cells(cells, dataclasses.replace(places, feed=server.address), progress)
 

@@ -16,7 +16,7 @@ from benchmarks.tables.comparison import Comparison
 from benchmarks.tables.game_tables import Block, blocks_over_games, reported_blocks
 from benchmarks.tables.reported import ReportedTable, load_table, table_names
 from benchmarks.tables.scores import KINDS, NAMES, formatted, kinds
-from benchmarks.training.cells import Cell, Progress, seeds_of_rows
+from benchmarks.training.cells import Cell, Progress, Results, seeds_of_rows, step_reached
 from benchmarks.training.estimate import duration
 from benchmarks.training.recipe import load_recipe, recipe_names
 from benchmarks.training.row import Row
@@ -47,20 +47,17 @@ def _valued(table: ReportedTable) -> str:
     return f"{sum(bool(row.scores) for row in table.rows.values()):,} of {len(table.rows):,}"
 
 
-def show_plan(
-    cells: Sequence[Cell], runs_dir: pathlib.Path, left_out: Mapping[Row, str] | None = None
-) -> None:
+def show_plan(runs: Mapping[Cell, Results], left_out: Mapping[Row, str] | None = None) -> None:
     """Prints what is done, what is left and, where results at hand tell, how long that takes.
 
     Args:
-      cells: that are to be run.
-      runs_dir: where the runs lie.
+      runs: the cells that are to be run, and the lines of their runs so far.
       left_out: rows that are not run, and why.
     """
     table = rich.table.Table("row", "dataset", "seeds", "steps done", "of")
-    for of_row in seeds_of_rows(cells):
+    for of_row in seeds_of_rows(runs):
         row = of_row[0].row
-        done = sum(cell.step_reached(runs_dir) for cell in of_row)
+        done = sum(step_reached(runs[cell]) for cell in of_row)
         total = sum(cell.steps for cell in of_row)
         seeds = " ".join(str(cell.seed) for cell in of_row)
         table.add_row(row.name, row.data.dataset, seeds, f"{done:,}", f"{total:,}")
@@ -68,8 +65,8 @@ def show_plan(
     for why in dict.fromkeys((left_out or {}).values()):
         names = ", ".join(row.name for row, of_row in (left_out or {}).items() if of_row == why)
         show(f"left out, because {rich.markup.escape(f'{why}: {names}')}")
-    left = {cell: cell.steps - cell.step_reached(runs_dir) for cell in cells}
-    show(f"{sum(left.values()):,} gradient steps left{duration(left, runs_dir)}")
+    left = sum(cell.steps - step_reached(results) for cell, results in runs.items())
+    show(f"{left:,} gradient steps left{duration(runs)}")
 
 
 def show_scores(table: ReportedTable, comparisons: Sequence[Comparison], left_out: int) -> None:
@@ -145,8 +142,12 @@ def show_page(path: pathlib.Path) -> None:
 
 
 @contextlib.contextmanager
-def progress(cells: Sequence[Cell], runs_dir: pathlib.Path) -> Iterator[Progress]:
-    """A bar over all cells, and one for each cell at work."""
+def progress(runs: Mapping[Cell, Results]) -> Iterator[Progress]:
+    """A bar over all cells, and one for each cell at work.
+
+    Args:
+      runs: the cells, and the lines of their runs so far.
+    """
     columns = (
         "[progress.description]{task.description}",
         rich.progress.BarColumn(),
@@ -154,10 +155,10 @@ def progress(cells: Sequence[Cell], runs_dir: pathlib.Path) -> Iterator[Progress
         _RateColumn(),
         rich.progress.TimeRemainingColumn(),
     )
-    reached = {cell: cell.step_reached(runs_dir) for cell in cells}
+    reached = {cell: step_reached(results) for cell, results in runs.items()}
     with rich.progress.Progress(*columns, speed_estimate_period=60) as bars:
         total = bars.add_task(
-            "all", total=sum(cell.steps for cell in cells), completed=sum(reached.values())
+            "all", total=sum(cell.steps for cell in runs), completed=sum(reached.values())
         )
         tasks: dict[Cell, rich.progress.TaskID] = {}
 

@@ -7,6 +7,7 @@ manifests say of the data. `report.md` and `report.html` follow from these alone
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
@@ -31,13 +32,10 @@ from benchmarks.tables.results_folder import (
     row_path,
 )
 from benchmarks.tables.scores import KINDS
-from benchmarks.training.cells import Cell
+from benchmarks.training.cells import Cell, Results
 from benchmarks.training.recipe import Recipe, load_recipe, recipe_names
-from benchmarks.training.results import (
-    RESULTS,
-    read_results,
-    write_results,
-)
+from benchmarks.training.results import write_results
+from benchmarks.training.row import Row
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import manifest
@@ -45,18 +43,14 @@ from rl_datasets.published.version import Version
 
 
 def export(
-    cells: Sequence[Cell],
-    data_dir: pathlib.Path,
-    runs_dir: pathlib.Path,
-    folder: pathlib.Path | None = None,
+    runs: Mapping[Cell, Results], data_dir: pathlib.Path, folder: pathlib.Path
 ) -> pathlib.Path:
     """Brings the runs of a table together in a results folder, and writes its report.
 
     Args:
-      cells: which runs, all of one recipe and budget.
+      runs: the cells, all of one recipe and budget, and the lines of their runs.
       data_dir: where the datasets lie; what the folder says already of one that is not there stays.
-      runs_dir: where the runs lie.
-      folder: where to write; by default `results` beside the runs.
+      folder: where to write.
 
     Returns:
       The path of `report.html`.
@@ -64,17 +58,13 @@ def export(
     Raises:
       DatasetError: results do not belong to the dataset that is published.
     """
-    folder = folder or cells[0].table_folder(runs_dir) / "results"
     folder.mkdir(parents=True, exist_ok=True)
     known = folder / DATASETS
     datasets = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
-    for row in dict.fromkeys(cell.row for cell in cells):
-        results = [
-            result
-            for cell in cells
-            if cell.row == row
-            for result in read_results(cell.folder(runs_dir) / RESULTS)
-        ]
+    of_rows: dict[Row, list[dict[str, Any]]] = {}
+    for cell, of_cell in runs.items():
+        of_rows.setdefault(cell.row, []).extend(of_cell)
+    for row, results in of_rows.items():
         if not results:
             continue
         write_results(row_path(folder, row.name), results)
@@ -84,22 +74,17 @@ def export(
             datasets[row.name] = describe(row, version)
             check_fingerprints(results, datasets[row.name], version)
     files.write(known, json.dumps(datasets, indent=1) + "\n")
-    return write_report(cells[0].recipe, folder)
+    return write_report(next(iter(runs)).recipe, folder)
 
 
 def show(
-    recipe: Recipe,
-    cells: Sequence[Cell],
-    runs_dir: pathlib.Path,
-    budget: float,
-    asked_for: Collection[str],
+    recipe: Recipe, runs: Mapping[Cell, Results], budget: float, asked_for: Collection[str]
 ) -> None:
-    """Prints the scores of a table as its runs, at that budget, stand.
+    """Prints the scores of a table by the lines of its runs so far, at that budget.
 
     Rows are left out of which nothing was measured and that are not among the names `asked_for`.
     """
-    results = [r for cell in cells for r in read_results(cell.folder(runs_dir) / RESULTS)]
-    _show(recipe, results, budget, asked_for)
+    _show(recipe, [*itertools.chain(*runs.values())], budget, asked_for)
 
 
 def show_folder(name: str, folder: pathlib.Path | None = None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from benchmarks.tables import console, report, results_folder
 from benchmarks.tables.reported import load_table, table_names
-from benchmarks.training.cells import Cell, plan, with_behaviors
+from benchmarks.training.cells import Cell, plan, read_runs, with_behaviors
 from benchmarks.training.offline import run_cells
 from benchmarks.training.preparation import Places, check
 from benchmarks.training.processes import run_in_processes
@@ -72,22 +72,25 @@ def reproduce(
         files.check_can_write(results_dir)
         results_folder.adopt(plan(recipe, budget=budget), results_dir, places.runs_dir)
     runs = with_behaviors(cells)
-    console.show_plan(runs, places.runs_dir, left_out)
+    begun = read_runs(runs, places.runs_dir)
+    console.show_plan(begun, left_out)
     every_cell, asked_for = plan(recipe, budget=budget), {cell.row.name for cell in cells}
     if dry_run:
-        report.show(recipe, every_cell, places.runs_dir, budget, asked_for)
+        report.show(recipe, read_runs(every_cell, places.runs_dir), budget, asked_for)
     check(runs, places, seeds_at_once)
     if dry_run:
         return None
-    with console.progress(runs, places.runs_dir) as progress:
+    with console.progress(begun) as progress:
         for starts_from_another in (False, True):  # what others start from is run to its end first
             wave = [cell for cell in runs if (cell.behavior is not None) is starts_from_another]
             if processes == 1:
                 run_cells(wave, places, progress, seeds_at_once)
             elif wave:
                 run_in_processes(processes, wave, places, progress, seeds_at_once)
-    page = report.export(every_cell, places.data_dir, places.runs_dir, results_dir)
-    report.show(recipe, every_cell, places.runs_dir, budget, asked_for)
+    measured = read_runs(every_cell, places.runs_dir)
+    beside_runs = every_cell[0].table_folder(places.runs_dir) / "results"
+    page = report.export(measured, places.data_dir, results_dir or beside_runs)
+    report.show(recipe, measured, budget, asked_for)
     console.show_page(page)
     return page
 

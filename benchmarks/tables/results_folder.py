@@ -30,8 +30,9 @@ def adopt(cells: Sequence[Cell], folder: pathlib.Path, runs_dir: pathlib.Path) -
     Raises:
       DatasetError: its results are of another budget, or of fewer policies.
     """
+    of_rows = {row: read_row(folder, row) for row in dict.fromkeys(cell.row for cell in cells)}
     for cell in cells:
-        results = read_row(folder, cell.row)
+        results = of_rows[cell.row]
         for result in results:
             if result["budget"] != cell.budget:
                 raise DatasetError(
@@ -45,7 +46,7 @@ def adopt(cells: Sequence[Cell], folder: pathlib.Path, runs_dir: pathlib.Path) -
                     f"policy that is scored, {' and '.join(policies)}: name another results folder"
                 )
         whole = [result for result in results if result["seed"] == cell.seed]
-        if whole and whole[-1]["step"] == cell.steps and not cell.step_reached(runs_dir):
+        if whole and whole[-1]["step"] == cell.steps and not cell.results(runs_dir):
             cell.folder(runs_dir).mkdir(parents=True, exist_ok=True)
             write_results(cell.folder(runs_dir) / RESULTS, whole)
 

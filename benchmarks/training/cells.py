@@ -15,6 +15,8 @@ from benchmarks.training.results import RESULTS, read_results
 from benchmarks.training.row import Row
 from rl_datasets.errors import DatasetError
 
+Results = Sequence[dict[str, Any]]  # lines, in order
+
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
@@ -77,13 +79,22 @@ class Cell:
         tables = runs_dir.glob(f"{glob.escape(self.recipe.table)}-budget-*")
         return sorted(table / folder for table in tables if table != self.table_folder(runs_dir))
 
-    def step_reached(self, runs_dir: pathlib.Path) -> int:
-        """The step of its last evaluation, 0 before the first."""
-        results = read_results(self.folder(runs_dir) / RESULTS)
-        return results[-1]["step"] if results else 0
+    def results(self, runs_dir: pathlib.Path) -> Results:
+        """The lines of its run so far."""
+        return read_results(self.folder(runs_dir) / RESULTS)
 
     def is_done(self, runs_dir: pathlib.Path) -> bool:
-        return self.step_reached(runs_dir) >= self.steps
+        return step_reached(self.results(runs_dir)) >= self.steps
+
+
+def read_runs(cells: Iterable[Cell], runs_dir: pathlib.Path) -> dict[Cell, Results]:
+    """The lines of every cell's run so far, read once for all who show or compare them."""
+    return {cell: cell.results(runs_dir) for cell in cells}
+
+
+def step_reached(results: Results) -> int:
+    """The step of a run's last evaluation, 0 before the first."""
+    return results[-1]["step"] if results else 0
 
 
 def plan(

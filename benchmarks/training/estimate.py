@@ -8,8 +8,8 @@ import pathlib
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from benchmarks.training.cells import Cell
-from benchmarks.training.results import RESULTS, read_results
+from benchmarks.training.cells import Cell, Results, step_reached
+from benchmarks.training.results import read_results
 
 SHIPPED = pathlib.Path(__file__).parents[1] / "results"
 
@@ -31,19 +31,18 @@ class Rate(NamedTuple):
     episode: float
 
 
-def duration(left: Mapping[Cell, int], runs_dir: pathlib.Path) -> str:
-    """How long they take and what says so, as the end of a sentence; "" where nothing is left.
+def duration(runs: Mapping[Cell, Results]) -> str:
+    """How long the steps left take and what says so, as the end of a sentence; "" if none are.
 
     Args:
-      left: gradient steps that each cell still has to take.
-      runs_dir: where the runs lie.
+      runs: the cells, and the lines of their runs so far.
     """
+    left = {cell: cell.steps - step_reached(results) for cell, results in runs.items()}
     wanted = {_kind(cell) for cell, steps in left.items() if steps}
     if not wanted:
         return ""
     measured: dict[Kind, list[Result]] = {}
-    for cell in left:
-        results = read_results(cell.folder(runs_dir) / RESULTS)
+    for cell, results in runs.items():
         measured.setdefault(_kind(cell), []).extend(results)
     own = _rates(measured, wanted)
     shipped = _rates(_shipped(wanted - own.keys()), wanted)

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from benchmarks.tables.reported import load_table, table_names
 from benchmarks.tables.reproduce import first_seeds, reproduce
-from benchmarks.training.cells import plan
+from benchmarks.training.cells import plan, read_runs
 from benchmarks.training.recipe import Recipe, load_recipe, recipe_names
 from benchmarks.training.results import RESULTS, write_results
 from benchmarks.training.row import AGAIN, OWN, Row
@@ -117,14 +117,14 @@ def test_the_time_left_is_told_of_the_learners_that_were_measured(tmp_path, caps
     seconds = {"train": 7000.0, "evaluate": 200.0}
     measured = line(step=3600, evaluate_every=3600, episodes=1, seconds=seconds)
     write_results(folder / RESULTS, [measured])
-    console.show_plan(cells, tmp_path)
+    console.show_plan(read_runs(cells, tmp_path))
     # By hand: half of one run is left, of 3,600 steps at two seconds each.
     assert (
         "10,800 gradient steps left, about 2 h 00 min of one process at the rate measured so "
         in (shown := capsys.readouterr().out)
     )
     assert "unknown time of iql" in shown
-    console.show_plan([dataclasses.replace(cells[1])], tmp_path)
+    console.show_plan(read_runs([dataclasses.replace(cells[1])], tmp_path))
     assert "known after the first evaluation" in capsys.readouterr().out
 
 
@@ -155,7 +155,9 @@ def test_before_the_first_evaluation_the_shipped_results_tell(
     write_results(folder / "row.jsonl", [line(**{**shipped, **differs})])
     monkeypatch.setattr(estimate, "SHIPPED", tmp_path / "shipped")
     row = Row.of("A", "b/x:1.0.0", "Pendulum-v1", learner="bc", config={"hidden_sizes": [8]})
-    console.show_plan(plan(Recipe("T", "t", "", (0,), 3600, 4, 600, 3, (row,))), tmp_path / "runs")
+    console.show_plan(
+        read_runs(plan(Recipe("T", "t", "", (0,), 3600, 4, 600, 3, (row,))), tmp_path / "runs")
+    )
     assert told in " ".join(capsys.readouterr().out.split())
 
 
