@@ -17,7 +17,7 @@ from tests.rl_datasets.sources import d4rl_files
 
 
 def episodes(environment, seeds=(0,), length=60):
-    """Random actions; extras have the states behind the actions, as D4RL's v2 files do."""
+    """Random actions; extras have the states after the actions, as D4RL's v2 files do."""
     made = []
     for seed in seeds:
         env = environments.make_gymnasium(environment)

@@ -54,7 +54,7 @@ def test_windows_of_an_episode_are_its_transitions(
     )
 
 
-def test_frames_are_numbered_from_one_behind_zeros():
+def test_frames_are_numbered_from_one_after_zeros():
     rows = frame_windows.of_episode(make_episode(0, 3), Cut(n_step=2, frame_stack=3)).rows
     np.testing.assert_array_equal(rows["observation"], [[0, 0, 1], [0, 1, 2], [1, 2, 3]])
     np.testing.assert_array_equal(rows["next_observation"], [[1, 2, 3], [2, 3, 4], [2, 3, 4]])

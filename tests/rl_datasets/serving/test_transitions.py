@@ -79,7 +79,7 @@ def test_next_actions_follow_their_windows_and_the_last_stands_for_the_one_never
     assert set(from_episode(episode).extras) == {"policy_id"}
 
 
-def test_frames_are_stacked_oldest_first_behind_zeros():
+def test_frames_are_stacked_oldest_first_after_zeros():
     observations = np.arange(1, 5, dtype=np.uint8).reshape(4, 1, 1, 1) * np.ones(
         (1, 2, 2, 1), np.uint8
     )

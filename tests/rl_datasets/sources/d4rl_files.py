@@ -69,7 +69,7 @@ def content(of: Task | str, rows: int, terminals=(), timeouts=(), **changes: Any
 
 
 def with_next_observations(content: dict[str, Any]) -> dict[str, Any]:
-    """Stores next observations, which go on from row to row but behind flags."""
+    """Stores next observations, which continue from row to row except after flags."""
     observations = content["observations"]
     following = np.roll(observations, -1, axis=0)
     ends = content["terminals"] | content["timeouts"]

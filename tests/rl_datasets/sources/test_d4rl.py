@@ -123,7 +123,7 @@ def test_a_time_limit_that_a_replay_buffer_did_not_mark(tmp_path):
 
 
 def test_a_maze_is_one_trajectory_and_its_timeouts_are_marks(tmp_path):
-    """The row behind a mark repeats its observation, as by D4RL's script; infos have the state."""
+    """The row after a mark repeats its observation, as by D4RL's script; infos have the state."""
     rows = content("maze2d-umaze-v1", 9, timeouts=[2, 5])
     state = rows["observations"].copy()
     rows["observations"][[3, 6]] = rows["observations"][[2, 5]]
@@ -159,7 +159,7 @@ def test_a_kitchen_has_terminals_alone_and_one_info(tmp_path):
     np.testing.assert_array_equal(episodes[1].extras["infos"], [1, 1, 1, 1])
 
 
-def test_an_ant_goes_on_behind_its_goal(tmp_path):
+def test_an_ant_goes_on_after_its_goal(tmp_path):
     """Terminals at 2 and 3, a time limit at 5 with a terminal that the next start was near."""
     rows = content("antmaze-umaze-v2", 9, terminals=[2, 3, 5], timeouts=[5])
     episodes = read(write(tmp_path / "a.hdf5", rows), "antmaze-umaze-v2")
@@ -247,7 +247,7 @@ def test_the_policy_gives_the_stored_log_probabilities(shared, name):
 
 
 @pytest.mark.parametrize("name", ["halfcheetah", "hopper", "walker2d"])
-def test_infos_of_medium_v2_are_the_state_behind_the_action(shared, name):
+def test_infos_of_medium_v2_are_the_state_after_the_action(shared, name):
     """The defect that the tasks tell of: qpos, less the position forward, and qvel."""
     real = d4rl_files.load(shared / "d4rl" / f"{name}_medium-v2.hdf5")
     velocity = np.clip(real["infos/qvel"], -10, 10)

@@ -193,7 +193,7 @@ class TestBoundaries:
         assert "an episode begins at one of the first three of them" in run.repaired[0]
 
     def test_a_run_that_jumped_over_its_only_full_checkpoint_does_not_begin_there(self, tmp_path):
-        # Steps 1-34 in rows 3-36, step 35 in row 40, behind the last place.
+        # Steps 1-34 in rows 3-36, step 35 in row 40, after the last place.
         write_log(tmp_path, [34, 5, 5])
         assert load(tmp_path / "add_count_ckpt.0.gz") == 13
         run = dqn_replay.read_run(tmp_path)
@@ -245,7 +245,7 @@ class TestBoundaries:
         assert "its first 7 rows" in run.repaired[0]
         assert "an episode begins at one of the first three of them" in run.repaired[0]
 
-    def test_a_missing_checkpoint_cuts_the_episode_before_and_hides_the_one_behind(self, tmp_path):
+    def test_a_missing_checkpoint_cuts_the_episode_before_and_hides_the_one_after(self, tmp_path):
         lengths = [30, 30, 30, 30, 30, 30]
         write_log(tmp_path, lengths)
         for path in tmp_path.glob("*_ckpt.2.gz"):
