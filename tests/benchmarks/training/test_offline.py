@@ -231,7 +231,7 @@ def test_results_that_were_lost_beside_their_checkpoint_are_told(tmp_path, left)
 
 
 def test_returns_that_are_not_numbers_are_not_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(offline, "play", lambda *_: np.array([1.0, np.nan]))
+    monkeypatch.setattr(control, "evaluate", lambda *_: np.array([1.0, np.nan]))
     with pytest.raises(DatasetError, match=r"not finite numbers at step 20: the learner diverged"):
         run(tmp_path)
     assert not results(tmp_path)
@@ -375,7 +375,7 @@ def test_a_state_that_the_system_refuses_to_write(tmp_path, monkeypatch):
     folder = run_folder.RunFolder(tmp_path, identity)
     folder.restore(state)
     folder.write(1, state, returns, nothing, nothing)
-    refused = r"cannot write .*checkpoint\.npz \(File too large\): mend that and run the same"
+    refused = r"cannot write .*checkpoint\.npz \(File too large\): fix that and run the same"
     with files_of_at_most(100_000), pytest.raises(DatasetError, match=refused):
         folder.write(2, state, returns, nothing, nothing)
     again = run_folder.RunFolder(tmp_path, identity)
