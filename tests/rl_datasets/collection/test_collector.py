@@ -417,7 +417,7 @@ def test_units_of_unknown_origin_are_not_overwritten(policy_path, tmp_path):
         ({"mixture": "eps2"}, "no data configuration 'eps2'"),
         ({"environment": "Hoper-v4"}, "'Hoper-v4' cannot be made"),
         ({"environment": "HalfCheetah-v4"}, "takes 11 observations and gives 3 actions"),
-        ({"environment": "CartPole-v1"}, "actions of bounded real numbers"),
+        ({"environment": "CartPole-v1"}, "actions of one axis and bounded"),
         ({"seed": -1}, "seed must be 0 or more"),
         ({"processes": 0}, "processes must be 1 or more"),
         ({"transitions": 2}, "2 transitions leave"),
