@@ -459,7 +459,7 @@ class TestRoms:
             data_dir,
             tmp_path,
             r"SpaceInvaders_run_1-recollected:1\.1\.0 in SpaceInvaders: .* atari-py 0\.2\.5, is "
-            r"not there: run `rl-datasets roms --install --accept`",
+            r"not installed: run `rl-datasets roms --install --accept`",
             dataclasses.replace(RECIPE, rows=(PONG, INVADERS)),
         )
 

@@ -55,7 +55,7 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setattr(Recipe, "entry", lambda self: NOTING)
     # In the place of an episode, the action at an observation as the environment would give it.
     monkeypatch.setattr(
-        offline, "play", lambda env, act, *_: [float(act(OBSERVATION[:1] + 1)[0, 0])]
+        control, "evaluate", lambda env, act, *_: [float(act(OBSERVATION[:1] + 1)[0, 0])]
     )
     version_folders.write(tmp_path / "data" / ROW.data.version_path)
     return offline.Places(tmp_path / "data", tmp_path / "runs")
