@@ -23,9 +23,11 @@ from typing import Literal, NamedTuple
 import haiku as hk
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from learners.networks import (
     Head,
+    Initializer,
     Initializers,
     Network,
     fan_in_initializers,
@@ -57,8 +59,10 @@ def nature(
     """
 
     def torso(frames: jax.Array) -> jax.Array:
-        x = frames.astype(jnp.float32) / divisor
-        for channels, kernel, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
+        w_init, b_init = initializers(8 * 8 * frames.shape[-1])
+        x = FoldedConvolution(32, 8, 4, padding, divisor, w_init, b_init, name="conv2_d")(frames)
+        x = jax.nn.relu(_normalized(x) if layer_norm else x)
+        for channels, kernel, stride in ((64, 4, 2), (64, 3, 1)):
             x = _convolution(x, channels, kernel, initializers, stride, padding)
             x = jax.nn.relu(_normalized(x) if layer_norm else x)
         return hk.Flatten()(x)
@@ -235,6 +239,57 @@ def _convolution(
 ) -> jax.Array:
     w_init, b_init = initializers(kernel * kernel * x.shape[-1])
     return hk.Conv2D(channels, kernel, stride, padding=padding, w_init=w_init, b_init=b_init)(x)
+
+
+class FoldedConvolution(hk.Module):
+    """The convolution of frames / divisor, [B, H, W, C] uint8, by a kernel of whole strides.
+
+    Frames are folded into blocks of stride x stride pixels while they are bytes, and so is the
+    kernel. What is left is a convolution of a small kernel over many channels, which takes XLA's
+    CPU backend half as long. It differs from the plain one by rounding alone.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        kernel: int,
+        stride: int,
+        padding: Padding,
+        divisor: float,
+        w_init: Initializer,
+        b_init: Initializer,
+        name: str,
+    ):
+        super().__init__(name=name)
+        self.channels, self.kernel, self.stride = channels, kernel, stride
+        self.padding, self.divisor = padding, divisor
+        self.w_init, self.b_init = w_init, b_init
+
+    def __call__(self, frames: jax.Array) -> jax.Array:
+        size, stride, inputs = self.kernel, self.stride, frames.shape[-1]
+        w = hk.get_parameter("w", [size, size, inputs, self.channels], init=self.w_init)
+        b = hk.get_parameter("b", [self.channels], init=self.b_init)
+        sides = frames.shape[1:3]
+        margins = jax.lax.padtype_to_pads(sides, (size,) * 2, (stride,) * 2, self.padding)
+        # As many rows and columns of blocks as the outputs see.
+        rows, columns = (
+            (before + side + after - size) // stride + size // stride
+            for side, (before, after) in zip(sides, margins, strict=True)
+        )
+        (top, _), (left, _) = margins
+        bottom, right = rows * stride - top - sides[0], columns * stride - left - sides[1]
+        x = jax.lax.pad(
+            frames,
+            np.zeros((), frames.dtype),
+            ((0, 0, 0), (top, bottom, 0), (left, right, 0), (0, 0, 0)),
+        )
+        x = x.reshape(-1, rows, stride, columns, stride * inputs)
+        x = x.transpose(0, 1, 3, 2, 4).reshape(-1, rows, columns, stride * stride * inputs)
+        w = w.reshape(size // stride, stride, size // stride, stride * inputs, self.channels)
+        w = w.transpose(0, 2, 1, 3, 4).reshape(size // stride, size // stride, -1, self.channels)
+        x = x.astype(jnp.float32) / self.divisor
+        layout = ("NHWC", "HWIO", "NHWC")
+        return b + jax.lax.conv_general_dilated(x, w, (1, 1), "VALID", dimension_numbers=layout)
 
 
 def _normalized(x: jax.Array) -> jax.Array:

@@ -1,5 +1,6 @@
 """Networks for images against the same layers in NumPy, and their initial weights."""
 
+import haiku as hk
 import jax
 import numpy as np
 import pytest
@@ -79,6 +80,24 @@ def test_the_network_is_nature_dqns():
     for frames, output in zip(FRAMES, outputs, strict=True):
         hidden = relu(dense(nature_features(frames / 255, layers), layers["linear"]))
         np.testing.assert_allclose(output, dense(hidden, layers["head"], is_head=True), rtol=1e-4)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize(("height", "width"), [(14, 11), (12, 12), (9, 17)])
+def test_the_folded_convolution_of_frames_of_any_size(height, width, padding):
+    frames = np.random.default_rng(2).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    network = networks.Network(
+        *hk.without_apply_rng(
+            hk.transform(
+                lambda x: image_networks.FoldedConvolution(
+                    5, 8, 4, padding, 255.0, *networks.torch_initializers(192), name="first"
+                )(x)
+            )
+        )
+    )
+    params, layers = start(network, frames)
+    expected = [convolution(image / 255, layers["first"], 4, padding) for image in frames]
+    np.testing.assert_allclose(network.apply(params, frames), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])
