@@ -24,7 +24,7 @@ from learners.types import DiscreteSpec, Learner, Params
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Defaults are the authors'.
+    """Defaults are the authors', whose code leaves frames as they are, from 0 to 255.
 
     Attributes:
       network: of `image_networks.STYLES`.
@@ -37,7 +37,7 @@ class Config:
       epsilon: of Adam.
     """
 
-    network: str = "d3rlpy"
+    network: str = "tianshou"
     shares_torso: bool = True
     num_quantiles: Count | None = None
     threshold: Share = 0.3
@@ -57,10 +57,11 @@ class Config:
 
 
 # examples/offline/atari_bcq.py of Tianshou 2.0.1.
-TIANSHOU = Config(network="tianshou", epsilon=1e-8)
+TIANSHOU = Config(epsilon=1e-8)
 
 # d3rlpy-benchmarks at 1771c9b.
 D3RLPY = Config(
+    network="d3rlpy",
     shares_torso=False,
     num_quantiles=200,
     penalizes_log_probs=True,
