@@ -351,7 +351,12 @@ def test_a_killed_process_goes_on_to_the_same_policy(tmp_path, monkeypatch, caps
 @pytest.mark.parametrize(
     ("environment", "file", "target", "said"),
     [
-        ("CartPole-v1", "p.npz", 1.0, "'CartPole-v1' must have .* actions of bounded real numbers"),
+        (
+            "CartPole-v1",
+            "p.npz",
+            1.0,
+            "'CartPole-v1' must have .* actions of one axis and bounded real numbers",
+        ),
         ("Hopper-v4", "p.txt", 1.0, r"written to a \.npz file, and .*p\.txt is none"),
         ("Hopper-v4", "p.npz", float("nan"), "--target must be a finite number, got nan"),
     ],
