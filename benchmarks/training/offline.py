@@ -7,9 +7,9 @@ the same runs: a cell's lock gives it to one of them.
 from __future__ import annotations
 
 import contextlib
-import functools
+import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -113,7 +113,7 @@ def _run_group(
                 start = time.perf_counter()
                 returns = {
                     name: task.score(
-                        functools.partial(policy, state_of_seed), recipe.episodes, (cell.seed, step)
+                        acting(policy, state_of_seed), recipe.episodes, (cell.seed, step)
                     )
                     for name, policy in policies.items()
                 }
@@ -125,6 +125,17 @@ def _run_group(
                     {name: float(value) for name, value in metrics_of_seed.items()},
                     {"train": round(train_seconds, 3), "evaluate": round(evaluate_seconds, 3)},
                 )
+
+
+def acting(policy: types.Policy, state: types.TrainingState) -> Callable[[Any], Any]:
+    """The policy of a state, which draws with another key at each call."""
+    calls = itertools.count()
+
+    def act(observation: Any) -> Any:
+        key = jax.random.fold_in(state.key, next(calls))
+        return policy(state._replace(key=key), observation)
+
+    return act
 
 
 def _initial(cell: Cell, learner: types.Learner, spec: Any, places: Places) -> types.TrainingState:

@@ -15,6 +15,7 @@ import sys
 import time
 
 import filelock
+import jax
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -27,7 +28,7 @@ from benchmarks.training.row import Row
 from benchmarks.training.tasks import control
 from learners import brac_bc
 from learners.registry import LEARNERS
-from learners.types import Learner, Spec
+from learners.types import Learner, Spec, TrainingState
 from rl_datasets.errors import DatasetError
 from rl_datasets.published.version import Version
 from rl_datasets.serving.cut import Cut
@@ -434,3 +435,15 @@ def files_of_at_most(size):
 if __name__ == "__main__":
     control._transitions = transitions
     run(pathlib.Path(sys.argv[1]))
+
+
+def test_a_policy_that_draws_has_another_key_at_each_call():
+    state = TrainingState((), (), (), jax.random.PRNGKey(3), 0)
+
+    def played():
+        act = offline.acting(lambda state, shape: jax.random.uniform(state.key, shape), state)
+        return [float(act(())) for _ in range(5)]
+
+    first = played()
+    assert len(set(first)) == 5
+    assert played() == first
