@@ -172,8 +172,11 @@ def test_the_documents_say_what_the_shipped_report_says():
     assert f"together {measured} where {reported} is reported" in readme
     page = " ".join((root / "docs/reproduce.md").read_text().split())
     assert f"all {5 * int(rows)} runs are measured" in page
-    assert f"mean of the {rows} rows is {measured} where the authors have {reported}" in page
-    assert f", a difference of {difference}. " in page
+    assert (
+        f"mean of the {rows} rows is {measured}, and the authors report {reported}: a difference"
+        in page
+    )
+    assert f": a difference of {difference}. " in page
     assert f"{told} and {unsure} cannot tell" in page
 
 
