@@ -7,7 +7,6 @@ and of Dopamine (Castro et al. 2018, arXiv:1812.06110).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -15,22 +14,19 @@ import optax
 
 from learners import value_based
 from learners.checks import shaped
-from learners.image_networks import nature_dqn
+from learners.image_networks import check_style, styled
 from learners.losses import huber
-from learners.networks import Network, fan_in_initializers, torch_initializers
 from learners.ranges import Count, Positive, Share
 from learners.types import DiscreteSpec, Learner, Params
-
-# By the name of their source; Tianshou's examples do not scale frames.
-NETWORKS: Mapping[str, Callable[[int], Network]] = {
-    "dopamine": lambda outputs: nature_dqn(outputs, fan_in_initializers),
-    "tianshou": lambda outputs: nature_dqn(outputs, torch_initializers, "VALID", divisor=1.0),
-}
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Defaults are REM's paper's (table 2 and appendix A.4) and batch_rl's quantile.gin."""
+    """Defaults are REM's paper's (table 2 and appendix A.4) and batch_rl's quantile.gin.
+
+    Attributes:
+      network: of `image_networks.STYLES`.
+    """
 
     num_quantiles: Count = 200
     kappa: Positive = 1.0  # of the Huber loss
@@ -39,11 +35,10 @@ class Config:
     learning_rate: Positive = 5e-5
     epsilon: Positive = 0.01 / 32  # of Adam
     is_double: bool = False
-    network: str = "dopamine"
+    network: str = "dopamine_quantiles"
 
     def __post_init__(self) -> None:
-        if self.network not in NETWORKS:
-            raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {self.network!r}")
+        check_style(self.network)
 
 
 # examples/atari/atari_qrdqn.py of thu-ml/tianshou, commit 3592f45.
@@ -87,7 +82,7 @@ def quantile_huber_loss(theta_tm1: jax.Array, target_tm1: jax.Array, kappa: floa
 
 def make(config: Config, spec: DiscreteSpec) -> Learner:
     """The learner of `config` for a game of `spec`; its policy is greedy in the mean."""
-    network = NETWORKS[config.network](spec.num_actions * config.num_quantiles)
+    network = styled(config.network, spec.num_actions * config.num_quantiles)
 
     def quantiles(params: Params, observation: jax.Array) -> jax.Array:
         flat = network.apply(params, observation)

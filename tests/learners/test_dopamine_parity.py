@@ -55,7 +55,10 @@ def params(values, prefix):
 @pytest.mark.parametrize("name", CASES)
 def test_an_update(name, values, monkeypatch):
     module, config = CASES[name]
-    monkeypatch.setattr(module, "nature_dqn", small_network)
+    if module is qr_dqn:
+        monkeypatch.setattr(module, "styled", lambda style, outputs: small_network(outputs))
+    else:
+        monkeypatch.setattr(module, "nature_dqn", small_network)
     learner = module.make(config, SPEC)
     state = learner.init(jax.random.PRNGKey(0))
     start, target = params(values, f"{name}/start"), params(values, f"{name}/target")

@@ -351,7 +351,7 @@ def test_who_says_which_action_is_greedy_in_the_next_state(
 
 def test_tianshous_network_takes_frames_as_they_are_and_pads_none():
     frames = np.random.default_rng(0).integers(0, 256, (1, 84, 84, 4), dtype=np.uint8)
-    network = qr_dqn.NETWORKS["tianshou"](6)
+    network = image_networks.styled("tianshou", 6)
     params = network.init(jax.random.PRNGKey(0), frames)
     assert params["linear"]["w"].shape == (3136, 512)
     for name, fan_in in {"conv2_d": 256, "conv2_d_1": 512, "linear": 3136, "head": 512}.items():

@@ -1,12 +1,11 @@
 """An agent that learned a game, kept in one file, which plays without what taught it.
 
-The file is an npz archive: the leaves of the learner's state, and as JSON what the agent is.
+The file is a checkpoint of the learner's state, whose facts say what the agent is.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,12 +13,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from benchmarks.training import checkpoint
 from learners import registry
 from learners.types import DiscreteSpec, Learner, TrainingState
-from rl_datasets import npz, toml_tables
+from rl_datasets import toml_tables
 from rl_datasets.errors import DatasetError
-
-_FACTS = "facts"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +56,7 @@ def save(
       DatasetError: it cannot be written.
     """
     told = {**facts, "learner": name, "config": dataclasses.asdict(config)}
-    leaves = {f"leaf-{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
-    npz.write_arrays(path, {_FACTS: np.array(json.dumps(told)), **leaves})
+    checkpoint.save(path, state, told)
 
 
 def load(path: pathlib.Path) -> TrainedAgent:
@@ -69,25 +66,13 @@ def load(path: pathlib.Path) -> TrainedAgent:
       DatasetError: there is no such file, it is damaged, or it holds another network.
     """
     what_to_do = "name an agent that `rl-datasets train-agent` wrote"
-    arrays = npz.read_arrays(path, what_to_do)
     try:
-        facts = json.loads(str(arrays.pop(_FACTS)))
+        facts = checkpoint.facts_of(path, what_to_do)
         entry = registry.LEARNERS[facts["learner"]]
-        spec = DiscreteSpec(facts["num_actions"])
+        spec, of_config = DiscreteSpec(facts["num_actions"]), facts["config"]
     except (KeyError, ValueError, TypeError) as error:
         raise DatasetError(f"{path} holds no agent ({error!r}): {what_to_do}") from error
-    config: Any = toml_tables.build(entry.config, facts["config"], f"{path}, config")
+    config: Any = toml_tables.build(entry.config, of_config, f"{path}, config")
     learner = entry.make(config, spec)
-    expected, structure = jax.tree.flatten(
-        jax.eval_shape(learner.init, jax.ShapeDtypeStruct((2,), np.uint32))
-    )
-    leaves = [arrays.get(f"leaf-{i}") for i in range(len(expected))]
-    for have, want in zip(leaves, expected, strict=True):
-        if have is None or (have.shape, have.dtype) != (want.shape, want.dtype):
-            raise DatasetError(
-                f"{path} does not hold the network of {facts['learner']} with its config: "
-                f"{what_to_do}"
-            )
-    return TrainedAgent(
-        facts, learner, jax.tree.unflatten(structure, map(jax.numpy.asarray, leaves))
-    )
+    kept = checkpoint.restore(path, learner.init(jax.random.PRNGKey(0)), what_to_do)
+    return TrainedAgent(facts, learner, kept.state)

@@ -29,10 +29,10 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
-from benchmarks.training.online import checkpoint as online_checkpoint
+from benchmarks.training import checkpoint
+from benchmarks.training.online import training_folder
 from benchmarks.training.online.atari_agent import AGENTS, Agent
 from benchmarks.training.online.atari_schedule import AtariSchedule, PlayedEpisode, progress
 from benchmarks.training.results import code_version
@@ -88,7 +88,7 @@ def log_run(
         raise DatasetError(f"{home} holds a run that is finished: name another run or folder")
     identity = _identity(game, agent, run, seed, rom_set, rom, schedule)
     with (
-        online_checkpoint.opened(home / run_log.TRAINING, identity),
+        training_folder.opened(home / run_log.TRAINING, identity),
         _replay_log(home / FOLDER_NAME, schedule) as log,
         progress(f"{game} {run}", schedule) as report,
     ):
@@ -135,25 +135,21 @@ class _LoggedRun:
         actions = {"action": np.array(self._actions, np.uint8)}
         npz.write_arrays(self._training(f"actions-{number:05}.npz"), actions)
         self.describe(is_finished=False)
-        leaves = jax.tree.leaves(self.agent.state)
-        plain = {
+        facts = {
             "iterations": self.iterations,
             "steps": self.agent.steps,
             "rng": self.agent.rng.bit_generator.state,
         }
-        arrays = {f"leaf-{index}": np.asarray(leaf) for index, leaf in enumerate(leaves)}
-        arrays["plain"] = np.array(json.dumps(plain))
-        npz.write_arrays(self._training("agent.npz"), arrays)
+        checkpoint.save(self._training(checkpoint.FILE_NAME), self.agent.state, facts)
 
     def go_on(self) -> None:
         """Plays the iterations that were kept again, and gives the agent its state back."""
-        path = self._training("agent.npz")
+        path = self._training(checkpoint.FILE_NAME)
         if not path.exists():
             return
         anew = f"delete {self.home} to log from the start"
-        arrays = npz.read_arrays(path, anew)
-        plain = json.loads(str(arrays["plain"]))
-        expected = [[PlayedEpisode(*each) for each in episodes] for episodes in plain["iterations"]]
+        state, facts, _ = checkpoint.restore(path, self.agent.state, anew)
+        expected = [[PlayedEpisode(*each) for each in episodes] for episodes in facts["iterations"]]
         for number, episodes in enumerate(expected):
             kept = npz.read_arrays(self._training(f"actions-{number:05}.npz"), anew)
             with contextlib.suppress(_NoActionLeft):
@@ -163,11 +159,8 @@ class _LoggedRun:
                     f"{self.identity['game']} does not play iteration {number} of {self.home} again"
                     f" as it was: {anew}"
                 )
-        self.agent.steps = plain["steps"]
-        self.agent.rng.bit_generator.state = plain["rng"]
-        leaves, structure = jax.tree.flatten(self.agent.state)
-        state = [jax.numpy.asarray(arrays[f"leaf-{index}"]) for index in range(len(leaves))]
-        self.agent.state = jax.tree.unflatten(structure, state)
+        self.agent.steps, self.agent.state = facts["steps"], state
+        self.agent.rng.bit_generator.state = facts["rng"]
 
     def describe(self, is_finished: bool) -> None:
         """Writes what the run is and how it went."""

@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from benchmarks.training import checkpoint, evaluation
-from benchmarks.training.online import checkpoint as online_checkpoint
+from benchmarks.training.online import training_folder
 from benchmarks.training.online.control_buffer import ReplayBuffer
 from benchmarks.training.online.control_schedule import ControlSchedule, Evaluation, is_done
 from learners import sac, types
@@ -65,7 +65,7 @@ def train(
     if folder is None:
         _train(training, report, None)
         return training
-    with online_checkpoint.opened(folder, _identity(schedule, config, seed)):
+    with training_folder.opened(folder, _identity(schedule, config, seed)):
         training.go_on(folder)
         if training.evaluations:
             report(training.evaluations[-1], 0.0)

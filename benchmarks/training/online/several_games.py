@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import pathlib
 import shutil
 import sys
@@ -25,13 +24,13 @@ import jax
 import numpy as np
 from isal import igzip
 
-from benchmarks.training.online import agent_file
-from benchmarks.training.online import checkpoint as online_checkpoint
+from benchmarks.training import checkpoint
+from benchmarks.training.online import agent_file, training_folder
 from benchmarks.training.online.games_buffer import GamesBuffer
 from benchmarks.training.results import code_version
 from learners import qr_dqn
 from learners.types import DiscreteSpec
-from rl_datasets import npz, roms
+from rl_datasets import roms
 from rl_datasets.collection.atari import AtariGames
 from rl_datasets.errors import DatasetError
 from rl_datasets.roms import RomSet
@@ -137,7 +136,7 @@ def train_agent(
         "stop_at": goal,
     }
     folder = path.with_suffix(".training")
-    with online_checkpoint.opened(folder, identity):
+    with training_folder.opened(folder, identity):
         training = _Training(rom, schedule, config, seed, folder)
         training.go_on()
         while not training.is_done(goal):
@@ -268,8 +267,7 @@ class _Training:
         """Keeps all that the next epoch needs; the training's state last, as the commit."""
         if self.tests[-1] > max(self.tests[:-1], default=-np.inf):
             save_best(self._folder / "best.npz")
-        leaves = {f"leaf-{i}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(self.state))}
-        plain = {
+        facts = {
             "step": self.step,
             "tests": self.tests,
             "rng": self._rng.bit_generator.state,
@@ -284,26 +282,22 @@ class _Training:
             f"buffer-{name}": np.frombuffer(igzip.compress(array.tobytes(), 1), np.uint8)
             for name, array in self._buffer.arrays.items()
         }
-        arrays = {**leaves, **stored, "plain": np.array(json.dumps(plain))}
-        npz.write_arrays(self._folder / "training.npz", arrays)
+        checkpoint.save(self._folder / checkpoint.FILE_NAME, self.state, facts, stored)
 
     def go_on(self) -> None:
         """Takes up a training that was cut; the games that ran are played again."""
-        path = self._folder / "training.npz"
+        path = self._folder / checkpoint.FILE_NAME
         if not path.exists():
             return
-        arrays = npz.read_arrays(path, f"delete {self._folder} to train from the start")
-        plain = json.loads(str(arrays["plain"]))
-        self.step, self.tests, self._seeds = plain["step"], plain["tests"], plain["seeds"]
-        self._actions = plain["actions"]
-        self._rng.bit_generator.state = plain["rng"]
-        leaves, structure = jax.tree.flatten(self.state)
-        state = [jax.numpy.asarray(arrays[f"leaf-{i}"]) for i in range(len(leaves))]
-        self.state = jax.tree.unflatten(structure, state)
-        for name, (shape, dtype) in plain["buffer"].items():
+        anew = f"delete {self._folder} to train from the start"
+        self.state, facts, arrays = checkpoint.restore(path, self.state, anew)
+        self.step, self.tests, self._seeds = facts["step"], facts["tests"], facts["seeds"]
+        self._actions = facts["actions"]
+        self._rng.bit_generator.state = facts["rng"]
+        for name, (shape, dtype) in facts["buffer"].items():
             content = igzip.decompress(arrays[f"buffer-{name}"].tobytes())
             self._buffer.arrays[name][...] = np.frombuffer(content, dtype).reshape(shape)
-        self._buffer.count = plain["count"]
+        self._buffer.count = facts["count"]
         self._play_again()
 
     def _play_again(self) -> None:

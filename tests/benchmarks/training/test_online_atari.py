@@ -49,11 +49,17 @@ def small_network(num_outputs, initializers=networks.keras_initializers):
     )
 
 
+SMALL_NETWORKS = {
+    dqn: ("nature_dqn", small_network),
+    qr_dqn: ("styled", lambda style, num_outputs: small_network(num_outputs)),
+}
+
+
 @pytest.fixture(autouse=True)
 def quick_learners(monkeypatch):
     """Learners of small networks, compiled once: both take longer than these runs."""
     for module, make in MAKE.items():
-        monkeypatch.setattr(module, "nature_dqn", small_network)
+        monkeypatch.setattr(module, *SMALL_NETWORKS[module])
         monkeypatch.setattr(module, "make", make)
 
 
@@ -283,11 +289,11 @@ def test_two_processes_do_not_log_one_run(tmp_path):
 
 def test_a_game_that_does_not_repeat_itself_is_told(tmp_path):
     log_until(250, tmp_path)
-    path = tmp_path / "Pong" / "1" / "training" / "agent.npz"
+    path = tmp_path / "Pong" / "1" / "training" / "checkpoint.npz"
     kept = npz.read_arrays(path, "")
-    plain = json.loads(str(kept["plain"]))
+    plain = json.loads(str(kept["facts"]))
     plain["iterations"][0][1][0] += 1  # the seed of the second episode
-    kept["plain"] = np.array(json.dumps(plain))
+    kept["facts"] = np.array(json.dumps(plain))
     npz.write_arrays(path, kept)
     with pytest.raises(DatasetError, match=r"Pong does not play iteration 0 of .* as it was"):
         log_run(tmp_path)
@@ -304,7 +310,7 @@ def test_actions_that_are_missing_are_told(tmp_path):
         log_run(tmp_path)
 
 
-@pytest.mark.parametrize("file", ["agent.npz", "actions-00000.npz"])
+@pytest.mark.parametrize("file", ["checkpoint.npz", "actions-00000.npz"])
 def test_a_damaged_file_of_a_cut_run_is_named(tmp_path, file):
     log_until(250, tmp_path)
     path = tmp_path / "Pong" / "1" / "training" / file

@@ -28,7 +28,7 @@ SMALL = GamesSchedule(
 )
 
 
-def small_network(num_outputs, *_, **__):
+def small_network(style, num_outputs):
     network = networks.mlp([8, num_outputs])
 
     def features(frames):
@@ -43,7 +43,7 @@ def small_network(num_outputs, *_, **__):
 @pytest.fixture
 def quick(monkeypatch):
     """A small network, and tests that each end better than the one before."""
-    monkeypatch.setattr(qr_dqn, "nature_dqn", small_network)
+    monkeypatch.setattr(qr_dqn, "styled", small_network)
     monkeypatch.setattr(
         several_games._Training, "_test", lambda training: float(len(training.tests))
     )
@@ -159,7 +159,7 @@ def test_what_holds_no_agent_is_refused(tmp_path, quick, monkeypatch):
         agent_file.load(tmp_path / "b.npz")
     train_agent("Pong", tmp_path / "c.npz", schedule=SMALL)
     monkeypatch.undo()  # The network is the real one again.
-    with pytest.raises(DatasetError, match=r"c\.npz does not hold the network of qr_dqn"):
+    with pytest.raises(DatasetError, match=r"c\.npz holds the state of another learner"):
         agent_file.load(tmp_path / "c.npz")
 
 
