@@ -19,7 +19,7 @@ from tests.benchmarks.made_up import recipe
     ("dataset", "environment"),
     [
         ("brac/hopper-pure-recollected-n300-seed7:2.0.0", "Hopper-v2"),
-        ("brac/hopper-pure-recollected-n300:1.0.0", "Hopper-v4"),
+        ("brac/hopper-pure-recollected-n300:2.1.0", "Hopper-v4"),
     ],
 )
 def test_the_commands_make_what_is_missing(tmp_path, monkeypatch, dataset, environment):
