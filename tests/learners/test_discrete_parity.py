@@ -7,7 +7,6 @@ played then.
 
 import dataclasses
 import pathlib
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +17,9 @@ from benchmarks.recipes import tianshou
 from learners import crr, discrete_bc, discrete_bcq, discrete_cql
 from learners.types import DiscreteSpec
 from tests.learners import plain
+from tests.parity import seeded
 
 VALUES = pathlib.Path(__file__).parents[1] / "parity" / "values"
-sys.path.append(str(VALUES.parent))
-import seeded  # noqa: E402  # Scripts in the peers' environments import it so.
 
 SPEC = DiscreteSpec(seeded.NUM_ACTIONS, (*seeded.FRAMES[1:], seeded.FRAMES[0]))
 ADAM = {"learning_rate": 1e-3, "epsilon": 1e-4}

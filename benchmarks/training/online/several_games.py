@@ -25,6 +25,8 @@ import numpy as np
 from isal import igzip
 
 from benchmarks.training import checkpoint
+from benchmarks.training.atari_protocol import AtariProtocol
+from benchmarks.training.game_evaluation import play_games
 from benchmarks.training.online import agent_file, training_folder
 from benchmarks.training.online.games_buffer import GamesBuffer
 from benchmarks.training.results import code_version
@@ -232,33 +234,25 @@ class _Training:
             self._actions[game], self._seeds[game] = [], self._draw_seed()
             self._frames[game] = self.games.begin([game], [self._seeds[game]])[0]
 
+    def _greedy(self, stacks: np.ndarray) -> np.ndarray:
+        return np.asarray(self._learner.act(self.state, jax.numpy.asarray(stacks)))
+
     def _choose(self, stacks: np.ndarray, epsilon: float, rng: np.random.Generator) -> np.ndarray:
-        greedy = np.asarray(self._learner.act(self.state, jax.numpy.asarray(stacks)))
+        greedy = self._greedy(stacks)
         at_random = rng.integers(self.games.num_actions, size=len(greedy))
         return np.where(rng.random(len(greedy)) < epsilon, at_random, greedy)
 
     def _test(self) -> float:
         """Mean return of test episodes, each of a game of its own."""
-        count = self._schedule.test_episodes
-        rng = np.random.default_rng([self._seed, len(self.tests), 1])
-        games = AtariGames(
-            self._rom,
-            count,
-            sticky_probability=0,
-            most_no_ops=self._schedule.most_no_ops,
+        schedule = self._schedule
+        protocol = AtariProtocol(
+            evaluation_epsilon=schedule.test_epsilon,
+            sticky_probability=0.0,
+            most_no_ops=schedule.most_no_ops,
             presses_fire=True,
         )
-        frames = games.begin(range(count), [int(s) for s in rng.integers(2**31, size=count)])
-        seen = GamesBuffer(8, count, 1, 1.0)
-        returns, is_played = np.zeros(count), np.zeros(count, bool)
-        while not is_played.all():
-            actions = self._choose(seen.stacks(frames), self._schedule.test_epsilon, rng)
-            taken = games.step(actions)
-            seen.add(frames, actions, taken)
-            returns += np.where(is_played, 0, taken.reward)
-            is_played |= taken.is_over | taken.is_truncated
-            frames = taken.frame
-        return float(returns.mean())
+        seed, count = [self._seed, len(self.tests), 1], schedule.test_episodes
+        return float(play_games(self._rom, protocol, self._greedy, count, seed, count).mean())
 
     def _draw_seed(self) -> int:
         return int(self._rng.integers(2**31))

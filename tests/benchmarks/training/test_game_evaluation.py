@@ -31,16 +31,15 @@ class PlainAgent:
         self.game.reset(int(np.random.default_rng([seed, 0]).integers(2**31)))
         stack = collections.deque([np.zeros((84, 84), np.uint8)] * 4, maxlen=4)
         total, is_over = 0, False
-        for length in range(1, self.max_steps + 1):  # noqa: B007
+        self.length = 0
+        while self.length < self.max_steps and not is_over:
+            self.length += 1
             stack.append(self.game.observation()[..., 0])
             action = int(self.act(np.stack(stack, axis=-1)[None])[0])
             if explore.random() <= self.epsilon:
                 action = int(explore.integers(len(self.game.actions)))
             reward, is_over, _ = self.game.step(action)
             total += reward
-            if is_over:
-                break
-        self.length = length
         return total
 
 

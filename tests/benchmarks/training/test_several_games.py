@@ -130,6 +130,14 @@ def test_a_training_that_was_cut_ends_as_it_would_have(tmp_path, quick):
     assert {path.name for path in tmp_path.iterdir()} == {"whole.npz", "cut.npz"}
 
 
+def test_a_test_is_whole_episodes_by_the_schedule(tmp_path, monkeypatch):
+    """Played with all actions at random, two games of Pong are lost by about 20 points each."""
+    monkeypatch.setattr(qr_dqn, "styled", small_network)
+    schedule = dataclasses.replace(SMALL, epochs=1, test_epsilon=1.0)
+    agent = train_agent("Pong", tmp_path / "a.npz", schedule=schedule)
+    assert -21 <= agent.facts["tests"][0] < -15
+
+
 def test_a_training_ends_when_a_test_is_good_enough(tmp_path, quick):
     schedule = dataclasses.replace(SMALL, epochs=9)
     agent = train_agent("Pong", tmp_path / "a.npz", schedule=schedule, stop_at=2.0)
