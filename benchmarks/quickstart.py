@@ -131,7 +131,7 @@ def run(
       The path of the report's page.
 
     Raises:
-      DatasetError: something the user can mend, such as a folder that cannot be written.
+      DatasetError: something the user can fix, such as a folder that cannot be written.
     """
     data_dir, size, start = pathlib.Path(data_dir), size or Size(), time.monotonic()
     folder = data_dir / "quickstart"

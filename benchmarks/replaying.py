@@ -11,7 +11,7 @@ observation. The actions that the frames executed are known too, by ALE's own ra
 Mersenne Twister of the environment's seed, two numbers a frame. That they are the truth is shown by
 a run without any chance, in which they lead to the same frames.
 
-Each writes a JSON file under `benchmarks/results/replaying`, and goes on where it was cut.
+Each writes a JSON file under `benchmarks/results/replaying`, and continues an interrupted run.
 """
 
 from __future__ import annotations

@@ -17,25 +17,25 @@ Log = Mapping[str, Any]
 
 
 def truth(logs: Sequence[Log]) -> Iterator[str]:
-    """What is told of logs whose truth is known, a line a log."""
+    """Logs whose truth is known: what replaying recovers, one line a log."""
     values, right = (sum(log["rewards"][of] for log in logs) for of in ("told", "right"))
     ends = [log["final_observation"] for log in logs if log["whole"]]
     executed = [log["executed"] for log in logs if log["executed"]]
     told_actions, right_actions = (sum(each[of] for each in executed) for of in ("told", "right"))
-    yield "## Held against the truth"
+    yield "## Compared with the truth"
     yield ""
     yield (
         f"{len(logs)} logs of {len({log['game'] for log in logs})} games on the ROMs of "
         f"{RomSet.LEGACY}, up to 2,000 rows each; {sum(log['whole'] for log in logs)} are replayed "
-        f"whole. Of {values:,} raw rewards that are told {right:,} are the truth; of "
-        f"{len(ends) - ends.count('not known')} final observations {ends.count('right')}; of "
-        f"{told_actions:,} executed actions that are proved {right_actions:,}."
+        f"whole. Right are {right:,} of the {values:,} raw rewards that replaying recovers, "
+        f"{ends.count('right')} of {len(ends) - ends.count('not known')} final observations, and "
+        f"{right_actions:,} of {told_actions:,} executed actions that are proved."
     )
     yield ""
-    yield "| game | action every | rows | reached | steps a row | raw return: told, truth |"
+    yield "| game | action every | rows | reached | steps a row | raw return: recovered, truth |"
     yield "|---|---:|---:|---:|---:|---|"
     for log in logs:
-        returns = "not told" if log["found_return"] is None else f"{log['found_return']:,.0f}"
+        returns = "not recovered" if log["found_return"] is None else f"{log['found_return']:,.0f}"
         yield (
             f"| {log['game']} | {log['action_steps']} | {log['rows']:,} | {log['reached']:,} | "
             f"{log['steps'] / max(log['reached'], 1):.2f} | {returns}, {log['raw_return']:,.0f} |"

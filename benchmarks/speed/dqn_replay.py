@@ -1,4 +1,4 @@
-"""How fast a DQN Replay log is published, beside what no way round can do without.
+"""How fast a DQN Replay log is published, beside the work that no method can avoid.
 
 The work: runs of 1, 4 and 16 checkpoints of 50,000 rows, in episodes of 500 rows, whose frames are
 about 1.6 kB as PNG. The unavoidable parts are gunzip and PNG encoding of the same frames alone.

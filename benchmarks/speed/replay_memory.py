@@ -1,4 +1,4 @@
-"""How much memory replaying the longest episode takes that there can be.
+"""How much memory it takes to replay the longest possible episode.
 
 The log: ElevatorAction, which a random agent plays until the time limit. Each version is published
 in a process of its own, by one worker; its peak is the kernel's (VmHWM).

@@ -127,7 +127,7 @@ def curves(
 
     Args:
       results: lines of the row.
-      policy: another than the one that is compared; without the lines that do not have it.
+      policy: a policy other than the one compared; lines without it are left out.
     """
     runs: dict[int, list[tuple[int, float]]] = {}
     for result in results:
@@ -163,7 +163,7 @@ def compare(
 def check_one_measurement(
     results: Sequence[Mapping[str, Any]], recipe: Recipe, row: Row, budget: float
 ) -> None:
-    """Holds the lines of a row to being whole runs so far, in nothing different but their seeds.
+    """Refuses results of a row that are not whole runs so far, equal in all but their seeds.
 
     Raises:
       DatasetError: they are of two measurements, or lack or repeat an evaluation.
@@ -229,7 +229,7 @@ def _compare_row(
 
 
 def _unit(table: ReportedTable, row: Row) -> Callable[[float], float]:
-    """From an undiscounted return to what the table's values are."""
+    """The function from an undiscounted return to a value of the table."""
     if not table.normalized:
         return float
     from rl_datasets.sources.d4rl_tasks import normalized_score
@@ -247,7 +247,7 @@ def _part(
     lines: int,
     budget: float,
 ) -> tuple[str, str]:
-    """The status of a row that is not to be tested, and why; "" of one that is."""
+    """The status of a row that is not tested, and why; "" where it is tested."""
     if measured is None:
         why = "no seed has finished" if lines else "nothing was measured"
         return NOT_RUN, row.blocked or why
@@ -265,7 +265,7 @@ def _part(
 def _verdict(
     measured: Score, reported: Score, reported_seeds: int, margin: float | None
 ) -> tuple[str, str, Difference | None]:
-    """Status, why, and the difference where there are seeds enough to test it."""
+    """The status, why, and the difference where there are enough seeds to test it."""
     ours, theirs = len(measured.per_seed), len(reported.per_seed) or reported_seeds
     if reported.spread is None:
         return UNCERTAIN, "one value was reported, without a spread", None
@@ -289,7 +289,7 @@ def _told(p: float) -> str:
 
 
 def aggregates(table: ReportedTable, comparisons: Sequence[Comparison]) -> list[Aggregate]:
-    """Of every algorithm and variant that has two or more rows whose seeds are known."""
+    """The rows of each algorithm and variant together, where two or more have known seeds."""
     groups: dict[str, list[tuple[list[float], list[float]]]] = {}
     for c in comparisons:
         scale = table.scale(table.rows[c.row.reported])

@@ -1,4 +1,4 @@
-"""The page of a reported table of games: values, what they are over games, and pictures of both."""
+"""The page of a reported table of games: its values, their aggregates over games, and figures."""
 
 from __future__ import annotations
 

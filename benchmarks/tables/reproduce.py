@@ -53,7 +53,7 @@ def reproduce(
       The path of the report's page; None after a dry run, and of a table that nothing measures.
 
     Raises:
-      DatasetError: something the user can mend, such as a row that does not exist.
+      DatasetError: something the user can fix, such as a row that does not exist.
     """
     if table in table_names() and table not in recipe_names():
         console.show_reported(load_table(table))

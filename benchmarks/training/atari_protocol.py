@@ -34,7 +34,7 @@ class AtariProtocol:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a line of results says of it: what not every protocol has only where it has it."""
+        """The fields that a line of results has; the newer ones only where they are not zero."""
         always = ("sticky_probability", "evaluation_epsilon", "max_episode_steps")
         every = {name: getattr(self, name) for name in always} | dataclasses.asdict(self)
         return {name: value for name, value in every.items() if name in always or value}

@@ -2,7 +2,8 @@
 
 The file holds an array for each leaf of the state, named by the leaf's place in it; other arrays
 that belong to the same moment; and facts, as JSON. It is written whole or not at all, so that it
-may be what commits a step of training.
+may be what commits a step of training. `run_folder.py` says what an offline run keeps in it, and
+`online/` what an online one does.
 """
 
 from __future__ import annotations

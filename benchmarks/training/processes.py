@@ -57,7 +57,7 @@ def run_in_processes(
             if any(worker.exitcode for worker in workers):
                 raise DatasetError(
                     "a process that was training died (was it out of memory?): run the same "
-                    "command again to go on"
+                    "command again to continue"
                 )
     finally:
         for worker in workers:

@@ -159,8 +159,8 @@ def _naming_events(folder: pathlib.Path) -> Iterator[None]:
     except tf.errors.OpError as error:
         reason = error.message.partition("\n")[0].rpartition("; ")[2]  # after the file's name
         raise DatasetError(
-            f"the events for TensorBoard could not be written to {folder}: {reason}; mend that and "
-            "run the same command again, which goes on from the last evaluation"
+            f"the events for TensorBoard could not be written to {folder}: {reason}; fix that and "
+            "run the same command again, which continues from the last evaluation"
         ) from error
 
 
@@ -201,9 +201,9 @@ def _read_run(path: pathlib.Path) -> dict[str, Any]:
 def begin_with_shorter_run(
     folder: pathlib.Path, identity: Mapping[str, Any], others: Iterable[pathlib.Path]
 ) -> None:
-    """Copies the furthest of the runs that are to be shorter than this one, and else the same.
+    """Starts a run from the furthest run of the same cell at a smaller budget, if there is one.
 
-    How a run begins does not depend on how long it is to last. One that has begun stays as it is.
+    How a run begins does not depend on its budget. A run that has begun stays as it is.
 
     Args:
       folder: of the cell, in the hands of this process.
@@ -249,7 +249,7 @@ def last_state(folder: pathlib.Path, initial: TrainingState) -> TrainingState:
     path = folder / checkpoint.FILE_NAME
     if not path.exists():
         raise DatasetError(
-            f"{folder} holds results, and no state of a run to go on from: remove it, and run once "
+            f"{folder} holds results but no state to continue from: remove it, and run once "
             "without a results folder"
         )
     return checkpoint.restore(path, initial, _anew(folder)).state

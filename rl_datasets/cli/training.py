@@ -14,7 +14,7 @@ from rl_datasets.files import DEFAULT_DATA_DIR
 
 
 def quickstart(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
-    """From a policy to a score in five minutes: the whole path on HalfCheetah.
+    """From a policy to a score in about five minutes: the whole path on HalfCheetah.
 
     Collects 200,000 transitions of each of two mixtures, publishes them, loads them with
     `tfds.load`, serves them with Reverb, trains BC and TD3+BC from there, evaluates both in MuJoCo,

@@ -1,6 +1,6 @@
 """Collects transitions from live environments into a collected folder, or continues one.
 
-`planning` splits the work into units, `lock_step` collects a unit, and `workers` distributes the
+`unit_plan` splits the work into units, `lock_step` collects a unit, and `workers` distributes the
 units among processes.
 """
 
@@ -20,7 +20,7 @@ from rl_datasets.collection import (
     environments,
     lock_step,
     mixtures,
-    planning,
+    unit_plan,
     workers,
 )
 from rl_datasets.sources import collected
@@ -67,7 +67,7 @@ def collect(
         raise errors.DatasetError(f"seed must be 0 or more, got {seed}")
     configuration = mixtures.load_mixture(mixture)
     time_limit = environments.time_limit(environment)
-    units = planning.plan(configuration, transitions, time_limit)
+    units = unit_plan.plan(configuration, transitions, time_limit)
     folder = files.local_path(folder)
     planned, behaviours = description.describe(
         folder, environment, configuration, transitions, policy_path, seed, name
@@ -146,7 +146,7 @@ def _sole_collector(folder: pathlib.Path) -> Iterator[None]:
 
 
 def _check_same_collection(
-    planned: collected.Collection, units: list[planning.Unit]
+    planned: collected.Collection, units: list[unit_plan.Unit]
 ) -> collected.Collection | None:
     """Checks that the folder is empty or holds this collection, and writes the plan into it.
 

@@ -19,7 +19,7 @@ import dm_env.specs
 import numpy as np
 
 from rl_datasets import episode
-from rl_datasets.collection import collected_folder, environments, mixtures, planning, policies
+from rl_datasets.collection import collected_folder, environments, mixtures, policies, unit_plan
 from rl_datasets.sources import collected
 
 # Episodes of MuJoCo's tasks have 1,000 steps, so 10 copies fill a unit in whole rounds: where no
@@ -32,7 +32,7 @@ REPORT_EVERY = 100  # lock steps
 class Job:
     """Everything that a process needs to collect one unit; it can be pickled."""
 
-    unit: planning.Unit
+    unit: unit_plan.Unit
     environment: str
     policy: policies.Policy
     seed: int
@@ -173,7 +173,7 @@ def _cut_out(
                 is_terminal=span.is_terminal and not is_cut and not is_at_limit,
                 extras={"policy_id": np.full(length, job.unit.policy_id, np.int32)},
                 metadata={
-                    "episode_id": np.int64(job.unit.index * planning.UNIT_TRANSITIONS + number),
+                    "episode_id": np.int64(job.unit.index * unit_plan.UNIT_TRANSITIONS + number),
                     "environment_seed": np.int64(span.environment_seed),
                     "is_cut": np.bool_(is_cut),
                 },

@@ -111,7 +111,7 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
         `rom_set`, determine where a policy is scored.
         """
 
-    def look_again(self) -> None:
+    def reread_source(self) -> None:
         """Clears the cached properties in which a subclass keeps what it read of its source."""
         classes = type(self).__mro__
         for cls in classes[: classes.index(PublishedDatasetBuilder)]:

@@ -31,13 +31,13 @@ def plan(
     _check_units(first)
     sources = sorted({file for unit in first for file in unit.files}, key=str)
     names = _names(sources)
-    said = _said(builder, first, names)
+    description = _description(builder, first, names)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         identity_of = functools.partial(_identity, keep_going=keep_going)
         identities = dict(zip(sources, pool.map(identity_of, sources), strict=True))
-    builder.look_again()
+    builder.reread_source()
     units = list(builder.source_units())
-    if _said(builder, units, names) != said:
+    if _description(builder, units, names) != description:
         raise SourceChanged(
             f"the source of {builder.info.full_name} changed while it was being read; publish "
             "again once nothing writes to it"
@@ -46,10 +46,10 @@ def plan(
         "dataset": builder.name,
         "config": builder.builder_config_name,
         "version": str(builder.version),
-        "spec": said["spec"],
-        "units": said["units"],
+        "spec": description["spec"],
+        "units": description["units"],
         "sources": {names[source]: identities[source] for source in sources},
-        "lineage": said["lineage"],
+        "lineage": description["lineage"],
     }
     return units, json.loads(json.dumps(plan))
 
@@ -65,7 +65,7 @@ def _check_units(units: Sequence[SourceUnit]) -> None:
             raise DatasetError(f"unit {unit.name!r} has no episodes; leave it out of the source")
 
 
-def _said(
+def _description(
     builder: PublishedDatasetBuilder,
     units: Sequence[SourceUnit],
     names: Mapping[str | buckets.Object, str],

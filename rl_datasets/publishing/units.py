@@ -1,5 +1,8 @@
 """Source units: the pieces of a source that are published on their own, each as one shard.
 
+So a shard is as large as its unit. `collection/unit_plan.py` sets the size of collected data;
+elsewhere a builder's `source_units` does: DQN Replay's units are checkpoints, D4RL's a file.
+
 A unit writes its shard, reads it back, and leaves a receipt of what the shard holds. No episode
 passes through Beam. So the cost of publishing grows only with the data, the memory does not grow,
 and the bytes depend neither on the runner nor on the workers.

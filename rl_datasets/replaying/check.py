@@ -24,7 +24,7 @@ from rl_datasets.replaying.emulator import Emulator
 from rl_datasets.replaying.episodes import Attempt, Replayer, Stored
 from rl_datasets.replaying.source import Source
 from rl_datasets.roms import RomSet
-from rl_datasets.sources.atari import STICKY_PROBABILITY
+from rl_datasets.sources.atari import STICKY_PROBABILITY, clipped
 
 _SAME, _NEXT, _COMPARED = "same", "next", "compared"
 WITH_ACTION, A_ROW_EARLY = "with their action", "a row early"
@@ -149,7 +149,7 @@ def _add(
     told.whole += 1
     told.roms.add(attempt.rom_set)
     in_file = np.append(stored.reward[1:], np.nan) if is_a_row_early else stored.reward
-    told.rewards.update(_agreement(in_file, np.clip(replayed.reward, -1, 1)))
+    told.rewards.update(_agreement(in_file, clipped(replayed.reward)))
     observations = np.asarray(stored.episode.one_observation)
     actions = stored.episode.action.tolist()
     told.shown.update(

@@ -39,7 +39,7 @@ from rl_datasets.episode import (
 from rl_datasets.replaying.emulator import Emulator
 from rl_datasets.replaying.replay import NOT_KNOWN, LoggedEpisode, Replayed, replay, rerun
 from rl_datasets.roms import RomSet
-from rl_datasets.sources.atari import FRAME_SKIP
+from rl_datasets.sources.atari import FRAME_SKIP, clipped
 
 RAM_SIZE = 128
 
@@ -195,7 +195,7 @@ class Replayer:
         """The episode with what an attempt recovered."""
         episode, given = stored.episode, _given(stored, attempt.replayed)
         raw = np.append(given.reward, np.float32(np.nan))
-        reward = np.where(np.isnan(raw), episode.reward, np.clip(raw, -1, 1))
+        reward = np.where(np.isnan(raw), episode.reward, clipped(raw))
         extras = {
             **episode.extras,
             "raw_reward": np.nan_to_num(raw),

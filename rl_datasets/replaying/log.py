@@ -9,6 +9,7 @@ import numpy as np
 
 from rl_datasets.replaying.emulator import Start, observe
 from rl_datasets.replaying.step import Outcome
+from rl_datasets.sources.atari import clipped
 
 
 class LoggedEpisode(NamedTuple):
@@ -65,12 +66,14 @@ class Log:
         """Why an outcome of a row's action contradicts the log; empty where it agrees with it."""
         row = outcome.way.before.row
         if row < self.last_row and outcome.is_over:
-            return f"the game ends after row {row}, and the log goes on"
+            return f"the game ends after row {row}, and the log continues"
         if row + 1 < self.num_frames and not outcome.shows(self._observations[row + 1]):
             return f"row {row}'s action does not lead to row {row + 1}'s frame"
         if row == self.last_row and outcome.is_over != self._is_terminal:
-            return f"the game {'ends' if outcome.is_over else 'goes on'} after the last row, {row}"
+            return (
+                f"the game {'ends' if outcome.is_over else 'continues'} after the last row, {row}"
+            )
         reward, logged = outcome.way.reward, self._rewards[row]
-        if not math.isnan(logged) and max(-1.0, min(reward, 1.0)) != logged:
+        if not math.isnan(logged) and clipped(reward) != logged:
             return f"row {row} has the reward {logged:g}, and its action earns {reward:g}"
         return ""

@@ -76,7 +76,7 @@ class Outcome(NamedTuple):
     lives: int
 
     def shows(self, observation: np.ndarray) -> bool:
-        """Whether the game goes on and shows this observation, [84, 84] uint8."""
+        """Whether the game continues and shows this observation, [84, 84] uint8."""
         return not self.is_over and np.array_equal(observe(np.maximum(*self.screens)), observation)
 
 

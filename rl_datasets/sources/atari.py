@@ -113,6 +113,11 @@ ATARI_GAMES: Mapping[str, Game] = {
 }
 
 
+def clipped(reward: Any) -> Any:
+    """Rewards, an array or a number, clipped to [-1, 1] as Dopamine logs and learns from them."""
+    return np.minimum(np.maximum(reward, -1), 1)
+
+
 def atari_episode_spec(num_actions: int = NUM_ALE_ACTIONS) -> EpisodeSpec:
     """The spec of an episode of single frames, with the names of TFDS's `rlu_atari_checkpoints`.
 

@@ -100,7 +100,7 @@ def repairs(contents: Contents, task: Task) -> list[str]:
     if task.trajectories == "one":
         told.append(
             "the trajectory is cut into episodes at its marks, or every `horizon` rows where there "
-            "are none; it goes on after them, so the final observation is the next row's state"
+            "are none; it continues after them, so the final observation is the next row's state"
         )
     else:
         told.append(
@@ -139,13 +139,13 @@ class _Breaks:
         """Raises `DatasetError` where the trajectory breaks off too often."""
         if task.trajectories == "one" or self.broken <= self.unmarked / 2:
             return
-        why, mend = f"the position moves by more than {MAX_STRIDE}", "name the file's task"
+        why, remedy = f"the position moves by more than {MAX_STRIDE}", "name the file's task"
         if contents.has_next_observations:
             why = "the next row is not what 'next_observations' holds, by more than rounding"
-            mend = "repair that field, or leave it out of the file"
+            remedy = "repair that field, or leave it out of the file"
         raise DatasetError(
             f"{path} breaks off after {self.broken} of {self.unmarked} rows that no flag marks, "
-            f"because {why}: {mend}"
+            f"because {why}: {remedy}"
         )
 
 

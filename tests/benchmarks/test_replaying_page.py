@@ -28,10 +28,10 @@ def test_the_truth_counts_what_is_wrong():
     page = "\n".join(replaying_page.truth([log("Pong", True, right=9), log("Enduro", False)]))
     assert "2 logs of 2 games" in page
     assert "up to 2,000 rows each; 1 are replayed whole" in page
-    assert "Of 20 raw rewards that are told 19 are the truth" in page
-    assert "of 1 final observations 1; of 30 executed actions that are proved 30" in page
+    assert "Right are 19 of the 20 raw rewards that replaying recovers" in page
+    assert "1 of 1 final observations, and 30 of 30 executed actions that are proved." in page
     assert "| Pong | 1 | 10 | 10 | 1.20 | 50, 50 |" in page
-    assert "| Enduro | 1 | 10 | 4 | 3.00 | not told, 50 |" in page
+    assert "| Enduro | 1 | 10 | 4 | 3.00 | not recovered, 50 |" in page
     assert "| Pong | 1 | right | yes | 30 of 40 |" in page
 
 

@@ -6,9 +6,9 @@ Agarwal et al. 2020 (arXiv:1907.04543) logged: `<folder>/<Game>/<run>` comes to 
     replay_logs/  the replay buffer's checkpoints, in Dopamine's layout
     log.json      what the run is, and how each iteration went
     returns.json  of every episode the seed, the steps and the return before rewards are clipped
-    training/     what a run that was cut goes on from; gone when it is finished
+    training/     what an interrupted run continues from; gone when it is finished
 
-An iteration is at least so many agent steps, and ends with an episode. A run that was cut goes on
+An iteration is at least so many agent steps, and ends with an episode. An interrupted run continues
 after its last whole iteration and ends as it would have. Neither the buffer nor the emulator is
 saved for that, but every action: the episodes are played again from their seeds, without learning.
 
@@ -41,7 +41,7 @@ from rl_datasets.collection import atari
 from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.errors import DatasetError
 from rl_datasets.roms import RomSet
-from rl_datasets.sources.atari import ATARI_GAMES
+from rl_datasets.sources.atari import ATARI_GAMES, clipped
 from rl_datasets.sources.dqn_replay import FOLDER_NAME
 
 LIBRARIES = ("ale-py", "jax", "dm-haiku", "optax", "numpy")
@@ -59,7 +59,7 @@ def log_run(
     rom_set: RomSet = RomSet.ALE,
     schedule: AtariSchedule | None = None,
 ) -> pathlib.Path:
-    """Logs a run of an agent that learns a game; the same call goes on with one that was cut.
+    """Logs a run of an agent that learns a game; the same call continues an interrupted run.
 
     Args:
       game: as DQN Replay spells it, such as `MsPacman`.
@@ -205,7 +205,7 @@ class _LoggedRun:
             self._actions.append(action)
             episode_return += timestep.reward
             # Dopamine logs a time limit as terminal too.
-            self.log.add(frame[..., 0], action, np.clip(timestep.reward, -1, 1), timestep.last())
+            self.log.add(frame[..., 0], action, clipped(timestep.reward), timestep.last())
             if step % _PROGRESS_EVERY == 0:
                 self.report(steps_before + step, self.iterations)
             if timestep.last():

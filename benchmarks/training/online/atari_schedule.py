@@ -1,4 +1,4 @@
-"""How long an agent plays an Atari game, and what is told of it meanwhile."""
+"""How long an agent plays an Atari game, how it explores, and what it reports on the way."""
 
 from __future__ import annotations
 

@@ -49,8 +49,8 @@ def train(
       config: of the learner.
       seed: of the networks, the environment, the exploration and the sampling.
       report: called after each evaluation with it and the seconds since the start, and with the
-        last one of a run that goes on.
-      folder: keeps every evaluation's checkpoint; a run that was cut goes on from the last one,
+        last one of a run that continues.
+      folder: keeps every evaluation's checkpoint; an interrupted run continues from the last one,
         and ends as it would have ended without the cut, bit for bit. None to keep nothing.
 
     Returns:

@@ -64,8 +64,8 @@ class ControlSchedule:
 
     Attributes:
       environment: gymnasium id.
-      target: mean return that `patience` evaluations in a row must reach; None to go on until the
-        policy hardly improves any more.
+      target: mean return that `patience` evaluations in a row must reach; None to continue until
+        the policy hardly improves any more.
       patience: how many evaluations in a row.
       window: without a target, training ends when the mean of the last `window` evaluations ...
       gain: ... exceeds that of the `window` before by less than this share of it.

@@ -6,7 +6,7 @@ import numpy as np
 
 from rl_datasets.collection.atari import GameSteps
 from rl_datasets.serving.transitions import Transition
-from rl_datasets.sources.atari import FRAME_SHAPE
+from rl_datasets.sources.atari import FRAME_SHAPE, clipped
 from rl_datasets.sources.dqn_replay import STACK_SIZE
 
 
@@ -63,7 +63,7 @@ class GamesBuffer:
         row = self.count % len(self._frames)
         self._frames[row] = frames[..., 0]
         self._action[row] = actions
-        self._reward[row] = np.clip(taken.reward, -1, 1)
+        self._reward[row] = clipped(taken.reward)
         self._is_end[row] = taken.is_over | taken.is_truncated
         self._age[row] = self._next_age
         self._next_age[:] = np.where(self._is_end[row], 0, self._next_age + 1)

@@ -38,7 +38,8 @@ def train_and_save(
     """Trains a policy, and saves it with its lineage, and its replay buffer where one asks for it.
 
     Checkpoints lie beside the policy until it is saved, in a folder of its name that ends in
-    `.training`: the same call goes on where it was cut, and a greater `max_steps` where it gave up.
+    `.training`. The same call continues an interrupted training, and with a greater `max_steps` one
+    that gave up.
 
     Args:
       environment: gymnasium id.

@@ -19,8 +19,8 @@ from rl_datasets.collection import (
     environments,
     mixtures,
     naming,
-    planning,
     policies,
+    unit_plan,
 )
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
@@ -66,7 +66,7 @@ def write(
     episodes = list(_episodes(environment, seed, transitions))
     lengths = np.array([each.num_transitions for each in episodes])
     # An episode belongs to the unit in which its first transition falls.
-    unit_of = (np.cumsum(lengths) - lengths) // planning.UNIT_TRANSITIONS
+    unit_of = (np.cumsum(lengths) - lengths) // unit_plan.UNIT_TRANSITIONS
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

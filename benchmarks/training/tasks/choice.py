@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 
-from benchmarks.training import making
+from benchmarks.training import dataset_commands
 from benchmarks.training.recipe import Recipe
 from benchmarks.training.row import Row
 from benchmarks.training.tasks.atari import Atari
@@ -39,7 +39,7 @@ def _open(row: Row, data_dir: pathlib.Path) -> Version:
     try:
         return Version.open(row.data.dataset, data_dir)
     except DatasetError as error:
-        commands = making.commands(row, data_dir)
+        commands = dataset_commands.commands(row, data_dir)
         if not (how := " and ".join(f"`{command}`" for command in commands)):
             raise
         raise DatasetError(

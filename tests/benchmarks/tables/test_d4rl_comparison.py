@@ -47,7 +47,7 @@ def test_a_dataset_beside_itself(shared, tmp_path):
 
 
 def test_the_speed_file_is_as_d4rls(tmp_path):
-    """Its rows go on from one to the next, and end every 1,000."""
+    """Each row continues the one before it, and every 1,000th ends an episode."""
     speed.write_file(tmp_path / "file.hdf5", 2_000)
     episodes = list(d4rl.read_episodes(tmp_path / "file.hdf5", task(speed.CONFIG)))
     assert [each.num_transitions for each in episodes] == [1_000, 1_000]

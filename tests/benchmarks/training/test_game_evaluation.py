@@ -174,7 +174,7 @@ def test_episodes_begin_as_the_protocol_says(monkeypatch):
 
 
 def test_what_is_by_default_is_not_told_of_a_run():
-    """So that a run of before goes on as the same."""
+    """So an earlier run continues as the same run."""
     assert dataclasses.replace(AtariProtocol(), sticky_probability=0.0).identity == {
         "sticky_probability": 0.0,
         "evaluation_epsilon": 0.001,

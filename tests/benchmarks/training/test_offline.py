@@ -241,7 +241,7 @@ def test_returns_that_are_not_numbers_are_not_written(tmp_path, monkeypatch):
 def test_seeds_trained_together_learn_what_each_learns_alone(uncut, tmp_path):
     with pytest.raises(_Cut):
         run(tmp_path, CELLS[:1], cut_at(40))
-    run(tmp_path, CELLS, seeds_at_once=3)  # One goes on alone, and the others start together.
+    run(tmp_path, CELLS, seeds_at_once=3)  # One continues alone, and the others start together.
     for cell in CELLS:
         assert [(r["seed"], r["step"]) for r in results(tmp_path, cell)] == [
             (cell.seed, step) for step in (20, 40, 60, 80)
@@ -393,7 +393,7 @@ def test_events_that_the_system_refuses_to_write(tmp_path, monkeypatch, is_first
     state = {"params": np.ones(3)}
     returns, numbers = {"act": np.ones(2)}, {"train": 1.0}
     folder = run_folder.RunFolder(tmp_path, identity)
-    refused = f"TensorBoard could not be written to {tmp_path}: File too large; mend that and run"
+    refused = f"TensorBoard could not be written to {tmp_path}: File too large; fix that and run"
     folder.restore(state)
     folder.write(1, state, returns, numbers, numbers)
     if is_first:

@@ -12,7 +12,7 @@ from benchmarks.training.online import control as online_control
 from benchmarks.training.online import control_schedule, policy_file, replay_folder
 from builders.d4rl.d4rl_dataset_builder import Builder
 from learners import sac
-from rl_datasets.collection import environments, planning, policies
+from rl_datasets.collection import environments, policies, unit_plan
 from rl_datasets.episode_check import check_episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.published.version import Version
@@ -49,7 +49,7 @@ def trained(tmp_path_factory):
             lambda *a, **k: online_recipe(*a, **{**k, **SCHEDULE}),
         )
         patch.setattr(online_control, "train", train_and_keep)
-        patch.setattr(planning, "UNIT_TRANSITIONS", 50)
+        patch.setattr(unit_plan, "UNIT_TRANSITIONS", 50)
         policy_file.train_and_save(
             "Hopper-v4",
             folder / "medium.npz",

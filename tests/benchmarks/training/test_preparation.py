@@ -114,7 +114,7 @@ def test_a_folder_that_holds_another_run_is_refused(reproduce):
 
 
 def test_a_damaged_run_is_told(reproduce, tmp_path):
-    """A run that goes on from what a smaller budget left, as it does from what a cut left."""
+    """A run continues a smaller budget's, as it continues an interrupted one."""
     small = ("[config]", f"[config]\n{SMALL}")
     reproduce(small, budget=0.5)
     (folder,) = (tmp_path / "runs" / "mine-budget-0.5").rglob("seed-0")

@@ -144,7 +144,7 @@ def test_a_policy_that_the_learner_has_not_is_refused(cuts, places):
 
 
 def test_a_run_without_its_state_cannot_be_started_from(cuts, places, tmp_path):
-    with pytest.raises(DatasetError, match="no state of a run"):
+    with pytest.raises(DatasetError, match="no state to continue from"):
         last_state(tmp_path, TrainingState((), (), (), (), ()))
 
 

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: one clear sentence for what can be mended, no traceback.
+"""The command line as a user meets it: one clear sentence for what the user can fix, no traceback.
 
 Most of it runs in this process, by the function that is the command; what has to do with processes
 (signals, what the system refuses, what is imported) runs in one.

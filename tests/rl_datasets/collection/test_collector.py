@@ -23,14 +23,14 @@ from rl_datasets.collection import (
     collector,
     environments,
     lock_step,
-    planning,
     policies,
+    unit_plan,
 )
 from rl_datasets.sources import collected
 
 TRANSITIONS = 6_000
 UNIT_TRANSITIONS = 1_000
-RESUMED = 12_000  # Transitions of the collections that are cut and go on.
+RESUMED = 12_000  # Transitions of the collections that are interrupted and continued.
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def read_all(collection):
 @contextlib.contextmanager
 def units_made_small():
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(planning, "UNIT_TRANSITIONS", UNIT_TRANSITIONS)
+        monkeypatch.setattr(unit_plan, "UNIT_TRANSITIONS", UNIT_TRANSITIONS)
         monkeypatch.setattr(environments, "time_limit", lambda name: 100)
         yield
 
@@ -250,9 +250,9 @@ def test_a_unit_with_other_numbers_is_mended(hopper, policy_path, tmp_path):
 SCRIPT = """
 import resource
 import sys
-from rl_datasets.collection import collector, environments, planning
+from rl_datasets.collection import collector, environments, unit_plan
 
-planning.UNIT_TRANSITIONS = 1_000
+unit_plan.UNIT_TRANSITIONS = 1_000
 environments.time_limit = lambda name: 100
 
 if __name__ == "__main__":
@@ -500,7 +500,7 @@ def test_the_time_limit_is_the_environments_own(tmp_path, monkeypatch, time_limi
 def of_d4rl(shared, tmp_path_factory):
     """Hopper's medium policy in three units."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(planning, "UNIT_TRANSITIONS", 2_000)
+        monkeypatch.setattr(unit_plan, "UNIT_TRANSITIONS", 2_000)
         yield collect(
             tmp_path_factory.mktemp("d4rl") / "collected",
             shared / "d4rl" / "hopper_medium-v2.hdf5",
@@ -528,7 +528,7 @@ def test_by_d4rls_rules_only_the_very_last_episode_is_cut(of_d4rl):
 
 
 def test_d4rls_collection_is_mended_to_the_byte(of_d4rl, shared, tmp_path, monkeypatch):
-    monkeypatch.setattr(planning, "UNIT_TRANSITIONS", 2_000)
+    monkeypatch.setattr(unit_plan, "UNIT_TRANSITIONS", 2_000)
     folder = pathlib.Path(shutil.copytree(of_d4rl.folder, tmp_path / "again"))
     (folder / "unit-00001.npz").unlink()
     (folder / "unit-00002.npz").write_bytes(b"cut")
@@ -543,7 +543,7 @@ def test_by_d4rls_rules_the_time_limit_comes_first():
     actions, rewards = np.zeros((51, 1, 1), np.float32), np.zeros((50, 1), np.float32)
     span = lock_step._Span(0, 0, 7, transitions=50, is_open=False, is_terminal=True)
     for protocol, is_terminal in (("brac", True), ("d4rl", False)):
-        unit = planning.Unit(0, 0, 50)
+        unit = unit_plan.Unit(0, 0, 50)
         job = lock_step.Job(unit, "Any-v0", None, 0, pathlib.Path("unit.npz"), 50, protocol)
         (each,) = lock_step._cut_out(job, [span], observations, actions, rewards)
         assert each.is_terminal[-1] == is_terminal

@@ -487,7 +487,7 @@ def test_a_full_disk_stops_even_those_who_would_go_on(tmp_path, units, source):
 
 
 def test_a_unit_that_was_skipped_is_tried_again(tmp_path, units, source, monkeypatch):
-    """A publish that was cut after the shards were named anew leaves nothing of it behind."""
+    """A publish that was interrupted after the shards were renamed leaves no file of its own."""
     mixed = [damaged(0, source), *units[1:]]
     with monkeypatch.context() as patch:
         patch.setattr(manifest, "write", lambda *args: (_ for _ in ()).throw(OSError(5, "cut")))

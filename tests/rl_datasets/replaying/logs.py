@@ -73,7 +73,7 @@ def _play(environment: AtariEnvironment, rng: np.random.Generator, rows: int) ->
 
 
 def as_logged(played: Played) -> LoggedEpisode:
-    """All that a log can say of it; the final observation too where the game goes on."""
+    """All that a log can say of it; the final observation too where the game continues."""
     observation = played.observation[: len(played.observation) - played.is_terminal]
     reward = np.clip(played.reward, -1, 1)
     return LoggedEpisode(observation, played.action, reward, played.is_terminal)

@@ -84,7 +84,7 @@ def test_an_end_that_is_none_is_told(emulator):
     cut = LoggedEpisode(*(part[:rows] for part in log()[:3]), is_terminal=True)
     replayed = replay(emulator, cut, patience=PATIENCE)
     assert (replayed.whole, replayed.rows) == (False, rows)
-    assert "the game goes on after the last row, 39" in replayed.reason
+    assert "the game continues after the last row, 39" in replayed.reason
     assert replay(emulator, cut._replace(is_terminal=False), patience=PATIENCE).whole
 
 

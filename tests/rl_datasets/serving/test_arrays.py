@@ -1,4 +1,4 @@
-"""The array feed: repeats bit for bit, goes on from anywhere, and draws every transition."""
+"""The array feed: repeats bit for bit, continues from any batch, and draws every transition."""
 
 import itertools
 

@@ -107,7 +107,7 @@ def test_a_server_that_drips_is_given_up(tmp_path, monkeypatch):
 
 
 def test_a_server_that_drips_its_headers_is_given_up(tmp_path, monkeypatch):
-    """Though it never stays silent for long, and would go on for ever."""
+    """Though it never stays silent for long, and would continue for ever."""
     monkeypatch.setattr(downloads, "ANSWER", 0.3)
     is_over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:

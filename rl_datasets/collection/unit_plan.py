@@ -1,13 +1,13 @@
-"""The plan of a collection: how it is split into units.
+"""The units of a collection: how it is split, and so how large its published shards are.
 
 `plan` splits every policy's share of the transitions into units of at most 50,000. A unit has its
 own environments and its own seed, so it does not matter which process collects it, nor when. Every
 byte of a collection depends only on the environment, the mixture, the policy, the number of
 transitions and the seed.
 
-By D4RL's protocol, every unit of a policy except the last holds whole episodes, a little under
-50,000 transitions. The last unit is collected when the others are whole, and fills the policy's
-share.
+By D4RL's protocol, every unit of a policy except the last holds whole episodes: the fewest that
+reach 50,000 transitions less one time limit. The last unit is collected when the others are whole,
+and fills the policy's share.
 """
 
 from __future__ import annotations

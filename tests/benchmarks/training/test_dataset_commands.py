@@ -6,7 +6,7 @@ import shlex
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.training import making
+from benchmarks.training import dataset_commands
 from benchmarks.training.recipe import load_recipe
 from benchmarks.training.row import Row
 from rl_datasets import cli
@@ -37,7 +37,7 @@ def test_the_commands_make_what_is_missing(tmp_path, monkeypatch, dataset, envir
 
 
 def commands(dataset, environment, **options):
-    return making.commands(Row.of(dataset, dataset, environment, **options))
+    return dataset_commands.commands(Row.of(dataset, dataset, environment, **options))
 
 
 def test_the_policy_that_is_asked_for_is_named():
@@ -85,4 +85,4 @@ def test_what_a_name_does_not_say_is_not_made_up(dataset, environment, options):
 
 
 def test_every_dataset_of_bracs_table_has_its_commands():
-    assert all(making.commands(row) for row in load_recipe("brac_bc").rows)
+    assert all(dataset_commands.commands(row) for row in load_recipe("brac_bc").rows)
