@@ -6,8 +6,6 @@ import contextlib
 import functools
 from collections.abc import Iterator
 
-import numpy as np
-
 from benchmarks.training.cells import Cell
 from benchmarks.training.preparation import check_served
 from benchmarks.training.tasks.choice import Task
@@ -21,7 +19,7 @@ from rl_datasets.serving.transitions import Transition
 def open_feed(
     cell: Cell, task: Task, feed: str, steps_a_call: int, step: int
 ) -> Iterator[Iterator[Transition]]:
-    """Batches [K, B, ...] from `step` on; only the array feed can be sought."""
+    """Batches [K, B, ...] from `step` on; a Reverb server's cannot be repeated."""
     batch_size, split = cell.recipe.batch_size, task.row.data.split
     if feed == "arrays":
         from rl_datasets.serving.arrays import ArrayFeed
@@ -32,9 +30,9 @@ def open_feed(
     elif feed == "stream":
         from rl_datasets.serving.streaming import StreamFeed
 
-        (seed,) = np.random.SeedSequence([cell.seed, step]).generate_state(1)
         _check_shards(task.version, split)
-        stream = StreamFeed(task.version, batch_size, int(seed), steps_a_call, split, task.cut)
+        stream = StreamFeed(task.version, batch_size, cell.seed, steps_a_call, split, task.cut)
+        stream.seek(step)
         yield (with_extras(batch, ()) for batch in stream)
     elif feed == "reverb":
         from rl_datasets.serving.reverb import ReverbServer

@@ -34,9 +34,9 @@ class Places:
     Attributes:
       data_dir: holds `builder/config/version/` folders.
       runs_dir: holds the runs' folders.
-      feed: `arrays`, whose runs repeat bit for bit; `stream`, from files that may be larger than
-        memory; `reverb`, a server of its own for every run; or the `host:port` of a Reverb server
-        that serves the row's dataset.
+      feed: `arrays`, in memory; `stream`, from files that may be larger than memory; `reverb`, a
+        server of its own for every run; or the `host:port` of a Reverb server that serves the row's
+        dataset. Runs of `arrays` and of `stream` repeat bit for bit.
 
     Raises:
       DatasetError: there is no such feed.

@@ -24,6 +24,8 @@ NUMBERS = ("observation", "next_observation")  # The fields of a row that hold f
 CHUNK_BYTES = 4 << 20  # The stacks cut out at a time have this size if batches are smaller.
 MOST_BATCHES_A_CHUNK = 64
 
+Pool = tuple[np.ndarray | None, np.ndarray]  # frames, or None, and rows: see `batches`
+
 
 class FrameWindows(NamedTuple):
     """N transitions whose observations are frame numbers.
@@ -105,25 +107,25 @@ def renumber(rows: np.ndarray, by: int | np.ndarray) -> None:
         numbers += np.where(numbers > 0, by, 0).astype(np.int32)
 
 
-def batches(
-    pools: Iterator[tuple[np.ndarray | None, np.ndarray]],
-    shape: tuple[int, ...],
-    rng: np.random.Generator,
-) -> Iterator[Transition]:
-    """Shuffles the transitions of each pool and cuts them into batches.
+def shuffled(pools: Iterator[Pool], rng: np.random.Generator) -> Iterator[Pool]:
+    """The same pools, the rows of each in an order that `rng` draws."""
+    for frames, rows in pools:
+        yield frames, np.take(rows, rng.permutation(len(rows)), mode="clip")
+
+
+def batches(pools: Iterator[Pool], shape: tuple[int, ...]) -> Iterator[Transition]:
+    """Cuts the rows of pools, in their order, into batches.
 
     The rest of a pool begins the first batch of the next pool, so no transition is lost.
 
     Args:
       pools: frames, or None if rows hold the observations themselves, and rows [N].
       shape: the leading axes of a batch, [B] or [K, B].
-      rng: draws the order.
     """
     size = math.prod(shape)
     pieces: list[np.ndarray] = []
     missing = size
     for frames, rows in pools:
-        rows = np.take(rows, rng.permutation(len(rows)), mode="clip")
         start = 0
         while start < len(rows):
             cut = rows[start : start + missing]

@@ -67,7 +67,8 @@ class ReverbFeed(Iterator[Transition]):
         self._timeout = timeout
         shape = (batch_size,) if steps is None else (steps, batch_size)
         pools = ahead(_pools(address, self.schema, math.prod(shape), timeout), timeout=timeout)
-        self._batches = frame_windows.batches(pools, shape, np.random.default_rng(seed))
+        pools = frame_windows.shuffled(pools, np.random.default_rng(seed))
+        self._batches = frame_windows.batches(pools, shape)
         if (layout := self.schema.layout) is not None:
             at_once = frame_windows.batches_a_chunk(
                 layout.frame.itemsize, layout.stack, math.prod(shape)

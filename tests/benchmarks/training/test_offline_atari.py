@@ -155,7 +155,8 @@ def test_the_same_seed_gives_the_same_and_another_does_not(data_dir, uncut, tmp_
     assert other["metrics"] != uncut[0]["metrics"]
 
 
-def test_a_cut_run_goes_on_bit_for_bit(data_dir, uncut, tmp_path):
+@pytest.mark.parametrize("feed", ["arrays", "stream"])
+def test_a_cut_run_continues_bit_for_bit(data_dir, tmp_path, feed):
     class Cut(Exception):
         pass
 
@@ -163,9 +164,10 @@ def test_a_cut_run_goes_on_bit_for_bit(data_dir, uncut, tmp_path):
         if step == 8:
             raise Cut
 
+    uncut = run(data_dir, tmp_path / "uncut", feed=feed)
     with pytest.raises(Cut):
-        run(data_dir, tmp_path, progress=progress)
-    assert measured(run(data_dir, tmp_path)) == measured(uncut)
+        run(data_dir, tmp_path / "cut", feed=feed, progress=progress)
+    assert measured(run(data_dir, tmp_path / "cut", feed=feed)) == measured(uncut)
 
 
 def test_quantiles_learn_as_well(data_dir, tmp_path):

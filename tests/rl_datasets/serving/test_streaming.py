@@ -58,8 +58,7 @@ def test_episodes_are_read_by_number(published_frames):
 
 
 @pytest.mark.parametrize("shuffle", [1, 100, 100_000])
-def test_every_epoch_holds_every_transition_once(published_frames, monkeypatch, shuffle):
-    monkeypatch.setattr(streaming, "SEGMENTS_A_POOL", 1)  # so that pools do not join two epochs
+def test_every_epoch_holds_every_transition_once(published_frames, shuffle):
     feed = StreamFeed(published_frames, SIZE, seed=0, cut=CUT, shuffle=shuffle)
     expected = _sorted(load_rows(published_frames, cut=CUT))
     orders = []
@@ -81,6 +80,33 @@ def test_the_same_seed_gives_the_same_batches_and_another_gives_others(published
         jax.tree.map(lambda field: (field.shape, field.dtype), each) for each in (first[0], like)
     )
     assert len(set(map(str, shapes))) == 1
+
+
+@pytest.mark.parametrize("pool", [1, 3, 256])
+@pytest.mark.parametrize("steps", [None, 3])
+def test_a_feed_continues_bit_for_bit_after_seek(published_frames, monkeypatch, steps, pool):
+    """269 transitions in batches of 8: batches 33 and 67 begin in one epoch and end in the next."""
+    monkeypatch.setattr(streaming, "SEGMENTS_A_POOL", pool)
+    whole = list(itertools.islice(StreamFeed(published_frames, 8, 5, cut=CUT, shuffle=100), 90))
+    feed = StreamFeed(published_frames, 8, 5, steps, cut=CUT, shuffle=100)
+    for start in (33, 34, 0, 1, 68, 50):
+        feed.seek(start)
+        for number, batch in zip(range(start, start + 9, steps or 1), feed, strict=False):
+            expected = whole[number : number + (steps or 1)]
+            if steps is None:
+                assert_same(batch, expected[0])
+            else:
+                assert_same(batch, jax.tree.map(lambda *fields: np.stack(fields), *expected))
+
+
+def test_what_was_given_before_is_not_decoded_again(published_frames, monkeypatch):
+    monkeypatch.setattr(streaming, "SEGMENTS_A_POOL", 2)
+    episode = Version.open(published_frames).episode_files()[4]  # of 100 transitions
+    first, second, *others = streaming.segments_of(episode, CUT)
+    cannot_be_decoded = [segment._replace(observation=None) for segment in (first, second)]
+    rng = np.random.default_rng(0)
+    (pool,) = streaming._pools(iter([*cannot_be_decoded, *others]), rng, given=64 + 10)
+    assert len(pool.rows) == 26
 
 
 def test_consecutive_transitions_are_spread_over_the_batches(published_frames):
@@ -111,7 +137,7 @@ def test_segments_are_the_transitions_of_the_episode_in_order(length, n_step, fr
         assert len(segment.rows) <= streaming.SEGMENT
         assert len(segment.observation) <= streaming.SEGMENT + n_step + frame_stack - 1
         assert segment.observation.base is None  # a view would keep the whole episode
-    pool = next(streaming._pools(iter(segments)))
+    pool = streaming._decoded(segments)
     expected = from_episode(episode, Cut(n_step=n_step, gamma=0.9, frame_stack=frame_stack))
     assert_same(frame_windows.cut_out(*pool), expected)
 
@@ -160,7 +186,8 @@ def test_frames_are_decoded_a_pool_at_a_time(published_frames, monkeypatch):
     episodes = Version.open(published_frames).episode_files()
     segments = [s for n in range(len(episodes)) for s in streaming.segments_of(episodes[n], CUT)]
     assert all(isinstance(segment.observation, EncodedFrames) for segment in segments)
-    sizes = [len(pool.frames) - 1 for pool in streaming._pools(iter(segments))]
+    pools = streaming._pools(iter(segments), np.random.default_rng(0))
+    sizes = [len(pool.frames) - 1 for pool in pools]
     assert len(sizes) == -(-len(segments) // 2)
     assert max(sizes) <= 2 * (streaming.SEGMENT + 6)
     # A segment shares 3 frames with the one before, 3 with the next.
@@ -202,8 +229,7 @@ def test_a_dataset_without_episodes_is_refused(published_frames, tmp_path):
             load(copy)
 
 
-def test_a_real_shard_is_streamed_as_its_frames_decode_elsewhere(shared, tmp_path, monkeypatch):
-    monkeypatch.setattr(streaming, "SEGMENTS_A_POOL", 1)  # so that an epoch ends at its end
+def test_a_real_shard_is_streamed_as_its_frames_decode_elsewhere(shared, tmp_path):
     path = shared / "rl_unplugged/atari_episodes_ordered/Asterix/run_1-00000-of-00001"
     episodes = list(rl_unplugged.read_episodes(path, 0))
     unit = SourceUnit("unit", "train", 2, 1693, (), lambda: iter(episodes))
