@@ -22,13 +22,14 @@ class Kind(NamedTuple):
     learner: str
     batch_size: int
     sizes: str  # of its networks, as JSON
+    by_steps: bool  # whether an evaluation lasts for so many steps, and not for so many episodes
 
 
 class Rate(NamedTuple):
-    """Seconds of a gradient step, and of an episode of an evaluation."""
+    """Seconds of a gradient step, and of an episode or a step of an evaluation."""
 
-    step: float
-    episode: float
+    train: float
+    evaluate: float
 
 
 def duration(runs: Mapping[Cell, Results]) -> str:
@@ -66,12 +67,13 @@ def duration(runs: Mapping[Cell, Results]) -> str:
 
 def _kind(cell: Cell) -> Kind:
     config = dataclasses.asdict(cell.learner_config())
-    return _kind_of(cell.recipe.learner, cell.recipe.batch_size, config)
+    by_steps = cell.recipe.atari.evaluation_steps > 0
+    return _kind_of(cell.recipe.learner, cell.recipe.batch_size, config, by_steps)
 
 
-def _kind_of(learner: str, batch_size: int, config: Mapping[str, Any]) -> Kind:
+def _kind_of(learner: str, batch_size: int, config: Mapping[str, Any], by_steps: bool) -> Kind:
     sizes = {name: value for name, value in config.items() if name.endswith("_sizes")}
-    return Kind(learner, batch_size, json.dumps(sizes, sort_keys=True))
+    return Kind(learner, batch_size, json.dumps(sizes, sort_keys=True), by_steps)
 
 
 def _shipped(wanted: Collection[Kind]) -> dict[Kind, list[Result]]:
@@ -80,8 +82,9 @@ def _shipped(wanted: Collection[Kind]) -> dict[Kind, list[Result]]:
     for datasets in SHIPPED.glob("*/datasets.json") if wanted else ():
         for path in datasets.parent.glob("*.jsonl"):
             for result in read_results(path):
-                kind = _kind_of(result["learner"], result["batch_size"], result["config"])
-                if kind in found:
+                by_steps = "evaluation_steps" in result
+                shared = result["learner"], result["batch_size"], result["config"]
+                if (kind := _kind_of(*shared, by_steps)) in found:
                     found[kind].append(result)
     return found
 
@@ -97,9 +100,11 @@ def _rate(results: Collection[Result]) -> Rate:
         return sum(result["seconds"].get(phase, 0.0) for result in results)
 
     steps = sum(result["evaluate_every"] for result in results)
-    return Rate(total("train") / steps, total("evaluate") / sum(r["episodes"] for r in results))
+    evaluated = sum(result.get("evaluation_steps", result["episodes"]) for result in results)
+    return Rate(total("train") / steps, total("evaluate") / evaluated)
 
 
 def _seconds(rate: Rate, cell: Cell, steps: int) -> float:
     evaluations = steps / cell.recipe.evaluate_every
-    return steps * rate.step + evaluations * cell.recipe.episodes * rate.episode
+    evaluated = cell.recipe.atari.evaluation_steps or cell.recipe.episodes
+    return steps * rate.train + evaluations * evaluated * rate.evaluate

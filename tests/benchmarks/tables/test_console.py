@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from benchmarks.tables.reported import load_table, table_names
 from benchmarks.tables.reproduce import first_seeds, reproduce
+from benchmarks.training.atari_protocol import AtariProtocol
 from benchmarks.training.cells import plan, read_runs
 from benchmarks.training.recipe import Recipe, load_recipe, recipe_names
 from benchmarks.training.results import RESULTS, write_results
@@ -142,6 +143,24 @@ def test_before_the_first_evaluation_the_shipped_results_tell(
     tmp_path, monkeypatch, capsys, differs, told
 ):
     """By hand: 3,600 steps at two seconds each, and 6 evaluations of 3 episodes, 100 s each."""
+    assert told in shown_by_shipped(differs, AtariProtocol(), tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(
+    ("differs", "told"),
+    [
+        ({"evaluation_steps": 1000}, ", about 2 h 10 min of one process at the rate of the"),
+        ({}, "known after the first evaluation"),
+    ],
+)
+def test_an_evaluation_by_steps_takes_its_steps(tmp_path, monkeypatch, capsys, differs, told):
+    """By hand: 3,600 steps at two seconds each, and 6 evaluations of 500 steps, 0.2 s each."""
+    protocol = AtariProtocol(evaluation_steps=500)
+    assert told in shown_by_shipped(differs, protocol, tmp_path, monkeypatch, capsys)
+
+
+def shown_by_shipped(differs, protocol, tmp_path, monkeypatch, capsys):
+    """What a plan shows where one evaluation was shipped, which differs in this."""
     from benchmarks.tables import console
     from benchmarks.training import estimate
 
@@ -155,10 +174,9 @@ def test_before_the_first_evaluation_the_shipped_results_tell(
     write_results(folder / "row.jsonl", [line(**{**shipped, **differs})])
     monkeypatch.setattr(estimate, "SHIPPED", tmp_path / "shipped")
     row = Row.of("A", "b/x:1.0.0", "Pendulum-v1", learner="bc", config={"hidden_sizes": [8]})
-    console.show_plan(
-        read_runs(plan(Recipe("T", "t", "", (0,), 3600, 4, 600, 3, (row,))), tmp_path / "runs")
-    )
-    assert told in " ".join(capsys.readouterr().out.split())
+    recipe = Recipe("T", "t", "", (0,), 3600, 4, 600, 3, (row,), atari=protocol)
+    console.show_plan(read_runs(plan(recipe), tmp_path / "runs"))
+    return " ".join(capsys.readouterr().out.split())
 
 
 def test_names_of_tables_are_whole_on_eighty_columns(on_eighty_columns):
