@@ -54,9 +54,6 @@ class Config:
         return jax.lax.stop_gradient(jnp.minimum(jnp.exp(advantage / self.beta), self.max_weight))
 
 
-WITH_CQL = Config(cql_weight=10.0)  # Tianshou's for Pong; Breakout has a weight of 50
-
-
 @shaped(q="A", logits="A")
 def expected_value(q: jax.Array, logits: jax.Array) -> jax.Array:
     """sum_a softmax(logits)[a] q[a]."""

@@ -70,12 +70,6 @@ D3RLPY = Config(
     epsilon=0.01 / 32,
 )
 
-# RL Unplugged (Gulcehre et al. 2020, arXiv:2006.13888, table 6), whose batches are of 256; Adam's
-# epsilon is TensorFlow 2's.
-RL_UNPLUGGED = Config(
-    network="dopamine", threshold=0.5, target_period=2_500, learning_rate=1e-4, epsilon=1e-7
-)
-
 
 @shaped(logits="... A")
 def allowed(logits: jax.Array, threshold: float) -> jax.Array:

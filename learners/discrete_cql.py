@@ -61,9 +61,6 @@ TIANSHOU = Config(
 # d3rlpy-benchmarks at 1771c9b.
 D3RLPY = Config(network="d3rlpy", is_double=True)
 
-# experiments/atari/cql.py of slimRL/slimCQL at 5e506ff.
-SLIM_CQL = Config(network="dopamine", weight=0.1, num_quantiles=None, is_squared=True)
-
 
 @shaped(q_tm1="A", a_tm1="")
 def value_gap(q_tm1: jax.Array, a_tm1: jax.Array) -> jax.Array:

@@ -14,7 +14,7 @@ import optax
 
 from learners import value_based
 from learners.checks import shaped
-from learners.image_networks import nature_dqn
+from learners.image_networks import check_style, styled
 from learners.losses import huber
 from learners.ranges import Count, Positive, Share
 from learners.types import DiscreteSpec, Learner
@@ -29,6 +29,7 @@ class Config:
       is_double: the network that learns chooses the next action, and the target network values it
         (van Hasselt et al. 2016, arXiv:1509.06461).
       is_squared: the loss is the squared error, not Huber's.
+      network: of `image_networks.STYLES`.
     """
 
     discount: Share = 0.99
@@ -39,23 +40,16 @@ class Config:
     epsilon: Positive = 1e-5  # within the root
     is_double: bool = False
     is_squared: bool = False
+    network: str = "dopamine"
 
     def __post_init__(self) -> None:
+        check_style(self.network)
         if self.optimizer not in ("rmsprop", "adam"):
             raise ValueError(f"optimizer must be 'rmsprop' or 'adam', got {self.optimizer!r}")
 
 
 # REM's paper, appendix A.4.
 ADAM = Config(optimizer="adam", learning_rate=5e-5, epsilon=0.01 / 32)
-
-# dopamine/labs/offline_rl, jax_dqn; and dopamine/jax/agents/dqn online.
-DOPAMINE_JAX = Config(optimizer="adam", learning_rate=6.25e-5, epsilon=1.5e-4, is_squared=True)
-
-# RL Unplugged (Gulcehre et al. 2020, arXiv:2006.13888, table 6), whose batches are of 256; Adam's
-# epsilon is TensorFlow 2's.
-RL_UNPLUGGED = Config(
-    optimizer="adam", learning_rate=3e-5, epsilon=1e-7, target_period=2_500, is_double=True
-)
 
 
 @shaped(q_tm1="A", a_tm1="", r_t="", discount_t="", q_t="A", judged_t="A")
@@ -96,7 +90,7 @@ def make(config: Config, spec: DiscreteSpec) -> Learner:
         return jnp.square(error) if config.is_squared else huber(error)
 
     algorithm = value_based.Algorithm(
-        network=nature_dqn(spec.num_actions),
+        network=styled(config.network, spec.num_actions),
         optimizer=_optimizer(config),
         loss=loss,
         values=lambda q: q,

@@ -54,9 +54,6 @@ class Config(HeadsConfig):
     is_averaged: bool = False
 
 
-AVERAGED = Config(is_averaged=True)
-
-
 @shaped(q_tm1="A K", a_tm1="", r_t="", discount_t="", q_t="A K")
 def ensemble_loss(
     q_tm1: jax.Array, a_tm1: jax.Array, r_t: jax.Array, discount_t: jax.Array, q_t: jax.Array

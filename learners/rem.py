@@ -26,12 +26,6 @@ class Config(HeadsConfig):
 # batch_rl's online agent, of four networks.
 NETWORKS = Config(num_heads=4, are_networks=True, epsilon=0.001 / 32)
 
-# RL Unplugged (Gulcehre et al. 2020, arXiv:2006.13888, table 6), whose batches are of 256; Adam's
-# epsilon is TensorFlow 2's.
-RL_UNPLUGGED = Config(
-    num_heads=4, are_networks=True, learning_rate=1e-4, epsilon=1e-7, target_period=2_500
-)
-
 
 def mixture(key: jax.Array, num_heads: int) -> jax.Array:
     """Weights alpha [K] that sum to one: uniform numbers, divided by their sum."""

@@ -1,14 +1,12 @@
 """Offline learners for games: losses by hand, and what sets their variants apart."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from benchmarks.recipes import tianshou
-from learners import action_values, crr, discrete_bc, discrete_bcq, discrete_cql, registry
+from learners import action_values, crr, discrete_bc, discrete_bcq, discrete_cql, dqn, registry
 from learners.losses import log_likelihood
 from learners.types import DiscreteSpec
 from tests.learners import plain
@@ -104,7 +102,7 @@ LEARNERS = {
     "discrete_bc": discrete_bc.Config(),
     "discrete_bcq": discrete_bcq.Config(target_period=3),
     "discrete_cql": discrete_cql.Config(num_quantiles=5, target_period=3),
-    "slim_cql": dataclasses.replace(discrete_cql.SLIM_CQL, target_period=3),
+    "squared_cql": discrete_cql.Config(num_quantiles=None, is_squared=True, target_period=3),
     "crr": crr.Config(target_period=3),
 }
 
@@ -141,7 +139,7 @@ def test_crr_draws_actions_by_their_probability():
     assert len(set(learner.act(state, many).tolist())) == 1
 
 
-@pytest.mark.parametrize("config", [discrete_bc, discrete_bcq, discrete_cql, crr])
+@pytest.mark.parametrize("config", [discrete_bc, discrete_bcq, discrete_cql, crr, dqn])
 def test_an_unknown_network_is_refused(config):
     with pytest.raises(ValueError, match=r"network must be one of dopamine, .*, got 'resnet'"):
         config.Config(network="resnet")

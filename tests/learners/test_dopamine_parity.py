@@ -55,10 +55,10 @@ def params(values, prefix):
 @pytest.mark.parametrize("name", CASES)
 def test_an_update(name, values, monkeypatch):
     module, config = CASES[name]
-    if module is qr_dqn:
-        monkeypatch.setattr(module, "styled", lambda style, outputs: small_network(outputs))
-    else:
+    if module is c51:
         monkeypatch.setattr(module, "nature_dqn", small_network)
+    else:
+        monkeypatch.setattr(module, "styled", lambda style, outputs: small_network(outputs))
     learner = module.make(config, SPEC)
     state = learner.init(jax.random.PRNGKey(0))
     start, target = params(values, f"{name}/start"), params(values, f"{name}/target")

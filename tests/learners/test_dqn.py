@@ -251,6 +251,21 @@ def test_two_seeds_at_once_are_the_seeds_one_by_one(algorithm):
         plain.assert_close(plain.at(states.params, s), state.params, rtol=1e-3, atol=1e-5)
 
 
+def test_a_dqn_has_the_network_that_its_config_names():
+    def layers(network):
+        learner = dqn.make(dqn.Config(network=network), DiscreteSpec(3, (84, 84, 4)))
+        params = jax.eval_shape(learner.init, jax.random.PRNGKey(0)).params
+        return {name: of["w"].shape for name, of in params.items()}
+
+    nature, impala = layers("dopamine"), layers("impala")
+    assert sum("conv" in name for name in nature) == 3
+    assert nature["conv2_d"] == (8, 8, 4, 32)
+    # Three stacks, each of a convolution and two blocks of two.
+    assert sum("conv" in name for name in impala) == 15
+    assert impala["conv2_d"] == (3, 3, 4, 16)
+    assert {of["linear"] for of in (nature, impala)} == {(11 * 11 * 64, 512), (11 * 11 * 32, 512)}
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [

@@ -36,7 +36,7 @@ from rl_datasets.serving.reverb import ReverbServer
 from rl_datasets.sources import rl_unplugged
 from tests.benchmarks import version_folders
 from tests.benchmarks.changed_rows import changed
-from tests.benchmarks.training.test_online_atari import MAKE, SMALL, SMALL_NETWORKS, small_network
+from tests.benchmarks.training.test_online_atari import MAKE, SMALL, small_network
 from tests.builders.rl_unplugged_atari.test_rl_unplugged_atari_dataset_builder import VERSION_1
 from tests.rl_datasets.sources import rl_unplugged_files
 
@@ -88,7 +88,7 @@ def quick_learners(monkeypatch):
     """Learners of small networks, compiled once: both take longer than these runs."""
     for module, make in MAKE.items():
         name = module.__name__.rpartition(".")[2]
-        monkeypatch.setattr(module, *SMALL_NETWORKS[module])
+        monkeypatch.setattr(module, "styled", small_network)
         monkeypatch.setitem(LEARNERS, name, dataclasses.replace(LEARNERS[name], make=make))
 
 
@@ -109,7 +109,7 @@ def measured(lines):
 def uncut(data_dir, tmp_path_factory):
     """Lines of a run that nothing disturbed."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(dqn, "nature_dqn", small_network)
+        monkeypatch.setattr(dqn, "styled", small_network)
         entry = dataclasses.replace(LEARNERS["dqn"], make=MAKE[dqn])
         monkeypatch.setitem(LEARNERS, "dqn", entry)
         return run(data_dir, tmp_path_factory.mktemp("uncut"))

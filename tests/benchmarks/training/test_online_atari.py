@@ -35,9 +35,9 @@ SMALL = AtariSchedule(
 MAKE = {module: functools.cache(module.make) for module in (dqn, qr_dqn)}
 
 
-def small_network(num_outputs, initializers=networks.keras_initializers):
+def small_network(style, num_outputs):
     """Of the mean of each frame and of its thirds, so that an update takes no time."""
-    network = networks.mlp([16, num_outputs], initializers)
+    network = networks.mlp([16, num_outputs], networks.keras_initializers)
 
     def features(frames):
         thirds = frames.astype(np.float32).reshape(-1, 3, 28 * 84, 4) / 255.0
@@ -49,17 +49,11 @@ def small_network(num_outputs, initializers=networks.keras_initializers):
     )
 
 
-SMALL_NETWORKS = {
-    dqn: ("nature_dqn", small_network),
-    qr_dqn: ("styled", lambda style, num_outputs: small_network(num_outputs)),
-}
-
-
 @pytest.fixture(autouse=True)
 def quick_learners(monkeypatch):
     """Learners of small networks, compiled once: both take longer than these runs."""
     for module, make in MAKE.items():
-        monkeypatch.setattr(module, *SMALL_NETWORKS[module])
+        monkeypatch.setattr(module, "styled", small_network)
         monkeypatch.setattr(module, "make", make)
 
 
