@@ -7,14 +7,15 @@ notation:
     discount: Annotated[float, "[0, 1]"]
     title: Annotated[str, "[1, inf)"]  # the range of the length of a text or a list
 
-Whole numbers are accepted as numbers, and lists as tuples; nothing else is converted. Neither nan
-nor an infinity is a number.
+Whole numbers are accepted as numbers, lists as tuples, and `false` where a value may be None, which
+TOML does not have; nothing else is converted. Neither nan nor an infinity is a number.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
 import pathlib
 import tomllib
@@ -106,7 +107,7 @@ def check(
     """
     if not isinstance(table, dict):
         raise DatasetError(f"{where} must be a table, got {_shown(table)}")
-    annotations = typing.get_type_hints(kind, include_extras=True)
+    annotations = _annotations(kind)
     fields = {
         names.get(field.name, field.name): field
         for field in dataclasses.fields(kind)
@@ -134,6 +135,11 @@ def check(
                 f"{where} lacks the field {key!r}: give {_described(annotations[field.name])}"
             )
     return values
+
+
+@functools.cache  # as a file may have thousands of tables
+def _annotations(kind: type) -> Mapping[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)
 
 
 def _fitted(wanted: Any, value: Any) -> Any:
@@ -168,6 +174,8 @@ def _fitted(wanted: Any, value: Any) -> Any:
 
 
 def _fitted_to_one(arguments: tuple[Any, ...], value: Any) -> Any:
+    if value is False and types.NoneType in arguments and bool not in arguments:
+        return None
     for wanted in arguments[:-1]:
         try:
             return _fitted(wanted, value)
@@ -197,8 +205,7 @@ def _described(wanted: Any) -> str:
         noun, comma, more = _described(kind).partition(",")
         return f"{noun} that is not empty{comma}{more}"
     if origin in (typing.Union, types.UnionType):
-        # TOML has no None: such a field is left out.
-        return " or ".join(_described(each) for each in arguments if each is not types.NoneType)
+        return " or ".join(_described(each) for each in arguments)
     if origin is typing.Literal:
         return " or ".join(map(repr, arguments))
     if origin is tuple:
@@ -208,7 +215,13 @@ def _described(wanted: Any) -> str:
     if origin is dict:
         of_tables = " of tables" if typing.get_origin(arguments[1]) is dict else ""
         return f"a table{of_tables}"
-    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    names = {
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        bool: "true or false",
+        types.NoneType: "false",
+    }
     return names[wanted]
 
 

@@ -206,7 +206,7 @@ def _compare_row(
         values = [
             unit(STATISTICS[statistic](returns))
             for steps, returns in curves(results, policy).values()
-            if steps[-1] == recipe.steps_at(budget)
+            if steps[-1] == recipe.of(row).steps_at(budget)
         ]
         return Score.over_seeds(values) if values else None
 

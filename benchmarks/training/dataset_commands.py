@@ -18,6 +18,10 @@ _FILES = {  # that a user has, by what the name says: whose policy, or else whic
     "-brac": " --policy BRAC_CHECKPOINT",
     "medium-v2": " --policy D4RL_FILE",
 }
+_SOURCES = {  # of the logged runs of games
+    "dqn_replay": "DQN_REPLAY_FOLDER",
+    "rl_unplugged_atari": "gs://rl_unplugged",
+}
 _MIXTURES = [name for name in mixtures.shipped() if name != "expert-v2"]  # no policy is to be had
 _COLLECTED = re.compile(
     rf"(?P<environment>.+?)-(?P<mixture>{'|'.join(map(re.escape, _MIXTURES))})-recollected"
@@ -41,6 +45,8 @@ def commands(row: Row, data_dir: pathlib.Path = DEFAULT_DATA_DIR) -> list[str]:
         options += f" --data-dir {shlex.quote(str(data_dir))}"
     if builder == "d4rl" and config in tasks():
         return [f"rl-datasets publish {name} {tasks()[config].url} {options}"]
+    if builder in _SOURCES and "-" not in config:
+        return [f"rl-datasets publish {name} {_SOURCES[builder]} {options}"]
     of = _COLLECTED.fullmatch(config)
     if of is None or row.scoring.in_another_environment:
         return []

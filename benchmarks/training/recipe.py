@@ -2,32 +2,20 @@
 
 The recipes shipped are the files `recipes/*.toml`. One that leaves `table` out stands beside no
 reported table, and its rows have a `name` in the place of `reported`: so may a user's own file.
-
-A recipe of several algorithms names them as `[[algorithms]]`; each of its rows then stands for one
-row of each of them, `<algorithm>/<reported>`:
-
-    [[algorithms]]
-    name = "CQL"                          # as the reported table calls it
-    variant = "three-values"              # what sets it apart from another entry of the same name
-    learner = "cql"
-    config = { num_actions = 1 }
-    batch_size = 256                      # the recipe's by default
-    only = ["halfcheetah-medium-v2"]      # the rows it has; all by default
-    config_of.halfcheetah-medium-v2 = {}  # further fields of single rows
-    row_of.halfcheetah-medium-v2 = {}     # what else single rows have of their own
-    blocked = "why it cannot be run"
+`recipe_rows.py` says what rows a file has.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-import difflib
 import pathlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from benchmarks.training.atari_protocol import AtariProtocol
-from benchmarks.training.row import Count, Options, Row, Text
+from benchmarks.training.recipe_rows import rows_in
+from benchmarks.training.row import Count, Row, Text
 from rl_datasets import toml_tables
 from rl_datasets.errors import DatasetError
 
@@ -35,23 +23,6 @@ if TYPE_CHECKING:
     from learners.registry import Entry
 
 FOLDER = pathlib.Path(__file__).parents[1] / "recipes"
-
-IN_FILE = {"kind": "data"}  # options that have another name in a file
-OF_A_ROW = {"reported", "dataset", "environment", "algorithm"}  # and not of an algorithm
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Algorithm(Options):
-    """The fields of an entry of `[[algorithms]]`: see the top.
-
-    Attributes:
-      name, only, config_of, row_of: as there.
-    """
-
-    name: Text
-    only: tuple[str, ...] | None = None
-    config_of: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict, hash=False)
-    row_of: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict, hash=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +41,8 @@ class Recipe:
       rows: of the table.
       config: fields of the learner's `Config` that differ from its defaults.
       atari: of the rows whose environment is a game.
+      over_games: what of a table over many games its games together stand beside, such as
+        `200 iterations`.
       is_reported: whether there is a reported table.
       file: what errors call it.
     """
@@ -85,28 +58,32 @@ class Recipe:
     rows: tuple[Row, ...]
     config: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     atari: AtariProtocol = dataclasses.field(default_factory=AtariProtocol)
+    over_games: str = ""
     is_reported: bool = True
     file: str = "the recipe"
 
     def __post_init__(self) -> None:
-        names = [row.name for row in self.rows]
-        if twice := {name for name in names if names.count(name) > 1}:
+        names = collections.Counter(row.name for row in self.rows)
+        if twice := [name for name, count in names.items() if count > 1]:
             raise DatasetError(f"there are two rows {min(twice)!r}: give one of them a variant")
         if len(set(self.seeds)) < len(self.seeds):
             raise DatasetError(f"seeds names one twice, {list(self.seeds)}: leave out the second")
-        if self.steps % self.evaluate_every:
-            raise DatasetError(
-                f"steps must be a multiple of evaluate_every, {self.evaluate_every}, got "
-                f"{self.steps}: an evaluation ends a run"
-            )
+        for steps in [self.steps, *(row.learning.steps for row in self.rows)]:
+            if steps % self.evaluate_every:
+                raise DatasetError(
+                    f"steps must be a multiple of evaluate_every, {self.evaluate_every}, got "
+                    f"{steps}: an evaluation ends a run"
+                )
 
     def of(self, row: Row) -> Recipe:
-        """The recipe as one row has it: its learner, its config, its batch size."""
+        """The recipe as one row has it, of this row alone: its learner, config, batches, steps."""
         return dataclasses.replace(
             self,
             learner=row.learning.learner or self.learner,
             batch_size=row.learning.batch_size or self.batch_size,
+            steps=row.learning.steps or self.steps,
             config={**self.config, **row.learning.config},
+            rows=(row,),
         )
 
     def behavior_row(self, row: Row) -> Row:
@@ -204,7 +181,7 @@ def load_recipe(name: str) -> Recipe:
     is_reported = "table" in content
     if not is_reported:
         content = {"table": path.stem, **content}
-    rows = _rows("reported" if is_reported else "name", content, where)
+    rows = rows_in("reported" if is_reported else "name", content, where)
     atari = toml_tables.build(AtariProtocol, content.pop("atari", {}), f"{where}, [atari]")
     return toml_tables.build(
         Recipe,
@@ -223,65 +200,3 @@ def learners() -> Mapping[str, Entry]:
     from learners import registry
 
     return {**registry.LEARNERS, **tianshou.LEARNERS}
-
-
-def _rows(named: str, content: dict[str, Any], where: str) -> tuple[Row, ...]:
-    """Takes the rows out, each once for every algorithm where there are several (see the top)."""
-    rows = [
-        _options(Options, row, f"{where}, [[rows]] {number}", {"algorithm"}, named)
-        for number, row in enumerate(toml_tables.tables(content, "rows", where), 1)
-    ]
-    del content["rows"]
-    if "algorithms" not in content:
-        return tuple(_row(row, where) for row in rows)
-    algorithms = toml_tables.tables(content, "algorithms", where)
-    del content["algorithms"]
-    return tuple(
-        row
-        for number, algorithm in enumerate(algorithms, 1)
-        for row in _rows_of(algorithm, rows, f"{where}, [[algorithms]] {number}")
-    )
-
-
-def _options(
-    kind: type[Options],
-    table: dict[str, Any],
-    where: str,
-    without: Collection[str],
-    reported: str = "reported",
-) -> dict[str, Any]:
-    """The options in a table of the file, by their fields."""
-    return toml_tables.check(kind, table, where, {**IN_FILE, "reported": reported}, without)
-
-
-def _rows_of(table: dict[str, Any], rows: Sequence[Mapping[str, Any]], where: str) -> Iterator[Row]:
-    """The rows of one entry of `[[algorithms]]`."""
-    algorithm = _options(Algorithm, table, where, OF_A_ROW)
-    only = algorithm.pop("only", None)
-    config_of, row_of = algorithm.pop("config_of", {}), algorithm.pop("row_of", {})
-    name, variant = algorithm.pop("name"), algorithm.pop("variant", "")
-    config = algorithm.pop("config", {})
-    reported = [row["reported"] for row in rows]
-    for of in [*(only or ()), *config_of, *row_of]:
-        if of not in reported:
-            nearest = difflib.get_close_matches(of, reported, 1, 0)[0]
-            raise DatasetError(f"{where} names a row {of!r}: did you mean {nearest!r}?")
-    for row in rows:
-        of = row["reported"]
-        without = {*OF_A_ROW, "variant", "config"}
-        options = algorithm | _options(Options, row_of.get(of, {}), f"{where}, row_of", without)
-        options["config"] = {**config, **config_of.get(of, {})}
-        if twice := sorted(options.keys() & row.keys()):
-            name_of = IN_FILE.get(twice[0], twice[0])
-            raise DatasetError(f"{where} and its row {of!r} both give {name_of}: give it once")
-        variants = [each for each in (variant, row.get("variant", "")) if each]
-        options |= {"algorithm": name, "variant": "/".join(variants)}
-        if only is None or of in only:
-            yield _row({**row, **options, "reported": f"{name}/{of}"}, where)
-
-
-def _row(values: Mapping[str, Any], where: str) -> Row:
-    try:
-        return Row.of(**values)
-    except DatasetError as error:
-        raise DatasetError(f"{where}: {error}") from error

@@ -127,7 +127,7 @@ class RowLearning:
 
     Attributes:
       algorithm: the entry of `[[algorithms]]` that the row is of; "" in a recipe of one algorithm.
-      learner, batch_size: the recipe's where they are left out.
+      learner, batch_size, steps: the recipe's where they are left out.
       config: fields of the learner's `Config`, added to those of the recipe.
       behavior: the algorithm whose full run, on the same data and seed, gives the behaviour policy
         that the learner starts from; "" where it needs none.
@@ -136,6 +136,7 @@ class RowLearning:
     algorithm: str = ""
     learner: str = ""
     batch_size: Annotated[int, "[0, inf)"] = 0
+    steps: Annotated[int, "[0, inf)"] = 0
     config: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     behavior: str = ""
 

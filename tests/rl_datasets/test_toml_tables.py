@@ -33,6 +33,14 @@ def test_what_fits_is_kept_and_lists_become_tuples():
     assert type(kept.share) is int  # as it is written, so that a run's identity stays as it was
 
 
+def test_false_stands_for_none_where_that_may_be():
+    assert build(count=1, share=False).share is None
+    with pytest.raises(DatasetError, match="count must be a whole number from 1 to 3, got False"):
+        build(count=False)
+    with pytest.raises(DatasetError, match=r"share must be .* got True"):
+        build(count=1, share=True)
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [
@@ -42,7 +50,7 @@ def test_what_fits_is_kept_and_lists_become_tuples():
         ({"count": 1.0}, "count must be"),
         ({"count": True}, "count must be"),
         ({"count": 10**400}, "count must be"),
-        ({"count": 1, "share": 0}, r"share must be a number in \(0, 1\], got 0"),
+        ({"count": 1, "share": 0}, r"share must be a number in \(0, 1\] or false, got 0"),
         ({"count": 1, "share": float("nan")}, "share must be a number"),
         ({"count": 1, "pair": [1]}, "pair must be a list of 2, each a number"),
         ({"count": 1, "pair": [1, 2, 3]}, "pair must be a list of 2, each a number"),

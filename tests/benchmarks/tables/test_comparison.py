@@ -242,6 +242,14 @@ def test_a_seed_that_has_not_reached_its_end_does_not_count():
     assert (row.status, row.measured, row.why) == ("not run", None, "no seed has finished")
 
 
+def test_a_row_of_its_own_steps_is_whole_at_their_end():
+    recipe = dataclasses.replace(RECIPE, rows=(changed(ROW, steps=1500),))
+    (row,) = compare(TABLE, recipe, lines([100.0] * 5, steps=1500))
+    assert (row.status, row.measured.mean) == ("agrees", 100.0)
+    (row,) = compare(TABLE, recipe, lines([100.0] * 5))
+    assert (row.status, row.why) == ("not run", "no seed has finished")
+
+
 def test_a_fraction_of_the_budget_is_shown_and_not_compared():
     (row,) = compare(TABLE, RECIPE, lines([500.0] * 5, budget=0.5, steps=500), budget=0.5)
     assert (row.status, row.why) == ("run in part", "measured at 50% of the budget only")

@@ -68,6 +68,15 @@ def test_d4rls_own_files_are_published_from_where_they_lie():
     ]
 
 
+def test_logged_runs_of_games_are_published_from_their_source():
+    assert commands("dqn_replay/Pong_run_1:1.1.0", "Pong") == [
+        "rl-datasets publish dqn_replay/Pong_run_1 DQN_REPLAY_FOLDER --version 1.1.0"
+    ]
+    assert commands("rl_unplugged_atari/Pong_run_1:2.0.0", "Pong") == [
+        "rl-datasets publish rl_unplugged_atari/Pong_run_1 gs://rl_unplugged --version 2.0.0"
+    ]
+
+
 @pytest.mark.parametrize(
     ("dataset", "environment", "options"),
     [
@@ -77,7 +86,7 @@ def test_d4rls_own_files_are_published_from_where_they_lie():
         ("d4rl/hopper-pure-recollected:2.0.0", "Hopper-v2", {}),
         ("brac/hopper-medium-v2-recollected:2.0.0", "Hopper-v2", {}),
         ("brac/hopper-pure-recollected:2.0.0", "Hopper-v4", {"in_another_environment": True}),
-        ("dqn_replay/Pong_run_1:1.1.0", "Pong", {}),
+        ("dqn_replay/Pong_run_1-recollected:1.1.0", "Pong", {}),
     ],
 )
 def test_what_a_name_does_not_say_is_not_made_up(dataset, environment, options):
