@@ -89,10 +89,10 @@ def show_scores(table: ReportedTable, comparisons: Sequence[Comparison], left_ou
         show(f"rows that were not run: {left_out:,}")
 
 
-def show_reported(table: ReportedTable) -> None:
-    """Prints a table as it was reported, and what is wrong with it."""
+def show_reported(table: ReportedTable, why_alone: str) -> None:
+    """Prints a table as it was reported, why no more is shown, and what is wrong with it."""
     show(rich.markup.escape(f"{table.title}: {' '.join(table.metric.split())}"))
-    show("reported alone: no recipe of this name measures it")
+    show(f"reported alone: {why_alone}")
     if not table.exact:
         show("not exact: see what its source and its known defects say")
     of_games = table.games or table.over_games

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from benchmarks.tables import comparison
 from benchmarks.tables.atari_normalizers import games_of
@@ -11,6 +14,8 @@ from benchmarks.tables.comparison import Comparison
 from benchmarks.tables.game_tables import FEWEST_GAMES, Block
 from benchmarks.tables.reported import ReportedTable, game_of
 from benchmarks.tables.scores import format_interval
+from benchmarks.training.recipe import Recipe
+from benchmarks.training.row import OWN
 
 NORMALIZATION = "batch_rl"
 HEADER = (
@@ -54,6 +59,61 @@ def _line(reported: ReportedTable, name: str, group: Sequence[Comparison]) -> li
     cells += [_told(side.median, 1) for side in sides]
     cells += [_told(side.interquartile_mean, 1) for side in sides]
     return cells + [_told(side.above, 0) for side in sides]
+
+
+OVER_GAMES = (
+    *("", "games", "reported median", "measured median"),
+    *("reported games above the DQN", "measured games above the DQN"),
+)
+
+
+def measured_beside_all_games(
+    table: ReportedTable,
+    recipe: Recipe,
+    comparisons: Sequence[Comparison],
+    results: Sequence[Mapping[str, Any]],
+) -> Block | None:
+    """A line for each algorithm of a recipe beside values over many games; None where none.
+
+    A game's score is that of the best iteration of the mean over its runs, which are rows. A game
+    counts once all of its rows have run to their end.
+
+    Args:
+      table: with `over_games`.
+      recipe: with the same.
+      comparisons: of every row of the recipe.
+      results: lines of its rows.
+    """
+    rows: dict[tuple[str, str], list[Comparison]] = {}
+    for c in comparisons:
+        rows.setdefault((c.row.learning.algorithm, c.row.scoring.environment), []).append(c)
+    can = set(games_of(NORMALIZATION))
+    scores: dict[str, dict[str, list[float]]] = {}
+    for (algorithm, game), of_game in rows.items():
+        is_whole = all(c.status == comparison.APART and c.row.data.kind != OWN for c in of_game)
+        if is_whole and game in can:
+            scores.setdefault(algorithm, {})[game] = [_best_of_mean(of_game, results)]
+    lines = []
+    for algorithm, of_games in scores.items():
+        if len(of_games) >= FEWEST_GAMES:
+            ours = over_games(NORMALIZATION, of_games)
+            row = table.rows.get(f"{algorithm}/{recipe.over_games}")
+            theirs = [f"{row.scores[of].mean:g}" if row else "" for of in table.over_games]
+            median, above = _told(ours.median, 1), _told(ours.above, 0)
+            lines.append([algorithm, str(len(of_games)), theirs[0], median, theirs[1], above])
+    return Block("Games together", OVER_GAMES, lines) if lines else None
+
+
+def _best_of_mean(rows: Sequence[Comparison], results: Sequence[Mapping[str, Any]]) -> float:
+    names = {c.row.name for c in rows}
+    runs = {
+        (name, seed): returns
+        for name in names
+        for seed, (_, returns) in comparison.curves(
+            [result for result in results if result["row"] == name]
+        ).items()
+    }
+    return float(np.max(np.mean(list(runs.values()), axis=0)))
 
 
 def _told(estimate: Estimate, digits: int) -> str:

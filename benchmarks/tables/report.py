@@ -91,11 +91,13 @@ def show_folder(name: str, folder: pathlib.Path | None = None) -> None:
     """Prints the scores of a results folder beside the reported ones; needs no data and no runs.
 
     Args:
-      name: of the recipe; or of a table that has none, of which what was reported is printed.
-      folder: as `export` left it; by default the results that this package ships.
+      name: of the recipe; or of a table that has none.
+      folder: as `export` left it; by default the results that this package ships. Where it ships
+        none, what was reported is printed.
 
     Raises:
-      DatasetError: there is no such recipe, or the folder holds no results of it.
+      DatasetError: there is no such recipe, or the folder holds no results of it; or nothing was
+        reported or measured.
     """
     if name in table_names() and name not in recipe_names():
         if folder is not None:
@@ -103,17 +105,20 @@ def show_folder(name: str, folder: pathlib.Path | None = None) -> None:
                 f"{name} has no recipe, so no folder holds results of it: leave {folder} out to "
                 "see what was reported"
             )
-        console.show_reported(load_table(name))
+        console.show_reported(load_table(name), "no recipe of this name measures it")
         return
     recipe = load_recipe(name)
-    folder = folder or SHIPPED / name
-    results = [r for row in recipe.rows for r in read_row(folder, row)]
-    if not results:
+    place = folder or SHIPPED / name
+    results = [r for row in recipe.rows for r in read_row(place, row)]
+    if results:
+        _show(recipe, results, budget_of(place, results))
+    elif folder is None and recipe.is_reported:
+        console.show_reported(load_table(recipe.table), "nothing of it was measured yet")
+    else:
         raise DatasetError(
-            f"{folder} holds no results of {name}: name a results folder that `rl-datasets "
-            "reproduce` wrote"
+            f"{folder or 'this package'} holds no results of {name}: name a results folder that "
+            "`rl-datasets reproduce` wrote"
         )
-    _show(recipe, results, budget_of(folder, results))
 
 
 def _show(
@@ -132,16 +137,27 @@ def reported_of(recipe: Recipe) -> ReportedTable:
     """The table that a recipe stands beside, empty where there is none.
 
     Raises:
-      DatasetError: there is no such table, its values are not raw scores of single games, or it
-        has not a row that the recipe stands beside.
+      DatasetError: there is no such table, its values are normalised scores of games, or it has
+        not a row that the recipe stands beside, or not what all of its games stand beside.
     """
     if recipe.is_reported:
         table = load_table(recipe.table)
-        if table.over_games or (table.games and table.normalized):
-            what = "of many games together" if table.over_games else "normalised scores of games"
+        if table.games and table.normalized:
             raise DatasetError(
-                f"{recipe.file}: the values of table {recipe.table!r} are {what}, with which no "
-                "raw score of one game can be compared: name another table"
+                f"{recipe.file}: the values of table {recipe.table!r} are normalised scores of "
+                "games, with which no raw score can be compared: name another table"
+            )
+        if table.over_games:
+            if recipe.over_games not in (known := {row.dataset for row in table.rows.values()}):
+                raise DatasetError(
+                    f"{recipe.file}: the values of table {recipe.table!r} are of many games "
+                    f"together: name as over_games one of {', '.join(sorted(known))}"
+                )
+            return table.of_single_games(
+                {
+                    row.reported: (row.learning.algorithm, row.scoring.environment)
+                    for row in recipe.rows
+                }
             )
         for row in recipe.rows:
             if row.reported not in table.rows:
@@ -158,9 +174,9 @@ def write_report(recipe: Recipe | str, folder: pathlib.Path) -> pathlib.Path:
     """Writes `report.md` and `report.html` into a results folder, from what it holds.
 
     Args:
-      recipe: the recipe, or its name; or the name of a table of games that has none, of which the
-        page shows what was reported.
-      folder: as `export` left it; one of such a table holds nothing yet.
+      recipe: the recipe, or its name; or the name of a table of games, of which the page shows what
+        was reported where it has no recipe or the folder no results.
+      folder: as `export` left it.
 
     Returns:
       The path of `report.html`.
@@ -168,11 +184,15 @@ def write_report(recipe: Recipe | str, folder: pathlib.Path) -> pathlib.Path:
     Raises:
       DatasetError: there is no such recipe or table, or results are not of one measurement.
     """
+    has_results = (folder / DATASETS).is_file()
     if isinstance(recipe, str):
-        if recipe in table_names() and recipe not in recipe_names():
-            return write_games_page(load_table(recipe), folder, recipe)
+        if recipe in table_names():
+            table = load_table(recipe)
+            is_of_games = table.games or table.over_games
+            if recipe not in recipe_names() or (is_of_games and not has_results):
+                return write_games_page(table, folder, recipe)
         recipe = load_recipe(recipe)
-    if not (folder / DATASETS).is_file():
+    if not has_results:
         raise DatasetError(f"{folder} holds no results, name a folder that has {DATASETS}")
     reported = reported_of(recipe)
     datasets = json.loads((folder / DATASETS).read_text(encoding="utf-8"))

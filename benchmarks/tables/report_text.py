@@ -8,9 +8,9 @@ from typing import Any
 
 from benchmarks.tables import comparison, protocol
 from benchmarks.tables.comparison import Comparison
-from benchmarks.tables.measured_games import measured_over_games
+from benchmarks.tables.measured_games import measured_beside_all_games, measured_over_games
 from benchmarks.tables.page import table
-from benchmarks.tables.reported import ReportedTable
+from benchmarks.tables.reported import ReportedTable, load_table
 from benchmarks.tables.results_folder import Dataset, returns_of
 from benchmarks.tables.scores import (
     KINDS,
@@ -52,6 +52,7 @@ def report_text(
         *([_scores(reported, measured)] if measured else []),
         *together,
         *_games_together(reported, comparisons),
+        *_beside_all_games(recipe, comparisons, results),
         "## How a row gets its status\n\n" + comparison.rule(reported),
         *([comparison.APART_RULE] if apart else []),
         *([comparison.AGGREGATE_RULE] if together else []),
@@ -121,6 +122,23 @@ def _games_together(table_: ReportedTable, comparisons: Sequence[Comparison]) ->
     said = (
         "Normalised scores, in percent: 0 is a random policy, 100 the best iteration of an online "
         "DQN. Intervals are 95% percentiles of a bootstrap that draws seeds anew within every game."
+    )
+    return [f"## {block.title}", said, table(block.header, block.lines)]
+
+
+def _beside_all_games(
+    recipe: Recipe, comparisons: Sequence[Comparison], results: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """A section of all games of every algorithm beside what was reported of many together."""
+    if not recipe.over_games:
+        return []
+    block = measured_beside_all_games(load_table(recipe.table), recipe, comparisons, results)
+    if block is None:
+        return []
+    said = (
+        "A game's score is the best iteration of the mean over its runs. Normalised scores are in "
+        "percent: 0 is a random policy, 100 the best iteration of an online DQN. Reported values "
+        "are of all games of the source, measured ones of as many games as are named."
     )
     return [f"## {block.title}", said, table(block.header, block.lines)]
 

@@ -163,6 +163,21 @@ class ReportedTable:
         task = d4rl_tasks.tasks().get(named[0] if named else row.dataset)
         return task.reference if task else None
 
+    def of_single_games(self, rows: Mapping[str, tuple[str, str]]) -> ReportedTable:
+        """A table of values over many games as its single games have it: without a value.
+
+        Args:
+          rows: algorithm and game, by the name of a row.
+        """
+        return dataclasses.replace(
+            self,
+            rows={name: ReportedRow(name, *of, {}) for name, of in rows.items()},
+            statistic="best",
+            games=True,
+            over_games={},
+            unreported="the source has values of many games together alone",
+        )
+
     def margin_of(self, row: ReportedRow) -> float | None:
         """How far a measured value may be from a row's reported one and agree, in its values."""
         scale = self.scale(row)

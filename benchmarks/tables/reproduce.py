@@ -56,7 +56,7 @@ def reproduce(
       DatasetError: something the user can fix, such as a row that does not exist.
     """
     if table in table_names() and table not in recipe_names():
-        console.show_reported(load_table(table))
+        console.show_reported(load_table(table), "no recipe of this name measures it")
         return None
     places = Places(pathlib.Path(data_dir), pathlib.Path(runs_dir), feed)
     recipe = load_recipe(table)

@@ -128,7 +128,7 @@ def scores(
 ) -> None:
     """Shows a table's measured scores beside the reported ones; needs no data and trains nothing.
 
-    For a table without a recipe, it shows what was reported.
+    For a table of which nothing was measured, it shows what was reported.
 
     Examples: `rl-datasets scores brac_bc`, `rl-datasets scores rl_unplugged_atari`
     """
@@ -148,8 +148,8 @@ def report(
 ) -> None:
     """Writes a table's report again from its results, with reported and measured scores.
 
-    For a table of games without a recipe, it writes a page of what was reported, with the scores
-    over games and their pictures, as `<table>.html`.
+    For a table of games, if the folder holds no results of it, it writes a page of what was
+    reported, with the scores over games and their pictures, as `<table>.html`.
 
     Example: `rl-datasets report rl_unplugged_atari pages`
     """

@@ -6,12 +6,14 @@ import re
 import pytest
 
 from benchmarks.tables import report
+from benchmarks.tables.comparison import compare
 from benchmarks.tables.game_tables import game_score, reported_blocks
 from benchmarks.tables.reported import Score, game_of, load_table, table_names
 from benchmarks.tables.scores import formatted
-from benchmarks.training.recipe import load_recipe, recipe_names
+from benchmarks.training.recipe import load_recipe
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources.atari import ATARI_GAMES
+from tests.benchmarks.made_up import line
 
 K, M = 1_000, 1_000_000
 
@@ -263,7 +265,7 @@ def test_a_games_score_has_the_digits_that_were_printed():
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in table_names() if load_table(name).games and name not in recipe_names()],
+    [name for name in table_names() if load_table(name).games],
 )
 def test_a_table_of_games_is_whole_on_eighty_columns(on_eighty_columns, name):
     shown = on_eighty_columns(report.show_folder, name)
@@ -278,17 +280,23 @@ def test_a_table_of_games_is_whole_on_eighty_columns(on_eighty_columns, name):
         assert " ".join(defect.split()) in together
 
 
-@pytest.mark.parametrize(
-    ("table", "told"),
-    [
-        ("batch_rl", "'batch_rl' are of many games together"),
-        ("decision_transformer_atari", "are normalised scores of games"),
-    ],
-)
-def test_a_recipe_stands_beside_raw_scores_of_single_games_alone(table, told):
-    recipe = dataclasses.replace(load_recipe("brac_bc"), table=table)
-    with pytest.raises(DatasetError, match=told):
+def test_a_recipe_stands_beside_no_normalised_scores_of_games():
+    recipe = dataclasses.replace(load_recipe("brac_bc"), table="decision_transformer_atari")
+    with pytest.raises(DatasetError, match="are normalised scores of games"):
         report.reported_of(recipe)
+
+
+def test_single_games_of_a_table_over_many_games_stand_apart():
+    recipe = load_recipe("batch_rl")
+    row = next(row for row in recipe.rows if row.name == "REM/Pong/run_1")
+    recipe = dataclasses.replace(recipe, rows=(row,))
+    returns = [line(
+        row=row.name, dataset=row.data.dataset, environment="Pong", seed=0, step=step,
+        evaluate_every=recipe.evaluate_every, returns=[float(step == 125_000)]
+    ) for step in range(62_500, recipe.steps + 1, 62_500)]  # fmt: skip
+    (c,) = compare(report.reported_of(recipe), recipe, returns)
+    assert (c.status, c.reported, c.measured) == ("stands apart", None, Score(1.0, None, (1.0,)))
+    assert "values of many games together alone" in c.why
 
 
 def test_a_games_margin_is_a_tenth_of_what_its_score_is_above_random():

@@ -18,10 +18,25 @@ def test_what_was_reported_is_shown_of_a_table_without_a_recipe(run):
 
 
 @pytest.mark.parametrize(
+    ("table", "row", "value"),
+    [
+        ("tianshou_continuous", "IL/halfcheetah-medium-v2", "5098"),
+        ("d4rl_v2", "TD3+BC/hopper-medium-v2", "60.4"),  # whose table is corl
+        ("tianshou_discrete", "CQL", "20.4"),
+    ],
+)
+def test_what_was_reported_is_shown_where_nothing_was_measured(run, table, row, value):
+    shown = run("scores", table).stdout
+    assert "reported alone: nothing of it was measured yet" in shown
+    assert any(of.split()[0] == row and value in of for of in shown.splitlines() if of.split())
+
+
+@pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["brac_bcc"], "brac_bcc"),
         (["corl", "data"], "corl has no recipe, so no folder holds results of it"),
+        (["slimcql"], "this package holds no results of slimcql"),
         (["brac_bc", "data"], "data holds no results of brac_bc: name a results folder"),
     ],
 )

@@ -1,0 +1,145 @@
+"""Every recipe that is shipped, as far as a dry run goes: on manifests alone, without data."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+from dm_env import specs
+
+from benchmarks.tables.reproduce import reproduce
+from benchmarks.training.recipe import Recipe, load_recipe, recipe_names
+from benchmarks.training.row import AS_STORED, Row
+from learners import discrete_bc, discrete_bcq, discrete_cql, dqn
+from rl_datasets.episode import EpisodeSpec
+from rl_datasets.sources import rl_unplugged
+from rl_datasets.sources.atari import ATARI_GAMES, atari_episode_spec
+from tests.benchmarks import version_folders
+
+SIZES = {"HalfCheetah-v2": (17, 6), "HalfCheetah-v4": (17, 6), "Hopper-v2": (11, 3)}
+SIZES |= {"Walker2d-v2": (17, 6), "Ant-v2": (111, 8)}  # of observations and actions
+
+
+def of_every_kind(recipe: Recipe) -> list[Row]:
+    """A row for each way to learn that the recipe has; numbers that are not whole change none."""
+    kinds: dict[str, Row] = {}
+    for row in recipe.rows:
+        if not row.blocked:
+            of = recipe.of(row)
+            shaping = {k: v for k, v in of.config.items() if not isinstance(v, float)}
+            behavior = row.learning.behavior
+            kind = of.learner, shaping, of.batch_size, behavior, row.scoring.policies
+            kinds.setdefault(repr((kind, row.data.normalize_observations)), row)
+    return [*kinds.values()]
+
+
+def publish_manifest(row: Row, data_dir: pathlib.Path) -> None:
+    """A manifest of the row's dataset, and no data."""
+    environment = row.scoring.environment
+    if environment in ATARI_GAMES:
+        count = ATARI_GAMES[environment].num_actions
+        is_episodes_of_files = row.data.reading == AS_STORED
+        spec = (
+            rl_unplugged.episode_spec(count) if is_episodes_of_files else atari_episode_spec(count)
+        )
+        lineage = {"game": environment, "sticky_probability": 0.25, "rom_set": "ale-py 0.12.1"}
+        version_folders.write(data_dir / row.data.version_path, None, spec, **lineage)
+    else:
+        observations, actions = SIZES[environment]
+        spec = EpisodeSpec(
+            specs.Array((observations,), np.float32),
+            specs.BoundedArray((actions,), np.float32, -1.0, 1.0),
+        )
+        version_folders.write(data_dir / row.data.version_path, environment, spec)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_dry_run_makes_and_traces_every_kind_of_learner(name, tmp_path, capsys):
+    rows = of_every_kind(load_recipe(name))
+    for row in rows:
+        publish_manifest(row, tmp_path / "data")
+    named = [row.name for row in rows]
+    where = {"data_dir": tmp_path / "data", "runs_dir": tmp_path / "runs"}
+    assert reproduce(name, rows=named, **where, dry_run=True) is None
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in named)
+    assert not (tmp_path / "runs").exists()
+
+
+# As the sources print them, apart from the files; what a source's learners share is in `SHARED`.
+PRINTED = [
+    ("batch_rl", "DQN (Nature)/Pong/run_1", {"optimizer": "rmsprop", "learning_rate": 0.00025}),
+    ("batch_rl", "C51/Pong/run_1", {"num_atoms": 51, "vmax": 10.0, "learning_rate": 0.00025}),
+    ("batch_rl", "QR-DQN/Venture/run_5", {"num_quantiles": 200, "learning_rate": 0.00005}),
+    ("batch_rl", "Ensemble-DQN/Pong/run_1", {"num_heads": 200, "is_averaged": False}),
+    ("batch_rl", "Averaged Ensemble-DQN/Pong/run_1", {"num_heads": 200, "is_averaged": True}),
+    ("batch_rl", "REM/Pong/run_1", {"num_heads": 200, "epsilon": 0.0003125}),
+    ("rl_unplugged_atari", "BC/Pong", {"learning_rate": 0.00003}),
+    ("rl_unplugged_atari", "DQN/Pong", {"learning_rate": 0.00003, "is_double": True}),
+    ("rl_unplugged_atari", "BCQ/Pong", {"learning_rate": 0.0001, "threshold": 0.5}),
+    ("rl_unplugged_atari", "REM/Pong", {"num_heads": 4, "are_networks": True}),
+    ("slimcql", "DQN/Pong/run_1", {"epsilon": 0.00015, "network": "dopamine"}),
+    ("slimcql", "CQL/Pong/impala/run_1", {"epsilon": 0.0003125, "network": "impala"}),
+    ("slimcql", "CQL/Pong/run_1", {"weight": 0.1, "num_quantiles": None}),
+    ("dopamine_labs", "jax_dqn/Pong/run_1", {"learning_rate": 0.0000625, "epsilon": 0.00015}),
+    ("tianshou_discrete", "CQL/Breakout", {"weight": 50.0}),
+    ("tianshou_discrete", "CQL/Breakout/100k", {"weight": 20.0}),
+    ("tianshou_discrete", "CQL/Breakout/10k", {"weight": 10.0}),
+    ("tianshou_discrete", "CQL/Pong", {"weight": 10.0}),
+    ("tianshou_discrete", "CRR + CQL/Breakout", {"cql_weight": 50.0}),
+    ("tianshou_discrete", "CRR/Breakout", {"cql_weight": 0.0}),
+]
+SHARED = {
+    "batch_rl": {"discount": 0.99, "target_period": 2_000},
+    "rl_unplugged_atari": {"target_period": 2_500, "epsilon": 1e-7},
+    "slimcql": {"is_squared": True, "learning_rate": 0.00005, "target_period": 2_000},
+    "dopamine_labs": {"optimizer": "adam", "is_squared": True, "is_double": False},
+    "tianshou_discrete": {"discount": 0.99, "target_period": 500, "learning_rate": 0.0001},
+}
+# Batches and gradient steps.
+BUDGETS = {
+    "batch_rl": (32, 200 * 62_500),
+    "rl_unplugged_atari": (256, 2_000_000),
+    "slimcql": (32, 50 * 62_500),
+    "dopamine_labs": (32, 200 * 62_500),
+}
+
+
+def row_of(recipe: Recipe, name: str) -> Row:
+    (row,) = [row for row in recipe.rows if row.name == name]
+    return row
+
+
+@pytest.mark.parametrize(("name", "row", "printed"), PRINTED)
+def test_a_row_has_the_settings_of_its_source(name, row, printed):
+    recipe = load_recipe(name)
+    of = recipe.of(row_of(recipe, row))
+    config = dataclasses.asdict(of.learner_config())
+    shared = {field: value for field, value in SHARED[name].items() if field in config}
+    assert shared
+    assert (shared | printed).items() <= config.items()
+    assert (of.batch_size, of.steps) == BUDGETS.get(name, (of.batch_size, of.steps))
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "config"),
+    [
+        ("tianshou_discrete", "IL/Pong", discrete_bc.TIANSHOU),
+        ("tianshou_discrete", "BCQ/Breakout", discrete_bcq.TIANSHOU),
+        ("tianshou_discrete", "CQL/Pong", discrete_cql.TIANSHOU),
+        ("batch_rl", "DQN (Adam)/Pong/run_1", dqn.ADAM),
+    ],
+)
+def test_a_row_has_the_config_that_is_held_to_its_peer(name, row, config):
+    """The tests of parity take these from the learners."""
+    recipe = load_recipe(name)
+    assert recipe.of(row_of(recipe, row)).learner_config() == config
+
+
+def test_tianshous_rows_of_breakout_are_longer():
+    recipe = load_recipe("tianshou_discrete")
+    steps = {row.reported: recipe.of(row).steps for row in recipe.rows}
+    assert {of: n for of, n in steps.items() if "Pong" in of} == {
+        of: 50_000 for of in steps if "Pong" in of
+    }
+    assert {n for of, n in steps.items() if "Breakout" in of} == {120_000}
