@@ -43,12 +43,13 @@ from rl_datasets.published.version import Version
 
 
 def export(
-    runs: Mapping[Cell, Results], data_dir: pathlib.Path, folder: pathlib.Path
+    recipe: Recipe, runs: Mapping[Cell, Results], data_dir: pathlib.Path, folder: pathlib.Path
 ) -> pathlib.Path:
     """Brings the runs of a table together in a results folder, and writes its report.
 
     Args:
-      runs: the cells, all of one recipe and budget, and the lines of their runs.
+      recipe: the table's.
+      runs: the recipe's cells, all of one budget, and the lines of their runs.
       data_dir: where the datasets lie; what the folder says already of one that is not there stays.
       folder: where to write.
 
@@ -74,7 +75,7 @@ def export(
             datasets[row.name] = describe(row, version)
             check_fingerprints(results, datasets[row.name], version)
     files.write(known, json.dumps(datasets, indent=1) + "\n")
-    return write_report(next(iter(runs)).recipe, folder)
+    return write_report(recipe, folder)
 
 
 def show(

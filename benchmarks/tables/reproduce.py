@@ -89,7 +89,7 @@ def reproduce(
                 run_in_processes(processes, wave, places, progress, seeds_at_once)
     measured = read_runs(every_cell, places.runs_dir)
     beside_runs = every_cell[0].table_folder(places.runs_dir) / "results"
-    page = report.export(measured, places.data_dir, results_dir or beside_runs)
+    page = report.export(recipe, measured, places.data_dir, results_dir or beside_runs)
     report.show(recipe, measured, budget, asked_for)
     console.show_page(page)
     return page

@@ -90,14 +90,14 @@ def measure(folder, scores, budget=1.0, fingerprint=None):
         )
 
 
-def exported(cells, data_dir, runs_dir):
+def exported(recipe, cells, data_dir, runs_dir):
     """The page of a report that lies beside the runs."""
     folder = cells[0].table_folder(runs_dir) / "results"
-    return report.export(read_runs(cells, runs_dir), data_dir, folder)
+    return report.export(recipe, read_runs(cells, runs_dir), data_dir, folder)
 
 
 def export(folder, budget=1.0):
-    page = exported(plan(RECIPE, budget=budget), folder / "data", folder / "runs")
+    page = exported(RECIPE, plan(RECIPE, budget=budget), folder / "data", folder / "runs")
     return page, (page.parent / "report.md").read_text()
 
 
@@ -274,12 +274,12 @@ def test_seeds_that_a_results_folder_has_whole_are_done_elsewhere_too(tmp_path):
     cut = cells[1].folder(tmp_path / "runs") / RESULTS
     write_results(cut, read_results(cut)[:-1])
     results_dir = tmp_path / "results"
-    report.export(read_runs(cells, tmp_path / "runs"), tmp_path / "data", results_dir)
+    report.export(RECIPE, read_runs(cells, tmp_path / "runs"), tmp_path / "data", results_dir)
     elsewhere = tmp_path / "elsewhere"
     results_folder.adopt(cells, results_dir, elsewhere)
     assert [cell.is_done(elsewhere) for cell in cells[:3]] == [True, False, False]
     written = (results_dir / "report.md").read_text()
-    report.export(read_runs(cells[:1], elsewhere), tmp_path / "no data", results_dir)
+    report.export(RECIPE, read_runs(cells[:1], elsewhere), tmp_path / "no data", results_dir)
     assert "1,000,000" in (results_dir / "report.md").read_text(), "what is known of the data stays"
     assert "(1 of 5 seeds have finished)" in written
 
@@ -288,7 +288,7 @@ def test_adopting_leaves_a_run_that_has_begun_alone(tmp_path):
     measure(tmp_path, [4440.0])
     cells = plan(RECIPE)
     results_dir = tmp_path / "results"
-    report.export(read_runs(cells, tmp_path / "runs"), tmp_path / "data", results_dir)
+    report.export(RECIPE, read_runs(cells, tmp_path / "runs"), tmp_path / "data", results_dir)
     begun = cells[0].folder(tmp_path / "runs") / RESULTS
     write_results(begun, read_results(begun)[:3])
     results_folder.adopt(cells, results_dir, tmp_path / "runs")
@@ -299,7 +299,10 @@ def test_results_of_another_budget_are_not_written_over(tmp_path):
     measure(tmp_path, [4440.0], budget=0.1)
     results_dir = tmp_path / "results"
     report.export(
-        read_runs(plan(RECIPE, budget=0.1), tmp_path / "runs"), tmp_path / "data", results_dir
+        RECIPE,
+        read_runs(plan(RECIPE, budget=0.1), tmp_path / "runs"),
+        tmp_path / "data",
+        results_dir,
     )
     with pytest.raises(DatasetError, match=r"holds results at 10\.00% .* 100\.00% is asked for"):
         results_folder.adopt(plan(RECIPE), results_dir, tmp_path / "runs")
@@ -309,7 +312,9 @@ def test_results_of_another_budget_are_not_written_over(tmp_path):
 def test_results_of_fewer_policies_than_are_scored_are_not_adopted(tmp_path):
     measure(tmp_path, [4440.0])
     results_dir = tmp_path / "results"
-    report.export(read_runs(plan(RECIPE), tmp_path / "runs"), tmp_path / "data", results_dir)
+    report.export(
+        RECIPE, read_runs(plan(RECIPE), tmp_path / "runs"), tmp_path / "data", results_dir
+    )
     rows = tuple(changed(row, policies=("act", "max_q")) for row in RECIPE.rows)
     both = dataclasses.replace(RECIPE, learner="brac_primal", rows=rows)
     with pytest.raises(DatasetError, match=r"without the returns of every policy .* act and max_q"):
@@ -382,7 +387,7 @@ def test_a_recipe_beside_no_table_is_reported_as_well(tmp_path):
     own.write_text(text.replace('table = "brac_bc" #', "#").replace("reported = ", "name = "))
     loaded = load_recipe(str(own))
     assert not loaded.is_reported
-    page = exported(plan(loaded), tmp_path / "data", tmp_path / "runs")
+    page = exported(loaded, plan(loaded), tmp_path / "data", tmp_path / "runs")
     text = page.with_suffix(".md").read_text()
     assert "| HalfCheetah-v2/pure | nothing was measured |" in text
     assert "What was reported" not in text
@@ -461,7 +466,8 @@ def test_each_kind_of_data_has_a_column_and_own_data_are_not_compared(tmp_path, 
         (tmp_path / module.__name__).mkdir()
         (tmp_path / module.__name__ / "kinds.toml").write_text(text)
         monkeypatch.setattr(module, "FOLDER", tmp_path / module.__name__)
-    cells = plan(load_recipe("kinds"))
+    kinds = load_recipe("kinds")
+    cells = plan(kinds)
     for cell in cells:
         folder = cell.folder(tmp_path / "runs")
         folder.mkdir(parents=True)
@@ -482,7 +488,7 @@ def test_each_kind_of_data_has_a_column_and_own_data_are_not_compared(tmp_path, 
                 for step, of_step in ((5, 3234.3), (10, returns))
             ],
         )
-    page = exported(cells, tmp_path / "data", tmp_path / "runs")
+    page = exported(kinds, cells, tmp_path / "data", tmp_path / "runs")
     text = page.with_suffix(".md").read_text()
     scores = text.partition("## How a row")[0].splitlines()
     split = [[cell.strip() for cell in row.strip("|").split("|")] for row in scores]
