@@ -8,23 +8,25 @@ it reaches its size.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
+import itertools
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from benchmarks.training.game_player import Chance, GamePlayer
 from benchmarks.training.online import agent_file
-from benchmarks.training.online.games_buffer import GamesBuffer
 from benchmarks.training.results import code_version
 from rl_datasets import roms, run_log, staging, terminal
 from rl_datasets.collection.atari import MAX_STEPS, AtariGames
 from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.errors import DatasetError
 from rl_datasets.roms import RomSet
-from rl_datasets.sources.dqn_replay import CAPACITY, FOLDER_NAME, STACK_SIZE
+from rl_datasets.sources.dqn_replay import CAPACITY, FOLDER_NAME
 
 GAMES = 10
 
@@ -122,34 +124,31 @@ def log_played(
 def episodes(
     games: AtariGames, agent: agent_file.TrainedAgent, epsilon: float, seed: list[int]
 ) -> Iterator[PlayedEpisode]:
-    """Whole episodes without end, in the order in which they began.
+    """Whole episodes without end, in the order in which they began."""
+    player = GamePlayer(games, agent.act, _chance(seed, epsilon, games.num_actions))
+    player.begin(range(games.count))
+    rows = collections.defaultdict[int, list[tuple[np.ndarray, int, float]]](list)
+    has_ended = set[int]()
+    for due in itertools.count():
+        while due not in has_ended:
+            step = player.step()
+            for game, number in enumerate(step.number.tolist()):
+                frame, reward = step.frame[game, ..., 0].copy(), float(step.taken.reward[game])
+                rows[number].append((frame, int(step.action[game]), reward))
+            has_ended.update(step.number[step.ended].tolist())
+            player.begin(step.ended)
+        yield PlayedEpisode(*map(np.array, zip(*rows.pop(due), strict=True)))
 
-    An episode's number gives the seed of its emulator and of its random actions.
-    """
-    count = games.count
-    numbers = list(range(count))
-    rngs = [np.random.default_rng([*seed, number]) for number in numbers]
-    frames = games.begin(range(count), [int(rng.integers(2**31)) for rng in rngs])
-    seen = GamesBuffer(STACK_SIZE, count, n_step=1, discount=1.0)
-    running: list[list[tuple[np.ndarray, int, float]]] = [[] for _ in range(count)]
-    ended: dict[int, PlayedEpisode] = {}
-    due = 0
-    while True:
-        greedy = agent.act(seen.stacks(frames))
-        is_random = np.array([rng.random() < epsilon for rng in rngs])
-        at_random = np.array([rng.integers(games.num_actions) for rng in rngs])
-        actions = np.where(is_random, at_random, greedy)
-        taken = games.step(actions)
-        seen.add(frames, actions, taken)
-        for game in range(count):
-            row = frames[game, ..., 0].copy(), int(actions[game]), float(taken.reward[game])
-            running[game].append(row)
-        frames = taken.frame
-        for game in np.flatnonzero(taken.is_over | taken.is_truncated).tolist():
-            ended[numbers[game]] = PlayedEpisode(*map(np.array, zip(*running[game], strict=True)))
-            running[game], numbers[game] = [], max(numbers) + 1
-            rngs[game] = np.random.default_rng([*seed, numbers[game]])
-            frames[game] = games.begin([game], [int(rngs[game].integers(2**31))])[0]
-        while due in ended:
-            yield ended.pop(due)
-            due += 1
+
+def _chance(seed: list[int], epsilon: float, num_actions: int) -> Chance:
+    def of(number: int) -> tuple[int, Callable[[int], int]]:
+        rng = np.random.default_rng([*seed, number])
+        emulator_seed = int(rng.integers(2**31))
+
+        def explore(action: int) -> int:
+            is_random, at_random = rng.random() < epsilon, int(rng.integers(num_actions))
+            return at_random if is_random else action
+
+        return emulator_seed, explore
+
+    return of

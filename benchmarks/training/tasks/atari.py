@@ -20,7 +20,8 @@ import numpy as np
 from dm_env import specs
 
 from benchmarks.training.atari_protocol import AtariProtocol
-from benchmarks.training.game_evaluation import Act, play_games
+from benchmarks.training.game_evaluation import play_games
+from benchmarks.training.game_player import Act
 from benchmarks.training.recipe import Recipe
 from benchmarks.training.row import AS_SERVED, AS_STORED, Row
 from learners import types
