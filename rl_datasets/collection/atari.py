@@ -37,12 +37,15 @@ class GameSteps(NamedTuple):
       frame: [N, 84, 84, 1] uint8.
       reward: [N] float32, the game's own score, not clipped.
       is_over, is_truncated: [N] bool; if either is True, the game must begin a new episode.
+      is_life_lost: [N] bool, whether the game continues with fewer lives than before; never in a
+        game without lives, such as Pong.
     """
 
     frame: np.ndarray
     reward: np.ndarray
     is_over: np.ndarray
     is_truncated: np.ndarray
+    is_life_lost: np.ndarray
 
 
 class AtariGames:
@@ -98,10 +101,12 @@ class AtariGames:
         self.count = count
         self.num_actions = len(self._games.get_action_set())
         self._strengths = np.ones(count, np.float32)
+        self._lives = np.zeros(count, np.int32)
 
     def begin(self, games: Sequence[int], seeds: Sequence[int]) -> np.ndarray:
         """Begins episodes with seeds [K] in K of the games, and returns frames [K, 84, 84, 1]."""
-        observations, _ = self._games.reset(np.asarray(games), np.asarray(seeds))
+        observations, info = self._games.reset(np.asarray(games), np.asarray(seeds))
+        self._lives = np.array(info["lives"])
         return _frames(observations)[np.asarray(games)]  # `reset` returns those of all games.
 
     def step(self, actions: np.ndarray) -> GameSteps:
@@ -109,12 +114,15 @@ class AtariGames:
         if not np.all((actions >= 0) & (actions < self.num_actions)):  # ale-py would wait forever.
             raise ValueError(f"an action must be in 0..{self.num_actions - 1}, got {actions}")
         self._games.send(np.asarray(actions), self._strengths)
-        observations, rewards, is_over, is_truncated, _ = self._games.recv()
+        observations, rewards, is_over, is_truncated, info = self._games.recv()
+        # ale-py's `episodic_life` would begin another game where a life is lost.
+        before, self._lives = self._lives, np.array(info["lives"])
         return GameSteps(
             _frames(observations),
             np.array(rewards, np.float32),
             np.array(is_over, bool),
             np.array(is_truncated, bool),
+            (self._lives > 0) & (self._lives < before),
         )
 
 

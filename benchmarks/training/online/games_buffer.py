@@ -13,8 +13,9 @@ from rl_datasets.sources.dqn_replay import STACK_SIZE
 class GamesBuffer:
     """The last rows of N games that are stepped together; each frame is kept once.
 
-    A row is a frame, the action taken in it, and what followed. Stacks hold zeros in the place of
-    what was before the episode.
+    A row is a frame, the action taken in it, and what followed. A lost life ends an episode, as the
+    end of a game does: nothing bootstraps from what follows. Stacks hold zeros in the place of what
+    was before the episode.
 
     Attributes:
       arrays: all that it holds, by name.
@@ -64,7 +65,7 @@ class GamesBuffer:
         self._frames[row] = frames[..., 0]
         self._action[row] = actions
         self._reward[row] = clipped(taken.reward)
-        self._is_end[row] = taken.is_over | taken.is_truncated
+        self._is_end[row] = taken.is_over | taken.is_truncated | taken.is_life_lost
         self._age[row] = self._next_age
         self._next_age[:] = np.where(self._is_end[row], 0, self._next_age + 1)
         self.count += 1

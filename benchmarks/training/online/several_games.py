@@ -4,10 +4,12 @@ The schedule is that of Tianshou's examples (thu-ml/tianshou, examples/atari, co
 agents made the data of its offline ones. After each step of all games there is one update. After
 each epoch the agent plays test episodes, and is kept if it played none better before; it is done
 when it reaches the schedule's mean return. Games are without sticky actions and begin with no-ops
-and FIRE; rewards are clipped, in tests they are not.
+and FIRE. While the agent learns, rewards are clipped, and a lost life ends an episode for the
+learner, though the game continues; tests play whole games for their own points.
 
 Not as there: what precedes an episode is zeros in a stack of frames, and not its first frame again;
-the grey is ALE's own, and not OpenCV's of its colours; a lost life does not end an episode.
+the grey is ALE's own, and not OpenCV's of its colours; after a lost life the agent itself continues
+the game, where a no-op and FIRE are taken for it there.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """An agent that learns from several games at once: its buffer, its schedule, its cuts, its file."""
 
 import dataclasses
+import types
 
 import jax
 import numpy as np
@@ -49,15 +50,16 @@ def quick(monkeypatch):
     )
 
 
-def filled(rows, games, steps, ends, n_step):
+def filled(rows, games, steps, ends, n_step, lives_lost=()):
     """A buffer after some steps; the frame of step t in game g is all 10 g + t + 1."""
     buffer, number = GamesBuffer(rows, games, n_step, 0.5), np.arange(games)
     for step in range(steps):
         value = (10 * number + step + 1).astype(np.uint8)
         frames = np.broadcast_to(value[:, None, None, None], (games, 84, 84, 1))
         is_over = np.array([(step, game) in ends for game in range(games)])
+        is_life_lost = np.array([(step, game) in lives_lost for game in range(games)])
         reward = (number + step).astype(np.float32)
-        taken = GameSteps(frames, reward, is_over, np.zeros(games, bool))
+        taken = GameSteps(frames, reward, is_over, np.zeros(games, bool), is_life_lost)
         buffer.add(frames, number + 100 * step, taken)
     return buffer
 
@@ -71,8 +73,11 @@ def test_a_stack_ends_where_its_episode_begins():
     assert stacks[1, 0, 0].tolist() == [0, 14, 15, 200]
 
 
-def test_a_transition_of_two_steps_by_hand():
-    buffer = filled(rows=8, games=1, steps=7, ends={(4, 0)}, n_step=2)
+@pytest.mark.parametrize("how", ["ends", "lives_lost"])
+def test_a_transition_of_two_steps_by_hand(how):
+    """A lost life is the same to a transition as the end of the game."""
+    ends = {"ends": (), "lives_lost": (), how: {(4, 0)}}
+    buffer = filled(rows=8, games=1, steps=7, n_step=2, **ends)
     batch = buffer.sample(np.random.default_rng(0), 200)
     seen = {}
     for i in range(200):
@@ -128,6 +133,53 @@ def test_a_training_that_was_cut_ends_as_it_would_have(tmp_path, quick):
         np.testing.assert_array_equal(a, b)
     assert (tmp_path / "cut.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {"whole.npz", "cut.npz"}
+
+
+def without_lives(monkeypatch):
+    """From now on no game says that a life is lost."""
+    step = AtariGames.step
+    monkeypatch.setattr(
+        AtariGames,
+        "step",
+        lambda games, actions: step(games, actions)._replace(
+            is_life_lost=np.zeros(games.count, bool)
+        ),
+    )
+
+
+@pytest.mark.parametrize(("game", "has_lives"), [("Pong", False), ("Breakout", True)])
+def test_an_agent_learns_from_lost_lives_where_the_game_has_them(
+    tmp_path, quick, monkeypatch, game, has_lives
+):
+    schedule = dataclasses.replace(SMALL, epochs=1, steps_per_epoch=200)
+    train_agent(game, tmp_path / "a.npz", schedule=schedule)
+    without_lives(monkeypatch)
+    train_agent(game, tmp_path / "b.npz", schedule=schedule)
+    is_same = (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    assert is_same != has_lives
+
+
+def test_a_lost_life_ends_an_episode_for_the_learner_and_not_the_game(tmp_path, quick, monkeypatch):
+    """Breakout has five lives: the buffer has five ends for each game that was begun again."""
+    begun, step, taken = [], AtariGames.step, []
+    begin = AtariGames.begin
+    monkeypatch.setattr(AtariGames, "begin", lambda *of: (begun.append(list(of[1])), begin(*of))[1])
+    monkeypatch.setattr(AtariGames, "step", lambda *of: (taken.append(step(*of)), taken[-1])[1])
+    schedule = dataclasses.replace(SMALL, buffer_rows=1600, warm_up=1600)
+    rom = roms.rom_path("Breakout", roms.RomSet.ALE)
+    training = several_games._Training(rom, schedule, qr_dqn.TIANSHOU, 0, tmp_path)
+    for _ in range(800):
+        training._play_step()
+    is_over = np.array([each.is_over for each in taken])
+    assert begun == [[0, 1], *([game] for game in np.nonzero(is_over)[1].tolist())]
+    is_end = training._buffer.arrays["is_end"]
+    for game in (0, 1):
+        ends = np.flatnonzero(is_end[:, game])
+        over = np.flatnonzero(is_over[:, game])
+        assert len(over) > 1
+        assert over.tolist() == ends[4::5].tolist()
+        after = ends[ends < 799] + 1
+        assert np.all(training._buffer.arrays["age"][after, game] == 0)
 
 
 def test_a_test_is_whole_episodes_by_the_schedule(tmp_path, monkeypatch):
@@ -203,6 +255,31 @@ def test_the_same_command_logs_the_same_bytes_and_another_run_others(tmp_path, q
     assert contents(played(tmp_path, run=2)) != first
     with pytest.raises(DatasetError, match="holds a run that is finished"):
         played(tmp_path)
+
+
+def by_what_moves(stacks):
+    """A policy that no frame or order of frames is the same to."""
+    return stacks[:, ::2, ::2].sum(axis=(1, 2), dtype=np.int64) @ [1, 3, 7, 20] // 97 % 6
+
+
+def test_a_logged_episode_is_the_one_of_its_number_played_plainly(tmp_path):
+    """One game alone, its stack kept by hand: the fourth episode of two games at once."""
+    rom = roms.rom_path("Pong", roms.RomSet.ALE)
+    how = {"sticky_probability": 0, "most_no_ops": 30, "presses_fire": True, "max_steps": 150}
+    agent = types.SimpleNamespace(act=by_what_moves)
+    found = played_log.episodes(AtariGames(rom, 2, **how), agent, 0.25, [5, 1])
+    logged = [next(found) for _ in range(4)][3]
+    game, rng = AtariGames(rom, 1, **how), np.random.default_rng([5, 1, 3])
+    frame, stack = game.begin([0], [int(rng.integers(2**31))]), np.zeros((1, 84, 84, 4), np.uint8)
+    for step, action in enumerate(logged.actions):
+        np.testing.assert_array_equal(frame[0, ..., 0], logged.frames[step])
+        stack = np.concatenate([stack[..., 1:], frame], axis=-1)
+        is_random, at_random = rng.random() < 0.25, rng.integers(6)
+        assert action == (at_random if is_random else by_what_moves(stack)[0])
+        taken = game.step(np.array([action]))
+        assert taken.reward[0] == logged.rewards[step]
+        frame = taken.frame
+    assert taken.is_truncated[0]
 
 
 def test_episodes_come_in_the_order_in_which_they_began(tmp_path, quick):

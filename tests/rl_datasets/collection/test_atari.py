@@ -88,6 +88,28 @@ def test_every_frame_and_reward_is_that_of_the_protocol(game):
     assert ends
 
 
+@pytest.mark.parametrize("game", ["pong", "breakout", "space_invaders"])
+def test_a_life_is_lost_where_the_console_counts_fewer_and_the_game_continues(game):
+    """Two games, each begun again when it is over; Pong has no lives."""
+    games, plain = atari.AtariGames(rom_of(game), 2), [Dopamine(game), Dopamine(game)]
+    rng, lost, is_over = np.random.default_rng(3), 0, [True, True]
+    games.begin([0, 1], [0, 0])
+    for step in range(400):
+        for number in np.flatnonzero(is_over).tolist():
+            games.begin([number], [step])
+            plain[number].reset(step)
+        before = [each.ale.lives() for each in plain]
+        actions = rng.integers(games.num_actions, size=2)
+        taken = games.step(actions)
+        is_over = [each.step(action)[1] for each, action in zip(plain, actions, strict=True)]
+        after = [each.ale.lives() for each in plain]
+        expected = [0 < a < b for a, b in zip(after, before, strict=True)]
+        assert taken.is_life_lost.tolist() == expected
+        assert taken.is_over.tolist() == is_over
+        lost += sum(expected)
+    assert (lost > 0) == (game != "pong")
+
+
 @pytest.mark.parametrize("game", GAMES)
 def test_every_frame_may_keep_the_action_before_the_first_of_a_step_too(game):
     """Where all keep it, none of the actions is ever executed, but the no-op of the beginning."""
