@@ -9,7 +9,6 @@ the weights constant; `crr_repaired` does neither.
 
 import sys
 
-import numpy as np
 import seeded
 import torch
 from discrete_peer import three_updates
@@ -21,9 +20,10 @@ from tianshou.algorithm.imitation.imitation_base import ImitationPolicy, Offline
 from tianshou.algorithm.modelfree.qrdqn import QRDQNPolicy
 from tianshou.algorithm.modelfree.reinforce import DiscreteActorPolicy
 from tianshou.algorithm.optim import AdamOptimizerFactory
-from tianshou.data import Batch, ReplayBuffer
+from tianshou.data import Batch
 from tianshou.env.atari.atari_network import DQNet, QRDQNet
 from tianshou.utils.net.discrete import DiscreteActor, DiscreteCritic
+from tianshou_peer import buffer_of, update
 
 BRIGHTEST = 2
 LOSSES = (
@@ -133,19 +133,8 @@ algorithm, layers, targets = globals()[sys.argv[2]]()
 algorithm._iter = 1
 
 
-def update(step, arrays):
-    terminal = arrays["discount"] == 0
-    buffer = ReplayBuffer.from_data(
-        obs=arrays["observation"],
-        act=arrays["action"],
-        rew=arrays["reward"],
-        terminated=terminal,
-        truncated=np.zeros(len(terminal), bool),
-        done=terminal,
-        obs_next=arrays["next_observation"],
-    )
-    algorithm.policy.is_within_training_step = True
-    losses = vars(algorithm.update(buffer, 0))
+def losses_of_update(step, arrays):
+    losses = vars(update(algorithm, buffer_of(arrays)))
     algorithm.policy.is_within_training_step = False
     return {name: loss for name, loss in losses.items() if name in LOSSES}
 
@@ -155,4 +144,4 @@ def act(frames):
         return algorithm.policy(Batch(obs=frames, info=Batch())).act
 
 
-write(three_updates(layers, targets, algorithm.optim._optim, update, act, BRIGHTEST))
+write(three_updates(layers, targets, algorithm.optim._optim, losses_of_update, act, BRIGHTEST))

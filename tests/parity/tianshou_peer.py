@@ -1,8 +1,8 @@
-"""What the scripts for Tianshou share: small networks, and the batch as a buffer."""
+"""What the scripts for Tianshou share: small networks, and a batch as a buffer."""
 
 import numpy as np
 from gymnasium.spaces import Box
-from peer import ACTION_SIZE, BATCH_SIZE, HIDDEN_SIZES, OBSERVATION_SIZE, random_arrays
+from peer import ACTION_SIZE, HIDDEN_SIZES, OBSERVATION_SIZE, random_arrays
 from tianshou.data import ReplayBuffer
 from tianshou.utils.net.common import Net
 from tianshou.utils.net.continuous import ContinuousCritic
@@ -15,20 +15,24 @@ def critic():
     return ContinuousCritic(preprocess_net=Net(hidden_sizes=HIDDEN_SIZES, **inputs))
 
 
-def random_buffer():
-    """The batch of noise, for Tianshou and as arrays."""
-    arrays = random_arrays()
+def buffer_of(arrays):
+    """A batch's transitions, for Tianshou."""
     terminal = arrays["discount"] == 0
-    buffer = ReplayBuffer.from_data(
+    return ReplayBuffer.from_data(
         obs=arrays["observation"],
         act=arrays["action"],
         rew=arrays["reward"],
         terminated=terminal,
-        truncated=np.zeros(BATCH_SIZE, bool),
+        truncated=np.zeros(len(terminal), bool),
         done=terminal,
         obs_next=arrays["next_observation"],
     )
-    return buffer, {f"batch/{name}": array for name, array in arrays.items()}
+
+
+def random_buffer():
+    """The batch of noise, for Tianshou and as arrays."""
+    arrays = random_arrays()
+    return buffer_of(arrays), {f"batch/{name}": array for name, array in arrays.items()}
 
 
 def actor_and_critics(actor, algorithm):
