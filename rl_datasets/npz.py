@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pathlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -24,11 +24,18 @@ def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
     files.write(path, content.getbuffer())
 
 
-def read_arrays(path: pathlib.Path, what_to_do: str) -> dict[str, np.ndarray]:
+def read_arrays(
+    path: pathlib.Path, what_to_do: str, names: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
     """Reads an archive that `write_arrays` wrote.
 
+    Args:
+      path: of the archive.
+      what_to_do: ends the sentence of an error.
+      names: of the arrays to read, as far as the archive has them; None for all.
+
     Raises:
-      DatasetError: the archive does not exist or is damaged; `what_to_do` ends the sentence.
+      DatasetError: the archive does not exist or is damaged.
     """
     if not path.is_file():
         raise errors.DatasetError(f"{path} does not exist: {what_to_do}")
@@ -36,9 +43,11 @@ def read_arrays(path: pathlib.Path, what_to_do: str) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.namelist():
+                name = member.removesuffix(".npy")
+                if names is not None and name not in names:
+                    continue
                 # Reading the whole member lets zipfile check its CRC before NumPy uses its header.
                 content = io.BytesIO(archive.read(member))
-                name = member.removesuffix(".npy")
                 arrays[name] = np.lib.format.read_array(content, allow_pickle=False)
     except Exception as error:  # A damaged archive can raise almost anything.
         raise errors.DatasetError(

@@ -69,16 +69,17 @@ def restore(path: pathlib.Path, initial: Any, what_to_do: str) -> Checkpoint:
       what_to_do: ends the sentence of an error.
 
     Raises:
-      DatasetError: there is no such file, it is damaged, or its state is another learner's.
+      DatasetError: there is no such file, it is damaged or no checkpoint, or its state is another
+        learner's.
     """
     arrays = npz.read_arrays(path, what_to_do)
+    facts = _taken_facts(path, arrays, what_to_do)
     leaves = []
     for name, leaf in _named_leaves(initial).items():
         kept, expected = arrays.pop(name, None), np.asarray(leaf)
         if kept is None or (kept.shape, kept.dtype) != (expected.shape, expected.dtype):
             raise DatasetError(f"{path} holds the state of another learner: {what_to_do}")
         leaves.append(jax.numpy.asarray(kept) if isinstance(leaf, jax.Array) else kept)
-    facts = json.loads(str(arrays.pop(_FACTS)))
     if any(name.startswith(_STATE) for name in arrays):
         raise DatasetError(f"{path} holds the state of another learner: {what_to_do}")
     return Checkpoint(jax.tree.unflatten(jax.tree.structure(initial), leaves), facts, arrays)
@@ -88,9 +89,18 @@ def facts_of(path: pathlib.Path, what_to_do: str) -> dict[str, Any]:
     """The facts of a checkpoint, of whatever learner.
 
     Raises:
-      DatasetError: there is no such file, or it is damaged.
+      DatasetError: there is no such file, or it is damaged or no checkpoint.
     """
-    return json.loads(str(npz.read_arrays(path, what_to_do)[_FACTS]))
+    return _taken_facts(path, npz.read_arrays(path, what_to_do, [_FACTS]), what_to_do)
+
+
+def _taken_facts(
+    path: pathlib.Path, arrays: dict[str, np.ndarray], what_to_do: str
+) -> dict[str, Any]:
+    try:
+        return json.loads(str(arrays.pop(_FACTS)))
+    except (KeyError, ValueError) as error:
+        raise DatasetError(f"{path} is no checkpoint of a learner: {what_to_do}") from error
 
 
 def _named_leaves(state: Any) -> dict[str, Any]:

@@ -59,8 +59,8 @@ def check(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> None
 
     Raises:
       DatasetError: a dataset is missing, its policy could not be scored, its learner could not
-        learn from it, a run's folder holds another run or none could be made, or the server that
-        is to feed it does not serve its dataset.
+        learn from it, a run's folder holds another run, cannot be continued or could not be made,
+        or the server that is to feed it does not serve its dataset.
     """
     files.check_can_write(places.runs_dir)
     tasks = tasks_of(cells, places, seeds_at_once)
@@ -78,7 +78,9 @@ def check(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> None
             _trace(cell, learner, task, spec)
             traced.add(kind)
         for cell in of_row:
-            run_folder.check_same(cell.folder(places.runs_dir), identity(cell, task, places))
+            folder = cell.folder(places.runs_dir)
+            run_folder.check_same(folder, identity(cell, task, places))
+            run_folder.results_to_keep(folder, cell.recipe.evaluate_every)
 
 
 def tasks_of(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> dict[Cell, Task]:

@@ -60,8 +60,7 @@ class RunFolder:
     @property
     def checkpoint_step(self) -> int:
         """The step to continue from, 0 at the start."""
-        path = self._folder / checkpoint.FILE_NAME
-        return checkpoint.facts_of(path, _anew(self._folder))["step"] if path.exists() else 0
+        return _step_of_checkpoint(self._folder)
 
     def restore(self, initial: TrainingState) -> TrainingState:
         """The state at `checkpoint_step`; drops the results after it, which will be made again.
@@ -70,17 +69,12 @@ class RunFolder:
           initial: the state at step 0, which also gives the structure of the others.
 
         Raises:
-          DatasetError: results up to it are missing, or the events cannot be written.
+          DatasetError: as `results_to_keep`; or the checkpoint is another learner's, or the events
+            cannot be written.
         """
-        step, path = self.checkpoint_step, self._folder / RESULTS
-        results = [result for result in read_results(path) if result["step"] <= step]
-        every = self._identity["evaluate_every"]
-        if [result["step"] for result in results] != [*range(every, step + 1, every)]:
-            raise DatasetError(
-                f"{path} lacks results up to step {step}, at which the checkpoint beside it was "
-                f"written: remove {self._folder} to run it again"
-            )
-        write_results(path, results)
+        step = self.checkpoint_step
+        results = results_to_keep(self._folder, self._identity["evaluate_every"])
+        write_results(self._folder / RESULTS, results)
         self._open_events(results)
         if not step:
             return initial
@@ -177,7 +171,7 @@ def check_same(folder: pathlib.Path, identity: Mapping[str, Any]) -> None:
     path = folder / RUN
     if not path.exists():
         return
-    before, now = _read_run(path), json.loads(json.dumps(identity))
+    before, now = read_run(path), json.loads(json.dumps(identity))
     differing = sorted(k for k in before.keys() | now if before.get(k) != now.get(k))
     if differing:
         raise DatasetError(
@@ -186,7 +180,12 @@ def check_same(folder: pathlib.Path, identity: Mapping[str, Any]) -> None:
         )
 
 
-def _read_run(path: pathlib.Path) -> dict[str, Any]:
+def read_run(path: pathlib.Path) -> dict[str, Any]:
+    """What a file says that its run is.
+
+    Raises:
+      DatasetError: it is damaged.
+    """
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -196,6 +195,44 @@ def _read_run(path: pathlib.Path) -> dict[str, Any]:
     if not isinstance(run, dict):
         raise DatasetError(f"{path} does not say what its run is: remove {path.parent}")
     return run
+
+
+def results_to_keep(folder: pathlib.Path, every: int) -> list[dict[str, Any]]:
+    """The results of a run up to its checkpoint; what comes after it will be made again.
+
+    Args:
+      folder: of a cell, which need not be there.
+      every: steps between evaluations.
+
+    Raises:
+      DatasetError: the checkpoint is damaged, results up to it are missing, or there are more after
+        it than a process that was stopped can have left.
+    """
+    step, path = _step_of_checkpoint(folder), folder / RESULTS
+    results = read_results(path)
+    kept = [result for result in results if result["step"] <= step]
+    if [result["step"] for result in kept] != [*range(every, step + 1, every)]:
+        raise DatasetError(
+            f"{path} lacks results up to step {step}, at which the checkpoint beside it was "
+            f"written: {_anew(folder)}"
+        )
+    if len(results) > len(kept) + 1:
+        raise DatasetError(
+            f"{path} has results up to step {results[-1]['step']}, and "
+            f"{checkpoint.FILE_NAME} beside it is {f'of step {step}' if step else 'missing'}: put "
+            f"the right one there, or {_anew(folder)}"
+        )
+    return kept
+
+
+def _step_of_checkpoint(folder: pathlib.Path) -> int:
+    path = folder / checkpoint.FILE_NAME
+    if not path.exists():
+        return 0
+    step = checkpoint.facts_of(path, _anew(folder)).get("step")
+    if not isinstance(step, int):
+        raise DatasetError(f"{path} is no checkpoint of a run: {_anew(folder)}")
+    return step
 
 
 def begin_with_shorter_run(
@@ -224,9 +261,9 @@ def begin_with_shorter_run(
 def _is_shorter(folder: pathlib.Path, identity: Mapping[str, Any]) -> bool:
     """Whether a folder holds the beginning of a run."""
     path, apart = folder / RUN, {"budget": None, "steps": None}
-    if not path.exists() or not _last_step(folder):
+    if not (path.exists() and (folder / checkpoint.FILE_NAME).exists()):
         return False
-    run = _read_run(path)
+    run = read_run(path)
     is_same = {**run, **apart} == json.loads(json.dumps({**identity, **apart}))
     return is_same and run["steps"] < identity["steps"]
 
@@ -244,13 +281,19 @@ def last_state(folder: pathlib.Path, initial: TrainingState) -> TrainingState:
       initial: a state of the same structure.
 
     Raises:
-      DatasetError: the run left no checkpoint.
+      DatasetError: the run left no checkpoint, or one before its last results.
     """
     path = folder / checkpoint.FILE_NAME
     if not path.exists():
         raise DatasetError(
             f"{folder} holds results but no state to continue from: remove it, and run once "
             "without a results folder"
+        )
+    step, last = _step_of_checkpoint(folder), _last_step(folder)
+    if step != last:
+        raise DatasetError(
+            f"{path} is of step {step}, and the results beside it go to step {last}: remove those "
+            f"after step {step} to run the rest again"
         )
     return checkpoint.restore(path, initial, _anew(folder)).state
 

@@ -18,6 +18,10 @@ from learners import registry
 from learners.types import DiscreteSpec, Learner, TrainingState
 from rl_datasets import toml_tables
 from rl_datasets.errors import DatasetError
+from rl_datasets.roms import RomSet
+from rl_datasets.sources.atari import ATARI_GAMES
+
+_NAME_ANOTHER = "name an agent that `rl-datasets train-agent` wrote"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,12 +29,16 @@ class TrainedAgent:
     """A learner and the state that it has learned.
 
     Attributes:
-      facts: what it is: `game`, `learner`, `config`, and what its training adds.
+      facts: what it is: `learner`, `config`, and what its training adds.
+      game: that it plays.
+      rom_set: whose ROM of the game it learned on.
       learner: that its state belongs to.
       state: of the learner.
     """
 
     facts: Mapping[str, Any]
+    game: str
+    rom_set: RomSet
     learner: Learner
     state: TrainingState
 
@@ -50,7 +58,7 @@ def save(
       name: of the learner in the registry.
       config: its `Config`.
       state: what it has learned.
-      facts: what else is to be told, as JSON; `game` and `num_actions` must be in it.
+      facts: what else is to be told, as JSON; `game`, `rom_set` and `num_actions` must be in it.
 
     Raises:
       DatasetError: it cannot be written.
@@ -59,20 +67,30 @@ def save(
     checkpoint.save(path, state, told)
 
 
-def load(path: pathlib.Path) -> TrainedAgent:
+def load(path: pathlib.Path, what_to_do: str = _NAME_ANOTHER) -> TrainedAgent:
     """Reads an agent that `save` wrote.
 
+    Args:
+      path: the file.
+      what_to_do: ends the sentence of an error.
+
     Raises:
-      DatasetError: there is no such file, it is damaged, or it holds another network.
+      DatasetError: there is no such file, it is damaged or no agent's, or it holds another network
+        or has other actions than its game.
     """
-    what_to_do = "name an agent that `rl-datasets train-agent` wrote"
+    facts = checkpoint.facts_of(path, what_to_do)
     try:
-        facts = checkpoint.facts_of(path, what_to_do)
-        entry = registry.LEARNERS[facts["learner"]]
-        spec, of_config = DiscreteSpec(facts["num_actions"]), facts["config"]
+        game, rom_set = ATARI_GAMES[facts["game"]], RomSet(facts["rom_set"])
+        entry, of_config = registry.LEARNERS[facts["learner"]], facts["config"]
+        num_actions = facts["num_actions"]
     except (KeyError, ValueError, TypeError) as error:
         raise DatasetError(f"{path} holds no agent ({error!r}): {what_to_do}") from error
+    if entry.spec is not DiscreteSpec or num_actions != game.num_actions:
+        raise DatasetError(
+            f"{path} holds a {facts['learner']} of {num_actions} actions, and {facts['game']} has "
+            f"the {game.num_actions} of its minimal set: {what_to_do}"
+        )
     config: Any = toml_tables.build(entry.config, of_config, f"{path}, config")
-    learner = entry.make(config, spec)
+    learner = entry.make(config, DiscreteSpec(num_actions))
     kept = checkpoint.restore(path, learner.init(jax.random.PRNGKey(0)), what_to_do)
-    return TrainedAgent(facts, learner, kept.state)
+    return TrainedAgent(facts, facts["game"], rom_set, learner, kept.state)

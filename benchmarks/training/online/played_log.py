@@ -25,7 +25,6 @@ from rl_datasets import roms, run_log, staging, terminal
 from rl_datasets.collection.atari import MAX_STEPS, AtariGames
 from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.errors import DatasetError
-from rl_datasets.roms import RomSet
 from rl_datasets.sources.dqn_replay import CAPACITY, FOLDER_NAME
 
 GAMES = 10
@@ -71,7 +70,7 @@ def log_played(
         cannot be written.
     """
     agent = agent_file.load(agent_path)
-    game, rom_set = str(agent.facts["game"]), RomSet(agent.facts["rom_set"])
+    game, rom_set = agent.game, agent.rom_set
     rom = roms.rom_path(game, rom_set)
     home = folder / game / str(run)
     if run_log.is_finished(home):

@@ -119,7 +119,7 @@ def train_agent(
 
     Raises:
       DatasetError: there is no such ROM; the file is no .npz; another process trains there, or the
-        folder holds another training.
+        folder holds another training or a damaged one.
     """
     if path.suffix != ".npz":
         raise DatasetError(f"an agent is written to a .npz file, and {path} is none: name one")
@@ -147,9 +147,10 @@ def train_agent(
             training.play_epoch()
             training.keep(lambda best: _save(best, training, config, identity))
             report(f"{game}: {training.told()}")
+        agent = agent_file.load(folder / "best.npz", f"delete {folder} to train from the start")
         (folder / "best.npz").replace(path)
     shutil.rmtree(folder)
-    return agent_file.load(path)
+    return agent
 
 
 def _save(

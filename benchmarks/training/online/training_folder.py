@@ -12,10 +12,9 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from benchmarks.training import run_folder
 from rl_datasets import files, staging
 from rl_datasets.errors import DatasetError
-
-_RUN = "run.json"
 
 
 @contextlib.contextmanager
@@ -27,15 +26,15 @@ def opened(folder: pathlib.Path, identity: Mapping[str, Any]) -> Iterator[None]:
       identity: what the run is, as JSON.
 
     Raises:
-      DatasetError: the folder holds another run, or another process trains in it.
+      DatasetError: the folder holds another run or a damaged one, or another process trains in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with staging.lock(folder / ".lock", f"training in {folder}"):
-        path = folder / _RUN
+        path = folder / run_folder.RUN
         text = json.dumps(identity, indent=2) + "\n"
         if not path.exists():
             files.write(path, text)
-        before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(text)
+        before, now = run_folder.read_run(path), json.loads(text)
         differing = [name for name in now if before.get(name) != now[name]]
         if differing:
             raise DatasetError(

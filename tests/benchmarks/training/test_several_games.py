@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.training import checkpoint
 from benchmarks.training.online import agent_file, played_log, several_games
 from benchmarks.training.online.games_buffer import GamesBuffer
 from benchmarks.training.online.several_games import GamesSchedule, train_agent
@@ -215,12 +216,61 @@ def test_what_holds_no_agent_is_refused(tmp_path, quick, monkeypatch):
     with pytest.raises(DatasetError, match=r"a\.npz does not exist"):
         agent_file.load(tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", x=np.zeros(3))
-    with pytest.raises(DatasetError, match=r"b\.npz holds no agent"):
+    with pytest.raises(DatasetError, match=r"b\.npz is no checkpoint of a learner: name an agent"):
         agent_file.load(tmp_path / "b.npz")
     train_agent("Pong", tmp_path / "c.npz", schedule=SMALL)
     monkeypatch.undo()  # The network is the real one again.
     with pytest.raises(DatasetError, match=r"c\.npz holds the state of another learner"):
         agent_file.load(tmp_path / "c.npz")
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (
+            {"learner": None},
+            "holds no agent .*: name an agent that `rl-datasets train-agent` wrote",
+        ),
+        ({"game": "Pong 2"}, "holds no agent .*'Pong 2'"),
+        ({"rom_set": "ale-py 1978"}, "holds no agent .*'ale-py 1978'"),
+        ({"game": "Breakout"}, "a qr_dqn of 6 actions, and Breakout has the 4 of its minimal set"),
+        ({"learner": "td3_bc"}, "a td3_bc of 6 actions, and Pong has"),
+        ({"learner": "dqn"}, "config has .*num_quantiles"),
+    ],
+    ids=["nothing", "unknown game", "unknown ROMs", "game", "kind of learner", "learner"],
+)
+def test_an_agent_of_another_game_or_network_logs_nothing(tmp_path, quick, changes, why):
+    agent = train_agent("Pong", tmp_path / "a.npz", schedule=SMALL)
+    facts = {name: told for name, told in {**agent.facts, **changes}.items() if told is not None}
+    checkpoint.save(tmp_path / "a.npz", agent.state, facts)
+    with pytest.raises(DatasetError, match=rf"a\.npz.* {why}"):
+        played(tmp_path)
+    assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("run.json", b'{"game": "Po', r"run\.json is damaged .*: remove"),
+        ("checkpoint.npz", b"PK", r"checkpoint\.npz is truncated, damaged .*: delete"),
+        (
+            "best.npz",
+            None,
+            r"best\.npz does not exist: delete .*a\.training to train from the start",
+        ),
+        ("best.npz", b"PK", r"best\.npz is truncated, damaged .*: delete .*a\.training to"),
+    ],
+)
+def test_a_damaged_training_is_told_and_left_as_it_is(tmp_path, quick, name, content, why):
+    schedule = dataclasses.replace(SMALL, epochs=1)
+    with pytest.raises(_Cut):
+        train_agent("Pong", tmp_path / "a.npz", schedule=schedule, report=cut)
+    path = tmp_path / "a.training" / name
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(DatasetError, match=why):
+        train_agent("Pong", tmp_path / "a.npz", schedule=schedule)
+    assert (tmp_path / "a.training").is_dir()
+    assert not (tmp_path / "a.npz").exists()
 
 
 def played(tmp_path, name="logs", **changes):
