@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from benchmarks.training.cells import Cell
 from benchmarks.training.preparation import check_served
@@ -14,6 +15,10 @@ from rl_datasets.published import reader
 from rl_datasets.published.version import Version
 from rl_datasets.serving.transitions import Transition
 
+if TYPE_CHECKING:
+    from rl_datasets.serving.arrays import ArrayFeed
+    from rl_datasets.serving.source_samplings import SourceFeed
+
 
 @contextlib.contextmanager
 def open_feed(
@@ -22,9 +27,7 @@ def open_feed(
     """Batches [K, B, ...] from `step` on; a Reverb server's cannot be repeated."""
     batch_size, split = cell.recipe.batch_size, task.row.data.split
     if feed == "arrays":
-        from rl_datasets.serving.arrays import ArrayFeed
-
-        arrays = ArrayFeed(task.transitions(), batch_size, cell.seed, steps=steps_a_call)
+        arrays = _arrays(task, batch_size, cell.seed, steps_a_call)
         arrays.seek(step)
         yield arrays
     elif feed == "stream":
@@ -41,6 +44,15 @@ def open_feed(
             yield _reverb_feed(server.address, task, batch_size, steps_a_call, cell.seed)
     else:
         yield _reverb_feed(feed, task, batch_size, steps_a_call, cell.seed)
+
+
+def _arrays(task: Task, batch_size: int, seed: int, steps: int) -> ArrayFeed | SourceFeed:
+    from rl_datasets.serving.arrays import ArrayFeed
+
+    if task.sampling is None:
+        return ArrayFeed(task.transitions(), batch_size, seed, steps)
+    _check_shards(task.version, task.row.data.split)
+    return task.source_feed(task.sampling, batch_size, seed, steps)
 
 
 @functools.cache  # Once a process is enough: what other feeds read is checked as they load it.

@@ -115,6 +115,11 @@ def check_feed(cell: Cell, task: Task, feed: str) -> None:
     """Refuses a feed that does not give what the cell reads."""
     if feed != "arrays":
         _ = task.cut  # refuses a reading that is the arrays' alone
+        if task.sampling is not None:
+            raise DatasetError(
+                f"row {task.row.name!r} draws its batches as {task.row.data.sampling} does, which "
+                "the feed arrays alone gives: use that feed"
+            )
     if feed == "stream" and task.extras:
         raise DatasetError(
             f"the feed stream does not give the {' and '.join(task.extras)} that learner "

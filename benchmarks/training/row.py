@@ -9,14 +9,20 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
+from rl_datasets import toml_tables
 from rl_datasets.errors import DatasetError
+
+if TYPE_CHECKING:
+    from rl_datasets.serving.source_samplings import Sampling
 
 # What a row's data are to those that its reported value was measured on.
 PUBLISHED: Final = "published"  # the same files
 AGAIN: Final = "collected again"  # by the publisher's own policies: compared, and said to be
 OWN: Final = "own"  # of this project's own policies, or by any other rule: stands apart
+
+UNIFORM: Final = "uniform"  # how batches are drawn, unless a row says otherwise
 
 RETURN_RANGE = "1000 / return range"  # IQL's `reward_scale`: 1000 / (highest - lowest return)
 
@@ -51,6 +57,9 @@ class RowData:
       n_step: rewards in a transition; they end where an episode does.
       reading: `CORRECTED`, `QLEARNING_DATASET` (`rl_datasets.serving.d4rl`), or, for episodes of RL
         Unplugged's games, `AS_STORED`.
+      sampling: how batches are drawn: `UNIFORM`, or, for data of games, as the source of that name
+        drew them (`rl_datasets.serving.source_samplings`).
+      sampling_options: fields of that sampling in which the row differs from the source.
       across_time_limits: a defect of Tianshou's: a transition's rewards continue after a time limit
         (`rl_datasets.serving.time_limits.across_time_limits`).
       normalize_observations: whether the learner gets observations minus their mean in the data,
@@ -64,6 +73,8 @@ class RowData:
     kind: Literal["", "published", "collected again", "own"] = ""
     n_step: Count = 1
     reading: Literal["corrected", "qlearning_dataset", "as_stored"] = CORRECTED
+    sampling: Literal["uniform", "batch_rl", "cql", "slimcql", "rl_unplugged"] = UNIFORM
+    sampling_options: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     across_time_limits: bool = False
     normalize_observations: bool = False
     reward_scale: Annotated[float, "(0, inf)"] | Literal["1000 / return range"] = 1.0
@@ -83,6 +94,23 @@ class RowData:
         name, _, version = self.dataset.partition(":")
         return pathlib.PurePath(name) / version
 
+    def source_sampling(self) -> Sampling | None:
+        """The sampling, with the row's options; None where it is uniform.
+
+        Raises:
+          DatasetError: it has no such options, or a value is out of its range.
+        """
+        from rl_datasets.serving.source_samplings import SAMPLINGS  # Brings NumPy and its readers.
+
+        where = f"sampling_options of {self.sampling}"
+        if self.sampling == UNIFORM:
+            if self.sampling_options:
+                raise DatasetError(f"{where}: there are none, leave them out")
+            return None
+        source = SAMPLINGS[self.sampling]
+        own = {name: value for name, value in vars(source).items() if value is not None}
+        return toml_tables.build(type(source), {**own, **self.sampling_options}, where)
+
     def check(self, row: str) -> None:
         """Refuses options that do not go together, in the name of a row.
 
@@ -94,6 +122,10 @@ class RowData:
                 f"row {row!r} names its dataset {self.dataset!r}, write it as "
                 "builder/config:version"
             )
+        try:
+            self.source_sampling()
+        except DatasetError as error:
+            raise DatasetError(f"row {row!r}, {error}") from error
         if self.n_step > 1 and (self.reward_scale, self.reward_bias) != (1.0, 0.0):
             raise DatasetError(
                 f"row {row!r} rescales sums of {self.n_step} rewards: leave out reward_scale and "

@@ -7,14 +7,14 @@ So a million transitions take 7 GB as single frames of 84 x 84, and 56 GB as sta
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from rl_datasets.serving import transitions as tr
 from rl_datasets.serving.cut import ONE_STEP, Cut, flattened
-from rl_datasets.serving.packing import pack, unpack
+from rl_datasets.serving.packing import pack, pack_into, unpack
 from rl_datasets.serving.transitions import Transition
 
 if TYPE_CHECKING:
@@ -78,21 +78,30 @@ def batches_a_chunk(frame_bytes: int, stack: int, size: int) -> int:
     return min(max(1, CHUNK_BYTES // (2 * stack * frame_bytes * size)), MOST_BATCHES_A_CHUNK)
 
 
-def blank(like: FrameWindows, num_frames: int, num_rows: int) -> FrameWindows:
-    """Uninitialized frame windows of this many frames, besides the one of zeros, and rows."""
-    frames = np.empty((1 + num_frames, *like.frames.shape[1:]), like.frames.dtype)
-    frames[0] = 0
-    return FrameWindows(frames, np.empty(num_rows, like.rows.dtype))
+def joined(pieces: Iterable[FrameWindows], num_frames: int, num_rows: int) -> FrameWindows:
+    """Joins pieces in order, of which one at a time is needed; the result has one frame of zeros.
 
-
-def concatenate(pieces: Sequence[FrameWindows]) -> FrameWindows:
-    """Joins several FrameWindows in order; the result has one frame of zeros."""
-    frames = [pieces[0].frames[:1], *(piece.frames[1:] for piece in pieces)]
-    rows = [piece.rows.copy() for piece in pieces]
-    before = np.cumsum([0, *(len(piece.frames) - 1 for piece in pieces)])
-    for piece_rows, number in zip(rows, before[:-1], strict=True):
-        renumber(piece_rows, number)
-    return FrameWindows(np.concatenate(frames), np.concatenate(rows))
+    Args:
+      pieces: at least one.
+      num_frames: of all pieces together, besides those of zeros; or more.
+      num_rows: likewise.
+    """
+    frames, rows = None, None
+    frames_end, rows_end = 1, 0
+    for piece in pieces:
+        if frames is None or rows is None:
+            frames = np.empty((1 + num_frames, *piece.frames.shape[1:]), piece.frames.dtype)
+            frames[0] = 0
+            rows = np.empty(num_rows, piece.rows.dtype)
+        frames_start, rows_start = frames_end, rows_end
+        frames_end += len(piece.frames) - 1
+        rows_end += len(piece.rows)
+        frames[frames_start:frames_end] = piece.frames[1:]
+        pack_into(rows[rows_start:rows_end], unpack(piece.rows))
+        renumber(rows[rows_start:rows_end], frames_start - 1)
+    assert frames is not None
+    assert rows is not None
+    return FrameWindows(frames[:frames_end], rows[:rows_end])
 
 
 def renumber(rows: np.ndarray, by: int | np.ndarray) -> None:

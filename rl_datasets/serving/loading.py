@@ -64,23 +64,10 @@ def load_frame_windows(
     """
     version = Version.open(version)
     counts = version.counts(split)
-    loaded: FrameWindows | None = None
-    num_frames, num_rows = 1, 0
-    for episode in version.episodes(split, _doing(version)):
-        piece = frame_windows.of_episode(episode, cut)
-        if loaded is None:
-            loaded = frame_windows.blank(
-                piece, counts.transitions + counts.episodes, counts.transitions
-            )
-        frames = loaded.frames[num_frames : num_frames + len(piece.frames) - 1]
-        frames[:] = piece.frames[1:]
-        rows = loaded.rows[num_rows : num_rows + len(piece.rows)]
-        pack_into(rows, unpack(piece.rows))
-        frame_windows.renumber(rows, num_frames - 1)
-        num_frames += len(frames)
-        num_rows += len(rows)
-    assert loaded is not None  # a published split has episodes
-    return loaded
+    episodes = version.episodes(split, _doing(version))
+    pieces = (frame_windows.of_episode(episode, cut) for episode in episodes)
+    most_frames = counts.transitions + counts.episodes
+    return frame_windows.joined(pieces, most_frames, counts.transitions)
 
 
 def _doing(version: Version) -> str:

@@ -31,6 +31,7 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.published.version import Version
 from rl_datasets.serving.cut import Cut
 from rl_datasets.serving.loading import load_frame_windows
+from rl_datasets.serving.source_samplings import Sampling, SourceFeed
 from rl_datasets.serving.transitions import Transition
 from rl_datasets.sources.atari import ATARI_GAMES, FRAME_SHAPE
 from rl_datasets.sources.dqn_replay import STACK_SIZE
@@ -44,6 +45,7 @@ class Atari:
     Attributes:
       row, version, identity, cut: as of `ContinuousControl`.
       rom: that scores are measured on.
+      sampling: how batches are drawn; None where they are uniform.
       protocol: by which they are, with its sticky actions.
     """
 
@@ -53,6 +55,7 @@ class Atari:
     cut: Cut
     rom: pathlib.Path
     protocol: AtariProtocol
+    sampling: Sampling | None = None
     extras: ClassVar[tuple[str, ...]] = ()
     reward_scale: ClassVar = 1.0
     spec_type: ClassVar = types.DiscreteSpec
@@ -64,8 +67,8 @@ class Atari:
         Raises:
           DatasetError: the row reads its data otherwise than games are read; its learner cannot
             have its n_step; the dataset is of another game, has other frames or actions than it,
-            holds no episodes or no such split, or its lineage names no ROMs or sticky actions, or
-            ROMs that are not installed.
+            holds no episodes, no such split or too few for its sampling, or its lineage names no
+            ROMs or sticky actions, or ROMs that are not installed.
         """
         game = row.scoring.environment
         if row.differing(AS_SERVED).items() - {("reading", AS_STORED)}:
@@ -107,7 +110,11 @@ class Atari:
                 )
             identity["reading"] = row.data.reading
             cut = dataclasses.replace(cut, reward_field=STORED_REWARD)
-        return cls(row, version, identity, cut, rom, protocol)
+        sampling = _sampling(row, version)
+        if sampling is not None:
+            of_sampling = (f"{name} {value}" for name, value in vars(sampling).items() if value)
+            identity["sampling"] = ", ".join([row.data.sampling, *of_sampling])
+        return cls(row, version, identity, cut, rom, protocol, sampling)
 
     def read_by(self, name: str, extras: tuple[str, ...]) -> Atari:
         """The task as a learner of this name reads its data, and these extras of them.
@@ -124,7 +131,19 @@ class Atari:
 
     def transitions(self) -> Any:
         """All of the data in memory, each frame once."""
+        _check_memory(self.version, sum(self.version.counts(self.row.data.split)))
         return _windows(self.version, self.row.data.split, self.cut)
+
+    def source_feed(self, sampling: Sampling, batch_size: int, seed: int, steps: int) -> SourceFeed:
+        """Batches drawn as a source drew them, from the files that are held at once.
+
+        Raises:
+          DatasetError: they are larger than memory.
+        """
+        version, split = self.version, self.row.data.split
+        sizes = [version.counts(name).transitions for name in version.split_names(split)]
+        _check_memory(version, sampling.most(sizes))
+        return SourceFeed(version, sampling, batch_size, seed, steps, split, self.cut)
 
     def spec(self) -> types.DiscreteSpec:
         """The game's, which its data share."""
@@ -144,7 +163,8 @@ class Atari:
 
     def steps_in_a_call(self, evaluate_every: int) -> int:
         """Gradient steps of one jitted update: 32 transitions with their stacks are 2 MB."""
-        return math.gcd(evaluate_every, 20)
+        redraw = self.sampling.redraw if self.sampling else None
+        return math.gcd(evaluate_every, 20, redraw or 0)
 
     def score(self, act: Act, episodes: int, seed: Sequence[int]) -> np.ndarray:
         """Returns [E] float64 of the episodes of an evaluation; rewards are not clipped."""
@@ -172,16 +192,33 @@ def _check_fields(row: Row, spec: EpisodeSpec) -> None:
 @functools.lru_cache(maxsize=1)
 def _windows(version: Version, split: str, cut: Cut) -> Any:
     """Where batches are gathered on an accelerator, all seeds share the frames in its memory."""
-    size = sum(version.counts(split)) * int(np.prod(FRAME_SHAPE))
+    windows = load_frame_windows(version, split, cut)
+    if jax.default_backend() == "cpu":
+        return windows
+    return windows._replace(frames=jax.device_put(windows.frames))
+
+
+def _sampling(row: Row, version: Version) -> Sampling | None:
+    """How batches are drawn, once it is certain that there are files enough."""
+    sampling = row.data.source_sampling()
+    if sampling is not None:
+        try:
+            sampling.held(len(version.split_names(row.data.split)), seed=0, draw=0)
+        except DatasetError as error:
+            raise DatasetError(
+                f"row {row.name!r} draws from {row.data.dataset} as {row.data.sampling} does: "
+                f"{error} in its sampling_options"
+            ) from error
+    return sampling
+
+
+def _check_memory(version: Version, num_frames: int) -> None:
+    size = num_frames * int(np.prod(FRAME_SHAPE))
     if size > _memory():
         raise DatasetError(
             f"the frames of {version.folder} take {size / 1e9:.0f} GB, and this machine has "
             f"{_memory() / 1e9:.0f}: name some of its splits in the row, or use the feed stream"
         )
-    windows = load_frame_windows(version, split, cut)
-    if jax.default_backend() == "cpu":
-        return windows
-    return windows._replace(frames=jax.device_put(windows.frames))
 
 
 def _memory() -> int:

@@ -21,6 +21,7 @@ from benchmarks.training.row import (
     CORRECTED,
     QLEARNING_DATASET,
     RETURN_RANGE,
+    UNIFORM,
     Row,
 )
 from learners import types
@@ -59,19 +60,26 @@ class ContinuousControl:
     discount: float = 1.0
     extras: tuple[str, ...] = ()
     spec_type: ClassVar = types.Spec
+    sampling: ClassVar[None] = None
 
     @classmethod
     def of(cls, recipe: Recipe, row: Row, version: Version) -> ContinuousControl:
         """The task of a row.
 
         Raises:
-          DatasetError: the row's reading is one of games; its learner cannot have its n_step; or
-            the data are of another environment and the row does not say that it means it.
+          DatasetError: the row's reading or sampling is one of games; its learner cannot have its
+            n_step; or the data are of another environment and the row does not say that it means
+            it.
         """
         if row.data.reading == AS_STORED:
             raise DatasetError(
                 f"row {row.name!r} reads rewards as stored, which only episodes of RL Unplugged's "
                 "games have: leave out its reading"
+            )
+        if row.data.sampling != UNIFORM:
+            raise DatasetError(
+                f"row {row.name!r} draws its batches as {row.data.sampling} does, from files that "
+                "only data of games have: leave out its sampling"
             )
         collected_in = _check_environment(row, version)
         discount = 1.0 if row.data.n_step == 1 else recipe.discount(row)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import pathlib
 import shutil
@@ -55,6 +56,7 @@ RECIPE = Recipe(
     atari=AtariProtocol(evaluation_epsilon=0.5, max_episode_steps=20),
 )
 SHORT = dataclasses.replace(RECIPE, steps=4)
+BY_FILES = changed(PONG, sampling="slimcql", sampling_options={"files": 1, "rows": 3, "redraw": 4})
 
 
 def log_by_hand(folder: pathlib.Path, **log: object) -> str:
@@ -155,8 +157,10 @@ def test_the_same_seed_gives_the_same_and_another_does_not(data_dir, uncut, tmp_
     assert other["metrics"] != uncut[0]["metrics"]
 
 
-@pytest.mark.parametrize("feed", ["arrays", "stream"])
-def test_a_cut_run_continues_bit_for_bit(data_dir, tmp_path, feed):
+@pytest.mark.parametrize(
+    ("feed", "row"), [("arrays", PONG), ("stream", PONG), ("arrays", BY_FILES)]
+)
+def test_a_cut_run_continues_bit_for_bit(data_dir, tmp_path, feed, row):
     class Cut(Exception):
         pass
 
@@ -164,10 +168,11 @@ def test_a_cut_run_continues_bit_for_bit(data_dir, tmp_path, feed):
         if step == 8:
             raise Cut
 
-    uncut = run(data_dir, tmp_path / "uncut", feed=feed)
+    recipe = dataclasses.replace(RECIPE, rows=(row,))
+    uncut = run(data_dir, tmp_path / "uncut", recipe, feed=feed)
     with pytest.raises(Cut):
-        run(data_dir, tmp_path / "cut", feed=feed, progress=progress)
-    assert measured(run(data_dir, tmp_path / "cut", feed=feed)) == measured(uncut)
+        run(data_dir, tmp_path / "cut", recipe, feed=feed, progress=progress)
+    assert measured(run(data_dir, tmp_path / "cut", recipe, feed=feed)) == measured(uncut)
 
 
 def test_quantiles_learn_as_well(data_dir, tmp_path):
@@ -222,6 +227,61 @@ def test_a_row_may_train_on_some_checkpoints(data_dir, tmp_path):
         run(data_dir, tmp_path, dataclasses.replace(
             RECIPE, rows=(changed(PONG, split="checkpoint_77"),)
         ))  # fmt: skip
+
+
+class TestSourceSamplings:
+    def test_a_learner_is_given_what_the_source_would_draw(self, data_dir):
+        cell = plan(dataclasses.replace(RECIPE, rows=(BY_FILES,)), seeds=[0])[0]
+        task = choice.task_of(RECIPE, BY_FILES, data_dir)
+        assert task.steps_in_a_call(10) == 2
+        whole = load_transitions(task.version, "all", Cut(frame_stack=4))
+        counts = [split["transitions"] for split in task.version.splits.values()]
+        starts = np.cumsum([0, *counts[:-1]])
+        eligible = [
+            {whole.next_observation[start + row].tobytes() for row in range(3)} for start in starts
+        ]
+        drawn = []
+        with feeds.open_feed(cell, task, "arrays", 4, 0) as batches:
+            for batch in itertools.islice(batches, 30):
+                of_call = {
+                    np.ascontiguousarray(batch.next_observation[place]).tobytes()
+                    for place in np.ndindex(4, 2)
+                }
+                drawn.append([of_call <= of_file for of_file in eligible].index(True))
+        assert {*drawn} == {*range(len(counts))}
+
+    def test_a_run_with_another_sampling_is_another_run(self, data_dir, tmp_path):
+        run(data_dir, tmp_path, SHORT)
+        with pytest.raises(DatasetError, match="holds a run whose sampling"):
+            run(data_dir, tmp_path, dataclasses.replace(RECIPE, rows=(BY_FILES,)))
+
+    def test_shards_are_dealt(self, data_dir, tmp_path):
+        row = changed(PONG, sampling="rl_unplugged", sampling_options={"shuffle": 10})
+        (line,) = run(data_dir, tmp_path, dataclasses.replace(SHORT, rows=(row,)))
+        assert line["sampling"] == "rl_unplugged, shards 100, shuffle 10"
+
+    @pytest.mark.parametrize("feed", ["stream", "reverb"])
+    def test_other_feeds_are_refused(self, data_dir, tmp_path, feed):
+        recipe = dataclasses.replace(SHORT, rows=(BY_FILES,))
+        with pytest.raises(
+            DatasetError, match="as slimcql does, which the feed arrays alone gives"
+        ):
+            run(data_dir, tmp_path, recipe, feed=feed)
+
+    def test_too_few_checkpoints_are_refused(self, data_dir, tmp_path):
+        row = changed(PONG, sampling="batch_rl", split="checkpoint_00")
+        recipe = dataclasses.replace(SHORT, rows=(row,))
+        with pytest.raises(
+            DatasetError, match=r"as batch_rl does: 5 files are .* there are 1: join"
+        ):
+            run(data_dir, tmp_path, recipe)
+
+    def test_only_the_files_that_are_held_need_memory(self, data_dir, tmp_path, monkeypatch):
+        monkeypatch.setattr(atari, "_memory", lambda: 3 * 84 * 84)
+        assert run(data_dir, tmp_path, dataclasses.replace(SHORT, rows=(BY_FILES,)))
+        monkeypatch.setattr(atari, "_memory", lambda: 3 * 84 * 84 - 1)
+        with pytest.raises(DatasetError, match="name some of its splits"):
+            run(data_dir, tmp_path / "less", dataclasses.replace(SHORT, rows=(BY_FILES,)))
 
 
 def test_rewards_of_several_steps_are_discounted_as_the_learner_discounts(data_dir):

@@ -23,6 +23,7 @@ from rl_datasets.publishing.publish import publish
 from rl_datasets.serving.cut import Cut
 from rl_datasets.serving.d4rl import load_qlearning_dataset
 from rl_datasets.serving.loading import load_transitions
+from rl_datasets.serving.source_samplings import SAMPLINGS, Files
 from rl_datasets.serving.transitions import Transition
 from tests.benchmarks import version_folders
 from tests.benchmarks.changed_rows import changed
@@ -235,6 +236,36 @@ def test_a_reading_is_refused_where_the_next_action_is_read(cuts, places, monkey
 def test_a_reading_that_cannot_be_combined_is_refused(wrong, named):
     with pytest.raises(DatasetError, match=named):
         changed(CLONING, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"sampling_options": {"rows": 9}}, "sampling_options of uniform: there are none"),
+        (
+            {"sampling": "cql", "sampling_options": {"row": 9}},
+            "no field 'row': did you mean 'rows'",
+        ),
+        ({"sampling": "cql", "sampling_options": {"rows": 0}}, "rows must be a whole number of at"),
+        ({"sampling": "rl_unplugged", "sampling_options": {"files": 2}}, "no field 'files'"),
+    ],
+)
+def test_options_that_a_sampling_does_not_have_are_refused(wrong, named):
+    with pytest.raises(DatasetError, match=f"row 'BC/data', .*{named}"):
+        changed(CLONING, **wrong)
+
+
+def test_every_source_s_sampling_is_an_option_and_its_numbers_may_be_changed():
+    for name, sampling in SAMPLINGS.items():
+        assert changed(CLONING, sampling=name).data.source_sampling() == sampling
+    other = changed(CLONING, sampling="cql", sampling_options={"rows": 1000, "files": 50})
+    assert other.data.source_sampling() == Files(files=50, rows=1000)
+
+
+def test_continuous_control_is_drawn_uniformly(cuts, places):
+    recipe = dataclasses.replace(RECIPE, rows=(changed(CLONING, sampling="batch_rl"),))
+    with pytest.raises(DatasetError, match="as batch_rl does, from files that only data of games"):
+        run(plan(recipe, seeds=[0]), places)
 
 
 def test_what_a_row_reads_of_a_real_file(shared, tmp_path):

@@ -73,7 +73,7 @@ def several() -> tuple[FrameWindows, Transition]:
     episodes = [make_episode(number, length) for number, length in enumerate([30, 1, 40])]
     pieces = [frame_windows.of_episode(episode, CUT) for episode in episodes]
     stacked = joined([from_episode(episode, CUT) for episode in episodes])
-    return frame_windows.concatenate(pieces), stacked
+    return frame_windows.joined(pieces, 71 + 3, 71), stacked
 
 
 @pytest.mark.parametrize("on_device", [False, True])

@@ -39,7 +39,7 @@ def test_segments_hold_every_transition_once_in_order(lengths, shape, n_step, fr
     expected = [pack(from_episode(episode, cut)) for episode in episodes]
     layout = segments.layout_of(pieces[0], sum(lengths) + len(lengths), n_step)
     if in_one:
-        pieces = [frame_windows.concatenate(pieces)]
+        pieces = [frame_windows.joined(pieces, layout.num_frames, sum(lengths))]
     pool = segments.pool(*_segments(pieces, layout))
     np.testing.assert_array_equal(pack(frame_windows.cut_out(*pool)), np.concatenate(expected))
 
