@@ -72,7 +72,8 @@ def read_results(path: pathlib.Path, may_grow: bool = True) -> list[dict[str, An
     if not path.exists():
         return []
     results = []
-    *whole, last = path.read_text(encoding="utf-8").split("\n")
+    # A line is ASCII; bytes that are not, as a broken disk leaves them, are no JSON.
+    *whole, last = path.read_text(encoding="utf-8", errors="replace").split("\n")
     for number, line in enumerate([*whole, *([last] if last else [])], start=1):
         try:
             result = json.loads(line)

@@ -81,8 +81,8 @@ def test_a_line_that_is_no_object_is_refused(path, text):
         read_results(path)
 
 
-@pytest.mark.parametrize("text", ["\n", "[" * 100_000])
+@pytest.mark.parametrize("text", [b"\n", b"[" * 100_000, b'{"step": \xff\xfe', b"\0" * 40])
 def test_a_line_that_no_parser_takes_is_refused(path, text):
-    path.write_text(f"{text}\n")
+    path.write_bytes(text + b"\n")
     with pytest.raises(DatasetError, match=r"line 1 of .* is not JSON"):
         read_results(path)
