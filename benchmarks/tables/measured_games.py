@@ -15,7 +15,7 @@ from benchmarks.tables.game_tables import FEWEST_GAMES, Block
 from benchmarks.tables.reported import ReportedTable, game_of
 from benchmarks.tables.scores import format_interval
 from benchmarks.training.recipe import Recipe
-from benchmarks.training.row import OWN
+from benchmarks.training.row import OWN, UNIFORM
 
 NORMALIZATION = "batch_rl"
 HEADER = (
@@ -76,7 +76,7 @@ def measured_beside_all_games(
     """A line for each algorithm of a recipe beside values over many games; None where none.
 
     A game's score is that of the best iteration of the mean over its runs, which are rows. A game
-    counts once all of its rows have run to their end.
+    counts once all of its rows of one sampling have run to their end.
 
     Args:
       table: with `over_games`.
@@ -84,23 +84,26 @@ def measured_beside_all_games(
       comparisons: of every row of the recipe.
       results: lines of its rows.
     """
-    rows: dict[tuple[str, str], list[Comparison]] = {}
+    rows: dict[tuple[str, str, str], list[Comparison]] = {}
     for c in comparisons:
-        rows.setdefault((c.row.learning.algorithm, c.row.scoring.environment), []).append(c)
+        of = c.row.learning.algorithm, c.row.data.sampling, c.row.scoring.environment
+        rows.setdefault(of, []).append(c)
     can = set(games_of(NORMALIZATION))
-    scores: dict[str, dict[str, list[float]]] = {}
-    for (algorithm, game), of_game in rows.items():
+    scores: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for (algorithm, sampling, game), of_game in rows.items():
         is_whole = all(c.status == comparison.APART and c.row.data.kind != OWN for c in of_game)
         if is_whole and game in can:
-            scores.setdefault(algorithm, {})[game] = [_best_of_mean(of_game, results)]
+            best = _best_of_mean(of_game, results)
+            scores.setdefault((algorithm, sampling), {})[game] = [best]
     lines = []
-    for algorithm, of_games in scores.items():
+    for (algorithm, sampling), of_games in scores.items():
         if len(of_games) >= FEWEST_GAMES:
+            name = algorithm if sampling == UNIFORM else f"{algorithm}, sampled as {sampling}"
             ours = over_games(NORMALIZATION, of_games)
             row = table.rows.get(f"{algorithm}/{recipe.over_games}")
             theirs = [f"{row.scores[of].mean:g}" if row else "" for of in table.over_games]
             median, above = _told(ours.median, 1), _told(ours.above, 0)
-            lines.append([algorithm, str(len(of_games)), theirs[0], median, theirs[1], above])
+            lines.append([name, str(len(of_games)), theirs[0], median, theirs[1], above])
     return Block("Games together", OVER_GAMES, lines) if lines else None
 
 

@@ -10,6 +10,7 @@ from benchmarks.training.row import Row
 from benchmarks.training.tasks.atari import Atari
 from benchmarks.training.tasks.control import ContinuousControl
 from rl_datasets.errors import DatasetError
+from rl_datasets.published import manifest
 from rl_datasets.published.version import Version
 from rl_datasets.sources.atari import ATARI_GAMES
 
@@ -39,7 +40,8 @@ def _open(row: Row, data_dir: pathlib.Path) -> Version:
     try:
         return Version.open(row.data.dataset, data_dir)
     except DatasetError as error:
-        commands = dataset_commands.commands(row, data_dir)
+        is_there = (data_dir / row.data.version_path / manifest.FILE_NAME).is_file()
+        commands = [] if is_there else dataset_commands.commands(row, data_dir)
         if not (how := " and ".join(f"`{command}`" for command in commands)):
             raise
         raise DatasetError(

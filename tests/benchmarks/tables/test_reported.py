@@ -286,7 +286,8 @@ def test_every_recipe_can_be_run_and_has_its_reported_table_and_protocol():
                 assert recipe.of(row).batch_size % getattr(config, "discriminator_steps", 1) == 0
                 assert table.unreported or table.rows[row.reported].scores
             again = re.search("-recollected|-sac:", row.data.dataset)
-            assert (row.data.kind == PUBLISHED) == (again is None)
+            is_of_another_rule = recipe.table == "d3rlpy_atari"
+            assert (row.data.kind == PUBLISHED) == (again is None and not is_of_another_rule)
 
 
 def test_an_unknown_table_is_answered_with_the_known_ones():

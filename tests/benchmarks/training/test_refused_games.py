@@ -67,6 +67,13 @@ def test_another_game_is_refused(tmp_path):
         task(tmp_path, game="Breakout")
 
 
+def test_a_damaged_manifest_is_not_said_to_be_missing(tmp_path):
+    task(tmp_path)
+    (tmp_path / ROW.data.version_path / "MANIFEST.json").write_text("{")
+    with pytest.raises(DatasetError, match=r"MANIFEST\.json is (?!.*publish it first)"):
+        task_of(RECIPE, ROW, tmp_path)
+
+
 def test_roms_that_are_not_there_are_refused(tmp_path):
     with pytest.raises(DatasetError, match="1978"):
         task(tmp_path, rom_set="ale-py 1978")

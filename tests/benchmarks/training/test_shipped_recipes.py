@@ -9,9 +9,10 @@ from dm_env import specs
 
 from benchmarks.tables.reproduce import reproduce
 from benchmarks.training.recipe import Recipe, load_recipe, recipe_names
-from benchmarks.training.row import AS_STORED, Row
+from benchmarks.training.row import AS_STORED, OWN, Row
 from learners import discrete_bc, discrete_bcq, discrete_cql, dqn
 from rl_datasets.episode import EpisodeSpec
+from rl_datasets.serving.source_samplings import Files
 from rl_datasets.sources import rl_unplugged
 from rl_datasets.sources.atari import ATARI_GAMES, atari_episode_spec
 from tests.benchmarks import version_folders
@@ -29,7 +30,8 @@ def of_every_kind(recipe: Recipe) -> list[Row]:
             shaping = {k: v for k, v in of.config.items() if not isinstance(v, float)}
             behavior = row.learning.behavior
             kind = of.learner, shaping, of.batch_size, behavior, row.scoring.policies
-            kinds.setdefault(repr((kind, row.data.normalize_observations)), row)
+            data = row.data.normalize_observations, row.data.sampling
+            kinds.setdefault(repr((kind, data)), row)
     return [*kinds.values()]
 
 
@@ -43,7 +45,8 @@ def publish_manifest(row: Row, data_dir: pathlib.Path) -> None:
             rl_unplugged.episode_spec(count) if is_episodes_of_files else atari_episode_spec(count)
         )
         lineage = {"game": environment, "sticky_probability": 0.25, "rom_set": "ale-py 0.12.1"}
-        version_folders.write(data_dir / row.data.version_path, None, spec, **lineage)
+        splits = [f"checkpoint_{number:02d}" for number in range(50)]
+        version_folders.write(data_dir / row.data.version_path, None, spec, splits, **lineage)
     else:
         observations, actions = SIZES[environment]
         spec = EpisodeSpec(
@@ -74,6 +77,12 @@ PRINTED = [
     ("batch_rl", "Ensemble-DQN/Pong/run_1", {"num_heads": 200, "is_averaged": False}),
     ("batch_rl", "Averaged Ensemble-DQN/Pong/run_1", {"num_heads": 200, "is_averaged": True}),
     ("batch_rl", "REM/Pong/run_1", {"num_heads": 200, "epsilon": 0.0003125}),
+    ("cql_atari", "CQL(H)/Pong/1%/first-1000-rows", {"weight": 4.0, "is_double": False}),
+    ("cql_atari", "CQL(H)/Qbert/10%/first-10000-rows", {"weight": 1.0, "is_double": False}),
+    ("cql_atari", "REM/Pong/1%/first-1000-rows", {"num_heads": 200}),
+    ("d3rlpy_atari", "DiscreteBCQ/Asterix", {"threshold": 0.3, "penalty": 0.01}),
+    ("d3rlpy_atari", "DiscreteCQL/Pong", {"weight": 4.0, "is_double": True}),
+    ("d3rlpy_atari", "QR-DQN/Pong", {"is_double": False, "network": "d3rlpy"}),
     ("rl_unplugged_atari", "BC/Pong", {"learning_rate": 0.00003}),
     ("rl_unplugged_atari", "DQN/Pong", {"learning_rate": 0.00003, "is_double": True}),
     ("rl_unplugged_atari", "BCQ/Pong", {"learning_rate": 0.0001, "threshold": 0.5}),
@@ -89,7 +98,10 @@ PRINTED = [
     ("tianshou_discrete", "CRR + CQL/Breakout", {"cql_weight": 50.0}),
     ("tianshou_discrete", "CRR/Breakout", {"cql_weight": 0.0}),
 ]
+ADAM_AND_TARGET = {"learning_rate": 0.00005, "epsilon": 0.0003125, "target_period": 2_000}
 SHARED = {
+    "cql_atari": ADAM_AND_TARGET,
+    "d3rlpy_atari": {**ADAM_AND_TARGET, "num_quantiles": 200},
     "batch_rl": {"discount": 0.99, "target_period": 2_000},
     "rl_unplugged_atari": {"target_period": 2_500, "epsilon": 1e-7},
     "slimcql": {"is_squared": True, "learning_rate": 0.00005, "target_period": 2_000},
@@ -99,6 +111,8 @@ SHARED = {
 # Batches and gradient steps.
 BUDGETS = {
     "batch_rl": (32, 200 * 62_500),
+    "cql_atari": (32, 1_000 * 62_500),
+    "d3rlpy_atari": (32, 100 * 125_000),
     "rl_unplugged_atari": (256, 2_000_000),
     "slimcql": (32, 50 * 62_500),
     "dopamine_labs": (32, 200 * 62_500),
@@ -127,6 +141,8 @@ def test_a_row_has_the_settings_of_its_source(name, row, printed):
         ("tianshou_discrete", "IL/Pong", discrete_bc.TIANSHOU),
         ("tianshou_discrete", "BCQ/Breakout", discrete_bcq.TIANSHOU),
         ("tianshou_discrete", "CQL/Pong", discrete_cql.TIANSHOU),
+        ("d3rlpy_atari", "DiscreteBCQ/Qbert", discrete_bcq.D3RLPY),
+        ("d3rlpy_atari", "DiscreteCQL/Qbert", discrete_cql.D3RLPY),
         ("batch_rl", "DQN (Adam)/Pong/run_1", dqn.ADAM),
     ],
 )
@@ -143,3 +159,26 @@ def test_tianshous_rows_of_breakout_are_longer():
         of: 50_000 for of in steps if "Pong" in of
     }
     assert {n for of, n in steps.items() if "Breakout" in of} == {120_000}
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "sampling"),
+    [
+        ("batch_rl", "REM/Pong/run_1", None),
+        ("batch_rl", "REM/Pong/run_1/source-sampling", Files(files=5, redraw=62_500)),
+        ("slimcql", "CQL/Pong/source-data/run_1", Files(files=3, rows=100_000, redraw=62_500)),
+        ("cql_atari", "CQL(H)/Pong/1%/first-1000-rows", Files(files=10, rows=1_000)),
+        ("cql_atari", "CQL(H)/Pong/10%/first-10000-rows", Files(files=10, rows=10_000)),
+        ("d3rlpy_atari", "QR-DQN/Pong", Files(files=50, rows=10_000)),
+    ],
+)
+def test_a_row_draws_its_batches_as_its_recipe_says(name, row, sampling):
+    assert row_of(load_recipe(name), row).data.source_sampling() == sampling
+
+
+def test_d3rlpys_rows_stand_apart_for_their_data_are_of_another_rule():
+    rows = load_recipe("d3rlpy_atari").rows
+    assert {row.data.kind for row in rows} == {OWN}
+    assert {row.data.dataset for row in rows if "Asterix" in row.name} == {
+        "dqn_replay/Asterix_run_2:1.1.0"
+    }
