@@ -1,6 +1,6 @@
 """An agent that learned a game, kept in one file, which plays without what taught it.
 
-The file is a checkpoint of the learner's state, whose facts say what the agent is.
+The file is a checkpoint of the network's parameters alone, whose facts say what the agent is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.training import checkpoint
 from learners import registry
-from learners.types import DiscreteSpec, Learner, TrainingState
+from learners.types import DiscreteSpec, Learner, Params, TrainingState
 from rl_datasets import toml_tables
 from rl_datasets.errors import DatasetError
 from rl_datasets.roms import RomSet
@@ -26,14 +26,14 @@ _NAME_ANOTHER = "name an agent that `rl-datasets train-agent` wrote"
 
 @dataclasses.dataclass(frozen=True)
 class TrainedAgent:
-    """A learner and the state that it has learned.
+    """A learner and what it has learned.
 
     Attributes:
       facts: what it is: `learner`, `config`, and what its training adds.
       game: that it plays.
       rom_set: whose ROM of the game it learned on.
       learner: that its state belongs to.
-      state: of the learner.
+      state: of the learner; its parameters are the agent's.
     """
 
     facts: Mapping[str, Any]
@@ -49,7 +49,7 @@ class TrainedAgent:
 
 
 def save(
-    path: pathlib.Path, name: str, config: Any, state: TrainingState, facts: Mapping[str, Any]
+    path: pathlib.Path, name: str, config: Any, params: Params, facts: Mapping[str, Any]
 ) -> None:
     """Writes an agent, whole or not at all.
 
@@ -57,14 +57,14 @@ def save(
       path: an .npz file.
       name: of the learner in the registry.
       config: its `Config`.
-      state: what it has learned.
+      params: what it has learned.
       facts: what else is to be told, as JSON; `game`, `rom_set` and `num_actions` must be in it.
 
     Raises:
       DatasetError: it cannot be written.
     """
     told = {**facts, "learner": name, "config": dataclasses.asdict(config)}
-    checkpoint.save(path, state, told)
+    checkpoint.save(path, params, told)
 
 
 def load(path: pathlib.Path, what_to_do: str = _NAME_ANOTHER) -> TrainedAgent:
@@ -92,5 +92,6 @@ def load(path: pathlib.Path, what_to_do: str = _NAME_ANOTHER) -> TrainedAgent:
         )
     config: Any = toml_tables.build(entry.config, of_config, f"{path}, config")
     learner = entry.make(config, DiscreteSpec(num_actions))
-    kept = checkpoint.restore(path, learner.init(jax.random.PRNGKey(0)), what_to_do)
-    return TrainedAgent(facts, facts["game"], rom_set, learner, kept.state)
+    state = learner.init(jax.random.PRNGKey(0))
+    params = checkpoint.restore(path, state.params, what_to_do).state
+    return TrainedAgent(facts, facts["game"], rom_set, learner, state._replace(params=params))

@@ -163,7 +163,7 @@ def _save(
         "tests": training.tests,
         "code_version": code_version(),
     }
-    agent_file.save(path, LEARNER, config, training.state, facts)
+    agent_file.save(path, LEARNER, config, training.state.params, facts)
 
 
 class _Training:
