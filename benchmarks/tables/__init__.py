@@ -1,1 +1,1 @@
-"""Score tables: lines of results -> reported beside measured."""
+"""Score tables: compares lines of results with reported scores."""

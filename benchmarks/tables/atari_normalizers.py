@@ -1,6 +1,6 @@
-"""What scores of Atari games are normalised by, and how: five ways that papers have.
+"""Normalises scores of Atari games in the five ways that papers use.
 
-The numbers and where each is from are in `reported/normalizers/atari.toml`.
+`reported/normalizers/atari.toml` has the reference scores and their sources.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Normalization:
     """100 (score - low) / (high - low).
 
     Attributes:
-      low: whose score is 0, a column of `reported/normalizers/atari.toml`.
-      high: whose score is 100, another one.
-      is_ordered: whether the larger of the two is 100, whichever it is, so that more is better even
-        where the online DQN is below a random policy.
+      low: the column of `reported/normalizers/atari.toml` whose scores become 0.
+      high: the column whose scores become 100.
+      is_ordered: whether the larger of the two scores always becomes 100, so that more is better
+        even where the online DQN is below a random policy.
     """
 
     low: str
@@ -38,9 +38,9 @@ class Normalization:
 
 
 NORMALIZATIONS: Mapping[str, Normalization] = {
-    # Agarwal, Schuurmans and Norouzi 2020, appendix A.4, by runs of the same online DQN.
+    # Agarwal, Schuurmans and Norouzi 2020, appendix A.4, with scores of the same online DQN.
     "batch_rl": Normalization("random", "dqn_best", is_ordered=True),
-    # The same by the DQN's last iteration, as others do who follow that protocol.
+    # The same with the DQN's last iteration, as in other papers that follow that protocol.
     "dqn_last": Normalization("random", "dqn_last", is_ordered=True),
     # Gulcehre et al. 2020: the best snapshot of the online DQN.
     "rl_unplugged": Normalization("random", "dqn_best"),
@@ -52,13 +52,13 @@ NORMALIZATIONS: Mapping[str, Normalization] = {
 
 @functools.cache
 def columns() -> dict[str, dict[str, float]]:
-    """Every score that others are normalised by: by column and game."""
+    """All reference scores, by column and game."""
     fields = tomllib.loads(FILE.read_text(encoding="utf-8"))
     return {name: column["games"] for name, column in fields.items()}
 
 
 def games_of(normalization: str) -> list[str]:
-    """The games that have both scores, and different ones.
+    """The games for which both reference scores are known and differ.
 
     Raises:
       DatasetError: there is no such normalisation.
@@ -69,11 +69,11 @@ def games_of(normalization: str) -> list[str]:
 
 
 def bounds(normalization: str, game: str) -> tuple[float, float]:
-    """The raw scores of a game that are 0 and 100.
+    """The raw scores of a game that become 0 and 100.
 
     Args:
-      normalization: of `NORMALIZATIONS`.
-      game: as DQN Replay's bucket spells it.
+      normalization: a key of `NORMALIZATIONS`.
+      game: a game, as DQN Replay's bucket spells it.
 
     Raises:
       DatasetError: there is no such normalisation or game, or the game has no such scores.
@@ -84,32 +84,32 @@ def bounds(normalization: str, game: str) -> tuple[float, float]:
     if low is None or high is None:
         missing = by.low if low is None else by.high
         raise DatasetError(
-            f"{game} cannot be normalised by {normalization!r}: no score of {missing!r} is known "
-            "of it, leave the game out or choose another normalisation"
+            f"{game} cannot be normalised by {normalization!r}, because no score of {missing!r} is "
+            "known: leave the game out or choose another normalisation"
         )
     if low == high:
         raise DatasetError(
-            f"{game} cannot be normalised by {normalization!r}: {by.low!r} and {by.high!r} both "
-            f"score {low:g}, leave the game out or choose another normalisation"
+            f"{game} cannot be normalised by {normalization!r}, because {by.low!r} and {by.high!r} "
+            f"both score {low:g}: leave the game out or choose another normalisation"
         )
     return (min(low, high), max(low, high)) if by.is_ordered else (low, high)
 
 
 def normalized(normalization: str, game: str, scores: npt.ArrayLike) -> np.ndarray:
-    """Raw scores of a game, [...], in percent, [...].
+    """Normalises raw scores [...] of a game to percent [...].
 
     Raises:
-      DatasetError: as `bounds` does.
+      DatasetError: as `bounds`.
     """
     low, high = bounds(normalization, game)
     return 100 * (np.asarray(scores, np.float64) - low) / (high - low)
 
 
 def check_games(games: Collection[str]) -> None:
-    """Refuses names that are of no game.
+    """Refuses names that are not names of games.
 
     Raises:
-      DatasetError: there is no such game; says which one was meant.
+      DatasetError: there is no such game; the message suggests the nearest name.
     """
     for game in games:
         if game not in ATARI_GAMES:

@@ -1,9 +1,10 @@
-"""Scores of many Atari games together: median, interquartile mean, games above, and the profile.
+"""Aggregates scores over Atari games: median, interquartile mean, games above, and profile.
 
-The median over games is that of the means over runs. The interquartile mean is that of the middle
-half of all runs of all games (Agarwal et al. 2021, arXiv:2108.13264). A performance profile says on
-what share of the runs, mean over games, a normalised score is above each of many thresholds.
-Intervals are 95 % percentiles of a bootstrap that draws runs anew within every game; it is seeded.
+The median is taken over the games' means over runs. The interquartile mean is the mean of the
+middle half of all runs of all games (Agarwal et al. 2021, arXiv:2108.13264). A performance profile
+gives, for each of many thresholds, the share of runs with a higher normalised score, averaged over
+games. Intervals are 95 % percentile intervals of a seeded bootstrap that resamples the runs within
+each game.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class Estimate:
     """A number over games.
 
     Attributes:
-      value: of the runs there are.
-      interval: of 95 %; None where a game has a single run.
+      value: the estimate from all runs.
+      interval: its 95 % interval; None if games have a single run.
     """
 
     value: float
@@ -35,15 +36,15 @@ class Estimate:
 
 @dataclasses.dataclass(frozen=True)
 class GamesScore:
-    """Many games together.
+    """Aggregate scores of many games.
 
     Attributes:
-      games: which.
-      runs: how many a game.
-      median: over games, in percent.
-      interquartile_mean: over runs and games, in percent.
-      above: on how many games the mean raw score is above the score that is normalised by: the
-        online DQN's, or a human's.
+      games: the games.
+      runs: number of runs of each game.
+      median: median over games, in percent.
+      interquartile_mean: interquartile mean over runs and games, in percent.
+      above: number of games whose mean raw score is above the reference score: the online DQN's, or
+        a human's.
     """
 
     games: tuple[str, ...]
@@ -59,8 +60,9 @@ class Profile:
 
     Attributes:
       thresholds: [thresholds] normalised scores, in percent.
-      shares: [thresholds] of the runs above each, mean over games, from 0 to 1.
-      interval: [2, thresholds] low and high ends, of 95 %; None where a game has a single run.
+      shares: [thresholds] share of the runs above each threshold, mean over games, from 0 to 1.
+      interval: [2, thresholds] low and high ends of the 95 % interval; None if games have a single
+        run.
     """
 
     thresholds: np.ndarray
@@ -69,16 +71,16 @@ class Profile:
 
 
 def over_games(normalization: str, runs: Runs, games: Collection[str] | None = None) -> GamesScore:
-    """Takes the runs of many games together.
+    """Aggregates the runs of many games.
 
     Args:
-      normalization: of `atari_normalizers.NORMALIZATIONS`.
-      runs: raw scores, as many runs of every game.
-      games: that are to be there, and that alone are counted; by default those of `runs`.
+      normalization: a key of `atari_normalizers.NORMALIZATIONS`.
+      runs: raw scores, with the same number of runs for every game.
+      games: the games to aggregate, all of which `runs` must have; by default all games of `runs`.
 
     Raises:
-      DatasetError: a game is missing, misspelt or cannot be normalised, or games differ in how many
-        runs they have.
+      DatasetError: a game is missing, misspelt or cannot be normalised, or games differ in their
+        number of runs.
     """
     raw = matrix(runs, games)
     names = tuple(games or runs)
@@ -98,12 +100,12 @@ def performance_profile(normalization: str, runs: Runs, thresholds: npt.ArrayLik
     """The share of runs above each threshold, mean over games.
 
     Args:
-      normalization: of `atari_normalizers.NORMALIZATIONS`.
-      runs: raw scores, as many runs of every game.
+      normalization: a key of `atari_normalizers.NORMALIZATIONS`.
+      runs: raw scores, with the same number of runs for every game.
       thresholds: [thresholds] normalised scores, in percent.
 
     Raises:
-      DatasetError: as `over_games` does.
+      DatasetError: as `over_games`.
     """
     at = np.asarray(thresholds, np.float64)
     scores = _normalized(normalization, tuple(runs), matrix(runs))
@@ -120,15 +122,15 @@ def performance_profile(normalization: str, runs: Runs, thresholds: npt.ArrayLik
 def matrix(runs: Runs, games: Collection[str] | None = None) -> np.ndarray:
     """Raw scores as [runs, games].
 
-    Games that differ in how many runs they have are refused, and not cut or weighted: a pooled mean
-    would count the one with more runs for more.
+    Games with different numbers of runs are refused, not cut or weighted: a pooled mean would give
+    more weight to the game with more runs.
 
     Args:
       runs: raw scores by game.
-      games: which, and in which order; by default those of `runs`.
+      games: the games in the order of the columns; by default those of `runs`.
 
     Raises:
-      DatasetError: a game is missing or misspelt, or they differ in how many runs they have.
+      DatasetError: a game is missing or misspelt, or games differ in their number of runs.
     """
     names = list(games or runs)
     atari_normalizers.check_games([*names, *runs])
@@ -138,8 +140,8 @@ def matrix(runs: Runs, games: Collection[str] | None = None) -> np.ndarray:
     if not names or not all(counts.values()) or len(set(counts.values())) > 1:
         of_each = ", ".join(f"{game} has {count}" for game, count in counts.items())
         raise DatasetError(
-            f"every game must have as many runs, at least one: {of_each or 'there is no game'}; "
-            "leave runs or games out"
+            "every game must have the same number of runs, at least one, but "
+            f"{of_each or 'there is no game'}: leave runs or games out"
         )
     return np.array([runs[game] for game in names], np.float64).T
 
@@ -150,7 +152,7 @@ def median_of_means(scores: npt.ArrayLike) -> np.ndarray:
 
 
 def _normalized(normalization: str, games: Sequence[str], raw: np.ndarray) -> np.ndarray:
-    """[runs, games] in percent."""
+    """Normalises raw scores [runs, games] to percent."""
     columns = [
         atari_normalizers.normalized(normalization, game, of)
         for game, of in zip(games, raw.T, strict=True)

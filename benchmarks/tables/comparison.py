@@ -1,4 +1,4 @@
-"""Measured beside reported: the scores, their spread, and the rule that gives a row its status."""
+"""Compares measured scores with reported ones, and gives each row its status by a rule."""
 
 from __future__ import annotations
 
@@ -78,16 +78,16 @@ class Comparison:
     """A row of the table.
 
     Attributes:
-      row: of the recipe.
-      reported: by the authors, on their data; None if no value is known.
-      measured: here, on the dataset that the row names; None if no seed has finished.
+      row: the recipe's row.
+      reported: the authors' score, on their data; None if no value is known.
+      measured: the score measured here, on the row's dataset; None if no seed has finished.
       status: `agrees`, `differs`, `cannot tell`, `run in part`, `not run` or `stands apart`, by
         `rule`.
       why: the reason for the status.
-      difference: measured less reported, where it was tested.
-      margin: within which the row agrees, in the table's values; None where it is not known.
-      others: scores that are shown and not compared, as reported and as measured, by statistic or
-        by the other policies that were scored.
+      difference: measured minus reported; None if it was not tested.
+      margin: the row agrees within this margin, in units of the table; None if it is not known.
+      others: scores that are shown but not compared, (reported, measured), by statistic or by the
+        name of another scored policy.
     """
 
     row: Row
@@ -102,13 +102,13 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class Aggregate:
-    """Rows of one algorithm together, normalised (0 random, 100 expert).
+    """Aggregate scores of one algorithm's rows, normalised (0 random, 100 expert).
 
     Attributes:
-      algorithm: as the table calls it, and the rows' variant.
-      rows: how many.
+      algorithm: its name in the table, and the rows' variant.
+      rows: number of rows.
       measured, reported: interquartile means.
-      difference: of these, and its interval.
+      difference: the difference of these, and its interval.
       improvement: P(measured > reported), and its interval.
     """
 
@@ -123,11 +123,11 @@ class Aggregate:
 def curves(
     results: Sequence[Mapping[str, Any]], policy: str = ""
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Steps and mean returns of every seed of one row, by seed.
+    """Steps and mean returns of one row, by seed.
 
     Args:
-      results: lines of the row.
-      policy: a policy other than the one compared; lines without it are left out.
+      results: the row's lines.
+      policy: a policy other than the compared one; lines without it are left out.
     """
     runs: dict[int, list[tuple[int, float]]] = {}
     for result in results:
@@ -144,13 +144,13 @@ def compare(
     """Every row of a recipe, reported and measured.
 
     Args:
-      table: what was reported.
-      recipe: what was to be run.
-      results: lines of any of the recipe's rows.
+      table: the reported table.
+      recipe: the recipe.
+      results: lines of the recipe's rows.
       budget: the fraction of the full budget at which the results were measured.
 
     Raises:
-      DatasetError: results of a row are not of one measurement.
+      DatasetError: the results of a row do not come from one measurement.
     """
     comparisons = []
     for row in recipe.rows:
@@ -163,17 +163,17 @@ def compare(
 def check_one_measurement(
     results: Sequence[Mapping[str, Any]], recipe: Recipe, row: Row, budget: float
 ) -> None:
-    """Refuses results of a row that are not whole runs so far, equal in all but their seeds.
+    """Refuses results of a row unless they are complete so far and differ only in their seeds.
 
     Raises:
-      DatasetError: they are of two measurements, or lack or repeat an evaluation.
+      DatasetError: they come from two measurements, or lack or repeat an evaluation.
     """
     for result in results:
         if result["dataset"] != row.data.dataset or result["budget"] != budget:
             raise DatasetError(
                 f"results of {row.name!r} are of {result['dataset']} at budget "
-                f"{result['budget']:g}, and {row.data.dataset} at budget {budget:g} was asked for: "
-                "keep them apart"
+                f"{result['budget']:g}, but {row.data.dataset} at budget {budget:g} was asked for: "
+                "keep them in separate folders"
             )
         for field in sorted((result.keys() | results[0].keys()) - set(ONE_OF_A_RUN)):
             values = [of.get(field) for of in (results[0], result)]
@@ -229,7 +229,7 @@ def _compare_row(
 
 
 def _unit(table: ReportedTable, row: Row) -> Callable[[float], float]:
-    """The function from an undiscounted return to a value of the table."""
+    """The function that turns an undiscounted return into a value of the table."""
     if not table.normalized:
         return float
     from rl_datasets.sources.d4rl_tasks import normalized_score
@@ -247,7 +247,7 @@ def _part(
     lines: int,
     budget: float,
 ) -> tuple[str, str]:
-    """The status of a row that is not tested, and why; "" where it is tested."""
+    """The status of a row that is not tested, and the reason; "" for a row that is tested."""
     if measured is None:
         why = "no seed has finished" if lines else "nothing was measured"
         return NOT_RUN, row.blocked or why
@@ -265,7 +265,7 @@ def _part(
 def _verdict(
     measured: Score, reported: Score, reported_seeds: int, margin: float | None
 ) -> tuple[str, str, Difference | None]:
-    """The status, why, and the difference where there are enough seeds to test it."""
+    """The status, the reason, and the difference if there are enough seeds to test it."""
     ours, theirs = len(measured.per_seed), len(reported.per_seed) or reported_seeds
     if reported.spread is None:
         return UNCERTAIN, "one value was reported, without a spread", None
@@ -273,23 +273,23 @@ def _verdict(
         return UNCERTAIN, f"{ours} against {theirs} seeds: p is at least {least:.3f}", None
     difference = Difference.of(measured, reported, theirs)
     p = difference.p_value
-    status, why = DIFFERS if p < LEVEL else UNCERTAIN, _told(p)
+    status, why = DIFFERS if p < LEVEL else UNCERTAIN, _p_text(p)
     if margin is None:
         return status, f"{why}; no margin: what a random policy returns is not known", difference
     beyond = difference.equivalence_p_value(margin)
     return (
         AGREES if beyond < LEVEL else status,
-        f"{why}; beyond the margin {_told(beyond)}",
+        f"{why}; beyond the margin {_p_text(beyond)}",
         difference,
     )
 
 
-def _told(p: float) -> str:
+def _p_text(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def aggregates(table: ReportedTable, comparisons: Sequence[Comparison]) -> list[Aggregate]:
-    """The rows of each algorithm and variant together, where two or more have known seeds."""
+    """Aggregates the rows of each algorithm and variant that has two or more with known seeds."""
     groups: dict[str, list[tuple[list[float], list[float]]]] = {}
     for c in comparisons:
         scale = table.scale(table.rows[c.row.reported])

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.tables.d4rl_comparison VERSION FILE`: data collected again beside D4RL's.
+"""`python -m benchmarks.tables.d4rl_comparison VERSION FILE`: compares collected data with D4RL's.
 
-Few episodes of D4RL's may be in hand, so their means are placed in the distribution of the
-recollected ones: of returns, of lengths, and of the mean and the spread of every number of an
-observation.
+Often only a few of D4RL's episodes are at hand. So their means are compared with the distribution
+of the recollected episodes: of returns, of lengths, and of the mean and standard deviation of each
+dimension of the observation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rl_datasets.sources.d4rl_tasks import normalized_score, task
 
 
 def statistics(episode: Episode) -> dict[str, np.ndarray]:
-    """What is compared of an episode, each a number or one a dimension of the observation."""
+    """The compared quantities: one number, or one for each dimension of the observation."""
     observation = np.asarray(episode.observation, np.float64)
     return {
         "return": np.array(episode.episode_return),
@@ -33,10 +33,10 @@ def statistics(episode: Episode) -> dict[str, np.ndarray]:
 
 
 def compare(again: Sequence[Episode], published: Sequence[Episode]) -> list[list[str]]:
-    """A row of text a statistic: its name, recollected, published, and how far apart.
+    """One row of text for each statistic: name, recollected, published, and distance.
 
-    Apart are the means, in standard deviations of the recollected episodes; of observations the
-    greatest and the median of their dimensions.
+    The distance is that of the means, in standard deviations of the recollected episodes. For
+    observations it is the greatest and the median distance of the dimensions.
     """
     ours, theirs = ([statistics(each) for each in some] for some in (again, published))
     rows = [["episodes", str(len(ours)), str(len(theirs)), ""]]
@@ -48,8 +48,8 @@ def compare(again: Sequence[Episode], published: Sequence[Episode]) -> list[list
         if here.ndim == 1:
             rows.append([name, _spread(here), _spread(there), f"{apart:.2f}"])
         else:
-            told = f"{apart.max():.2f} at most, {np.median(apart):.2f} in the median"
-            rows.append([name, "", "", told])
+            distances = f"{apart.max():.2f} at most, {np.median(apart):.2f} in the median"
+            rows.append([name, "", "", distances])
     return rows
 
 
@@ -63,7 +63,7 @@ def main(
 ) -> None:
     """Compares returns, lengths and observations of a recollected dataset with D4RL's own.
 
-    Episodes that the collection cut are left out.
+    Episodes that were cut when the data were collected are left out.
     """
     of = task(Builder.config_of(str(file)))
     published = list(d4rl.read_episodes(file, of))

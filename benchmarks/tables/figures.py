@@ -1,4 +1,4 @@
-"""Plots as SVG text, the same bytes for the same numbers."""
+"""Draws plots as SVG text; the same numbers give the same bytes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STYLE: Any = {
     "grid.color": "#e6e6e6",
 }
 COLUMNS = 3  # at most
-WIDTH = 11.4  # inches, of which an SVG has 96 pixels each; several panels share it
+WIDTH = 11.4  # inches of 96 pixels in the SVG; several panels share it
 PANEL_WIDTH, PANEL_HEIGHT = 8.0, 4.0  # inches, at most
 PANEL_SHAPE = 0.74  # height by width
 BAR_HEIGHT = 0.09  # inches, at least
@@ -47,7 +47,7 @@ class CurvePanel:
 
 
 def learning_curves(panels: Sequence[CurvePanel]) -> Figure:
-    """A panel a row: every run thin, and the mean of its group thick."""
+    """One panel for each row: thin lines for runs, thick lines for the means of groups."""
 
     names = dict.fromkeys(name for panel in panels for name in (*panel.groups, *panel.levels))
     colours = {name: f"C{index}" for index, name in enumerate(names)}
@@ -79,7 +79,7 @@ class HistogramPanel:
 
 
 def histograms(panels: Sequence[HistogramPanel]) -> Figure:
-    """A panel a dataset."""
+    """One panel for each dataset."""
 
     def draw(axes: Any, panel: HistogramPanel) -> None:
         axes.stairs(panel.counts, panel.edges, fill=True, color="C2")
@@ -91,17 +91,17 @@ def histograms(panels: Sequence[HistogramPanel]) -> Figure:
 
 @dataclasses.dataclass(frozen=True)
 class BarPanel:
-    """A number of each part, for each group."""
+    """One number for each part and group."""
 
     title: str
     parts: Sequence[str]
     groups: Mapping[str, Sequence[float]]
     unit: str
-    linear_to: float | None = None  # beyond it, either way, the axis goes by powers of ten
+    linear_to: float | None = None  # beyond it, in both directions, the axis is logarithmic
 
 
 def bars(panels: Sequence[BarPanel]) -> Figure:
-    """Horizontal bars, those of a part's groups side by side, the first part on top."""
+    """Horizontal bars: a part's groups next to each other, the first part at the top."""
 
     def draw(axes: Any, panel: BarPanel) -> None:
         places, height = np.arange(len(panel.parts)), 0.8 / len(panel.groups)
@@ -127,7 +127,7 @@ class ProfilePanel:
 
 
 def profiles(panels: Sequence[ProfilePanel]) -> Figure:
-    """A curve a group, in a band as wide as its interval."""
+    """One curve for each group, in a band that shows its interval."""
 
     def draw(axes: Any, panel: ProfilePanel) -> None:
         for index, (name, profile) in enumerate(panel.groups.items()):
@@ -145,7 +145,7 @@ def profiles(panels: Sequence[ProfilePanel]) -> Figure:
 
 @dataclasses.dataclass(frozen=True)
 class SharePanel:
-    """How large errors are: for each group the errors that a share of rows does not exceed."""
+    """Distributions of errors: for each group, the error that a share of rows does not exceed."""
 
     title: str
     groups: Mapping[str, Curve]  # errors, shares in percent
@@ -153,7 +153,7 @@ class SharePanel:
 
 
 def shares(panels: Sequence[SharePanel]) -> Figure:
-    """A curve a group, over errors by powers of ten."""
+    """One curve for each group, over errors on a logarithmic axis."""
 
     def draw(axes: Any, panel: SharePanel) -> None:
         for index, (name, (error, share)) in enumerate(panel.groups.items()):
@@ -166,7 +166,7 @@ def shares(panels: Sequence[SharePanel]) -> Figure:
 
 
 def svg(figure: Figure) -> str:
-    """The figure as SVG text, undated."""
+    """The figure as SVG text, without a date."""
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -179,7 +179,7 @@ def _grid(
     what: str,
     least_height: float = 0.0,
 ) -> Figure:
-    """Panels in rows, below their legend; the figure's label says what it shows, for its alt."""
+    """Panels in rows below their legend; the figure's label describes it, for its alt text."""
     columns = 2 if len(panels) == 4 else min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     width = min(PANEL_WIDTH, WIDTH / columns)
@@ -196,7 +196,7 @@ def _grid(
                 axes.locator_params(axis="x", nbins=5)
         for axes in all_axes[len(panels) :]:
             axes.set_axis_off()
-        legend: dict[str, Any] = {}  # of all panels, which may differ in their groups
+        legend: dict[str, Any] = {}  # for all panels, whose groups may differ
         for axes in all_axes[: len(panels)]:
             handles, labels = axes.get_legend_handles_labels()
             legend.update(zip(labels, handles, strict=True))
@@ -208,7 +208,7 @@ def _grid(
 
 
 def _add_legend(figure: Figure, handles: Mapping[str, Any]) -> None:
-    """Above the panels, on as few lines as fit the figure's width."""
+    """Adds a legend above the panels, in as few lines as the figure's width allows."""
     for columns in range(len(handles), 0, -1):
         legend = figure.legend(
             [*handles.values()], [*handles], loc="outside upper left", ncols=columns
@@ -220,7 +220,7 @@ def _add_legend(figure: Figure, handles: Mapping[str, Any]) -> None:
 
 
 def _in_lines(title: str, length: int) -> str:
-    """Broken after spaces, slashes and hyphens, so that it stays above its panel."""
+    """Breaks a title after spaces, slashes and hyphens, so that it is no wider than its panel."""
     lines = [""]
     for part in re.findall(r"[^ /-]*[ /-]?", title):
         if lines[-1] and len(lines[-1] + part) > length:

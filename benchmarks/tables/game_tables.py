@@ -1,7 +1,7 @@
-"""A reported table of Atari games as blocks of text: values as printed, and over games.
+"""Turns a reported table of Atari games into blocks of text: values as printed, and aggregates.
 
-What is computed over games is of the means that were reported, so it has no interval, and an
-algorithm has it where a value of every game of the table is known.
+Aggregates over games are computed from the reported means, so they have no intervals. An algorithm
+has them only if its value is known for every game of the table.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from benchmarks.tables.reported import ReportedRow, ReportedTable, Score, game_o
 from benchmarks.tables.scores import NAMES
 
 MILLION = 1e6
-FEWEST_GAMES = 3  # of which anything is computed together
-SHOWN = ("batch_rl", "dqn_last", "human")  # the other two ways differ from these on few games
+FEWEST_GAMES = 3  # that are aggregated
+SHOWN = ("batch_rl", "dqn_last", "human")  # the other two ways differ from these in few games
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Block:
 
     Attributes:
       title: what the cells are.
-      header: of the columns, the first of which names the lines.
-      lines: of as many cells each.
+      header: the columns' headings; the first column names the lines.
+      lines: the lines, with one cell for each column.
     """
 
     title: str
@@ -36,7 +36,10 @@ class Block:
 
 
 def reported_blocks(table: ReportedTable) -> list[Block]:
-    """A block for each statistic of a table. The longer of data and algorithms goes down."""
+    """One block for each statistic of a table.
+
+    Its lines are the datasets or the algorithms, whichever are more.
+    """
     rows = list(table.rows.values())
     algorithms = list(dict.fromkeys(row.algorithm for row in rows))
     datasets = list(dict.fromkeys(row.dataset for row in rows))
@@ -63,12 +66,12 @@ def _evaluation(statistic: str) -> str:
 
 
 def _cell(table: ReportedTable, row: ReportedRow, score: Score) -> str:
-    """A score with the digits that were printed, and a question mark if it is not believed."""
+    """A score with the digits that were printed, and a question mark if it is doubtful."""
     return game_score(score) + ("?" if row.dataset in table.doubtful_datasets else "")
 
 
 def game_score(score: Score) -> str:
-    """Mean±spread, with as many digits as they have; in millions, M, from one million on."""
+    """Mean±spread with all of their digits; from one million on, in millions (M)."""
     in_millions = abs(score.mean) >= MILLION
     parts = [score.mean] if score.spread is None else [score.mean, score.spread]
     return "±".join(f"{part / MILLION:.6g}M" if in_millions else f"{part:.8g}" for part in parts)
@@ -76,13 +79,13 @@ def game_score(score: Score) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class GameSet:
-    """The believed values of a table that can be taken together.
+    """Values of a table that can be aggregated, without doubtful ones.
 
     Attributes:
-      data: what follows the game in the names of the datasets: `1%`, or "".
-      statistic: of the values.
-      games: every one of the table's.
-      runs: the mean that was reported, by algorithm and game; the algorithms with all games alone.
+      data: what follows the game in the datasets' names: `1%`, or "".
+      statistic: the values' statistic, such as `last_10`.
+      games: all games of these values.
+      runs: the reported mean, by algorithm and game, for the algorithms that have all games.
     """
 
     data: str
@@ -92,7 +95,7 @@ class GameSet:
 
 
 def game_sets(table: ReportedTable) -> list[GameSet]:
-    """One for each kind of data and statistic that has games enough; none of normalised tables."""
+    """One set for each kind of data and statistic with enough games; none for normalised tables."""
     if not table.games or table.normalized:
         return []
     means: dict[tuple[str, str], dict[str, dict[str, list[float]]]] = {}
@@ -112,7 +115,7 @@ def game_sets(table: ReportedTable) -> list[GameSet]:
 
 
 def blocks_over_games(table: ReportedTable) -> list[Block]:
-    """Medians, interquartile means and counts of games above, a block for each set of games."""
+    """Medians, interquartile means and counts of games above, one block for each set of games."""
     return [_block_over_games(of) for of in game_sets(table)]
 
 

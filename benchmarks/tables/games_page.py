@@ -1,4 +1,4 @@
-"""The page of a reported table of games: its values, their aggregates over games, and figures."""
+"""Writes the page of a reported table of games: values, aggregates over games, and figures."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from benchmarks.tables.report_text import reported_text
 from benchmarks.tables.reported import ReportedTable
 from rl_datasets.errors import DatasetError
 
-NORMALIZATION = "batch_rl"  # of the pictures
+NORMALIZATION = "batch_rl"  # in the pictures
 THRESHOLDS = np.linspace(0, 200, 101)  # percent
 GAMES_A_PANEL = 15
 
 
 def write_games_page(reported: ReportedTable, folder: pathlib.Path, name: str) -> pathlib.Path:
-    """Writes `<name>.md` and `<name>.html`, with pictures where the values are raw scores.
+    """Writes `<name>.md` and `<name>.html`, with pictures if the values are raw scores.
 
     Args:
       reported: a table of games, or of values over many games.
-      folder: made if it is not there.
-      name: of the table.
+      folder: created if it does not exist.
+      name: the table's name.
 
     Returns:
       The path of the HTML page.
 
     Raises:
-      DatasetError: the table is of no games, and has no page.
+      DatasetError: the table has no games, so it has no page.
     """
     if not (reported.games or reported.over_games):
         raise DatasetError(
-            f"{name} has no recipe, so there are no results of it to report: `rl-datasets scores "
+            f"{name} has no recipe, so there are no results to report: `rl-datasets scores "
             f"{name}` shows what was reported"
         )
     sets = game_sets(reported)
@@ -102,6 +102,6 @@ def _pictures(sets: Sequence[GameSet]) -> dict[str, Figure]:
 
 
 def _title(of: GameSet, games: str) -> str:
-    """Which data, which evaluation where it is known, and which games."""
+    """The data, the evaluation if it is known, and the games."""
     statistic = "" if of.statistic == "unstated" else of.statistic.replace("_", " ")
     return ", ".join(filter(None, [of.data, statistic, games]))

@@ -1,6 +1,6 @@
-"""A page as `<name>.md` with its figures beside it, and as one `<name>.html` that needs nothing.
+"""Writes a page as `<name>.md` with its figures beside it, and as a self-contained `<name>.html`.
 
-In the HTML page a contents line leads to its sections, and a status has the colour of its kind.
+The HTML page has links to its sections at the top, and shows each status in its own colour.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from benchmarks.tables.figures import svg
 from rl_datasets import files
 
-COLOURS = {  # of a status, which a report sets in bold at the start of a cell
+COLOURS = {  # by status; a report sets a status in bold at the start of a cell
     "agrees": "#1a7f37",
     "differs": "#b3261e",
     "cannot tell": "#8a5a00",
@@ -54,14 +54,14 @@ figure { margin: 1em 0 }
 def write_page(
     folder: pathlib.Path, name: str, title: str, text: str, figures: Mapping[str, Figure]
 ) -> pathlib.Path:
-    """Writes `<name>.md`, `<name>-<figure>.svg` and `<name>.html`; gives the path of the last.
+    """Writes `<name>.md`, `<name>-<figure>.svg` and `<name>.html`; returns the path of the last.
 
     Args:
-      folder: made if it is not there.
-      name: of the files.
-      title: of the page.
-      text: Markdown without the title; `{figure}` stands where the figure of that name goes.
-      figures: by name.
+      folder: created if it does not exist.
+      name: the files' name without its ending.
+      title: the page's title.
+      text: Markdown without the title; `{figure}` marks the place of the figure of that name.
+      figures: the figures by name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = f"# {title}\n\n{text}"
@@ -85,7 +85,7 @@ def write_page(
 
 
 def _html(text: str) -> str:
-    """Markdown as HTML, with a contents line below the title and statuses in colour."""
+    """Markdown as HTML, with links to sections below the title and statuses in colour."""
     converter = markdown.Markdown(extensions=["tables", "toc"])
     body = converter.convert(text)
     (title,) = converter.toc_tokens
@@ -100,7 +100,7 @@ def _html(text: str) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, without the columns that no row has anything in; numbers on the right."""
+    """A Markdown table without its empty columns; columns of numbers are aligned to the right."""
     rows = list(rows)
     columns = list(zip(*rows, strict=True)) or [("-",)] * len(header)
     filled = [any(column) for column in columns]
@@ -110,7 +110,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def filled(text: str, content: Mapping[str, str]) -> str:
-    """A page with these tables between `<!-- name -->` and `<!-- /name -->`."""
+    """The page with each table inserted between `<!-- name -->` and `<!-- /name -->`."""
     for name, table in content.items():
         before, begin, rest = text.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"<!-- /{name} -->\n")

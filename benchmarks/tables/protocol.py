@@ -1,4 +1,4 @@
-"""How the runs of a report were made, in words, from their lines."""
+"""Describes how the runs of a report were made, from their lines of results."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 from benchmarks.training.recipe import Recipe, learners
 from benchmarks.training.results import FIELDS
 
-# Fields of a line that are told elsewhere, or are of single runs. All others set its row apart.
-TOLD = (
+# Fields of a line that are described elsewhere, or that belong to single runs. The others
+# distinguish its row.
+DESCRIBED = (
     *FIELDS,
     *("table", "metrics", "policies", "returns_of"),
     *("rom_set", "rom_md5", "sticky_probability", "evaluation_epsilon", "max_episode_steps"),
@@ -18,12 +19,12 @@ TOLD = (
 
 
 def policy(name: str, learner: str, config: Mapping[str, Any]) -> str:
-    """What a policy that is scored does.
+    """What a scored policy does.
 
     Args:
-      name: of the policy.
-      learner: whose it is.
-      config: the learner's, as lines have it.
+      name: the policy's name.
+      learner: the name of its learner.
+      config: the learner's configuration, as in lines of results.
     """
     return learners()[learner].policies[name].format(**config)
 
@@ -49,7 +50,7 @@ def measured(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _learners(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A line for each way in which rows were learned and scored, with the algorithms it is of."""
+    """One line for each way of learning and scoring, with the algorithms that use it."""
     algorithms = {row.name: row.learning.algorithm for row in recipe.rows}
     ways: dict[str, dict[str, None]] = {}
     for result in results:
@@ -63,7 +64,7 @@ def _learners(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> list[str]
 def _way(result: Mapping[str, Any]) -> str:
     learner, config = result["learner"], result["config"]
     scored = [policy(name, learner, config) for name in result.get("policies", ["act"])]
-    own = [f"{name.replace('_', ' ')} {result[name]}" for name in result if name not in TOLD]
+    own = [f"{name.replace('_', ' ')} {result[name]}" for name in result if name not in DESCRIBED]
     of_config = ", ".join(f"{name} {value}" for name, value in config.items())
     return (
         f"`{learner}` ({of_config}), batch size {result['batch_size']:,}, "
@@ -73,7 +74,7 @@ def _way(result: Mapping[str, Any]) -> str:
 
 
 def _games(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How games were played, a line for each way."""
+    """How games were played, one line for each way."""
     return _distinct(
         f"- Games: {result['environment']} on the ROM of {result['rom_set']}, sticky actions "
         f"{result['sticky_probability']:g}, random actions {result['evaluation_epsilon']:g}, "
@@ -85,14 +86,14 @@ def _games(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _played(result: Mapping[str, Any]) -> str:
-    """The episodes of an evaluation."""
+    """How much an evaluation plays."""
     if steps := result.get("evaluation_steps"):
         return f"as many whole episodes as have {steps:,} steps together"
     return f"{result['episodes']:,} episodes"
 
 
 def _beginning(result: Mapping[str, Any]) -> str:
-    """How an episode of a game begins, where it does not begin at once."""
+    """The actions that begin an episode of a game; "" where there are none."""
     parts = []
     if most := result.get("most_no_ops"):
         parts.append(f"1 to {most} no-ops first")

@@ -27,7 +27,7 @@ from benchmarks.training.recipe import Recipe
 from benchmarks.training.row import OWN
 from rl_datasets.episode import RAW_RETURN
 
-NOT_ALONE = ("reported", "difference", "margin", "smallest")  # columns beside reported values
+NOT_ALONE = ("reported", "difference", "margin", "smallest")  # columns that need reported values
 
 
 def report_text(
@@ -95,7 +95,7 @@ def _scores(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
 
 
 def _aggregates(table_: ReportedTable, comparisons: Sequence[Comparison]) -> list[str]:
-    """A section of the rows of every algorithm together, where they have one."""
+    """The section that aggregates each algorithm's rows; empty if nothing can be aggregated."""
     rows = [
         [
             of.algorithm,
@@ -115,32 +115,32 @@ def _aggregates(table_: ReportedTable, comparisons: Sequence[Comparison]) -> lis
 
 
 def _games_together(table_: ReportedTable, comparisons: Sequence[Comparison]) -> list[str]:
-    """A section of all games of every algorithm, where they have one."""
+    """The section that aggregates each algorithm's games; empty if nothing can be aggregated."""
     block = measured_over_games(table_, comparisons)
     if block is None:
         return []
-    said = (
+    explanation = (
         "Normalised scores, in percent: 0 is a random policy, 100 the best iteration of an online "
         "DQN. Intervals are 95% percentiles of a bootstrap that draws seeds anew within every game."
     )
-    return [f"## {block.title}", said, table(block.header, block.lines)]
+    return [f"## {block.title}", explanation, table(block.header, block.lines)]
 
 
 def _beside_all_games(
     recipe: Recipe, comparisons: Sequence[Comparison], results: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """A section of all games of every algorithm beside what was reported of many together."""
+    """The section of aggregates beside those reported over all games; empty if there are none."""
     if not recipe.over_games:
         return []
     block = measured_beside_all_games(load_table(recipe.table), recipe, comparisons, results)
     if block is None:
         return []
-    said = (
+    explanation = (
         "A game's score is the best iteration of the mean over its runs. Normalised scores are in "
         "percent: 0 is a random policy, 100 the best iteration of an online DQN. Reported values "
         "are of all games of the source, measured ones of as many games as are named."
     )
-    return [f"## {block.title}", said, table(block.header, block.lines)]
+    return [f"## {block.title}", explanation, table(block.header, block.lines)]
 
 
 def _not_run(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
@@ -149,7 +149,7 @@ def _not_run(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
 
 
 def _beside(table_: ReportedTable, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table as Markdown, without what concerns reported values where there are none."""
+    """A Markdown table, without the columns that need reported values if there are none."""
     if not any(row.scores for row in table_.rows.values()):
         shown = [not name.startswith(NOT_ALONE) for name in header]
         header = tuple(itertools.compress(header, shown))
@@ -158,7 +158,7 @@ def _beside(table_: ReportedTable, header: Sequence[str], rows: Sequence[Sequenc
 
 
 def _others(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
-    """The scores that rows have beside the one that is compared; "" where there are none."""
+    """The rows' scores other than the compared one; "" if there are none."""
     rows = [
         [
             c.row.name,
@@ -173,7 +173,7 @@ def _others(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
 
 
 def _seeds(table_: ReportedTable, comparisons: Sequence[Comparison]) -> str:
-    """Every seed's score, where seeds are known; "" where none are."""
+    """The score of each known seed; "" if none is known."""
     rows = [
         [c.row.name, of, *(f"{value:.{digits_of(table_)}f}" for value in score.per_seed)]
         for c in comparisons
@@ -207,7 +207,7 @@ def _data(datasets: Mapping[str, Dataset]) -> str:
 
 
 def reported_text(reported: ReportedTable) -> str:
-    """Where a table is from, how it was measured, and what is wrong with it, as a list."""
+    """A table's source, how it was measured, and its known defects, as a list."""
     protocol = ", ".join(f"{name.replace('_', ' ')} {v}" for name, v in reported.protocol.items())
     lines = [
         f"- Paper: {' '.join(reported.paper.split())}",
@@ -231,9 +231,9 @@ def reported_text(reported: ReportedTable) -> str:
 def by_dataset(
     reported: ReportedTable, recipe: Recipe, datasets: Mapping[str, Dataset]
 ) -> dict[str, Dataset]:
-    """Each dataset once, in the recipe's order, by what the reported table calls it.
+    """Each dataset once, in the recipe's order, by its name in the reported table.
 
-    Several rows may be on one.
+    Several rows may use the same dataset.
     """
     called = {row.name: reported.rows[row.reported].dataset for row in recipe.rows}
     every: dict[str, Dataset] = {}

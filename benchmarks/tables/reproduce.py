@@ -33,24 +33,24 @@ def reproduce(
     """Measures a table: runs what is not done, continues what was cut, writes the report.
 
     Args:
-      table: the recipe's name, such as `brac_bc`, or the file of a user's own, `x.toml`.
-      rows: names of its rows, or patterns such as `CQL/*`; by default all that can be run and whose
-        datasets are published.
-      seeds: all of the recipe's by default.
-      budget: fraction of the recipe's gradient steps. Results at a smaller budget have a folder of
-        their own, and a larger budget continues their runs. Behaviour policies are trained in full
-        at any budget.
-      data_dir: where the published datasets lie.
-      runs_dir: where the runs are kept.
-      processes: each on a core of its own; 1 runs in this process, on all cores.
-      seeds_at_once: seeds of a row trained in one `vmap`.
+      table: the recipe's name, such as `brac_bc`, or the path of your own recipe, a `.toml` file.
+      rows: names of its rows, or patterns such as `CQL/*`; by default every row that can be run and
+        has a published dataset.
+      seeds: the seeds to run; by default all of the recipe's.
+      budget: the fraction of the recipe's gradient steps to take. Results at a smaller budget are
+        kept in their own folder; a larger budget continues their runs. Behaviour policies are
+        always trained in full.
+      data_dir: the folder of the published datasets.
+      runs_dir: the folder of the runs.
+      processes: number of processes, each on one core; 1 runs in this process, on all cores.
+      seeds_at_once: number of seeds of a row trained in one `vmap`.
       feed: see `Places`.
-      results_dir: results folder that the report is written to; seeds that it has whole are not
-        run again. By default beside the runs.
-      dry_run: say what would run, refuse what could not, and run nothing.
+      results_dir: the folder to write the report to; seeds that it holds in full are not run again.
+        By default a folder beside the runs.
+      dry_run: whether to only say what would run and refuse what could not.
 
     Returns:
-      The path of the report's page; None after a dry run, and of a table that nothing measures.
+      The path of the report's page; None after a dry run, or if no recipe measures the table.
 
     Raises:
       DatasetError: something the user can fix, such as a row that does not exist.
@@ -81,7 +81,7 @@ def reproduce(
     if dry_run:
         return None
     with console.progress(begun) as progress:
-        for starts_from_another in (False, True):  # what others start from is run to its end first
+        for starts_from_another in (False, True):  # runs that others start from finish first
             wave = [cell for cell in runs if (cell.behavior is not None) is starts_from_another]
             if processes == 1:
                 run_cells(wave, places, progress, seeds_at_once)
@@ -96,19 +96,19 @@ def reproduce(
 
 
 def first_seeds(table: str, number: int) -> list[int]:
-    """The first seeds of a table's recipe.
+    """The first `number` seeds of a table's recipe.
 
     Raises:
-      DatasetError: the recipe has fewer.
+      DatasetError: the recipe has fewer seeds.
     """
     seeds = load_recipe(table).seeds
     if number > len(seeds):
-        raise DatasetError(f"recipe {table!r} has {len(seeds)} seeds: ask for no more of them")
+        raise DatasetError(f"recipe {table!r} has {len(seeds)} seeds: ask for at most that many")
     return list(seeds[:number])
 
 
 def _absent(cells: Sequence[Cell], data_dir: pathlib.Path) -> dict[Row, str]:
-    """Rows whose datasets are not published, if others' are."""
+    """Rows without a published dataset, each with the reason; empty if no row has one."""
     rows = dict.fromkeys(cell.row for cell in cells)
     absent = {
         row: f"{data_dir / row.data.version_path} is not published"

@@ -1,4 +1,4 @@
-"""A table's results as files: `<row>.jsonl` a row, and `datasets.json` of what manifests say."""
+"""A table's results as files: `<row>.jsonl` for each row, and `datasets.json` from manifests."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Dataset = dict[str, Any]  # dataset, fingerprint, episodes, transitions, statist
 
 
 def adopt(cells: Sequence[Cell], folder: pathlib.Path, runs_dir: pathlib.Path) -> None:
-    """Takes the seeds that a results folder has whole as done, so that they are not run again.
+    """Marks the seeds that a results folder holds in full as done, so that they are not run again.
 
     Raises:
-      DatasetError: its results are of another budget, or of fewer policies.
+      DatasetError: its results have another budget, or lack the returns of a policy.
     """
     of_rows = {row: read_row(folder, row) for row in dict.fromkeys(cell.row for cell in cells)}
     for cell in cells:
@@ -36,14 +36,14 @@ def adopt(cells: Sequence[Cell], folder: pathlib.Path, runs_dir: pathlib.Path) -
         for result in results:
             if result["budget"] != cell.budget:
                 raise DatasetError(
-                    f"{folder} holds results at {result['budget']:.2%} of the budget, and "
-                    f"{cell.budget:.2%} is asked for: name another results folder"
+                    f"{folder} holds results at {result['budget']:.2%} of the budget, but "
+                    f"{cell.budget:.2%} was asked for: name another results folder"
                 )
             policies = [*cell.row.scoring.policies]
             if result.get("policies", ["act"]) != policies:
                 raise DatasetError(
-                    f"{folder} holds results of {cell.row.name!r} without the returns of every "
-                    f"policy that is scored, {' and '.join(policies)}: name another results folder"
+                    f"{folder} holds results of {cell.row.name!r} that lack returns of a policy "
+                    f"that is scored, {' or '.join(policies)}: name another results folder"
                 )
         whole = [result for result in results if result["seed"] == cell.seed]
         if whole and whole[-1]["step"] == cell.steps and not cell.results(runs_dir):
@@ -52,16 +52,18 @@ def adopt(cells: Sequence[Cell], folder: pathlib.Path, runs_dir: pathlib.Path) -
 
 
 def budget_of(folder: pathlib.Path, results: Sequence[Mapping[str, Any]]) -> float:
-    """The fraction of the full budget that all results of a folder are of."""
+    """The fraction of the full budget at which all results of a folder were measured."""
     budgets = {result["budget"] for result in results} or {1.0}
     if len(budgets) > 1:
-        told = " and ".join(f"{budget:.2%}" for budget in sorted(budgets))
-        raise DatasetError(f"{folder} holds results at {told} of the budget: keep those of one")
+        found = " and ".join(f"{budget:.2%}" for budget in sorted(budgets))
+        raise DatasetError(
+            f"{folder} holds results at {found} of the budget: keep only those at one of these"
+        )
     return budgets.pop()
 
 
 def read_row(folder: pathlib.Path, row: Row) -> list[dict[str, Any]]:
-    """A row's lines in a results folder, which was written whole."""
+    """Reads a row's lines in a results folder; there, a last line that was cut is an error."""
     return read_results(row_path(folder, row.name), may_grow=False)
 
 
@@ -76,7 +78,7 @@ def describe(row: Row, version: Version) -> Dataset:
 
 
 def _together(splits: Sequence[Mapping[str, Any]]) -> Dataset:
-    """Counts and returns of several splits; their histograms have edges of their own."""
+    """Combined counts and returns of several splits; no histograms, because their edges differ."""
     together: Dataset = {
         "episodes": sum(split["episodes"] for split in splits),
         "transitions": sum(split["transitions"] for split in splits),
@@ -95,7 +97,7 @@ def _together(splits: Sequence[Mapping[str, Any]]) -> Dataset:
 def _mean_and_spread(
     returns: Sequence[Mapping[str, Any]], episodes: Sequence[int]
 ) -> dict[str, float]:
-    """Of all episodes, by those of each split."""
+    """The mean and standard deviation of all episodes, from those of each split."""
     mean = np.average([each["mean"] for each in returns], weights=episodes)
     squares = [each["standard_deviation"] ** 2 + (each["mean"] - mean) ** 2 for each in returns]
     spread = np.average(squares, weights=episodes) ** 0.5
@@ -103,7 +105,7 @@ def _mean_and_spread(
 
 
 def returns_of(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Of the agent that logged it: in the game's own score, where the log was replayed."""
+    """The returns of the logged episodes: in the game's own score if the log was replayed."""
     return dataset.get(RAW_RETURN, dataset[EPISODE_RETURN])
 
 

@@ -1,4 +1,4 @@
-"""How scores are written: digits, spreads, intervals, and a column a kind of data."""
+"""Formats scores: digits, spreads, intervals, and one column for each kind of data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.tables.comparison import Comparison
 from benchmarks.tables.reported import ReportedTable, Score
 from benchmarks.training.row import AGAIN, OWN, PUBLISHED
 
-KINDS = {  # of data: the heading of their column, and what is said of them
+KINDS = {  # kinds of data: the heading of their column, and an explanation
     PUBLISHED: (
         "measured on the published data",
         "Those in the column of the published data were measured here on the files that the "
@@ -34,7 +34,7 @@ NAMES = {
     "last": "last",
     "best": "best",
     "unstated": "not said which",
-}  # of statistics: which evaluations of a run
+}  # which evaluations of a run each statistic takes
 PLURALS = {
     comparison.AGREES: "agree",
     comparison.DIFFERS: "differ",
@@ -58,8 +58,9 @@ def reported_score(table_: ReportedTable, c: Comparison) -> str:
 
 
 def score_row(table_: ReportedTable, c: Comparison, columns: Sequence[str]) -> list[str]:
-    """A row's name, its score as reported and as measured, one column a kind of data, its interval,
-    the difference, its margin, the smallest that could be shown, and its status.
+    """The cells of a row: its name, the reported score, the measured score in the column of its
+    kind of data, the interval, the difference, the margin, the smallest difference that could be
+    shown, and the status.
     """
     digits = digits_of(table_)
     difference = margin = smallest = interval = ""
@@ -84,17 +85,17 @@ def score_row(table_: ReportedTable, c: Comparison, columns: Sequence[str]) -> l
 
 
 def kinds(comparisons: Sequence[Comparison]) -> list[str]:
-    """What the rows' data are to the reported ones; each has a column of its own."""
+    """The kinds of data among the rows; each kind has its own column."""
     return [kind for kind in KINDS if kind in {c.row.data.kind for c in comparisons}]
 
 
 def digits_of(reported: ReportedTable) -> int:
-    """After the point: normalised scores go from 0 to 100, returns to thousands, games to both."""
+    """Decimal places: normalised scores go to 100, returns to thousands, games' scores to both."""
     return 1 if reported.normalized or reported.games else 0
 
 
 def formatted(table_: ReportedTable, score: Score | None) -> str:
-    """Mean ± spread, as far as they are known."""
+    """Mean ± spread, without what is not known."""
     digits = digits_of(table_)
     if score is None:
         return ""

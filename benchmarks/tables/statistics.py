@@ -1,8 +1,8 @@
-"""What two sets of seeds allow to be said: pure functions of scores.
+"""Compares two sets of seeds statistically: pure functions of scores.
 
-A difference of means is judged by Welch's t (Welch 1947, Biometrika 34), equivalence by two
-one-sided tests (Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15), rows
-together by the interquartile mean and the probability of improvement (Agarwal et al. 2021,
+Differences of means are tested by Welch's t (Welch 1947, Biometrika 34), equivalence by two
+one-sided tests (Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15). Rows are
+aggregated by the interquartile mean and the probability of improvement (Agarwal et al. 2021,
 arXiv:2108.13264, and its library rliable).
 """
 
@@ -26,9 +26,9 @@ RESAMPLES = 10_000
 
 
 def least_p(ours: int, theirs: int) -> float:
-    """The smallest two-sided p of a permutation test, which knows nothing of how seeds scatter.
+    """The smallest two-sided p of a permutation test, which assumes no distribution of scores.
 
-    One in the number of ways to deal all scores to two groups of these sizes, twice.
+    It is 2 divided by the number of ways to split all scores into groups of these sizes.
     """
     return 2 / math.comb(ours + theirs, ours)
 
@@ -38,7 +38,7 @@ class Difference:
     """A difference of two means over seeds.
 
     Attributes:
-      value: the one mean less the other.
+      value: the first mean minus the second.
       error: its standard error, not pooled.
       freedom: its degrees of freedom, by Welch and Satterthwaite.
     """
@@ -49,12 +49,12 @@ class Difference:
 
     @classmethod
     def of(cls, ours: Score, theirs: Score, their_seeds: int) -> Difference:
-        """Ours less theirs.
+        """The mean of `ours` minus that of `theirs`.
 
         Args:
-          ours: two or more seeds.
-          theirs: their seeds, or their mean and spread.
-          their_seeds: how many runs that is of, two or more.
+          ours: scores of two or more seeds.
+          theirs: scores of their seeds, or only mean and spread.
+          their_seeds: number of their seeds, two or more.
         """
         assert ours.spread is not None
         assert theirs.spread is not None
@@ -77,29 +77,29 @@ class Difference:
 
     @property
     def p_value(self) -> float:
-        """Two-sided, of there being no difference."""
+        """Two-sided p of the hypothesis that there is no difference."""
         return min(1.0, 2 * self._tail(abs(self.value)))
 
     def equivalence_p_value(self, margin: float) -> float:
-        """Of a difference of `margin` or more, either way: the larger of two one-sided tests'."""
+        """The p of a difference of at least `margin`: the larger p of two one-sided tests."""
         return self._tail(margin - abs(self.value))
 
     def smallest_shown(self) -> float:
-        """The true difference at which seeds that scatter so differ, at `LEVEL`, with `POWER`."""
+        """The true difference that the test would find at `LEVEL` with probability `POWER`."""
         if not self.error:
             return 0.0
         critical = scipy.stats.t.ppf(1 - LEVEL / 2, self.freedom)
         return self.error * float(scipy.special.nctdtrinc(self.freedom, 1 - POWER, critical))
 
     def _tail(self, distance: float) -> float:
-        """P of an estimate at least this far beyond the truth."""
+        """The probability of an estimate that exceeds the truth by at least this distance."""
         if not self.error:
             return float(distance <= 0)
         return float(scipy.stats.t.sf(distance / self.error, self.freedom))
 
 
 def mean_interval(score: Score) -> tuple[float, float]:
-    """95 % interval of a mean over seeds, Student's t; NaN where there are no two."""
+    """95 % interval of a mean over seeds, by Student's t; NaN for fewer than two seeds."""
     seeds = len(score.per_seed)
     if seeds < 2:
         return math.nan, math.nan
@@ -115,32 +115,32 @@ def interquartile_mean(scores: npt.ArrayLike) -> np.ndarray:
 
 
 def probability_of_improvement(ours: npt.ArrayLike, theirs: npt.ArrayLike) -> np.ndarray:
-    """P that a seed of ours is above one of theirs, mean over rows; half where they are equal.
+    """Probability that one of our seeds exceeds one of theirs, mean over rows; a tie counts half.
 
     Args:
       ours: [..., seeds, rows].
-      theirs: likewise, of as many rows.
+      theirs: [..., seeds, rows], with the same number of rows.
     """
     ours, theirs = np.asarray(ours)[..., :, None, :], np.asarray(theirs)[..., None, :, :]
     return np.mean((ours > theirs) + 0.5 * (ours == theirs), axis=(-3, -2, -1))
 
 
 def interquartile_difference(ours: npt.ArrayLike, theirs: npt.ArrayLike) -> np.ndarray:
-    """Ours less theirs, [..., seeds, rows] each."""
+    """Interquartile mean of ours minus that of theirs, [..., seeds, rows] each."""
     return interquartile_mean(ours) - interquartile_mean(theirs)
 
 
 def stratified_bootstrap(
     statistic: Callable[..., np.ndarray], *samples: npt.ArrayLike
 ) -> tuple[Any, Any]:
-    """95 % percentile interval of a statistic, seeds drawn anew within every row; seeded.
+    """95 % percentile interval of a statistic, by a seeded bootstrap of seeds within each row.
 
     Args:
-      statistic: of [resamples, seeds, rows] of each of the samples; gives [resamples, ...].
+      statistic: takes each sample as [resamples, seeds, rows], and returns [resamples, ...].
       samples: [seeds, rows] each.
 
     Returns:
-      The low and the high end: a number each, or an array [...].
+      The low and the high end: two numbers, or two arrays [...].
     """
     rng = np.random.default_rng(0)
 
