@@ -1,17 +1,17 @@
-"""`python -m benchmarks.replaying`: logs whose truth is known, replayed; what replays on which ROM.
+"""`python -m benchmarks.replaying`: replays logs with a known truth, on the ROMs of both sets.
 
-    games    the first rows that a random agent plays in each of DQN Replay's 60 games, logged on
-             the ROM of either set and replayed on both
-    truth    longer logs of some games, by an agent that changes its mind at every step and by one
-             that does so every few
+    games    the first rows of a random agent in each of DQN Replay's 60 games, logged on the ROM of
+             each set and replayed on both
+    truth    longer logs of some games, by an agent that draws an action in every step and by one
+             that draws an action every four steps
 
-The logs are recorded by this project's environment, and hold what Dopamine's logs do. What the
-replay says is held against what the environment said and a log has lost: raw rewards and the final
-observation. The actions that the frames executed are known too, by ALE's own random numbers: the
-Mersenne Twister of the environment's seed, two numbers a frame. That they are the truth is shown by
-a run without any chance, in which they lead to the same frames.
+This project's environment records the logs, which hold what Dopamine's logs hold. The results of a
+replay are compared with what the environment returned and a log lacks: the raw rewards and the
+final observation. The actions that the frames executed are known too. They follow from ALE's own
+random numbers: the Mersenne Twister of the environment's seed, two numbers per frame. A run without
+any chance shows that they are right: in it they lead to the same frames.
 
-Each writes a JSON file under `benchmarks/results/replaying`, and continues an interrupted run.
+Each part writes a JSON file under `benchmarks/results/replaying`, and continues an interrupted run.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FOLDER = pathlib.Path(__file__).resolve().parent / "results" / "replaying"
 PATIENCE = 5_000
 MOST_STATES = 300
 ROWS = {"games": 500, "truth": 2_000}
-TRUTH_GAMES = (  # In eight the sets' ROMs differ; Asteroids and MsPacman flicker.
+TRUTH_GAMES = (  # The sets' ROMs differ in eight of them; Asteroids and MsPacman flicker.
     "Asterix",
     "Asteroids",
     "Breakout",
@@ -58,14 +58,14 @@ TRUTH_GAMES = (  # In eight the sets' ROMs differ; Asteroids and MsPacman flicke
 
 
 class Recorded(NamedTuple):
-    """A log of T rows, and the truth that it has lost.
+    """A log of T rows, and the truth that it lacks.
 
     Attributes:
-      logged: what a log says.
-      reward: [T], the game's own.
+      logged: the log.
+      reward: [T], the game's own rewards.
       final_observation: [84, 84, 1] uint8.
-      executed: [T, 4], the action that each frame executed, where the game was not over before;
-        None where it is not known.
+      executed: [T, 4], the action that each frame executed, as long as the game was not over; None
+        where it is not known.
     """
 
     logged: LoggedEpisode
@@ -75,7 +75,10 @@ class Recorded(NamedTuple):
 
 
 def record(rom: pathlib.Path, rows: int, seed: int, action_steps: int = 1) -> Recorded:
-    """The first episode of an agent that draws an action every so many steps, or its beginning."""
+    """Records the first episode of an agent that draws an action every `action_steps` steps.
+
+    Only the first `rows` rows of a longer episode are recorded.
+    """
     environment, rng = AtariEnvironment(rom, seed), np.random.default_rng(seed)
     num_actions = environment.action_spec().num_values
     timestep = environment.reset()
@@ -98,7 +101,7 @@ def record(rom: pathlib.Path, rows: int, seed: int, action_steps: int = 1) -> Re
 
 
 def executed_actions(episode_seed: int, actions: list[int]) -> np.ndarray:
-    """[T, 4], by the random numbers that ALE draws after a seed."""
+    """The executed actions [T, 4], from the random numbers that ALE draws after a seed."""
     twister = np.random.MT19937()
     twister._legacy_seeding(episode_seed)
     drawn = twister.random_raw(len(actions) * FRAME_SKIP * 2)[::2] / 2**32  # The others: player B.
@@ -112,7 +115,7 @@ def executed_actions(episode_seed: int, actions: list[int]) -> np.ndarray:
 
 
 def leads_there(emulator: Emulator, executed: np.ndarray, logged: LoggedEpisode) -> bool:
-    """Whether executed actions show the frames of a log, in a run without chance."""
+    """Whether the executed actions lead to the frames of a log, in a run without chance."""
     emulator.begin()
     for row, actions in enumerate(executed[:-1]):
         screens = []
@@ -126,7 +129,7 @@ def leads_there(emulator: Emulator, executed: np.ndarray, logged: LoggedEpisode)
 
 
 def compare(recorded: Recorded, replayed: Replayed) -> dict[str, Any]:
-    """What a replay says, beside the truth."""
+    """Compares the result of a replay with the truth."""
     logged, reward, final_observation, executed = recorded
     return {
         "rows": len(reward),
@@ -137,7 +140,7 @@ def compare(recorded: Recorded, replayed: Replayed) -> dict[str, Any]:
         "raw_return": float(reward.sum()),
         "clipped_return": float(logged.rewards.sum()),
         "found_return": None if np.isnan(replayed.raw_return) else replayed.raw_return,
-        "rewards": _right(replayed.reward, reward, ~np.isnan(replayed.reward)),
+        "rewards": _count_right(replayed.reward, reward, ~np.isnan(replayed.reward)),
         "final_observation": "not known"
         if replayed.final_observation is None
         else "right"
@@ -147,17 +150,17 @@ def compare(recorded: Recorded, replayed: Replayed) -> dict[str, Any]:
         "open_states": replayed.open_states,
         "executed": None
         if executed is None or replayed.only_return is None
-        else _right(replayed.executed, executed, replayed.executed != NOT_KNOWN),
+        else _count_right(replayed.executed, executed, replayed.executed != NOT_KNOWN),
     }
 
 
-def _right(said: np.ndarray, truth: np.ndarray, is_said: np.ndarray) -> dict[str, int]:
-    """How many values are told, and how many of them are right."""
-    return {"told": int(is_said.sum()), "right": int((said == truth)[is_said].sum())}
+def _count_right(found: np.ndarray, truth: np.ndarray, is_found: np.ndarray) -> dict[str, int]:
+    """How many values were recovered (`told`), and how many of them are right."""
+    return {"told": int(is_found.sum()), "right": int((found == truth)[is_found].sum())}
 
 
 class Task(NamedTuple):
-    """What is recorded and how it is replayed."""
+    """A log to record and replay."""
 
     game: str
     recorded_on: RomSet
@@ -166,7 +169,7 @@ class Task(NamedTuple):
 
 
 def tasks(part: str) -> Iterator[Task]:
-    """Of `games` or `truth`."""
+    """The tasks of a part, `games` or `truth`."""
     if part == "truth":
         for game in TRUTH_GAMES:
             for action_steps in (1, 4):
@@ -182,7 +185,7 @@ def tasks(part: str) -> Iterator[Task]:
 
 
 def run(task: Task, part: str, folder: pathlib.Path | None) -> dict[str, Any]:
-    """Records and replays; what is `truth` is proved too."""
+    """Records and replays a log; in the part `truth` a proof is tried too."""
     game, recorded_on, replayed_on, action_steps = task
     recorded = record(roms.rom_path(game, recorded_on, folder), ROWS[part], 0, action_steps)
     emulator = Emulator(roms.rom_path(game, replayed_on, folder))
@@ -203,11 +206,12 @@ def main(
         list[str] | None, typer.Argument(help="games, truth; both by default.")
     ] = None,
     roms_folder: Annotated[
-        pathlib.Path | None, typer.Option(help="Of atari-py's ROMs; by default in your cache.")
+        pathlib.Path | None,
+        typer.Option(help="Folder of atari-py's ROMs; by default your cache's."),
     ] = None,
-    only: Annotated[str, typer.Option(help="One game alone.")] = "",
+    only: Annotated[str, typer.Option(help="Run only this game.")] = "",
 ) -> None:
-    """Records logs whose truth is known, replays them, and holds what comes out against it."""
+    """Records logs with a known truth, replays them, and compares the results with the truth."""
     for part in parts or ROWS:
         if part not in ROWS:
             raise DatasetError(f"there is no part {part}: name {' or '.join(ROWS)}")

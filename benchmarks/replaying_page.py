@@ -1,4 +1,4 @@
-"""`python -m benchmarks.replaying_page`: the tables of docs/replaying.md, from saved results."""
+"""`python -m benchmarks.replaying_page`: writes the tables of docs/replaying.md from results."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from rl_datasets import files
 from rl_datasets.roms import RomSet
 
 PAGE = FOLDER.parents[2] / "docs" / "replaying.md"
-MARK = "<!-- Written by `python -m benchmarks.replaying_page`; what follows is not kept. -->\n"
+MARK = "<!-- `python -m benchmarks.replaying_page` overwrites everything below this line. -->\n"
 
 Log = Mapping[str, Any]
 
 
 def truth(logs: Sequence[Log]) -> Iterator[str]:
-    """Logs whose truth is known: what replaying recovers, one line a log."""
+    """What replaying recovers of logs with a known truth, one line for each log."""
     values, right = (sum(log["rewards"][of] for log in logs) for of in ("told", "right"))
     ends = [log["final_observation"] for log in logs if log["whole"]]
     executed = [log["executed"] for log in logs if log["executed"]]
-    told_actions, right_actions = (sum(each[of] for each in executed) for of in ("told", "right"))
+    proved_actions, right_actions = (sum(each[of] for each in executed) for of in ("told", "right"))
     yield "## Compared with the truth"
     yield ""
     yield (
         f"{len(logs)} logs of {len({log['game'] for log in logs})} games on the ROMs of "
         f"{RomSet.LEGACY}, up to 2,000 rows each; {sum(log['whole'] for log in logs)} are replayed "
-        f"whole. Right are {right:,} of the {values:,} raw rewards that replaying recovers, "
-        f"{ends.count('right')} of {len(ends) - ends.count('not known')} final observations, and "
-        f"{right_actions:,} of {told_actions:,} executed actions that are proved."
+        f"whole. Of the values that replaying recovers, {right:,} of {values:,} raw rewards, "
+        f"{ends.count('right')} of {len(ends) - ends.count('not known')} final observations and "
+        f"{right_actions:,} of {proved_actions:,} proved executed actions are right."
     )
     yield ""
     yield "| game | action every | rows | reached | steps a row | raw return: recovered, truth |"
@@ -57,14 +57,14 @@ def _only(log: Log) -> str:
 
 
 def games(logs: Sequence[Log]) -> Iterator[str]:
-    """On which ROM a random agent's first rows are replayed, a line a game."""
+    """The ROMs on which a random agent's first rows are replayed, one line for each game."""
     names = list(dict.fromkeys(log["game"] for log in logs))
     yield "## Every game, on every ROM"
     yield ""
     yield (
-        f"The first 500 rows of a random agent in {len(names)} games, or the whole of a shorter "
-        "game. Where the two sets have the same ROM there is one log; elsewhere there is one log "
-        "of each ROM, replayed on both. A cell says how many rows were reached."
+        f"The first 500 rows of a random agent in {len(names)} games, or all rows of a shorter "
+        "game. If both sets have the same ROM, there is one log. Otherwise there is one log for "
+        "each ROM, and both are replayed on both ROMs. A cell says how many rows were reached."
     )
     yield ""
     yield "| game | its own ROM, old | its own ROM, new | old on the new | new on the old |"
@@ -81,9 +81,9 @@ def games(logs: Sequence[Log]) -> Iterator[str]:
     values, right = (sum(log["rewards"][of] for log in own) for of in ("told", "right"))
     yield ""
     yield (
-        f"On its own ROM {sum(log['whole'] for log in own)} of {len(own)} logs are replayed whole, "
-        f"on the other {sum(log['whole'] for log in other)} of {len(other)}. Of "
-        f"{values:,} raw rewards that are told {right:,} are the truth."
+        f"{sum(log['whole'] for log in own)} of {len(own)} logs are replayed whole on their own "
+        f"ROM, and {sum(log['whole'] for log in other)} of {len(other)} on the other one. Of the "
+        f"{values:,} raw rewards that replaying recovers, {right:,} are right."
     )
 
 
@@ -94,12 +94,13 @@ def _reached(log: Log | None) -> str:
 
 
 def written_by(name: str, measured: Log) -> str:
-    """Which command measured what, on what."""
+    """The command that measured a table, the code version and the limits of the search."""
     codes = " and ".join(dict.fromkeys(log["code_version"] for log in measured["logs"]))
     return (
-        f"Measured by `{measured['command']}` ({name}.json), code version {codes}. A log is lost "
-        f"after {measured['patience']:,} steps without progress. A proof is given up where more "
-        f"than {measured['most_states']} states are open at once, or a twentieth on average."
+        f"Measured by `{measured['command']}` ({name}.json), code version {codes}. A log counts as "
+        f"lost after {measured['patience']:,} steps without progress. A proof is abandoned when "
+        f"more than {measured['most_states']} states are open at once, or more than a twentieth of "
+        "that on average."
     )
 
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.speed`: every speed beside its anchor, measured in one run."""
+"""`python -m benchmarks.speed`: measures every speed and its anchor in one run."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def main(
     rooms: Annotated[
         list[str] | None, typer.Argument(help=f"Any of {', '.join(ROOMS)}; all by default.")
     ] = None,
-    quick: Annotated[bool, typer.Option(help="Smaller inputs: shows that it runs.")] = False,
+    quick: Annotated[bool, typer.Option(help="Use smaller inputs, to see that it runs.")] = False,
     save: Annotated[bool, typer.Option(help="Write the rows to benchmarks/results/speed.")] = False,
 ) -> None:
-    """Measures this project's speed beside its anchors; leave the machine alone meanwhile."""
+    """Measures this project's speeds and their anchors; use an otherwise idle machine."""
     for room in rooms or ROOMS:
         rows = importlib.import_module(f"benchmarks.speed.{room}").measure(quick=quick)
         show(room, rows)

@@ -1,10 +1,10 @@
-"""How fast published Atari frames become batches of stacks with n-step returns.
+"""Measures how fast published Atari frames become batches of stacks with n-step returns.
 
-The data: episodes of 1,000 transitions with frames of about 1.5 kB as PNG. The batches: 32
-transitions of 4 stacked frames and 3-step returns. Anchors: the loop over the nested dataset of
-plain `tfds.load`, which gives single steps and no batches, and a tf.data pipeline with rlds's
-windows, which gives the same batches. Rates are taken in turns, but for that pipeline's, which
-comes last: while it waits, it holds threads that the nested loop then lacks, at times nearly all.
+The data are episodes of 1,000 transitions with frames of about 1.5 kB as PNG. A batch has 32
+transitions of 4 stacked frames and 3-step returns. There are two anchors: a loop over the nested
+dataset of plain `tfds.load`, which gives single steps and no batches, and a tf.data pipeline with
+rlds's windows, which gives the same batches. Rates are measured in turns. Only the pipeline's comes
+last: while it waits, it holds threads that the nested loop needs, at times nearly all of them.
 A feed's stacks are transposed on their way to JAX's device, so that is measured too.
 """
 
@@ -41,11 +41,11 @@ UNIT_EPISODES = 10
 BATCH = 32
 STACK, N_STEP, GAMMA = 4, 3, 0.99
 CUT = Cut(N_STEP, GAMMA, STACK)
-SHUFFLE = 10_000  # transitions, of every feed that has a shuffle buffer
+SHUFFLE = 10_000  # transitions in the shuffle buffer of a feed that has one
 
 
 def synthetic_episodes(first: int, count: int) -> Iterator[Episode]:
-    """`count` episodes of frames, numbered from `first`; each follows from its number alone."""
+    """`count` episodes of frames, numbered from `first`; each depends only on its number."""
     for number in range(first, first + count):
         rng = np.random.default_rng(number)
         yield Episode.from_transitions(
@@ -86,7 +86,7 @@ class SyntheticAtari(PublishedDatasetBuilder, skip_registration=True):  # type: 
 
 
 def measure(quick: bool = False) -> list[dict[str, Any]]:
-    """Steps/s of reading and of every feed; `ratio` is to the nested loop."""
+    """Steps/s of reading and of every feed; `ratio` is relative to the nested loop."""
     episodes, seconds, rounds = (20, 2.0, 1) if quick else (100, 10.0, 5)
     tfds.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
@@ -124,7 +124,7 @@ def measure(quick: bool = False) -> list[dict[str, Any]]:
 def _in_turns(
     feeds: Mapping[str, tuple[Iterator[Any], int]], seconds: float, rounds: int
 ) -> dict[str, float]:
-    """The median of several measurements of each, a first one to warm up apart."""
+    """The median of several measurements of each, after one to warm up."""
     measured = [
         {name: _steps_a_second(feed, steps, seconds) for name, (feed, steps) in feeds.items()}
         for _ in range(rounds + 1)
@@ -145,7 +145,7 @@ def _on_device(batches: Iterator[Any]) -> Iterator[Any]:
 
 
 def _published(version: pathlib.Path) -> tf.data.Dataset:
-    """What `tfds.load` gives, over and over."""
+    """The dataset of `tfds.load`, repeated."""
     read_config = tfds.ReadConfig(try_autocache=False)
     return (
         tfds.builder_from_directory(version)
@@ -160,7 +160,7 @@ def _nested_loop(version: pathlib.Path) -> Iterator[Any]:
 
 
 def _windows_in_tf_data(version: pathlib.Path) -> Iterator[Any]:
-    """Batches of shuffled windows; those that reach over an episode's ends are left out."""
+    """Batches of shuffled windows; windows that extend beyond their episode are left out."""
     weights = tf.constant([GAMMA**k for k in range(N_STEP)], tf.float32)
 
     def windows(episode: dict[str, Any]) -> tf.data.Dataset:

@@ -1,4 +1,4 @@
-"""Collection speed beside a plain single-process loop over the same environment and policy."""
+"""Measures collection against a plain single-process loop with the same environment and policy."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ PROCESSES = 2
 def measure(quick: bool = False) -> list[dict[str, Any]]:
     """Transitions per second of `collect` with two processes, and of the plain loop.
 
-    Both run BRAC's `pure` mixture with a network of its size, in turns, within one call. The plain
-    loop's rate is the median of its turns; so is that of `collect`, which includes the start of the
-    processes and the writing of the files.
+    Both run BRAC's `pure` mixture with a network of its size, in turns, within one call. Each rate
+    is the median of its turns. That of `collect` includes starting the processes and writing the
+    files.
 
     Args:
-      quick: fewer transitions, for a first look.
+      quick: whether to collect fewer transitions, for a first look.
 
     Returns:
-      One row an environment: name, value (transitions/s), unit, anchor (transitions/s of the
+      One row for each environment: name, value (transitions/s), unit, anchor (transitions/s of the
       plain loop) and ratio (value / anchor).
     """
     transitions = 100_000 if quick else 200_000
@@ -53,7 +53,7 @@ def measure(quick: bool = False) -> list[dict[str, Any]]:
 
 
 def plain_loop(environment: str, layers: policies.Layers, transitions: int, seed: int) -> float:
-    """Transitions per second of the loop that one would write first, with one BLAS thread."""
+    """Transitions per second of the most obvious loop, with one BLAS thread."""
     with threadpoolctl.threadpool_limits(1):
         env = environments.make_gymnasium(environment)
         rng = np.random.default_rng(seed)

@@ -1,10 +1,10 @@
-"""How fast a file of D4RL's is published, beside reading it with h5py alone and writing it back.
+"""Measures publishing a D4RL file against reading it with h5py and writing it back.
 
-The work: a file laid out as `halfcheetah_medium-v2.hdf5`, of 1,000,000 rows with next observations,
-qpos, qvel and log-probabilities, in episodes of 1,000, compressed as D4RL's files are. Ours hashes
-the file, and leaves a version that was checked, read back and hashed; it is to take three times as
-long as the anchor at most. Peak memory is that of a process of its own on a file of 2,000,000 rows,
-and is to stay below 1 GiB.
+The file has the layout of `halfcheetah_medium-v2.hdf5`: 1,000,000 rows with next observations,
+qpos, qvel and log-probabilities, in episodes of 1,000, compressed as D4RL's files are. Publishing
+hashes the file, and leaves a version that was checked, read back and hashed; it should take at most
+three times as long as the anchor. Peak memory is measured in a separate process on a file of
+2,000,000 rows, and should stay below 1 GiB.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SLICE = 100_000  # Rows.
 
 
 def write_file(path: pathlib.Path, rows: int) -> None:
-    """A file of random rows, a slice at a time."""
+    """Writes a file of random rows, slice by slice."""
     rng = np.random.default_rng(0)
     shapes: dict[str, tuple[int, ...]] = {name: (rows, width) for name, width in WIDTHS.items()}
     shapes |= {"rewards": (rows,), "infos/action_log_probs": (rows,)}
@@ -60,7 +60,7 @@ def write_file(path: pathlib.Path, rows: int) -> None:
 
 
 def read_and_write_back(source: pathlib.Path, target: pathlib.Path, **how: Any) -> None:
-    """The anchor: every field read whole and written by h5py, with no other work."""
+    """The anchor: h5py reads every field whole and writes it, with no other work."""
 
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
@@ -71,7 +71,7 @@ def read_and_write_back(source: pathlib.Path, target: pathlib.Path, **how: Any) 
 
 
 def measure(quick: bool = False) -> list[dict[str, Any]]:
-    """Transitions a second, and peak memory; `ratio` is to `anchor`."""
+    """Transitions/s and peak memory; `ratio` is relative to `anchor`."""
     rows, many = (50_000, 100_000) if quick else (1_000_000, 2_000_000)
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
@@ -118,7 +118,7 @@ def measure(quick: bool = False) -> list[dict[str, Any]]:
 
 
 def peak_memory(path: pathlib.Path) -> int:
-    """Peak resident bytes of a process of its own that publishes the file."""
+    """Peak resident bytes of a separate process that publishes the file."""
     script = (
         "import sys, pathlib; from benchmarks.speed import d4rl;"
         "d4rl._publish(pathlib.Path(sys.argv[1]));"
@@ -137,7 +137,7 @@ def _publish(path: pathlib.Path) -> None:
 def _seconds(
     work: Callable[[pathlib.Path], None], small: pathlib.Path, large: pathlib.Path
 ) -> float:
-    """How long the work on the large file takes, warmed up on the small one."""
+    """Seconds that the work takes on the large file, after a warm-up on the small one."""
     work(small)
     start = time.perf_counter()
     work(large)

@@ -1,13 +1,14 @@
-"""How fast a DQN Replay log is published, beside the work that no method can avoid.
+"""Measures publishing a DQN Replay log against the work that no method can avoid.
 
-The work: runs of 1, 4 and 16 checkpoints of 50,000 rows, in episodes of 500 rows, whose frames are
-about 1.6 kB as PNG. The unavoidable parts are gunzip and PNG encoding of the same frames alone.
-Every publish runs in a process of its own, warmed up on a small log, so start-up is apart. What one
-core does is counted in its seconds of work, what two workers do by the clock; and by what the last
-12 of 16 checkpoints add to the first 4, since to start a worker takes seconds whatever it does.
+The logs are runs of 1, 4 and 16 checkpoints of 50,000 rows, in episodes of 500 rows, with frames of
+about 1.6 kB as PNG. The unavoidable work is gunzip and PNG encoding of the same frames. Every
+publication runs in a separate process that was warmed up on a small log, so that start-up does not
+count. The work of one core is measured in seconds of processor time, that of two workers by the
+clock: as the time that the last 12 of 16 checkpoints add to the first 4, because starting a worker
+takes seconds whatever it does.
 
-`python -m benchmarks.speed.dqn_replay` writes what the saved rows mean for all of DQN Replay into
-`docs/dqn_replay_cost.md`.
+`python -m benchmarks.speed.dqn_replay` extrapolates the saved rows to all of DQN Replay, and writes
+the result to `docs/dqn_replay_cost.md`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from rl_datasets.publishing.publish import publish
 ROOT = pathlib.Path(__file__).parents[2]
 SAVED = ROOT / "benchmarks" / "results" / "speed"
 PAGE = ROOT / "docs" / "dqn_replay_cost.md"
-MARK = "<!-- Written by `python -m benchmarks.speed.dqn_replay`; what follows is not kept. -->\n"
+MARK = "<!-- `python -m benchmarks.speed.dqn_replay` overwrites everything below this line. -->\n"
 ALL_TRANSITIONS = 15_000_000_000  # 60 games, 5 runs each, 50 million agent steps a run.
 WORKERS = (1, 16, 100, 1_000)
 
@@ -45,7 +46,7 @@ _SIDE = 84
 
 
 def synthetic_frames(count: int, seed: int = 0) -> np.ndarray:
-    """Frames [count, 84, 84] uint8 of a game that there is not: five sprites before a scene."""
+    """Frames [count, 84, 84] uint8 of a made-up game: five sprites in front of a scene."""
     rng = np.random.default_rng(seed)
     scene = np.repeat(rng.integers(40, 200, (14, 1), np.uint8), 6, axis=0).repeat(_SIDE, axis=1)
     scene[60:] += rng.integers(0, 40, (24, 21), np.uint8).repeat(4, axis=1)
@@ -59,7 +60,7 @@ def synthetic_frames(count: int, seed: int = 0) -> np.ndarray:
 
 
 def write_log(folder: pathlib.Path, checkpoints: int, capacity: int) -> None:
-    """A run of so many full checkpoints; its final one is not written."""
+    """Writes a run of so many full checkpoints, without the final checkpoint of a real run."""
     film, rng = synthetic_frames(2_000), np.random.default_rng(0)
     log = ReplayLog(folder, capacity)
     row = 0
@@ -70,12 +71,12 @@ def write_log(folder: pathlib.Path, checkpoints: int, capacity: int) -> None:
 
 
 def measure(quick: bool = False) -> list[dict[str, Any]]:
-    """Transitions published a second; `ratio` is to `anchor`."""
+    """Transitions published per second; `ratio` is relative to `anchor`."""
     capacity = 5_000 if quick else 50_000
     with tempfile.TemporaryDirectory() as scratch:
         root = pathlib.Path(scratch)
         for count in (*CHECKPOINTS, 0):
-            # Checkpoint 0 alone of a small run: what a process is warmed up on.
+            # Checkpoint 0 of a small run, to warm up a process.
             folder = root / str(count) / "Pong" / "1" / "replay_logs"
             write_log(folder, count or 1, capacity if count else 1_200)
         parts = _unavoidable(root / "1" / "Pong" / "1" / "replay_logs")
@@ -115,13 +116,13 @@ def _row(
 
 
 def _added(runs: list[dict[str, float]], seconds: str) -> float:
-    """Seconds a transition of what the largest run has more than the one before."""
+    """Seconds per transition that the largest run has in addition to the second largest."""
     *_, before, largest = runs
     return (largest[seconds] - before[seconds]) / (largest["transitions"] - before["transitions"])
 
 
 def _unavoidable(folder: pathlib.Path) -> dict[str, float]:
-    """Seconds of work a frame: gunzip, then PNG encoding."""
+    """Seconds of work per frame: gunzip, then PNG encoding."""
     path = folder / "$store$_observation_ckpt.0.gz"
     batch = np.empty((_BATCH, _SIDE, _SIDE, 1), np.uint8)
     spent = {"gunzip": 0.0, "PNG encoding": 0.0}
@@ -143,7 +144,7 @@ def _unavoidable(folder: pathlib.Path) -> dict[str, float]:
 
 
 def _encodings() -> list[dict[str, Any]]:
-    """PNG beside the other lossless encoding that plain TFDS decodes, a tensor in zlib."""
+    """Compares PNG with the other lossless encoding that plain TFDS decodes, a tensor in zlib."""
     film = synthetic_frames(1_000)[..., None]
     ways: dict[str, Callable[[], list[bytes]]] = {
         "PNG": lambda: frames.encode_png(film),
@@ -186,7 +187,7 @@ def _publish_apart(root: pathlib.Path, checkpoints: int, workers: int) -> dict[s
 
 
 def publish_here(root: str, checkpoints: str, workers: str, data_dir: str) -> None:
-    """Publishes a run of so many checkpoints and prints what it took, for a process of its own."""
+    """Publishes a run of so many checkpoints and prints what it took; runs in its own process."""
     publish(_builder(root, "0", f"{data_dir}/warm-up"))
     clock, work = time.perf_counter(), time.process_time()
     version = publish(_builder(root, checkpoints, f"{data_dir}/timed"), num_workers=int(workers))
@@ -204,7 +205,7 @@ def _builder(root: str, checkpoints: str, data_dir: str) -> Builder:
 
 
 def cost_of_all(measured: dict[str, Any]) -> str:
-    """The table of `docs/dqn_replay_cost.md`, from what was saved of `measure`."""
+    """The table of `docs/dqn_replay_cost.md`, from the saved rows of `measure`."""
     rows = {row["name"]: row for row in measured["rows"]}
     work = ALL_TRANSITIONS / rows["publish"]["value"]
     shared = rows["publish, 2 workers"]["ratio"] / 2
@@ -217,12 +218,12 @@ def cost_of_all(measured: dict[str, Any]) -> str:
         "| | |",
         "|---|---|",
         f"| work for a million transitions | {1e6 / rows['publish']['value']:.0f} core seconds |",
-        f"| of gunzip and PNG encoding alone | {rows['publish']['ratio']:.0%} |",
-        f"| two workers beside one | {rows['publish, 2 workers']['ratio']:.2f} times |",
+        f"| gunzip and PNG encoding alone | {rows['publish']['ratio']:.0%} of that |",
+        f"| two workers | {rows['publish, 2 workers']['ratio']:.2f} times as fast as one |",
         f"| peak memory of a worker | {peak['value']:.0f} MiB |",
         f"| published | {ALL_TRANSITIONS * rows['published']['value'] / 1e12:.0f} TB |",
         "",
-        "| workers, a core each | days |",
+        "| workers, one core each | days |",
         "|---:|---:|",
     ]
     for workers in WORKERS:
@@ -232,7 +233,7 @@ def cost_of_all(measured: dict[str, Any]) -> str:
 
 
 def cost_of_replaying(speed: dict[str, Any]) -> str:
-    """The tables about replaying, from what was saved of `replaying`."""
+    """The tables about replaying, from the saved rows of `replaying`."""
     rows = {row["name"]: row for row in speed["rows"]}
     rates = {name: row for name, row in rows.items() if row["unit"] == "rows/s a core"}
     found = {name: row for name, row in rates.items() if name.endswith(": replayed")}
@@ -240,9 +241,9 @@ def cost_of_replaying(speed: dict[str, Any]) -> str:
     extremes = [pick(row["value"] for row in found.values()) for pick in (max, min)]
     lines = [
         f"Measured by `{speed['command']}` on {speed['machine']}, code version",
-        f"{speed['code_version']}. Publishing is not in it.",
+        f"{speed['code_version']}. Publishing is not included.",
         "",
-        "| a random agent's play | rows/s a core | beside the emulator alone | core days for all |",
+        "| a random agent's play | rows/s per core | of the emulator's speed | core days for all |",
         "|---|---:|---:|---:|",
     ]
     for name, row in rates.items():
@@ -251,9 +252,9 @@ def cost_of_replaying(speed: dict[str, Any]) -> str:
             lines.append(f"| {name} | {row['value']:,.0f} | {row['ratio']:.0%} | {days:,.0f} |")
     lines += [
         "",
-        f"Two workers do {2 * shared:.2f} times what one does, publishing included.",
+        f"Two workers are {2 * shared:.2f} times as fast as one, publishing included.",
         "",
-        "| workers, a core each | days, as the fastest game | days, as the slowest |",
+        "| workers, one core each | days at the fastest game's rate | at the slowest game's |",
         "|---:|---:|---:|",
     ]
     for workers in WORKERS:
@@ -264,7 +265,7 @@ def cost_of_replaying(speed: dict[str, Any]) -> str:
 
 
 def memory_of_replaying(measured: dict[str, Any]) -> str:
-    """The table about memory, from what was saved of `replay_memory`."""
+    """The table about memory, from the saved rows of `replay_memory`."""
     lines = [
         f"Measured by `{measured['command']}` on {measured['machine']}, code version",
         f"{measured['code_version']}.",
@@ -284,7 +285,7 @@ PARTS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
 
 
 def main() -> None:
-    """Writes the tables of what is saved into their page."""
+    """Writes the tables of the saved rows into their page."""
     kept, mark, _ = PAGE.read_text(encoding="utf-8").partition(MARK)
     saved = [(SAVED / f"{room}.json", title, table) for room, title, table in PARTS]
     tables = [

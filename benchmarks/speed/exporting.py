@@ -1,9 +1,8 @@
-"""How fast a published version is exported and read back, beside the work that no export avoids.
+"""Measures exporting a version and reading it back against the work that no export can avoid.
 
-Frames: 84 x 84 of about 1.5 kB as PNG, in episodes of 1,000. Vectors: 17 observations and 6
-actions, all float32, likewise. The anchor of a format reads the version, decodes it and writes the
-whole dataset by the format's own library in one call, which holds it in memory; it reads nothing
-back.
+Frames are 84 x 84, about 1.5 kB as PNG. Vectors are 17 observations and 6 actions, all float32.
+Episodes have 1,000 transitions. The anchor of a format reads and decodes the version into memory,
+and writes it in one call of the format's own library; it reads nothing back.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ SPRITES = 20
 
 
 def synthetic_episode(episode_id: int) -> Episode:
-    """Frames of a still scene with sprites that move about, as games have them."""
+    """Frames of a still scene with moving sprites, like those of games."""
     rng = np.random.default_rng(episode_id)
     scene = np.repeat(rng.integers(0, 256, (14, 14), np.uint8), 6, axis=0).repeat(6, axis=1)
     sprites = rng.integers(0, 256, (SPRITES, 6, 5), np.uint8)
@@ -77,7 +76,7 @@ class Frames(PublishedDatasetBuilder, skip_registration=True):  # type: ignore[c
 
 
 def measure(quick: bool = False) -> list[dict[str, Any]]:
-    """Transitions exported a second; `ratio` is to `anchor`."""
+    """Transitions exported per second; `ratio` is relative to `anchor`."""
     episodes, transitions = (4, 100_000) if quick else (40, 1_000_000)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -112,7 +111,7 @@ def _row(name: str, rate: float, anchor: str, anchor_rate: float) -> dict[str, A
 
 
 def _rate(write: Callable[[], int], target: pathlib.Path) -> float:
-    """Transitions a second of the second of two runs."""
+    """Transitions per second in the second of two runs."""
     for _ in range(2):
         start = time.perf_counter()
         transitions = write()
@@ -151,7 +150,7 @@ def _save_hdf5(fields: Mapping[str, np.ndarray], target: pathlib.Path) -> None:
     with h5py.File(target, "w") as file:
         for name, field in fields.items():
             file.create_dataset(name, data=field, compression="gzip", compression_opts=1)
-        if fields["observation"].ndim == 2:  # D4RL stores what is seen next once more.
+        if fields["observation"].ndim == 2:  # D4RL stores next observations as well.
             file.create_dataset(
                 "next", data=fields["observation"], compression="gzip", compression_opts=1
             )

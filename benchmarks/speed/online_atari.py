@@ -1,4 +1,4 @@
-"""Atari collection: the environment beside the bare emulator, and the logging loop beside both."""
+"""Measures Atari collection: the environment against the emulator, and the loop that logs."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ GAME = "Pong"
 def measure(quick: bool = False) -> list[dict[str, Any]]:
     """Agent steps per second, of four frames each, and gradient steps per second.
 
-    The bare emulator plays the same actions without looking at a frame. The loop is a run of the
-    random agent with 50,000 rows a checkpoint, compressing them included. A DQN takes a gradient
-    step every four agent steps, so on a CPU learning takes most of a run's time.
+    The bare emulator plays the same actions without reading a frame. The loop is a run of the
+    random agent with 50,000 rows per checkpoint, including their compression. A DQN takes a
+    gradient step every four agent steps, so on a CPU learning takes most of a run's time.
 
     Args:
-      quick: fewer steps, for a first look.
+      quick: whether to take fewer steps, for a first look.
 
     Returns:
-      Rows: name, value, unit, and where there is one the anchor and the ratio value / anchor.
+      Rows: name, value, unit, and if there is an anchor, its value and the ratio value / anchor.
     """
     steps = 4_000 if quick else 40_000
     emulator, environment = _emulator(steps), _environment(steps)
@@ -90,7 +90,7 @@ def _environment(steps: int) -> float:
     environment.reset()
     start = time.perf_counter()
     for action in _actions(steps):
-        environment.step(action)  # After an episode's end it resets.
+        environment.step(action)  # It resets after the end of an episode.
     return steps / (time.perf_counter() - start)
 
 

@@ -1,7 +1,8 @@
-"""How fast transitions are published, beside plain TFDS and beside writing bytes with no work.
+"""Measures publishing against plain TFDS, and against writing the same bytes with no other work.
 
-The work: 1,000,000 transitions of 17 observations and 6 actions, all float32, in episodes of 1,000.
-Every way is warmed up on a small dataset in the same process first, so start-up is apart.
+The data are 1,000,000 transitions of 17 observations and 6 actions, all float32, in episodes of
+1,000. Each way is first warmed up on a small dataset in the same process, so that start-up does not
+count.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ SPEC = EpisodeSpec(
 
 
 def synthetic_episodes(first: int, count: int) -> Iterator[Episode]:
-    """`count` episodes of `SPEC`, numbered from `first`; each follows from its number alone."""
+    """`count` episodes of `SPEC`, numbered from `first`; each depends only on its number."""
     for episode_id in range(first, first + count):
         rng = np.random.default_rng(episode_id)
         yield Episode.from_transitions(
@@ -79,7 +80,7 @@ class Synthetic(PublishedDatasetBuilder, skip_registration=True):  # type: ignor
 class Plain(  # type: ignore[call-arg]
     tfds.core.GeneratorBasedBuilder, skip_registration=True
 ):
-    """The anchor: the same episodes through a TFDS builder as its documentation writes one."""
+    """The anchor: a TFDS builder of the same episodes, written as TFDS's documentation shows."""
 
     VERSION = tfds.core.Version("1.0.0")
 
@@ -100,7 +101,7 @@ class Plain(  # type: ignore[call-arg]
 
 
 def measure(quick: bool = False) -> list[dict[str, Any]]:
-    """Transitions published a second, and peak memory; `ratio` is to `anchor`."""
+    """Transitions published per second, and peak memory; `ratio` is relative to `anchor`."""
     transitions = 100_000 if quick else 1_000_000
     tfds.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
@@ -138,7 +139,7 @@ def _memory(quick: bool) -> list[dict[str, Any]]:
 
 
 def peak_memory(transitions: int) -> int:
-    """Peak resident bytes of a process of its own that publishes so many transitions."""
+    """Peak resident bytes of a separate process that publishes so many transitions."""
     script = (
         "import sys, pathlib; from benchmarks.speed import publishing;"
         "publishing._publish_ours(pathlib.Path(sys.argv[1]), int(sys.argv[2]));"

@@ -1,7 +1,7 @@
-"""How much memory it takes to replay the longest possible episode.
+"""Measures how much memory it takes to replay the longest possible episode.
 
-The log: ElevatorAction, which a random agent plays until the time limit. Each version is published
-in a process of its own, by one worker; its peak is the kernel's (VmHWM).
+The log is a game of ElevatorAction, which a random agent plays until the time limit. Each version
+is published in a separate process, by one worker. The peak is the kernel's (VmHWM).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from rl_datasets.replaying.publishing import ReplayedBuilder
 from rl_datasets.roms import RomSet
 
 GAME = "ElevatorAction"
-ROWS = 26_990  # A little less than the time limit, which logs hold as the end of a game.
+ROWS = 26_990  # a little less than the time limit, which logs store as the end of a game
 PUBLISHED, REPLAYED, WITH_SCREENS = "published", "replayed", "replayed with full-size frames"
 
 
 def measure(quick: bool = False) -> list[dict[str, Any]]:
-    """Peak memory in MiB; `ratio` is to publishing without replaying."""
+    """Peak memory in MiB; `ratio` is relative to publishing without replaying."""
     rows = 300 if quick else ROWS
     with tempfile.TemporaryDirectory() as scratch:
         _write_log(pathlib.Path(scratch), rows)
@@ -48,7 +48,7 @@ def measure(quick: bool = False) -> list[dict[str, Any]]:
 
 
 def _write_log(home: pathlib.Path, rows: int) -> None:
-    """One checkpoint of one episode, whose end is cut off."""
+    """Writes one checkpoint with one episode, whose end is cut off."""
     logged = record(roms.rom_path(GAME, RomSet.ALE), rows, seed=0, action_steps=4).logged
     with ReplayLog(home / GAME / "1" / "replay_logs", 2 * rows) as log:
         for row in range(rows):

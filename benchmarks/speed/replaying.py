@@ -1,9 +1,9 @@
-"""How fast logged Atari episodes are replayed, beside the emulator that does nothing else.
+"""Measures replaying logged Atari episodes against emulating them without any search.
 
-The logs: games that a random agent plays, which draws an action every four steps. The anchor: the
-same actions, emulated once with no search, no comparison and no screen taken. Rates are of
-processor time, of one core; the two are taken in turns. What two workers do is of `rl-datasets
-replay`, publishing included: what each row adds, so that their start does not count.
+The logs are games of a random agent, which draws an action every four steps. The anchor emulates
+the same actions once, without search, comparisons or screens. Both rates are per second of one
+core's processor time, measured in turns. The speed of two workers is that of `rl-datasets replay`
+with publishing: the rate at which further rows are done, so that start-up does not count.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ACTION_STEPS = 4
 
 
 def measure(quick: bool = False) -> list[dict[str, Any]]:
-    """Rows replayed a second; `ratio` is to the emulator alone, or to one worker."""
+    """Rows replayed per second; `ratio` is relative to the emulator alone, or to one worker."""
     rows, rounds, shared = (150, 1, 200) if quick else (800, 3, 4_000)
     measured: list[dict[str, Any]] = []
     for game in GAMES:
@@ -52,7 +52,7 @@ def _of_game(game: str, rows: int, rounds: int) -> list[dict[str, Any]]:
     recorded, emulator = record(rom, rows, seed=0, action_steps=ACTION_STEPS), Emulator(rom)
     found = replaying.replay(emulator, recorded.logged)
     if not found.whole:
-        raise DatasetError(f"{game} is not replayed whole: {found.reason}; report it")
+        raise DatasetError(f"{game} was not replayed whole, report this: {found.reason}")
     ways: dict[str, Callable[[], object]] = {
         "the emulator alone": lambda: _emulate(emulator, found),
         "replayed": lambda: replaying.replay(emulator, recorded.logged),
@@ -97,7 +97,7 @@ def _rows_a_second(way: Callable[[], object], recorded: Recorded) -> float:
 
 
 def _shared(rows: int) -> list[dict[str, Any]]:
-    """Logs of some files and of more, replayed and published by one worker and by two."""
+    """Replays and publishes logs of few and of more files, with one worker and with two."""
     with tempfile.TemporaryDirectory() as scratch:
         logs = {count: pathlib.Path(scratch) / str(count) for count in FILES}
         for count, log in logs.items():
@@ -118,7 +118,7 @@ def _shared(rows: int) -> list[dict[str, Any]]:
 
 
 def _added(logs: dict[int, pathlib.Path], workers: int) -> float:
-    """Rows a second of those that the largest log has more than the smallest."""
+    """Rows per second, from what the largest log takes in addition to the smallest."""
     (few_rows, few_seconds), (rows, seconds) = (
         _publish_apart(logs[count], workers) for count in FILES
     )
@@ -126,7 +126,7 @@ def _added(logs: dict[int, pathlib.Path], workers: int) -> float:
 
 
 def _write_log(folder: pathlib.Path, files: int, rows: int) -> None:
-    """So many full checkpoints, of games one after another."""
+    """Writes so many full checkpoints of games, one after another."""
     log, seed = ReplayLog(folder, rows), 0
     rom = roms.rom_path(SHARED, RomSet.ALE)
     while log.add_count < files * rows - 1:
@@ -139,7 +139,7 @@ def _write_log(folder: pathlib.Path, files: int, rows: int) -> None:
 
 
 def _publish_apart(log: pathlib.Path, workers: int) -> tuple[int, float]:
-    """Rows and seconds."""
+    """The rows and the seconds of `publish_here` in a separate process."""
     script = (
         "import sys; from benchmarks.speed import replaying; replaying.publish_here(*sys.argv[1:])"
     )
@@ -150,7 +150,7 @@ def _publish_apart(log: pathlib.Path, workers: int) -> tuple[int, float]:
 
 
 def publish_here(log: str, workers: str) -> None:
-    """Replays and publishes a log, and prints its rows and seconds, for a process of its own."""
+    """Replays and publishes a log, and prints rows and seconds; runs in its own process."""
     builder = Builder(config=f"{SHARED}_run_1", source=log, data_dir=f"{log}/read")
     of = source.of_builder(builder)
     replayer = Replayer(of.roms(RomSet.ALE))

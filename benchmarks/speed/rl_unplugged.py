@@ -1,12 +1,13 @@
-"""How fast RL Unplugged's shards are published, beside Tianshou's converter of the same records.
+"""Measures publishing RL Unplugged's shards against Tianshou's converter of the same records.
 
-The work: a shard of episodes of 500 rows, and a shard of shuffled transitions with 8 PNG files
-each, of frames of about 1.5 kB. Ours leaves a version that was checked, read back and hashed.
+The data are a shard of episodes of 500 rows, and a shard of shuffled transitions with 8 PNG files
+each, with frames of about 1.5 kB. Publishing leaves a version that was checked, read back and
+hashed.
 
-The anchor does anew what `convert_rl_unplugged_atari.py` of Tianshou v2.0.1 does with each record
-of a transition shard, and then with all: parse it and decode its 8 files by TensorFlow's eager
-operations, stack them, copy them into a row, and write the rows to HDF5 with gzip. By its README a
-shard of 500,000 takes an hour.
+The anchor repeats what `convert_rl_unplugged_atari.py` of Tianshou v2.0.1 does. It parses each
+record of a transition shard and decodes its 8 files with TensorFlow's eager operations, stacks
+them, and copies them into a row. Then it writes all rows to HDF5 with gzip. According to Tianshou's
+README, a shard of 500,000 takes an hour.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _WARM_UP = 50  # Transitions.
 
 
 def write_episodes(path: pathlib.Path, pngs: list[bytes], rows: int) -> None:
-    """An episode shard of so many rows."""
+    """Writes an episode shard of so many rows."""
     rng = np.random.default_rng(0)
     path.parent.mkdir(parents=True, exist_ok=True)
     with igzip.open(path, "wb") as file:
@@ -60,7 +61,7 @@ def write_episodes(path: pathlib.Path, pngs: list[bytes], rows: int) -> None:
 
 
 def write_transitions(path: pathlib.Path, pngs: list[bytes], rows: int) -> None:
-    """A transition shard of so many rows."""
+    """Writes a transition shard of so many rows."""
     rng = np.random.default_rng(0)
     path.parent.mkdir(parents=True, exist_ok=True)
     with igzip.open(path, "wb") as file:
@@ -79,7 +80,7 @@ def write_transitions(path: pathlib.Path, pngs: list[bytes], rows: int) -> None:
 
 
 def convert_like_tianshou(rows: int, shard: pathlib.Path) -> None:
-    """The anchor: the first `rows` records of a transition shard, by one eager operation each."""
+    """The anchor: converts the first `rows` records of a transition shard, one at a time."""
     import tensorflow as tf
 
     frames, scalar = tf.io.FixedLenFeature([STACK], tf.string), tf.io.FixedLenFeature
@@ -119,7 +120,7 @@ def convert_like_tianshou(rows: int, shard: pathlib.Path) -> None:
 
 
 def measure(quick: bool = False) -> list[dict[str, Any]]:
-    """Transitions a second; `ratio` is to `anchor`."""
+    """Transitions per second; `ratio` is relative to `anchor`."""
     of_episodes, of_transitions, of_anchor = (
         (20_000, 2_000, 500) if quick else (500_000, 100_000, 5_000)
     )
@@ -160,10 +161,10 @@ def _publish(config: str, shard: pathlib.Path) -> None:
 def _seconds(
     work: Callable[..., None], what: Any, small: pathlib.Path, large: pathlib.Path
 ) -> float:
-    """How long the work on the large shard takes, warmed up on the small one.
+    """Seconds that the work takes on the large shard, after a warm-up on the small one.
 
-    The better of two turns, because the first may have to wait for memory that a virtual machine
-    has lent to others.
+    It is the better of two turns, because the first may wait for memory that the host of a virtual
+    machine has lent to others.
     """
     work(what, small)
     turns = []
@@ -175,7 +176,7 @@ def _seconds(
 
 
 def _deflaters(film: np.ndarray) -> list[dict[str, Any]]:
-    """What a PNG file may be deflated by, on rows that went through no filter."""
+    """Compares the libraries that can deflate a PNG file, on rows that no filter has changed."""
     ways = {
         "zlib 1": lambda rows: zlib.compress(rows, 1),
         "zlib 6": lambda rows: zlib.compress(rows, 6),

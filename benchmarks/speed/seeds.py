@@ -1,11 +1,11 @@
-"""Seeds of a learner trained at once by `vmap`, beside the same seeds one after another.
+"""Measures training seeds of a learner at once by `vmap` against one seed after another.
 
-On the device that JAX takes by default. It needs JAX, Haiku, Optax and NumPy alone, as the learners
-do, so that it runs on an accelerator with a JAX of its own:
+It uses JAX's default device. Like the learners, it needs only JAX, Haiku, Optax and NumPy, so it
+also runs on a machine with an accelerator and another version of JAX:
 
     python -c "from benchmarks.speed import seeds; print(*seeds.measure(), sep='\\n')"
 
-Batches lie in memory. The narrow networks are those of which one seed leaves a CPU idle.
+Batches are in memory. With the narrow networks, a single seed does not use a CPU fully.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SPEC = Spec(observation_size=17, action_size=6)
 
 
 class Batches(NamedTuple):
-    """As `learners.types.Transition` says, [K, B, ...]."""
+    """Batches [K, B, ...] with the fields of `learners.types.Transition`."""
 
     observation: Any
     action: Any
@@ -38,7 +38,7 @@ class Batches(NamedTuple):
 
 
 def learners() -> dict[str, tuple[Learner, int]]:
-    """Each with its batch size, by its name."""
+    """Learners and their batch sizes, by name."""
     narrow = (64, 64)
     return {
         "bc": (bc.make(bc.Config(), SPEC), 256),
@@ -60,7 +60,7 @@ def measure(quick: bool = False) -> list[dict]:
         ]
         for _ in range(turns):
             for each in (alone, *at_once):
-                each.go_on(seconds)
+                each.train_for(seconds)
         for each in at_once:
             rows.append(
                 {
@@ -75,7 +75,7 @@ def measure(quick: bool = False) -> list[dict]:
 
 
 class Training:
-    """A learner at work on some seeds; `best` is the highest rate yet, in steps of all of them."""
+    """Trains seeds of a learner; `best` is the highest rate so far, in steps/s of all seeds."""
 
     def __init__(self, learner: Learner, batch_size: int, seeds: int):
         keys = jax.random.split(jax.random.PRNGKey(0), seeds)
@@ -91,8 +91,8 @@ class Training:
             self._state = together.init(keys)
         self._call()
 
-    def go_on(self, seconds: float) -> None:
-        """Trains for a while."""
+    def train_for(self, seconds: float) -> None:
+        """Trains for at least so many seconds."""
         start, calls, passed = time.perf_counter(), 0, 0.0
         while passed < seconds:
             self._call()

@@ -1,8 +1,8 @@
-"""How fast the feeds give batches, and whether a learner waits for them.
+"""Measures how fast the feeds deliver batches, and whether a learner waits for them.
 
-The data: 1,000,000 transitions of 17 observations and 6 actions, all float32, in batches of 256.
-Anchors: a plain NumPy loop that gathers batches field by field, and Reverb with one transition an
-item, as its own examples use it. Rates of rows that are compared are taken in turns.
+The data are 1,000,000 transitions of 17 observations and 6 actions, all float32, in batches of 256.
+The anchors are a plain NumPy loop that gathers batches field by field, and Reverb with one
+transition per item, as in its own examples. Rates that are compared are measured in turns.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SINGLE_ITEMS = 20_000
 
 
 def synthetic_transitions(size: int) -> Transition:
-    """Transition of [size, ...] random arrays, the same every time."""
+    """A Transition of random arrays [size, ...], the same with each call."""
     rng = np.random.default_rng(0)
     return Transition(
         observation=rng.standard_normal((size, 17), np.float32),
@@ -46,7 +46,7 @@ def synthetic_transitions(size: int) -> Transition:
 
 
 def measure(quick: bool = False) -> list[dict[str, Any]]:
-    """Transitions/s of every feed and TD3+BC steps/s on each; `ratio` is to `anchor`."""
+    """Transitions/s of every feed, and TD3+BC steps/s on each; `ratio` is relative to `anchor`."""
     size, seconds, rounds = (100_000, 0.3, 1) if quick else (1_000_000, 2.0, 5)
     transitions = synthetic_transitions(size)
     with (
@@ -106,7 +106,7 @@ def _row(
 
 
 def _in_turns(measurements: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """The median of several measurements of each, a first one to warm up apart."""
+    """The median of several measurements of each, after one to warm up."""
     measured = [{name: one() for name, one in measurements.items()} for _ in range(rounds + 1)]
     return {name: statistics.median(turn[name] for turn in measured[1:]) for name in measurements}
 
@@ -148,7 +148,7 @@ def _gather(transitions: Transition) -> Iterator[Transition]:
 
 @contextlib.contextmanager
 def _served_elsewhere(size: int) -> Iterator[str]:
-    """The address of a server in a process of its own."""
+    """The address of a server in another process."""
     script = (
         "import sys; from benchmarks.speed import serving;"
         "server = serving.ReverbServer(serving.synthetic_transitions(int(sys.argv[1])));"
@@ -169,7 +169,7 @@ def _served_elsewhere(size: int) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _single_items(transitions: Transition) -> Iterator[Iterator[Any]]:
-    """Batches from a table whose items are single transitions, a column a field."""
+    """Batches from a table whose items are single transitions, with one column for each field."""
     names = [name for name in Transition._fields if name != "extras"]
     fields = {name: getattr(transitions, name)[:SINGLE_ITEMS] for name in names}
     table = reverb.Table(

@@ -1,4 +1,4 @@
-"""What the page of replaying says of results, by hand."""
+"""The text of the page about replaying, for results made by hand."""
 
 from benchmarks import replaying_page
 
@@ -28,8 +28,8 @@ def test_the_truth_counts_what_is_wrong():
     page = "\n".join(replaying_page.truth([log("Pong", True, right=9), log("Enduro", False)]))
     assert "2 logs of 2 games" in page
     assert "up to 2,000 rows each; 1 are replayed whole" in page
-    assert "Right are 19 of the 20 raw rewards that replaying recovers" in page
-    assert "1 of 1 final observations, and 30 of 30 executed actions that are proved." in page
+    assert "Of the values that replaying recovers, 19 of 20 raw rewards" in page
+    assert "1 of 1 final observations and 30 of 30 proved executed actions are right." in page
     assert "| Pong | 1 | 10 | 10 | 1.20 | 50, 50 |" in page
     assert "| Enduro | 1 | 10 | 4 | 3.00 | not recovered, 50 |" in page
     assert "| Pong | 1 | right | yes | 30 of 40 |" in page
@@ -40,5 +40,5 @@ def test_a_game_has_a_cell_for_each_pair_of_roms():
     page = "\n".join(replaying_page.games(logs))
     assert "| Pong | whole, 10 |  |  |  |" in page
     assert "| Amidar | whole, 10 |  | 4 of 10 |  |" in page
-    assert "On its own ROM 2 of 2 logs are replayed whole, on the other 0 of 1." in page
-    assert "Of 20 raw rewards that are told 20 are the truth." in page
+    assert "2 of 2 logs are replayed whole on their own ROM, and 0 of 1 on the other one." in page
+    assert "Of the 20 raw rewards that replaying recovers, 20 are right." in page

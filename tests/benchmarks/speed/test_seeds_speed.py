@@ -17,7 +17,7 @@ def test_every_seed_takes_every_step_and_differs(learner, monkeypatch):
     random = seeds._batches
     monkeypatch.setattr(seeds, "_batches", lambda shape: jax.tree.map(np.zeros_like, random(shape)))
     training = seeds.Training(learner, batch_size=4, seeds=3)
-    training.go_on(seconds=1e-9)  # one call, after the one that compiled
+    training.train_for(seconds=1e-9)  # one call, after the one that compiled
     state = training._state
     assert list(state.steps) == [2 * seeds.STEPS_A_CALL] * 3
     (kernel, *_) = (leaf for leaf in jax.tree.leaves(state.params) if leaf.ndim == 3)
@@ -28,7 +28,7 @@ def test_a_rate_is_of_all_seeds(learner, monkeypatch):
     training = seeds.Training(learner, batch_size=4, seeds=3)
     clock = iter([10.0, 12.0, 14.0])
     monkeypatch.setattr(seeds.time, "perf_counter", lambda: next(clock))
-    training.go_on(seconds=3.0)
+    training.train_for(seconds=3.0)
     assert training.best == 2 * seeds.STEPS_A_CALL * 3 / 4.0
 
 
