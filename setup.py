@@ -52,6 +52,7 @@ DEVELOPMENT = [
     "mkdocstrings[python]",
     "mypy",
     "pandas<3",  # rliable's import fails beside pandas 3.
+    "pyarrow",  # Whose Snappy slimCQL's sampling is re-enacted with.
     "pytest",
     "pytest-timeout",
     "pytest-xdist",

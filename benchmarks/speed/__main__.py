@@ -26,8 +26,11 @@ ROOMS = (
     "exporting",
     "serving",
     "atari_reading",
+    "stacked_batches",
     "learners",
+    "image_learners",
     "seeds",
+    "game_evaluation",
 )
 RESULTS = pathlib.Path(__file__).parents[1] / "results" / "speed"
 

@@ -23,7 +23,6 @@ MATRIX = 256
 def load() -> dict[str, tuple[Callable[[], Any], float]]:
     """What each name runs once, and how many steps or GFLOP that is."""
     import jax
-    import jax.numpy as jnp
     import numpy as np
 
     from benchmarks.recipes import tianshou
@@ -82,22 +81,41 @@ def load() -> dict[str, tuple[Callable[[], Any], float]]:
         for prefix, batches in (("", in_memory), (SAMPLED, feeds))
     }
 
-    products = 50
-    matrix = rng.normal(size=(MATRIX, MATRIX)).astype(np.float32) / MATRIX**0.5
-    out = np.empty_like(matrix)
-    chain = jax.jit(lambda x: jax.lax.fori_loop(0, products, lambda _, y: y @ x, x))
-    gflop = products * 2 * MATRIX**3 / 1e9
-    work["peak_numpy"] = (
-        lambda: [np.matmul(matrix, matrix, out=out) for _ in range(products)],
-        gflop,
-    )
-    work["peak_jax"] = (lambda: jax.block_until_ready(chain(jnp.asarray(matrix))), gflop)
+    work |= matrix_products()
     for run, _ in work.values():
         run()
     return work
 
 
+def matrix_products() -> dict[str, tuple[Callable[[], Any], float]]:
+    """Products of NumPy and of JAX, many in a row, and their GFLOP."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    products = 50
+    matrix = np.random.default_rng(0).normal(size=(MATRIX, MATRIX)).astype(np.float32)
+    matrix /= MATRIX**0.5
+    out = np.empty_like(matrix)
+    chain = jax.jit(lambda x: jax.lax.fori_loop(0, products, lambda _, y: y @ x, x))
+
+    def in_numpy() -> None:
+        for _ in range(products):
+            np.matmul(matrix, matrix, out=out)
+
+    def in_jax() -> None:
+        jax.block_until_ready(chain(jnp.asarray(matrix)))
+
+    gflop = products * 2 * MATRIX**3 / 1e9
+    return {"peak_numpy": (in_numpy, gflop), "peak_jax": (in_jax, gflop)}
+
+
 def main() -> None:
+    serve(load)
+
+
+def serve(load: Callable[[], dict[str, tuple[Callable[[], Any], float]]]) -> None:
+    """Answers with what `load` gives, on as many cores as the argument says."""
     threads = int(sys.argv[1])
     os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:threads]))
     os.environ["OPENBLAS_NUM_THREADS"] = str(threads)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 BATCH_SIZE = 256
+IMAGE_BATCH_SIZE = 32
 SAMPLED = "sampled_"  # before an algorithm's name: each batch is sampled within the time
 
 Work = tuple[Callable[[int], object], float]

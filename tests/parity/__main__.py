@@ -9,7 +9,7 @@ import pathlib
 import subprocess
 import sys
 
-from benchmarks.speed.learners import D3RLPY, TIANSHOU, peer_python
+from benchmarks.speed.workers import D3RLPY, TIANSHOU, peer_python
 
 DOPAMINE = "dopamine-rl==4.1.2 jax==0.4.38 flax==0.10.2"  # newer JAX has not what it imports
 FOLDER = pathlib.Path(__file__).parent

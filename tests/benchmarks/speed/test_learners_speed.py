@@ -2,17 +2,8 @@
 
 import pytest
 
-from benchmarks.speed.learners import (
-    COMPARED,
-    D3RLPY,
-    OURS,
-    PEAKS,
-    PEERS,
-    TIANSHOU,
-    flop,
-    rows,
-    sampled,
-)
+from benchmarks.speed.learners import COMPARED, PEERS, flop, rows
+from benchmarks.speed.workers import D3RLPY, OURS, PEAKS, TIANSHOU, sampled
 
 THREADS = (1, 2)
 
@@ -30,7 +21,7 @@ def best():
 
 
 def by_name(best):
-    table = list(rows(best, THREADS))
+    table = list(rows(best))
     return {row["name"]: row for row in reversed(table)}  # the first of a name counts
 
 
