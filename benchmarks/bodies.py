@@ -1,14 +1,14 @@
-"""`python -m benchmarks.bodies FOLDER`: what docs/bodies.md says of gym's v2 bodies, measured.
+"""`python -m benchmarks.bodies FOLDER`: measures gym's v2 bodies, for docs/bodies.md.
 
-    masses     of every body part, in v2 and in v4
-    steps      one step beside MuJoCo 2.1.0's own, which the tests keep
+    masses     the mass of every body part, in v2 and in v4
+    steps      one step, compared with MuJoCo 2.1.0's own, which is stored with the tests
     replays    one step from every row of published slices of D4RL and of BRAC's saved data
-    impedance  of the one slice that is not, on a MuJoCo without a least impedance
-    policies   BRAC's cloned policies in both bodies, beside the authors' last evaluations
+    impedance  the one slice that the v2 body does not reproduce, without a least impedance
+    policies   BRAC's cloned policies in both bodies, compared with the authors' last evaluations
 
 FOLDER holds `d4rl/<file>.hdf5`, `brac/<environment>/<data set>/n1000000/bc/0/<seed>/agent` and
-`brac_testdata`, as their projects published them. Writes a JSON file of each under
-`benchmarks/results/bodies`, and from these the tables of docs/bodies.md, between marks with their
+`brac_testdata`, as their projects published them. Each part writes a JSON file under
+`benchmarks/results/bodies`. From these come the tables of docs/bodies.md, between marks with their
 names, and its pictures, `docs/images/bodies_*.svg`. The same files give the same bytes.
 """
 
@@ -39,7 +39,7 @@ REPORTED = ROOT / "benchmarks" / "reported" / "brac_bc_curves.csv"
 TASKS = tuple(name.rpartition("-")[0] for name in bodies.ENVIRONMENTS)
 VERSIONS = ("v2", "v4")
 PERCENTILES = (50, 90, 100)
-CURVE = tuple(range(0, 101, 2))  # percentiles that are drawn
+CURVE = tuple(range(0, 101, 2))  # the percentiles that a picture shows
 SLICES = {
     "HalfCheetah": "halfcheetah",
     "Hopper": "hopper",
@@ -50,7 +50,7 @@ V0 = "HalfCheetah: D4RL, halfcheetah_medium"
 BRAC_DATA = "brac_testdata/data/HalfCheetah-v2/example/0/data"
 MIXTURES = ("pure", "eps1", "eps3", "gaussian1", "gaussian3")
 CLONED = tuple(f"{task}-v2/{mixture}" for task in ("HalfCheetah", "Hopper") for mixture in MIXTURES)
-EPISODES = dict.fromkeys(CLONED, 20) | {"Hopper-v2/pure": 200}  # of each policy and body
+EPISODES = dict.fromkeys(CLONED, 20) | {"Hopper-v2/pure": 200}  # for each policy and body
 SEEDS = range(5)
 LEAST_IMPEDANCE = 1e-4  # mjMINIMP, in 2.1.0 as today
 
@@ -58,7 +58,7 @@ Results = Mapping[str, Any]
 
 
 def masses() -> Results:
-    """Mass of every body part in kg, by task, version and part."""
+    """The mass of every body part in kg, by task, version and part."""
     return {task: {v: _masses(f"{task}-{v}") for v in VERSIONS} for task in TASKS}
 
 
@@ -71,13 +71,13 @@ def _masses(environment: str) -> dict[str, float]:
 
 
 def _part(model: Any, body: int) -> str:
-    """Its name, or for Ant's shins, which have none, what they hang from."""
+    """The part's name; Ant's shins have none, so they are named after the part above them."""
     parent = model.body(model.body_parentid[body])
     return model.body(body).name or f"below {parent.name}"
 
 
 def steps() -> Results:
-    """How far velocities after one step are from MuJoCo 2.1.0's, by task and version."""
+    """Errors of velocities after one step, relative to MuJoCo 2.1.0's, by task and version."""
     kept = np.load(MUJOCO_210)
     return {task: {v: _steps(kept, task, v) for v in VERSIONS} for task in TASKS}
 
@@ -95,7 +95,7 @@ def _steps(kept: Mapping[str, np.ndarray], task: str, version: str) -> dict[str,
 
 
 def replays(shared: pathlib.Path) -> Results:
-    """Of every slice, what one step from each of its rows gives in either body."""
+    """Errors of one step from each row of every slice, in both bodies."""
     sources = {
         f"{task}: D4RL, {SLICES[task]}_{file}": (task, shared / f"d4rl/{SLICES[task]}_{file}.hdf5")
         for task in SLICES
@@ -107,22 +107,22 @@ def replays(shared: pathlib.Path) -> Results:
 
 def _replays(task: str, source: pathlib.Path) -> dict[str, Any]:
     taken = which_body.steps_of(which_body.read_episodes(source), task)
-    told: dict[str, Any] = {"steps": len(taken), "stored_states": int(taken.is_stored.sum())}
+    errors: dict[str, Any] = {"steps": len(taken), "stored_states": int(taken.is_stored.sum())}
     for version in VERSIONS:
         compared = which_body.compare(f"{task}-{version}", taken)
-        told[version] = {
+        errors[version] = {
             **_spread(compared.error),
             "rewards": float(compared.reward_error.max()),
             "terminals_differ": int(compared.terminals_differ.sum()),
         }
-    return told
+    return errors
 
 
 def impedance(shared: pathlib.Path) -> Results:
-    """How far HalfCheetah's v0 rows are from v2 without a least impedance of constraints.
+    """Errors of HalfCheetah's v0 rows in v2, without a lower bound on the impedance of constraints.
 
-    HalfCheetah's file asks for impedances from 0 on, and MuJoCo allows none below 1e-4. What would
-    come with none is extrapolated from steps with 1, 2 and 3 times that.
+    HalfCheetah's file asks for impedances from 0 on, but MuJoCo allows none below 1e-4. The step
+    without this bound is extrapolated from steps with 1, 2 and 3 times 1e-4.
     """
     source = shared / "d4rl" / "halfcheetah_medium.hdf5"
     taken = which_body.steps_of(which_body.read_episodes(source), "HalfCheetah")
@@ -131,7 +131,7 @@ def impedance(shared: pathlib.Path) -> Results:
 
 
 def _seen(taken: which_body.Steps, least: float) -> np.ndarray:
-    """What HalfCheetah-v2 observes after each step, with no impedance below `least`."""
+    """HalfCheetah-v2's observations after each step, with no impedance below `least`."""
     made = environments.make_gymnasium("HalfCheetah-v2")
     model: Any = made.unwrapped.model  # type: ignore[attr-defined]
     model.geom_solimp[:, 0] = model.jnt_solimp[:, 0] = least
@@ -142,7 +142,7 @@ def _seen(taken: which_body.Steps, least: float) -> np.ndarray:
 
 
 def cloned(shared: pathlib.Path) -> Results:
-    """Of every cloned policy its mode's return in either body, and what its authors measured."""
+    """Returns of the mode of every cloned policy in both bodies, and those its authors measured."""
     with open(REPORTED, newline="", encoding="utf-8") as file:
         *_, last = csv.DictReader(file)
     found: dict[str, Any] = {}
@@ -169,7 +169,7 @@ def _spread(error: np.ndarray) -> dict[str, Any]:
 
 
 def read() -> dict[str, Any]:
-    """Every result by its name."""
+    """All saved results, by name."""
     return {
         path.stem: json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(FOLDER.glob("*.json"))
@@ -230,7 +230,7 @@ def _mass_rows(task: str, of: Results) -> list[list[str]]:
 
 
 def _parts(of: Results) -> list[tuple[str, float, float]]:
-    """A body's parts, with their masses in v2 and v4; those that weigh the same are one."""
+    """A body's parts, with their masses in v2 and v4; parts of equal mass share one entry."""
     names: dict[tuple[float, float], list[str]] = {}
     for name, mass in of["v2"].items():
         names.setdefault((round(mass, 9), round(of["v4"][name], 9)), []).append(name)
@@ -267,7 +267,7 @@ def _cloned_row(cell: str, measured: Results) -> list[str]:
 
 
 def means(cell: str, measured: Results) -> dict[str, float]:
-    """Over the seeds of a data set, by the authors' evaluation, in v2 and in v4."""
+    """Mean returns over the seeds of a data set: the authors' evaluation, in v2 and in v4."""
     of = [measured[f"{cell}/{seed}"] for seed in SEEDS]
     return {
         "authors": float(np.mean([each["authors"] for each in of])),
@@ -276,7 +276,7 @@ def means(cell: str, measured: Results) -> dict[str, float]:
 
 
 def off(cells: str, version: str, measured: Results) -> float:
-    """How far a policy is from its authors' evaluation, on average over those of these data."""
+    """The mean distance of these policies' returns from their authors' evaluations."""
     of = [each for name, each in measured.items() if name.startswith(f"{cells}/")]
     return float(np.mean([abs(each[version]["mean"] - each["authors"]) for each in of]))
 
@@ -296,7 +296,7 @@ def main(
         typer.Option("--part", help="masses, steps, replays, impedance or policies."),
     ] = None,
 ) -> None:
-    """Measures, writes the results, and from these the page's tables and pictures."""
+    """Measures and writes the results, and then the page's tables and pictures from them."""
     measure: dict[str, Callable[[], Results]] = {
         "masses": masses,
         "steps": steps,

@@ -1,9 +1,9 @@
-"""`python -m benchmarks.first_actions`: what the first action of a game can earn.
+"""`python -m benchmarks.first_actions`: measures what the first action of a game can earn.
 
 RL Unplugged's episodes lack the reward of their first action. Every game begins in one of a few
-states, and sticky actions may keep the no-op of the beginning for the first 0 to 4 of the action's
-frames, so all that it can come to is emulated: every action of the minimal set, from every start,
-with every number of kept frames. Both sets of ROMs must be installed (`rl-datasets roms`).
+states, and sticky actions may keep the initial no-op for the first 0 to 4 of the action's frames.
+So all possible outcomes can be emulated: every action of the minimal set, from every start, with
+every number of kept frames. Both sets of ROMs must be installed (`rl-datasets roms`).
 
 Writes `benchmarks/results/first_actions.json`.
 """
@@ -27,7 +27,7 @@ RESULTS = pathlib.Path(__file__).parent / "results" / "first_actions.json"
 
 
 def measure(rom: pathlib.Path) -> Mapping[str, Any]:
-    """How many outcomes the first action of a game has, and the least and most that they earn."""
+    """The number of outcomes of a game's first action, and the least and most that they earn."""
     emulator = Emulator(rom)
     rewards = [
         outcome.way.reward
@@ -39,7 +39,7 @@ def measure(rom: pathlib.Path) -> Mapping[str, Any]:
 
 
 def main() -> None:
-    """Measures all games of DQN Replay and writes the results, a line a game."""
+    """Measures all games of DQN Replay and writes the results, one line for each game."""
     measured = {
         game: {str(rom_set): measure(roms.rom_path(game, rom_set)) for rom_set in RomSet}
         for game in atari.ATARI_GAMES

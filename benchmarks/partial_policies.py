@@ -1,8 +1,8 @@
-"""`python -m benchmarks.partial_policies`: what the shipped policies return, in both bodies.
+"""`python -m benchmarks.partial_policies`: measures the shipped policies' returns in both bodies.
 
-They were trained in v4 and collect in v2 (docs/bodies.md), so their lineages say what they return
-in either: the mode's mean and standard error over 100 episodes, `returns` in the `.json` beside
-each policy. The same policies and seeds give the same numbers.
+The policies were trained in v4 and collect in v2 (docs/bodies.md). So the `.json` beside each
+policy has its returns in both: `returns`, the mean and the standard error of the mode over 100
+episodes. The same policies and seeds give the same numbers.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def measure(
 
 
 def main() -> None:
-    """Measures every shipped policy and writes its lineage anew."""
+    """Measures every shipped policy and updates its lineage."""
     for task in sorted(name.rpartition("-")[0] for name in bodies.ENVIRONMENTS):
         path = policies.partial_policy_path(f"{task}-v2")
         source = policies.load_policy(path)

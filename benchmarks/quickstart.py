@@ -1,4 +1,4 @@
-"""The whole path at once: from a policy to a score, on HalfCheetah, in minutes."""
+"""The quickstart: the whole path from a policy to a score on HalfCheetah, in minutes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rl_datasets.terminal import show
 
 ENVIRONMENT = "HalfCheetah-v2"
 SEED = 0
-LAST = 5  # evaluations of a run that its score averages
+LAST = 5  # A run's score is the mean of its last evaluations, this many.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,13 +34,13 @@ class Part:
     """A learner, and the data it is trained on.
 
     Attributes:
-      mixture: of behaviour policies, whose data it is.
-      data: what these are, as the report says it.
-      learner: its module.
-      name: of the learner in the report.
-      steps: of training.
-      seeds: how many runs.
-      reported: the table that has its score on data of this kind; "" where none has.
+      mixture: the mixture of behaviour policies that collects the data.
+      data: a description of the data, for the report.
+      learner: the learner's module.
+      name: the learner's name in the report.
+      steps: number of training steps.
+      seeds: number of runs.
+      reported: the table with the learner's score on data of this kind; "" if there is none.
     """
 
     mixture: str
@@ -82,16 +82,16 @@ class Size:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A part that was run: where its dataset lies, and what its runs wrote."""
+    """A part that was run: its dataset, and the results of its runs."""
 
     part: Part
     dataset: str  # `builder/config:version`
-    returns: dict[str, Any]  # of the data's episodes, as the manifest has them
+    returns: dict[str, Any]  # returns of the data's episodes, from the manifest
     results: list[dict[str, Any]]
 
     @property
     def runs(self) -> list[figures.Curve]:
-        """Steps and returns of every seed."""
+        """The steps and returns of each seed."""
         return list(curves(self.results).values())
 
 
@@ -106,7 +106,7 @@ class Outcome:
 
     @property
     def score(self) -> str:
-        """The value, and its spread where there is one."""
+        """The value, with its spread if there is one."""
         return f"{self.value:,.0f}" + ("" if self.spread is None else f" ± {self.spread:,.0f}")
 
 
@@ -118,14 +118,15 @@ def run(
 ) -> pathlib.Path:
     """Collects, publishes, loads, serves, trains, evaluates and reports.
 
-    A second run finds what the first one collected, published and trained. Each appends a line to
-    `quickstart.jsonl`: how many seconds it took, and what came out.
+    A second run reuses what the first one collected, published and trained. Each run appends a line
+    to `quickstart.jsonl`: how many seconds it took, and its results.
 
     Args:
-      data_dir: where the datasets are published; all else is written to `quickstart` below it.
+      data_dir: the folder for the published datasets; everything else is written to its subfolder
+        `quickstart`.
       size: how much of everything.
       policy_path: the behaviour policy; by default the one that is shipped.
-      processes: that share the collection.
+      processes: number of processes that share the collection.
 
     Returns:
       The path of the report's page.
@@ -192,7 +193,7 @@ def _run_part(
 
 
 def _open_with_tfds(data_dir: pathlib.Path, dataset: str) -> None:
-    """Shows that the published folder is a dataset for whoever has TFDS and not this project."""
+    """Shows that TFDS can read the published folder without this project."""
     import tensorflow_datasets as tfds
 
     call = f'tfds.load("{dataset}", data_dir="{data_dir}", split="train")'
@@ -223,7 +224,7 @@ def _train(cells: list[Cell], places: Places, version_dir: pathlib.Path) -> None
     from rl_datasets.serving.reverb import ReverbServer
 
     if all(cell.is_done(places.runs_dir) for cell in cells):
-        rich.print("[bold]training[/] was done before")
+        rich.print("[bold]training[/] was done by an earlier run")
         return
     rich.print("[bold]training[/] from a Reverb server")
     with (
@@ -253,7 +254,7 @@ def _report(
 
 
 def _reported(part: Part) -> tuple[ReportedTable, Score] | None:
-    """The table that has a score of this learner on data of this kind, and the score."""
+    """The table with a score of this learner on data of this kind, and the score."""
     if not part.reported:
         return None
     reported = load_table(part.reported)

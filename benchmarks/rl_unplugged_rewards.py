@@ -1,12 +1,12 @@
-"""`python -m benchmarks.rl_unplugged_rewards SHARD...`: what docs/atari_rewards.md says.
+"""`python -m benchmarks.rl_unplugged_rewards SHARD...`: measures what docs/atari_rewards.md states.
 
-Every episode of RL Unplugged's episode shards is played again in the emulator by its frames and
-actions alone; its stored rewards have no part in it. Then what its actions earned, clipped, is
-compared with what the file has. SHARD is a file of `atari_episodes_ordered/<Game>`.
+Every episode of RL Unplugged's episode shards is replayed in the emulator, using only its frames
+and actions, not its stored rewards. The rewards that its actions earned are then clipped and
+compared with the stored ones. SHARD is a file of `atari_episodes_ordered/<Game>`.
 
 Writes `benchmarks/results/rl_unplugged_rewards.json`, and from it the table and the picture of
-docs/atari_rewards.md. The picture is of a game that a random agent of this project plays. The same
-files give the same bytes.
+docs/atari_rewards.md. The picture shows a game of a random agent of this project. The same files
+give the same bytes.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ PAGE = ROOT / "docs" / "atari_rewards.md"
 PICTURE = ROOT / "docs" / "images" / "atari_rewards.svg"
 
 SEED = 4  # of the game in the picture
-BEFORE, ROWS = 2, 6  # rows that are drawn before its first reward, and in all
+BEFORE, ROWS = 2, 6  # rows in the picture before the first reward, and in all
 
 Results = Mapping[str, Any]
 
 
 def measure(shard: pathlib.Path) -> Results:
-    """Where the rewards of a shard stand, episode by episode.
+    """Finds the rows in which a shard has its rewards, episode by episode.
 
     Raises:
-      DatasetError: the file is no episode shard, or the game's ROM is not here.
+      DatasetError: the file is not an episode shard, or the game's ROM is not installed.
     """
     game = shard.absolute().parent.name
     emulator = Emulator(roms.rom_path(game, roms.RomSet.LEGACY))
@@ -56,7 +56,7 @@ def measure(shard: pathlib.Path) -> Results:
 
 
 def _measure(emulator: Emulator, episode: Any) -> dict[str, Any]:
-    """How many rewards of an episode of N rows are those of their row's action, or the next's."""
+    """Counts an episode's rewards that its own row's action earned, and that the next row's did."""
     rows = len(episode.observation) - 1
     stored = episode.extras[rl_unplugged.STORED_REWARD][:rows]
     unknown = np.full(rows, np.nan)
@@ -106,9 +106,9 @@ class Played(NamedTuple):
 
     Attributes:
       frames: [R, 84, 84] uint8.
-      actions: [R], their names.
-      earned: [R], clipped.
-      stored: [R], as RL Unplugged's files would have them.
+      actions: [R], names of the actions.
+      earned: [R], clipped rewards in the rows of the actions that earned them.
+      stored: [R], clipped rewards in the rows in which RL Unplugged's files would have them.
       first: the number of the first row.
     """
 
@@ -120,7 +120,7 @@ class Played(NamedTuple):
 
 
 def played() -> Played:
-    """The rows about the first reward of a random agent's game of Asterix."""
+    """The rows around the first reward of a random agent's game of Asterix."""
     rom = roms.rom_path("Asterix", roms.RomSet.ALE)
     environment, rng = AtariEnvironment(rom), np.random.default_rng(SEED)
     game = ale_py.ALEInterface()
@@ -148,7 +148,7 @@ def played() -> Played:
 
 
 def picture(rows: Played) -> Figure:
-    """Rows, their actions and rewards, as stored and as earned."""
+    """Draws rows with their actions and their rewards, as stored and as earned."""
     lines = {"action": 3.0, "reward, as stored": 2.0, "reward, as earned": 1.0}
     with mpl.rc_context(figures.STYLE):
         figure = Figure(figsize=(figures.WIDTH, 4.0))
@@ -199,7 +199,7 @@ def picture(rows: Played) -> Figure:
 def main(
     shards: Annotated[list[pathlib.Path], typer.Argument(help="RL Unplugged's episode shards.")],
 ) -> None:
-    """Measures, writes the results, and from these the page's table and picture."""
+    """Measures and writes the results, and then the page's table and picture from them."""
     measured = {f"{shard.parent.name}/{shard.name}": measure(shard) for shard in shards}
     files.write(RESULTS, json.dumps(measured, indent=1) + "\n")
     files.write(PICTURE, figures.svg(picture(played())))

@@ -1,15 +1,16 @@
-"""`python -m benchmarks.rl_unplugged_transitions Asterix SHARD...`: which action `r_t` is of.
+"""`python -m benchmarks.rl_unplugged_transitions Asterix SHARD...`: finds whose reward `r_t` is.
 
-A transition of RL Unplugged's (`gs://rl_unplugged/atari`) says that `a_t` was taken in `o_t`, that
-`o_tp1` followed, and a reward `r_t`. In the episodes of the suite a row has the reward of the next
-row's action; whether transitions are so is not known. One cannot be replayed alone, but many can be
-looked at: an action that earns a reward changes the score on the screen.
+A transition of RL Unplugged (`gs://rl_unplugged/atari`) says that `a_t` was taken in `o_t`, and
+that `o_tp1` and a reward `r_t` followed. In the suite's episode files, a row has the reward of the
+next row's action. Whether transitions have that too is not known. A single transition cannot be
+replayed, but many together show it: an action that earns a reward changes the score on the screen.
 
-So of each pixel the share of transitions with a reward in which it changes from the last frame of
-`o_t` to that of `o_tp1`, less its share of those without. The greatest of any pixel is told,
-beside the same of a game that a random agent plays here, with the reward of `a_t`, and with that
-of `a_tp1`. Where these are apart, the nearer one tells which the shard has. Some games show their
-score late or seldom change it; there nothing is told.
+For each pixel, take the share of transitions with a reward in which it changes from the last frame
+of `o_t` to that of `o_tp1`, minus the same share of transitions without a reward. The result is the
+greatest difference of any pixel. It is compared with that of a game that a random agent plays here:
+once with the reward of `a_t`, once with that of `a_tp1`. If these two differ clearly, the nearer
+one says which reward the shard has. Some games show their score late or seldom change it; they give
+no answer.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from rl_datasets import roms
 from rl_datasets.collection.atari import AtariEnvironment
 from rl_datasets.sources import atari, rl_unplugged
 
-APART = 0.3  # by how much the two of a game played here must differ to tell anything
+APART = 0.3  # The two values of a game played here must differ by at least this for an answer.
 LEAST_REWARDS = 20
 SEED = 0
 
@@ -35,9 +36,10 @@ class Shown(NamedTuple):
     """What the screens of transitions show.
 
     Attributes:
-      transitions: how many.
-      rewards: those whose reward is not 0.
-      share: the greatest over the pixels, as the module says; 0 where all or none have a reward.
+      transitions: number of transitions.
+      rewards: number of those whose reward is not 0.
+      share: the greatest difference of any pixel, as the module says; 0 if all or none have a
+        reward.
     """
 
     transitions: int
@@ -46,7 +48,7 @@ class Shown(NamedTuple):
 
 
 def shown(seen: Iterable[tuple[np.ndarray, np.ndarray, float]]) -> Shown:
-    """Of frames [84, 84, 1] before and after an action and a reward each; holds one at a time."""
+    """Takes (frame [84, 84, 1] before an action, frame after it, reward); holds one at a time."""
     counts = np.zeros(2, np.int64)
     changes = np.zeros((2, *atari.FRAME_SHAPE), np.int64)
     for before, after, reward in seen:
@@ -61,10 +63,10 @@ def shown(seen: Iterable[tuple[np.ndarray, np.ndarray, float]]) -> Shown:
 
 
 def of_shards(shards: Iterable[pathlib.Path]) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
-    """What `shown` takes, of shards of transitions.
+    """Reads shards of transitions, as `shown` takes them.
 
     Raises:
-      DatasetError: a file is no shard of transitions.
+      DatasetError: a file is not a shard of transitions.
     """
     for shard in shards:
         for each in rl_unplugged.read_transitions(shard):
@@ -75,7 +77,7 @@ def of_shards(shards: Iterable[pathlib.Path]) -> Iterator[tuple[np.ndarray, np.n
 
 
 def of_a_game(rom: pathlib.Path, rows: int) -> tuple[Shown, Shown]:
-    """Of a random agent's rows: with the reward of their own action, and with the next one's."""
+    """`shown` for a random agent's rows: with the reward of their action, and of the next one."""
     environment, rng = AtariEnvironment(rom, SEED), np.random.default_rng(SEED)
     num_actions = environment.action_spec().num_values
     timestep = environment.reset()
@@ -96,21 +98,21 @@ def of_a_game(rom: pathlib.Path, rows: int) -> tuple[Shown, Shown]:
 
 
 def verdict(shard: Shown, own: Shown, following: Shown) -> str:
-    """What the three together tell, in a sentence."""
+    """The conclusion from a shard and from both cases of a game played here, as a sentence."""
     least = min(shard.rewards, own.rewards, following.rewards)
     if own.share - following.share < APART or least < LEAST_REWARDS:
-        return "that does not tell which action the rewards are of"
+        return "that does not show which action earned the rewards"
     if shard.share > (own.share + following.share) / 2:
-        return "so the shard has with each action its own reward"
-    return "so the shard has not with each action its own reward: the next one's would look so"
+        return "so the shard's rewards are those of their own actions"
+    return "so the shard's rewards look like those of the next actions"
 
 
 def main(
-    game: Annotated[str, typer.Argument(help="As RL Unplugged spells it.")],
-    shards: Annotated[list[pathlib.Path], typer.Argument(help="Shards of its transitions.")],
-    rows: Annotated[int, typer.Option(min=1, help="Of the game that is played here.")] = 3_000,
+    game: Annotated[str, typer.Argument(help="The game, as RL Unplugged spells it.")],
+    shards: Annotated[list[pathlib.Path], typer.Argument(help="Shards of the game's transitions.")],
+    rows: Annotated[int, typer.Option(min=1, help="Rows to play of the game here.")] = 3_000,
 ) -> None:
-    """Looks at shards of transitions, and at a game played here."""
+    """Finds out whether shards of transitions have each action's own reward or the next one's."""
     own, following = of_a_game(roms.rom_path(game, roms.RomSet.LEGACY), rows)
     shard = shown(of_shards(shards))
     for name, each in {

@@ -59,7 +59,7 @@ def test_from_a_policy_to_a_score_and_a_second_run_reuses_it(tmp_path, policy_pa
     assert quickstart.run(tmp_path, SMALL, policy_path, processes=1) == page
     assert page.read_bytes() == before
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("results.jsonl")} == results
-    assert "was done before" in capsys.readouterr().out
+    assert "was done by an earlier run" in capsys.readouterr().out
     first, second = map(json.loads, (page.parent / "quickstart.jsonl").read_text().splitlines())
     assert 0 < second["seconds"] < first["seconds"]
     assert first["returns"] == second["returns"]
