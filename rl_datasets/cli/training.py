@@ -28,7 +28,7 @@ def quickstart(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
 def train_policy(
     environment: Annotated[
         str,
-        typer.Argument(help="The environment, such as HalfCheetah-v2, in the body of the tables."),
+        typer.Argument(help="The environment, such as HalfCheetah-v2, which decides the body."),
     ],
     file: Annotated[
         pathlib.Path,
@@ -58,10 +58,10 @@ def train_policy(
         int, typer.Option(min=1, help="Give up after this many environment steps.")
     ] = 1_000_000,
 ) -> None:
-    """Trains SAC online until its policy is of the kind, and saves the policy.
+    """Trains SAC online until its policy is of the requested kind, and saves the policy.
 
-    You can interrupt it at any time: the same command continues from the last evaluation, and with
-    a larger --max-steps from where it gave up.
+    You can interrupt it at any time: the same command continues from the last evaluation. With a
+    larger --max-steps, it continues from where it gave up.
     """
 
     from benchmarks.training.online import policy_file

@@ -211,11 +211,11 @@ def _progress(
     done = before = total - sum(job.unit.transitions for job in open_jobs)
     start = time.monotonic()
 
-    with terminal.bar("collecting", total, done) as tell:
+    with terminal.bar("collecting", total, done) as draw:
 
         def advance(steps: int) -> None:
             nonlocal done
             done += steps
-            tell(done, f"{(done - before) / (time.monotonic() - start):,.0f} steps/s")
+            draw(done, f"{(done - before) / (time.monotonic() - start):,.0f} steps/s")
 
         yield advance

@@ -3,8 +3,8 @@
 The copies act together so that the policy sees a batch. The unit holds the episodes in the order in
 which they started; those that started together are ordered by the copy's number. Each episode is
 whole except the last, which is cut where the unit is full. So a unit has the distribution of one
-environment run on its own, and at most one cut episode. What the other copies had begun after it is
-dropped.
+environment run on its own, and at most one cut episode. Episodes that the other copies began after
+it are dropped.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _lock_step_episodes(job: Job, report: Callable[[int], None]) -> list[episode
                 begun.start(_Span(copy, row, env.episode_seed))
             else:
                 reward[copy] = timestep.reward
-                begun.go_on(copy, timestep)
+                begun.advance(copy, timestep)
         action = job.policy(rng, observation)
         observations.append(observation)
         actions.append(action)
@@ -129,7 +129,7 @@ class _Begun:
         self.spans.append(span)
         self._of_copy[span.copy] = span
 
-    def go_on(self, copy: int, timestep: dm_env.TimeStep) -> None:
+    def advance(self, copy: int, timestep: dm_env.TimeStep) -> None:
         span = self._of_copy[copy]
         assert span is not None
         span.transitions += 1

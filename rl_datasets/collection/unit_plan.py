@@ -1,4 +1,4 @@
-"""The units of a collection: how it is split, and so how large its published shards are.
+"""Splits a collection into units, which also determines how large its published shards are.
 
 `plan` splits every policy's share of the transitions into units of at most 50,000. A unit has its
 own environments and its own seed, so it does not matter which process collects it, nor when. Every

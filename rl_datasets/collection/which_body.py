@@ -314,9 +314,9 @@ def _steps(episode: Episode, layout: Layout) -> Steps:
     qpos, qvel = layout.states(before)
     is_stored = np.zeros(len(before), np.bool_)
     for stored in _stored_states(episode, layout):
-        told = layout.observe(*stored)
+        observed = layout.observe(*stored)
         with np.errstate(invalid="ignore"):
-            is_own = np.all(np.abs(told - before) <= STORED_TO * (1 + np.abs(before)), axis=1)
+            is_own = np.all(np.abs(observed - before) <= STORED_TO * (1 + np.abs(before)), axis=1)
         qpos[is_own], qvel[is_own] = stored[0][is_own], stored[1][is_own]
         is_stored |= is_own
     is_known = ~np.isnan(qvel).any(axis=1) & observation[1:].any(axis=1)

@@ -1,1 +1,1 @@
-"""Logged Atari episodes replayed in the emulator: `replay.replay`."""
+"""Replays logged Atari episodes in the emulator, starting from `replay.replay`."""

@@ -1,4 +1,4 @@
-"""A trial replay of a few episodes of each file, by their frames and actions alone.
+"""Tries to replay a few episodes of each file, using only their frames and actions.
 
 The search does not use the stored rewards, so it shows in which rows the files have them.
 """
@@ -67,7 +67,7 @@ class FileCheck:
 
     @property
     def rewards_stand(self) -> str:
-        """In which rows the file has its rewards."""
+        """The rows in which the file has its rewards, relative to the actions that earned them."""
         same, following, compared = (self.rewards[name] for name in (_SAME, _NEXT, _COMPARED))
         if same == following:
             return "cannot tell" if self.whole else ""
@@ -104,7 +104,7 @@ def _check_file(
     emulators: Mapping[RomSet, Emulator],
     episodes: int,
 ) -> FileCheck:
-    told, frame_bytes = FileCheck(unit.name), 0
+    checked, frame_bytes = FileCheck(unit.name), 0
     left = source.stored(unit)()
     for stored in itertools.islice(left, episodes):
         start = time.perf_counter()
@@ -114,18 +114,18 @@ def _check_file(
             without = stored._replace(reward=np.full_like(stored.reward, np.nan))
             attempt = replayer.attempt(emulators, replayer.roms, without)
         except EpisodeError as error:
-            told.tried, told.why = told.tried + 1, told.why or str(error)
+            checked.tried, checked.why = checked.tried + 1, checked.why or str(error)
             continue
-        told.seconds += time.perf_counter() - start
-        _add(told, stored, attempt, emulators[attempt.rom_set], source.is_a_row_early)
+        checked.seconds += time.perf_counter() - start
+        _add(checked, stored, attempt, emulators[attempt.rom_set], source.is_a_row_early)
         frame_bytes += _size(stored)
     if unit.num_transitions is not None:
-        told.total_rows = unit.num_transitions
-    elif told.rows:
+        checked.total_rows = unit.num_transitions
+    elif checked.rows:
         is_all = next(left, None) is None
         of_file = 1.0 if is_all else os.path.getsize(str(unit.files[0])) / frame_bytes
-        told.total_rows = round(told.rows * of_file)
-    return told
+        checked.total_rows = round(checked.rows * of_file)
+    return checked
 
 
 def _size(stored: Stored) -> int:
@@ -137,22 +137,22 @@ def _size(stored: Stored) -> int:
 
 
 def _add(
-    told: FileCheck, stored: Stored, attempt: Attempt, emulator: Emulator, is_a_row_early: bool
+    checked: FileCheck, stored: Stored, attempt: Attempt, emulator: Emulator, is_a_row_early: bool
 ) -> None:
     replayed = attempt.replayed
-    told.tried += 1
-    told.rows += len(stored.reward)
-    told.reached += min(replayed.rows, len(stored.reward))
-    told.why = told.why or replayed.reason
+    checked.tried += 1
+    checked.rows += len(stored.reward)
+    checked.reached += min(replayed.rows, len(stored.reward))
+    checked.why = checked.why or replayed.reason
     if not replayed.whole:
         return
-    told.whole += 1
-    told.roms.add(attempt.rom_set)
+    checked.whole += 1
+    checked.roms.add(attempt.rom_set)
     in_file = np.append(stored.reward[1:], np.nan) if is_a_row_early else stored.reward
-    told.rewards.update(_agreement(in_file, clipped(replayed.reward)))
+    checked.rewards.update(_agreement(in_file, clipped(replayed.reward)))
     observations = np.asarray(stored.episode.one_observation)
     actions = stored.episode.action.tolist()
-    told.shown.update(
+    checked.shown.update(
         sticky_estimate.shown(emulator, observations, actions, replayed.way, replayed.start)
     )
 
@@ -172,16 +172,16 @@ def table(checks: Sequence[FileCheck]) -> rich.table.Table:
     shown = rich.table.Table(
         "file", "whole", "rows reached", "on the ROM of", "rewards stand", "kept", "rows/s", "lost"
     )
-    for told in checks:
+    for each in checks:
         shown.add_row(
-            told.file,
-            f"{told.whole} of {told.tried}",
-            f"{told.reached:,} of {told.rows:,}",
-            ", ".join(sorted(told.roms)),
-            told.rewards_stand,
-            _kept(told.shown),
-            f"{told.reached / told.seconds:,.0f}" if told.reached else "",
-            told.why,
+            each.file,
+            f"{each.whole} of {each.tried}",
+            f"{each.reached:,} of {each.rows:,}",
+            ", ".join(sorted(each.roms)),
+            each.rewards_stand,
+            _kept(each.shown),
+            f"{each.reached / each.seconds:,.0f}" if each.reached else "",
+            each.why,
         )
     return shown
 
@@ -196,10 +196,10 @@ def _kept(shown: sticky_estimate.Shown) -> str:
 def sentences(source: Source, replayer: Replayer, checks: Sequence[FileCheck]) -> Iterator[str]:
     """Sentences that say what the table means."""
     named, *others = replayer.roms
-    whole = sum(told.whole for told in checks)
-    used = set().union(*(told.roms for told in checks))
+    whole = sum(each.whole for each in checks)
+    used = set().union(*(each.roms for each in checks))
     yield (
-        f"{whole} of {sum(told.tried for told in checks)} episodes of {source.name} replay whole"
+        f"{whole} of {sum(each.tried for each in checks)} episodes of {source.name} replay whole"
     )
     if used - {named}:
         yield (
@@ -213,12 +213,12 @@ def sentences(source: Source, replayer: Replayer, checks: Sequence[FileCheck]) -
         )
     expected = A_ROW_EARLY if source.is_a_row_early else WITH_ACTION
     unexpected = {A_ROW_EARLY, WITH_ACTION} - {expected}
-    if otherwise := [told.file for told in checks if told.rewards_stand in unexpected]:
+    if otherwise := [each.file for each in checks if each.rewards_stand in unexpected]:
         yield (
             f"{' and '.join(otherwise)} would be published wrongly: {source.dataset} expects the "
             f"rewards of a file {expected}"
         )
-    shown = sum((told.shown for told in checks), collections.Counter())
+    shown = sum((each.shown for each in checks), collections.Counter())
     if shown:
         estimate, least, most = sticky_estimate.estimate(shown)
         looks = "looks like" if least <= STICKY_PROBABILITY <= most else "does not look like"
@@ -227,9 +227,9 @@ def sentences(source: Source, replayer: Replayer, checks: Sequence[FileCheck]) -
             f"{most:.2f} by {sum(shown.values()):,} steps: that {looks} {STICKY_PROBABILITY}"
         )
     reached, seconds = (
-        sum(getattr(told, name) for told in checks) for name in ("reached", "seconds")
+        sum(getattr(each, name) for each in checks) for name in ("reached", "seconds")
     )
-    total = sum(told.total_rows for told in checks)
+    total = sum(each.total_rows for each in checks)
     if reached:
         hours = total * seconds / reached / 3600
         yield f"replaying all of about {total:,} rows takes {_duration(hours)} on one core"

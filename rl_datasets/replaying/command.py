@@ -71,7 +71,7 @@ def replay(
 
 
 def show_check(source: Source, replayer: Replayer, episodes: int) -> None:
-    """Prints what would replay, from a trial of `episodes` episodes of each file.
+    """Tries `episodes` episodes of each file, and prints what replays.
 
     Raises:
       DatasetError: as `check.check`.
@@ -87,7 +87,7 @@ def show_check(source: Source, replayer: Replayer, episodes: int) -> None:
 
 
 def told(published: Mapping[str, Any]) -> Iterator[str]:
-    """How replaying went, by the manifest of what was published; one sentence for each fact."""
+    """Sentences that say how replaying went, from the manifest of the published version."""
     splits: Sequence[Mapping[str, Any]] = list(published["splits"].values())
     episodes = sum(split["episodes"] for split in splits)
 

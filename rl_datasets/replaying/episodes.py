@@ -1,8 +1,8 @@
-"""Stored episodes of an Atari game, and the same episodes with what replaying them gave back.
+"""Stored episodes of an Atari game, and the same episodes with what replaying recovered.
 
 A step keeps its action, and its observation as the PNG file that the source has. Only an episode
 that was replayed whole gets new values. One that was lost on the way keeps what was stored, because
-only the whole episode proves the way that was taken through it.
+only the whole episode proves that the way that was found is right.
 
     reward                clipped to [-1, 1], as learners of DQN Replay expect it
     raw_reward            the game's own reward; 0 where `raw_reward_is_known` is False

@@ -13,7 +13,7 @@ from rl_datasets.sources.atari import clipped
 
 
 class LoggedEpisode(NamedTuple):
-    """What a log says of an episode of T rows.
+    """A logged episode of T rows.
 
     Attributes:
       observations: [T, 84, 84] or [T, 84, 84, 1] uint8, each seen before its row's action; T + 1

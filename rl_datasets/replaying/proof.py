@@ -1,4 +1,4 @@
-"""All ways through a logged episode, followed at once, and what they have in common.
+"""Follows all ways through a logged episode at once, and finds what they have in common.
 
 States of a row are merged where nothing that follows can tell them apart. A merged state keeps all
 the ways to it, so that no way is lost.

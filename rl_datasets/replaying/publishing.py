@@ -1,4 +1,4 @@
-"""Replayed episodes as a dataset of their own, published as every other dataset is."""
+"""Publishes replayed episodes as a separate dataset, like every other dataset."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ReplayedBuilder(PublishedDatasetBuilder):
         ]
 
     def lineage(self) -> Mapping[str, Any]:
-        told = {
+        inherited = {
             name: fact
             for name, fact in self._of.lineage.items()
             if name not in ("source", "rom_md5", "rewards", "final_observation")
@@ -66,7 +66,7 @@ class ReplayedBuilder(PublishedDatasetBuilder):
                 str(rom_set): files.sha256_of(self._replayer.roms[rom_set])
                 for rom_set in self._replayer.tried
             },
-            **told,
+            **inherited,
             "rom_set": str(self._replayer.named),
             "rewards": "`reward` is clipped to [-1, 1], as learners of DQN Replay expect it, and "
             "`raw_reward` is the game's own; an episode that is not replayed whole has what was "

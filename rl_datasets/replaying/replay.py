@@ -1,4 +1,4 @@
-"""The replay of a logged Atari episode in today's emulator, which recovers what the log has lost.
+"""Replays a logged Atari episode in today's emulator, which recovers what the log lacks.
 
     emulator = Emulator(roms.rom_path("Asterix", RomSet.LEGACY))
     replayed = replay(emulator, LoggedEpisode(observations, actions, rewards, is_terminal))

@@ -1,4 +1,4 @@
-"""The search for one way through a logged episode, by sequential decoding.
+"""Searches for one way through a logged episode, by sequential decoding.
 
 The search always tries the next step of the likeliest way, and a longer way is worth more (Jelinek
 1969, "Fast sequential decoding algorithm using a stack"). The probability of a step is divided by
@@ -123,7 +123,7 @@ class Search:
                 if standing_at.row > furthest.row:
                     furthest, objections = standing_at, set[str]()
                     given_up_at = steps + patience
-        objection = max(objections, key=_tells, default="the search was given up")
+        objection = max(objections, key=_informativeness, default="the search was given up")
         if self._choices:
             objection += f"; no other way was found in {patience:,} steps"
         return Found(furthest, [], objection, steps)
@@ -165,6 +165,6 @@ class Search:
         return len(states) == number
 
 
-def _tells(objection: str) -> tuple[bool, str]:
-    """Sorts objections: one against a step that shows the logged frame says more."""
+def _informativeness(objection: str) -> tuple[bool, str]:
+    """A key that sorts objections: one against a step that shows the logged frame says more."""
     return ("frame" not in objection, objection)

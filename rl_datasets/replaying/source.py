@@ -151,13 +151,13 @@ def _units_of_split(version: Version, split: str) -> Iterator[SourceUnit]:
     """
     shards, counts = manifest.shard_names(version.manifest, split), version.counts(split)
     folder = version.folder.absolute()
-    is_told = len(shards) == 1
+    are_known = len(shards) == 1
     for shard in shards:
         yield SourceUnit(
             name=shard,
             split=split,
-            num_episodes=counts.episodes if is_told else None,
-            num_transitions=counts.transitions if is_told else None,
+            num_episodes=counts.episodes if are_known else None,
+            num_transitions=counts.transitions if are_known else None,
             files=(str(folder / shard), str(folder / manifest.FILE_NAME)),
             read=functools.partial(_episodes_of_shard, folder, shard),
         )

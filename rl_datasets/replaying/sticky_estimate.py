@@ -1,4 +1,4 @@
-"""An estimate of the probability of sticky actions, from replayed episodes.
+"""Estimates the probability of sticky actions from replayed episodes.
 
 Often several numbers of kept frames lead to the same next observation, so the frames that kept the
 previous action do not show. The way that was found has the likeliest number, so counting on it

@@ -1,1 +1,1 @@
-"""Commands on data: collected, published, looked at, handed on."""
+"""Commands that collect, publish, show, export and serve data."""

@@ -1,4 +1,4 @@
-"""Commands that make data, and what they need: `collect`, `log-game`, `log-agent`, `roms`."""
+"""Commands that make data or install ROMs: `collect`, `log-game`, `log-agent`, `roms`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def collect(
     environment: Annotated[
         str,
         typer.Argument(
-            help="The environment, such as HalfCheetah-v2, in the body of the tables, or "
-            "gymnasium's own -v4 and -v5."
+            help="The environment: HalfCheetah-v2 has the body of the published tables; -v4 and "
+            "-v5 have gymnasium's."
         ),
     ],
     mixture: Annotated[
@@ -78,7 +78,7 @@ def collect(
         name=name,
     )
     seconds = time.time() - start
-    # Units that an earlier run completed cost no time now.
+    # Units that an earlier run completed take no time.
     new = sum(
         unit.transitions
         for unit in collection.units

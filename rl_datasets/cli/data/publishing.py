@@ -203,7 +203,7 @@ def builder_class(name: str) -> type[PublishedDatasetBuilder]:
 
 
 def _show_publication(publication: Publication) -> None:
-    typer.echo(f"{publication.path}: {'published' if publication.is_new else 'was published'}")
+    typer.echo(f"{publication.path}: {'published' if publication.is_new else 'already published'}")
     for unit, reason in publication.manifest.get("skipped", {}).items():
         typer.echo(f"skipped {unit}: {reason}", err=True)
     for unit, reasons in publication.manifest.get("left_out", {}).items():

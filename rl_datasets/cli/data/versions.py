@@ -1,4 +1,4 @@
-"""Commands on what is published: `list`, `show`, `verify`, `which-body`, `export`, `serve`."""
+"""Commands on published versions: `list`, `show`, `verify`, `which-body`, `export`, `serve`."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def show(
         bool, typer.Option("--json", help="Print all of MANIFEST.json, not a summary.")
     ] = False,
 ) -> None:
-    """Shows what a published version holds and what it was made from, or how an episode looks.
+    """Shows what a published version holds and what it was made from, or draws an episode.
 
     Example: `rl-datasets show dqn_replay/Pong_run_1:1.1.0 --split checkpoint_49 --gif pong.gif`
     """

@@ -27,7 +27,7 @@ def test_publish_tells_where(made):
 
 def test_publishing_the_same_again_reuses_it(run, published):
     outcome = run("publish", f"brac/{DATASET}", "collected", *DATA_DIR)
-    assert outcome == Outcome(0, f"{published / PUBLISHED}: was published\n", "")
+    assert outcome == Outcome(0, f"{published / PUBLISHED}: already published\n", "")
 
 
 def test_publishing_again_with_other_data(run, published):
