@@ -88,7 +88,7 @@ def test_what_the_page_says_of_all_the_cloned_policies():
     hopping = [
         each for cell, each in of.items() if cell.startswith("Hopper") and each["authors"] > 400
     ]
-    assert f"each of the {len(hopping)} whose" in PAGE
+    assert f"each of the {len(hopping)} policies" in PAGE
     for each in hopping:
         assert each["v4"]["mean"] < each["authors"]
     largest = max(each["v2"]["standard_error"] for each in of.values())
