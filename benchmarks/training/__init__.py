@@ -1,1 +1,1 @@
-"""Training: a recipe -> lines of results."""
+"""Training: runs a recipe and writes lines of results."""

@@ -1,4 +1,4 @@
-"""By which protocol the policy of a game is scored, as a recipe's `[atari]` gives it."""
+"""The protocol by which a game's policy is scored: the table `[atari]` of a recipe."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from benchmarks.training.row import Count
 
 @dataclasses.dataclass(frozen=True)
 class AtariProtocol:
-    """How games are scored; defaults are those of Agarwal et al. 2020, arXiv:1907.04543.
+    """How games are scored; the defaults are those of Agarwal et al. 2020, arXiv:1907.04543.
 
     Rewards are never clipped, and the loss of a life never ends an episode.
 
     Attributes:
       evaluation_epsilon: probability of a random action.
-      max_episode_steps: after which an episode is truncated, in agent steps of four frames.
-      evaluation_steps: an evaluation is of as many whole episodes as together have this many agent
-        steps, 125,000 in Dopamine; 0 to play the recipe's number of episodes.
-      sticky_probability: that a frame keeps the action before; the data's where it is left out.
-      most_no_ops: an episode begins with a random number of no-ops up to this one, at least one;
-        0 for none.
-      presses_fire: whether an episode begins with FIRE where the game has it.
+      max_episode_steps: number of agent steps, of four frames, after which an episode is truncated.
+      evaluation_steps: an evaluation plays whole episodes until they have this many agent steps
+        together, 125,000 in Dopamine; with 0, it plays the recipe's number of episodes.
+      sticky_probability: probability that a frame keeps the previous action; by default that of the
+        data.
+      most_no_ops: an episode begins with a random number of no-ops from one to this; with 0, it
+        begins without no-ops.
+      presses_fire: whether an episode begins with FIRE if the game has that action.
     """
 
     evaluation_epsilon: Annotated[float, "[0, 1]"] = 0.001
@@ -34,7 +35,7 @@ class AtariProtocol:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The fields that a line of results has; the newer ones only where they are not zero."""
+        """The fields for a line of results; the newer ones only if they are not zero."""
         always = ("sticky_probability", "evaluation_epsilon", "max_episode_steps")
         every = {name: getattr(self, name) for name in always} | dataclasses.asdict(self)
         return {name: value for name, value in every.items() if name in always or value}

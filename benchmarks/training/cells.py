@@ -1,4 +1,4 @@
-"""The cells of a table: one row and one seed each, which is what the runner runs."""
+"""The cells of a table, which the runner trains: one row and one seed each."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Cell:
     """One row and one seed of a table at a fraction of its full budget.
 
     Attributes:
-      recipe: as the row has it (`Recipe.of`).
-      row: of the recipe.
-      seed: of the run.
+      recipe: the recipe with the row's own settings (`Recipe.of`).
+      row: the row.
+      seed: the seed.
       budget: the fraction.
-      behavior: the cell whose policy this one starts from, as its behaviour policy; always at the
-        full budget, because a behaviour policy is given, as the data are.
+      behavior: the cell whose policy is the behaviour policy that this one starts from. It always
+        has the full budget, because a behaviour policy is a given, like the data.
     """
 
     recipe: Recipe
@@ -47,7 +47,7 @@ class Cell:
         return self.recipe.steps_at(self.budget)
 
     def learner_config(self) -> Any:
-        """The learner's `Config`; a decay that the recipe leaves alone lasts as long as the run."""
+        """The learner's `Config`; a decay that the recipe does not set lasts for the whole run."""
         config = self.recipe.learner_config()
         decays = getattr(config, "policy_decay_steps", None) is not None
         if decays and "policy_decay_steps" not in self.recipe.config:
@@ -55,11 +55,11 @@ class Cell:
         return config
 
     def extras(self) -> tuple[str, ...]:
-        """Names of a transition's extras that the learner reads."""
+        """Names of the extras of a transition that the learner reads."""
         return self.recipe.entry().extras(self.learner_config())
 
     def table_folder(self, runs_dir: pathlib.Path) -> pathlib.Path:
-        """The folder of the recipe's runs; those at a smaller budget have a folder of their own."""
+        """The folder of the recipe's runs; each smaller budget has its own folder."""
         at_budget = "" if self.budget == 1 else f"-budget-{self.budget:g}"
         return runs_dir / f"{self.recipe.table}{at_budget}"
 
@@ -80,7 +80,7 @@ class Cell:
         return sorted(table / folder for table in tables if table != self.table_folder(runs_dir))
 
     def results(self, runs_dir: pathlib.Path) -> Results:
-        """The lines of its run so far."""
+        """The lines of the run so far."""
         return read_results(self.folder(runs_dir) / RESULTS)
 
     def is_done(self, runs_dir: pathlib.Path) -> bool:
@@ -88,7 +88,7 @@ class Cell:
 
 
 def read_runs(cells: Iterable[Cell], runs_dir: pathlib.Path) -> dict[Cell, Results]:
-    """The lines of every cell's run so far, read once for all who show or compare them."""
+    """The lines of every cell's run so far, read once to show and to compare them."""
     return {cell: cell.results(runs_dir) for cell in cells}
 
 
@@ -106,10 +106,10 @@ def plan(
     """The cells of a recipe, row by row.
 
     Args:
-      recipe: as `load_recipe` gives it.
+      recipe: the recipe, from `load_recipe`.
       rows: names of its rows, or patterns such as `CQL/*`; by default all that can be run.
-      seeds: all by default.
-      budget: the fraction of its gradient steps.
+      seeds: the seeds to run; by default all.
+      budget: the fraction of its gradient steps to take.
 
     Raises:
       DatasetError: the recipe has no such row or seed; a row cannot be run, or its learner does not
@@ -137,13 +137,13 @@ def _cell(recipe: Recipe, row: Row, seed: int, budget: float) -> Cell:
 
 
 def with_behaviors(cells: Iterable[Cell]) -> list[Cell]:
-    """The cells, preceded by those whose policies they start from."""
+    """The cells, after the cells whose policies they start from."""
     cells = list(cells)
     return list(dict.fromkeys([cell.behavior for cell in cells if cell.behavior] + cells))
 
 
 def seeds_of_rows(cells: Iterable[Cell]) -> list[list[Cell]]:
-    """The cells in groups that differ only in their seed."""
+    """The cells, in groups whose cells differ only in their seed."""
     groups: dict[tuple[Row, float], list[Cell]] = {}
     for cell in cells:
         groups.setdefault((cell.row, cell.budget), []).append(cell)
@@ -158,11 +158,11 @@ def _matching(recipe: Recipe, pattern: str) -> list[Row]:
         nearest = ", ".join(difflib.get_close_matches(pattern, known, 3, 0))
         raise DatasetError(
             f"recipe {recipe.table!r} has no row {pattern!r}; the nearest of {len(known)} are "
-            f"{nearest}, and a dry run lists them all"
+            f"{nearest}: choose one, or list all rows with --dry-run"
         )
     if not can_run:
         raise DatasetError(f"row {found[0].name!r} cannot be run: {found[0].blocked}")
     return can_run
 
 
-Progress = Callable[[Cell, int], None]  # told the step that a cell has come to
+Progress = Callable[[Cell, int], None]  # called with a cell and the step that it has reached

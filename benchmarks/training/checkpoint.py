@@ -1,9 +1,9 @@
-"""A training state in one npz file, kept and restored bit for bit.
+"""Saves a training state in one npz file, and restores it bit for bit.
 
 The file holds an array for each leaf of the state, named by the leaf's place in it; other arrays
-that belong to the same moment; and facts, as JSON. It is written whole or not at all, so that it
-may be what commits a step of training. `run_folder.py` says what an offline run keeps in it, and
-`online/` what an online one does.
+of the same moment; and facts, as JSON. It is written whole or not at all, so writing it can commit
+a step of training. `run_folder.py` says what an offline run saves in it, and the modules in
+`online/` what an online run saves.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Checkpoint(NamedTuple):
     """What a file holds.
 
     Attributes:
-      state: of the learner; its leaves are JAX's arrays or NumPy's, as in the state that gave the
-        structure.
-      facts: what `save` was given, after a way through JSON.
-      arrays: what `save` was given.
+      state: the learner's state; its leaves are arrays of JAX or NumPy, as in the state that gave
+        the structure.
+      facts: the facts given to `save`, as JSON restores them.
+      arrays: the arrays given to `save`.
     """
 
     state: Any
@@ -44,13 +44,13 @@ def save(
     facts: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Writes a checkpoint in the place of the one before.
+    """Writes a checkpoint, which replaces the previous one.
 
     Args:
-      path: of the file.
+      path: the file.
       state: a tree of arrays.
-      facts: JSON.
-      arrays: by name.
+      facts: facts that JSON can hold.
+      arrays: arrays by name.
 
     Raises:
       DatasetError: it cannot be written.
@@ -64,13 +64,13 @@ def restore(path: pathlib.Path, initial: Any, what_to_do: str) -> Checkpoint:
     """Reads a checkpoint.
 
     Args:
-      path: of the file.
+      path: the file.
       initial: any state of the same learner, which gives the structure.
-      what_to_do: ends the sentence of an error.
+      what_to_do: the end of error messages, which says what to do.
 
     Raises:
-      DatasetError: there is no such file, it is damaged or no checkpoint, or its state is another
-        learner's.
+      DatasetError: there is no such file, it is damaged or not a checkpoint, or its state is
+        another learner's.
     """
     arrays = npz.read_arrays(path, what_to_do)
     facts = _taken_facts(path, arrays, what_to_do)
@@ -86,10 +86,10 @@ def restore(path: pathlib.Path, initial: Any, what_to_do: str) -> Checkpoint:
 
 
 def facts_of(path: pathlib.Path, what_to_do: str) -> dict[str, Any]:
-    """The facts of a checkpoint, of whatever learner.
+    """The facts of a checkpoint of any learner.
 
     Raises:
-      DatasetError: there is no such file, or it is damaged or no checkpoint.
+      DatasetError: there is no such file, or it is damaged or not a checkpoint.
     """
     return _taken_facts(path, npz.read_arrays(path, what_to_do, [_FACTS]), what_to_do)
 

@@ -1,4 +1,4 @@
-"""How a policy is scored: whole episodes in the live environment, undiscounted."""
+"""Scores a policy by the undiscounted returns of whole episodes in a live environment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Act = Callable[[np.ndarray], np.ndarray]
 def evaluate(
     environment_name: str, act: Act, episodes: int, seed: int | Sequence[int]
 ) -> np.ndarray:
-    """As `play`, in an environment that `make_environment` knows, such as `HalfCheetah-v4`."""
+    """Like `play`, in an environment that `make_environment` knows, such as `HalfCheetah-v4`."""
     return play(functools.partial(make_environment, environment_name), act, episodes, seed)
 
 
@@ -26,15 +26,15 @@ def play(
 ) -> np.ndarray:
     """Undiscounted returns of `episodes` whole episodes, stepped together.
 
-    The policy always sees one fixed batch, so a jitted one compiles once; the rows of episodes
-    that have ended are stale and their actions unused. Every episode has an environment of its
-    own, seeded from `seed`, so the same seed and policy give the same returns.
+    The policy always gets a batch of the same size, so a jitted one compiles once. Rows of episodes
+    that have ended are stale, and their actions are not used. Every episode has its own
+    environment, seeded from `seed`, so the same seed and policy give the same returns.
 
     Args:
       make: seed -> environment.
       act: observation [episodes, ...] float32 -> action [episodes, ...].
-      episodes: how many.
-      seed: of the environments.
+      episodes: number of episodes.
+      seed: seed of the environments.
 
     Returns:
       [episodes] float64.
@@ -46,7 +46,7 @@ def play(
 
 
 def _returns(environments: Sequence[dm_env.Environment], act: Act) -> np.ndarray:
-    """[episodes] of one episode of each."""
+    """Plays one episode in each environment, and returns their returns [episodes]."""
     observation = np.stack([e.reset().observation for e in environments]).astype(np.float32)
     returns = np.zeros(len(environments))
     running = list(range(len(environments)))

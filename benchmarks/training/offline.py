@@ -1,6 +1,6 @@
-"""Runs a recipe: trains, evaluates, writes a JSON line for each evaluation, continues after a cut.
+"""Runs a recipe: trains, evaluates, writes a JSON line for each evaluation, and can be resumed.
 
-`run_folder.py` says what a run keeps on disk. Several processes, and several runners, may work on
+`run_folder.py` says what a run keeps on disk. Several processes, and several commands, may work on
 the same runs: a cell's lock gives it to one of them.
 """
 
@@ -39,14 +39,15 @@ def run_cells(
     """Runs every cell that is not done and that no other process is running.
 
     Args:
-      cells: as `plan` gives them.
-      places: where data and runs lie.
+      cells: the cells, from `plan`.
+      places: the folders of data and runs, and the feed.
       progress: called with each cell and its step after every call of the learner.
-      seeds_at_once: seeds of a row that are trained in one `vmap`; pays on an accelerator.
+      seeds_at_once: number of seeds of a row to train in one `vmap`, which is faster on an
+        accelerator.
 
     Raises:
       DatasetError: before anything is trained, if a dataset is missing or its policy could not be
-        scored; or a run's folder holds another run.
+        scored; or the folder of a run holds another run.
     """
     tasks = tasks_of(cells, places, seeds_at_once)
     for of_row in seeds_of_rows(cells):
@@ -57,9 +58,9 @@ def run_cells(
                     for cell in of_row[first : first + seeds_at_once]
                     if not cell.is_done(places.runs_dir)
                     and locks.enter_context(lock(cell.folder(places.runs_dir)))
-                    and not cell.is_done(places.runs_dir)  # Another may have had it until now.
+                    and not cell.is_done(places.runs_dir)  # Another process may have run it.
                 }
-                # Only seeds that stand at the same step can be trained in one call.
+                # Only seeds that are at the same step can be trained in one call.
                 for step in sorted({folder.checkpoint_step for folder in taken.values()}):
                     group = {c: f for c, f in taken.items() if f.checkpoint_step == step}
                     _run_group(group, tasks[next(iter(group))], places, progress)
@@ -128,7 +129,7 @@ def _run_group(
 
 
 def acting(policy: types.Policy, state: types.TrainingState) -> Callable[[Any], Any]:
-    """The policy of a state, which draws with another key at each call."""
+    """The policy of a state, which uses a new key in each call."""
     calls = itertools.count()
 
     def act(observation: Any) -> Any:
@@ -139,7 +140,7 @@ def acting(policy: types.Policy, state: types.TrainingState) -> Callable[[Any], 
 
 
 def _initial(cell: Cell, learner: types.Learner, spec: Any, places: Places) -> types.TrainingState:
-    """The state at step 0, with the policy that another run cloned where the row has one."""
+    """The state at step 0, with the policy that another run cloned if the row starts from one."""
     key = jax.random.PRNGKey(cell.seed)
     cloning = cell.behavior
     if cloning is None:
@@ -153,16 +154,16 @@ def _initial(cell: Cell, learner: types.Learner, spec: Any, places: Places) -> t
 
 
 def _check_finite(cell: Cell, step: int, metrics: Mapping[str, Any]) -> None:
-    """Refuses a metric that is not finite: it stays so, and no return of such a run counts."""
+    """Refuses a metric that is not finite: it stays so, and the run's returns are worthless."""
     if wrong := [name for name, value in metrics.items() if not np.isfinite(value)]:
         raise DatasetError(
             f"{cell.name} diverged: {' and '.join(wrong)} is not a finite number at step {step:,}; "
-            "change its config, such as to a lower learning rate, and run it anew"
+            "change its config, for example to a lower learning rate, and run it again"
         )
 
 
 def _join(trees: Sequence[Any]) -> Any:
-    """One tree with a leading axis of seeds, or the tree itself where there is one seed."""
+    """One tree with a leading axis of seeds, or the tree itself if there is one seed."""
     return trees[0] if len(trees) == 1 else jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 

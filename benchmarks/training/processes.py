@@ -1,4 +1,4 @@
-"""Processes that share out the cells of a table, each on a core of its own."""
+"""Trains the cells of a table in several processes, each on its own core."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from rl_datasets.errors import DatasetError
 
 
 def _worker(index: int, messages: Any, cells: Sequence[Cell], places: Places, seeds: int) -> None:
-    """Works on one core through all cells; the cells' locks share them out."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent handles Ctrl-C, and ends us.
+    """Goes through all cells on one core; the cells' locks distribute them among processes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent handles Ctrl-C and terminates us.
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[index % len(cores)]})
     parent = os.getppid()

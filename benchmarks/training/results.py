@@ -1,4 +1,4 @@
-"""Measured results: one JSON line an evaluation, and which run it belongs to."""
+"""Reads and writes measured results: one JSON line for each evaluation, with the run it is from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rl_datasets.errors import DatasetError
 
 RESULTS = "results.jsonl"
 
-FIELDS: dict[str, Any] = {  # that every line has, and of which type
+FIELDS: dict[str, Any] = {  # fields of every line, and their types
     "row": str,
     "dataset": str,
     "fingerprint": str,
@@ -63,8 +63,8 @@ def read_results(path: pathlib.Path, may_grow: bool = True) -> list[dict[str, An
     """The lines of a results file in order.
 
     Args:
-      path: of the file; none is no lines.
-      may_grow: whether a last line that was cut while it was written is left out.
+      path: the file; if it does not exist, there are no lines.
+      may_grow: whether to ignore a last line whose writing was interrupted.
 
     Raises:
       DatasetError: a line is not a result.
@@ -81,7 +81,7 @@ def read_results(path: pathlib.Path, may_grow: bool = True) -> list[dict[str, An
             if may_grow and number > len(whole):
                 break
             raise DatasetError(
-                f"line {number} of {path} is not JSON, restore or remove it: {error}"
+                f"line {number} of {path} is not JSON ({error}): restore or remove it"
             ) from error
         if fault := _fault(result):
             raise DatasetError(f"line {number} of {path} {fault}: restore or remove it")
@@ -90,7 +90,7 @@ def read_results(path: pathlib.Path, may_grow: bool = True) -> list[dict[str, An
 
 
 def _fault(result: Any) -> str:
-    """What is wrong with a line; "" where nothing is."""
+    """What is wrong with a line; "" if nothing is."""
     if not isinstance(result, dict):
         return "is not an object"
     for field, kind in FIELDS.items():
@@ -116,7 +116,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def append_result(path: pathlib.Path, result: dict[str, Any]) -> None:
-    """Appends one line and waits until the disk has it."""
+    """Appends one line and waits until it is on the disk."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(result) + "\n")
         file.flush()
@@ -124,5 +124,5 @@ def append_result(path: pathlib.Path, result: dict[str, Any]) -> None:
 
 
 def write_results(path: pathlib.Path, results: Iterable[dict[str, Any]]) -> None:
-    """Replaces the file at once, so that a kill leaves the old lines or the new ones."""
+    """Replaces the file atomically, so that a kill leaves the old lines or the new ones."""
     files.write(path, "".join(json.dumps(result) + "\n" for result in results))

@@ -42,7 +42,7 @@ class RunFolder:
     """The folder of one cell, which this process has locked (see `lock`).
 
     Args:
-      folder: of the cell; made if it is not there.
+      folder: the cell's folder; created if it does not exist.
       identity: what the run is, as JSON; every line of results begins with it.
 
     Raises:
@@ -63,7 +63,7 @@ class RunFolder:
         return _step_of_checkpoint(self._folder)
 
     def restore(self, initial: TrainingState) -> TrainingState:
-        """The state at `checkpoint_step`; drops the results after it, which will be made again.
+        """The state at `checkpoint_step`; drops later results, which will be measured again.
 
         Args:
           initial: the state at step 0, which also gives the structure of the others.
@@ -88,15 +88,15 @@ class RunFolder:
         metrics: Mapping[str, float],
         seconds: Mapping[str, float],
     ) -> None:
-        """Keeps one evaluation: the line, then the state, in this order (see the top).
+        """Saves one evaluation: first the line, then the state (see the module).
 
         Args:
-          step: gradient steps taken.
-          state: after them.
-          returns: of every policy that is scored, [episodes], kept to a thousandth; the line's
-            `returns` are the first one's, and `returns_of` has the others'.
-          metrics: of training.
-          seconds: that training and evaluation took since the last evaluation.
+          step: number of gradient steps taken.
+          state: the state after them.
+          returns: the returns [episodes] of every scored policy, which are saved to a thousandth;
+            the line's `returns` are those of the first, and `returns_of` has those of the others.
+          metrics: metrics of training.
+          seconds: seconds of training and of evaluation since the last evaluation.
 
         Raises:
           DatasetError: a return is not finite, or the disk is full.
@@ -121,7 +121,7 @@ class RunFolder:
         self._write_event(result)
 
     def _open_events(self, results: Sequence[Mapping[str, Any]]) -> None:
-        """Starts the events anew from the lines, so that no point is lost or doubled."""
+        """Writes the events again from the lines, so that no point is lost or doubled."""
         import tensorflow as tf
 
         for events in self._folder.glob("events.*"):
@@ -162,11 +162,11 @@ def check_same(folder: pathlib.Path, identity: Mapping[str, Any]) -> None:
     """Refuses a folder that holds another run.
 
     Args:
-      folder: of a cell, which need not be there.
+      folder: a cell's folder, which need not exist.
       identity: what the cell's run is.
 
     Raises:
-      DatasetError: it does.
+      DatasetError: the folder holds another run.
     """
     path = folder / RUN
     if not path.exists():
@@ -181,7 +181,7 @@ def check_same(folder: pathlib.Path, identity: Mapping[str, Any]) -> None:
 
 
 def read_run(path: pathlib.Path) -> dict[str, Any]:
-    """What a file says that its run is.
+    """The identity of a run, from its file.
 
     Raises:
       DatasetError: it is damaged.
@@ -198,10 +198,10 @@ def read_run(path: pathlib.Path) -> dict[str, Any]:
 
 
 def results_to_keep(folder: pathlib.Path, every: int) -> list[dict[str, Any]]:
-    """The results of a run up to its checkpoint; what comes after it will be made again.
+    """The results of a run up to its checkpoint; later ones will be measured again.
 
     Args:
-      folder: of a cell, which need not be there.
+      folder: a cell's folder, which need not exist.
       every: steps between evaluations.
 
     Raises:
@@ -240,10 +240,10 @@ def begin_with_shorter_run(
 ) -> None:
     """Starts a run from the furthest run of the same cell at a smaller budget, if there is one.
 
-    How a run begins does not depend on its budget. A run that has begun stays as it is.
+    The budget of a run does not change how it begins. A run that has begun stays as it is.
 
     Args:
-      folder: of the cell, in the hands of this process.
+      folder: the cell's folder, locked by this process.
       identity: what the run is.
       others: folders that may hold runs of the same cell.
     """
@@ -274,10 +274,10 @@ def _last_step(folder: pathlib.Path) -> int:
 
 
 def last_state(folder: pathlib.Path, initial: TrainingState) -> TrainingState:
-    """The last state of a run; changes nothing.
+    """The last state of a run; changes nothing on disk.
 
     Args:
-      folder: of the cell.
+      folder: the cell's folder.
       initial: a state of the same structure.
 
     Raises:
@@ -304,7 +304,7 @@ def _anew(folder: pathlib.Path) -> str:
 
 @contextlib.contextmanager
 def lock(folder: pathlib.Path) -> Iterator[bool]:
-    """Makes the folder and tries to lock it; gives whether this process has the lock."""
+    """Makes the folder and tries to lock it; yields whether this process has the lock."""
     folder.mkdir(parents=True, exist_ok=True)
     with staging.try_lock(folder / ".lock") as is_ours:
         yield is_ours

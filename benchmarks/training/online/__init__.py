@@ -1,1 +1,1 @@
-"""Agents that learn in a live environment, for data that no one published."""
+"""Trains agents in a live environment, to make data that no one published."""

@@ -1,19 +1,20 @@
-"""An agent learns an Atari game online and logs all that it saw, as DQN Replay was made.
+"""Trains an agent online on an Atari game and logs all that it saw, as DQN Replay was made.
 
 The agent and its schedule are Dopamine's (Castro et al. 2018, arXiv:1812.06110; dqn.gin), which
-Agarwal et al. 2020 (arXiv:1907.04543) logged: `<folder>/<Game>/<run>` comes to hold
+Agarwal et al. 2020 (arXiv:1907.04543) logged. The folder of a run, `<folder>/<Game>/<run>`, holds
 
     replay_logs/  the replay buffer's checkpoints, in Dopamine's layout
     log.json      what the run is, and how each iteration went
-    returns.json  of every episode the seed, the steps and the return before rewards are clipped
-    training/     what an interrupted run continues from; gone when it is finished
+    returns.json  the seed, the steps and the return, with rewards not clipped, of every episode
+    training/     what an interrupted run continues from; deleted when the run is finished
 
-An iteration is at least so many agent steps, and ends with an episode. An interrupted run continues
-after its last whole iteration and ends as it would have. Neither the buffer nor the emulator is
-saved for that, but every action: the episodes are played again from their seeds, without learning.
+An iteration takes at least a given number of agent steps, and ends with an episode. An interrupted
+run continues after its last whole iteration, and ends as it would have without the interruption.
+Neither the buffer nor the emulator is saved for this, only every action: the episodes are played
+again from their seeds, without learning.
 
-Against Dopamine's TensorFlow agent one thing is not the same: target parameters are copied every
-2,000 gradient steps from the first, which may be up to 2,000 later than every 8,000 agent steps.
+There is one difference to Dopamine's TensorFlow agent: target parameters are copied every 2,000
+gradient steps from the first, which may be up to 2,000 later than every 8,000 agent steps.
 """
 
 from __future__ import annotations
@@ -62,20 +63,20 @@ def log_run(
     """Logs a run of an agent that learns a game; the same call continues an interrupted run.
 
     Args:
-      game: as DQN Replay spells it, such as `MsPacman`.
-      folder: to hold `<game>/<run>`.
-      agent: of `AGENTS`.
-      run: a number, which also tells the seeds of several runs apart.
-      seed: of networks, exploration, sampling and emulator.
-      rom_set: whose ROM of the game is played.
-      schedule: None for Dopamine's in full.
+      game: the game, as DQN Replay spells it, such as `MsPacman`.
+      folder: the folder in which to make `<game>/<run>`.
+      agent: a name in `AGENTS`.
+      run: the run's number; runs with different numbers have different random numbers.
+      seed: the seed of networks, exploration, sampling and emulator.
+      rom_set: the set whose ROM of the game is played.
+      schedule: the schedule; None for Dopamine's in full.
 
     Returns:
       The folder of the run.
 
     Raises:
-      DatasetError: there is no such game, agent or ROM; the folder holds another run, or this one
-        finished, or another process logs into it; or it cannot be written.
+      DatasetError: there is no such game, agent or ROM; the folder holds another run or a finished
+        one, another process logs into it, or it cannot be written.
     """
     schedule = schedule or AtariSchedule()
     if game not in ATARI_GAMES:
@@ -100,7 +101,7 @@ def log_run(
         )
         player = Agent(AGENTS[agent], environment, schedule, log, [seed, run, 1])
         logged = _LoggedRun(home, identity, environment, log, player, schedule, report)
-        logged.go_on()
+        logged.resume()
         while len(logged.iterations) < schedule.iterations:
             logged.play_iteration()
             logged.keep()
@@ -112,7 +113,7 @@ def log_run(
 
 @dataclasses.dataclass
 class _LoggedRun:
-    """A run as it stands, on disk and in memory."""
+    """The current state of a run, on disk and in memory."""
 
     home: pathlib.Path
     identity: Mapping[str, Any]
@@ -130,7 +131,7 @@ class _LoggedRun:
         self._play(self.agent.choose)
 
     def keep(self) -> None:
-        """Writes all that the next iteration needs; the agent's state last, as the commit."""
+        """Saves all that the next iteration needs; writing the agent's state last commits it."""
         number = len(self.iterations) - 1
         actions = {"action": np.array(self._actions, np.uint8)}
         npz.write_arrays(self._training(f"actions-{number:05}.npz"), actions)
@@ -142,28 +143,28 @@ class _LoggedRun:
         }
         checkpoint.save(self._training(checkpoint.FILE_NAME), self.agent.state, facts)
 
-    def go_on(self) -> None:
-        """Plays the iterations that were kept again, and gives the agent its state back."""
+    def resume(self) -> None:
+        """Plays the saved iterations again, and restores the agent's state."""
         path = self._training(checkpoint.FILE_NAME)
         if not path.exists():
             return
-        anew = f"delete {self.home} to log from the start"
-        state, facts, _ = checkpoint.restore(path, self.agent.state, anew)
+        what_to_do = f"delete {self.home} to log from the start"
+        state, facts, _ = checkpoint.restore(path, self.agent.state, what_to_do)
         expected = [[PlayedEpisode(*each) for each in episodes] for episodes in facts["iterations"]]
         for number, episodes in enumerate(expected):
-            kept = npz.read_arrays(self._training(f"actions-{number:05}.npz"), anew)
+            kept = npz.read_arrays(self._training(f"actions-{number:05}.npz"), what_to_do)
             with contextlib.suppress(_NoActionLeft):
-                self._play(_again(kept["action"]))
+                self._play(_replay(kept["action"]))
             if self.iterations[number:] != [episodes]:
                 raise DatasetError(
-                    f"{self.identity['game']} does not play iteration {number} of {self.home} again"
-                    f" as it was: {anew}"
+                    f"{self.identity['game']} does not repeat iteration {number} of {self.home} "
+                    f"as it was played: {what_to_do}"
                 )
         self.agent.steps, self.agent.state = facts["steps"], state
         self.agent.rng.bit_generator.state = facts["rng"]
 
     def describe(self, is_finished: bool) -> None:
-        """Writes what the run is and how it went."""
+        """Writes what the run is and how its iterations went."""
         summaries = [
             {
                 "steps": sum(each.steps for each in episodes),
@@ -217,11 +218,11 @@ class _LoggedRun:
 
 
 class _NoActionLeft(Exception):
-    """An iteration that is played again is longer than it was."""
+    """An iteration that is played again needs more actions than were saved."""
 
 
-def _again(actions: np.ndarray) -> Callable[[np.ndarray], int]:
-    """Chooses the actions [N] one after the other, whatever is seen."""
+def _replay(actions: np.ndarray) -> Callable[[np.ndarray], int]:
+    """A policy that takes the actions [N] one after the other, whatever it observes."""
     left = iter(actions.tolist())
 
     def choose(frame: np.ndarray) -> int:
@@ -241,7 +242,7 @@ def _identity(
     rom: pathlib.Path,
     schedule: AtariSchedule,
 ) -> dict[str, Any]:
-    """All that a run's bytes follow from."""
+    """All that determines a run's bytes."""
     config = AGENTS[agent]
     identity = {
         "game": game,
@@ -261,7 +262,7 @@ def _identity(
 
 @contextlib.contextmanager
 def _replay_log(folder: pathlib.Path, schedule: AtariSchedule) -> Iterator[ReplayLog]:
-    """A log from the start: what a run that was cut had written is written again."""
+    """An empty log: files that an interrupted run wrote are deleted, and will be written again."""
     shutil.rmtree(folder, ignore_errors=True)
     with ReplayLog(folder, schedule.checkpoint_rows) as log:
         yield log

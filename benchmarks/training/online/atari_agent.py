@@ -28,9 +28,10 @@ STACK_SHAPE = (*FRAME_SHAPE[:2], STACK_SIZE)
 
 
 class Agent:
-    """Acts epsilon-greedily on stacks of frames, and learns from what the log holds.
+    """Acts epsilon-greedily on stacks of frames, and learns from the log.
 
-    One call of `choose` is one step of Dopamine's agent: it learns, if it is time, and then acts.
+    One call of `choose` is one step of Dopamine's agent: it learns if a gradient step is due, and
+    then acts.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Agent:
         self._stack[:] = 0
 
     def choose(self, frame: np.ndarray) -> int:
-        """The action [] in a frame [84, 84, 1]."""
+        """Chooses an action, given the frame [84, 84, 1]."""
         self._stack = np.concatenate([self._stack[..., 1:], frame], axis=-1)
         if self._learner is None:
             return int(self.rng.integers(self._num_actions))
@@ -77,12 +78,12 @@ class Agent:
 def sample_batch(log: ReplayLog, rng: np.random.Generator, batch_size: int) -> Transition:
     """A batch [1, B, ...] of stacked transitions, drawn as Dopamine's circular buffer draws them.
 
-    A row may be drawn whose stack and successor are in the buffer, and whose stack holds no other
-    episode; that leaves out padding too, which follows a terminal row.
+    A row can be drawn if its stack and its successor are in the buffer and its stack holds frames
+    of only one episode. This also excludes padding, which follows a terminal row.
 
     Args:
-      log: with a valid row or more.
-      rng: to draw with.
+      log: a log with at least one such row.
+      rng: the generator that draws the rows.
       batch_size: B.
     """
     store = log.store

@@ -1,4 +1,4 @@
-"""How long an agent plays an Atari game, how it explores, and what it reports on the way."""
+"""How long an agent plays an Atari game, how it explores, and how its progress is reported."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ from rl_datasets.sources.dqn_replay import STACK_SIZE
 
 @dataclasses.dataclass(frozen=True)
 class AtariSchedule:
-    """How much is played and learned, in agent steps of four frames; defaults are Dopamine's.
+    """How much is played and learned, in agent steps of four frames; the defaults are Dopamine's.
 
     Attributes:
-      iterations: how many.
-      steps_per_iteration: at least; the episode that reaches it is played to its end.
-      checkpoint_rows: of the replay buffer, and so of a checkpoint.
-      min_replay: rows, padding included, that the buffer must exceed before the agent learns.
+      iterations: number of iterations.
+      steps_per_iteration: least number of steps of an iteration, which plays its last episode to
+        the end.
+      checkpoint_rows: number of rows of the replay buffer, and so of a checkpoint.
+      min_replay: number of rows, with padding, that the buffer must exceed before the agent learns.
       update_period: steps between gradient steps.
       target_period: steps between copies of the parameters; a multiple of `update_period`.
-      epsilon: probability of a random action at the end.
-      epsilon_decay_steps: in which that falls from 1, linearly, after `min_replay` steps.
-      batch_size: transitions of a gradient step.
-      max_episode_steps: after which an episode is cut.
-      sticky_probability: that a frame keeps the action before.
+      epsilon: final probability of a random action.
+      epsilon_decay_steps: number of steps, after the first `min_replay`, in which this probability
+        falls linearly from 1.
+      batch_size: number of transitions of a gradient step.
+      max_episode_steps: number of steps after which an episode is cut.
+      sticky_probability: probability that a frame keeps the previous action.
     """
 
     iterations: int = 200
@@ -64,41 +66,41 @@ class AtariSchedule:
             )
 
     def epsilon_at(self, step: int) -> float:
-        """Probability of a random action once `step` steps were taken."""
+        """Probability of a random action after `step` steps."""
         left = (self.min_replay + self.epsilon_decay_steps - step) / self.epsilon_decay_steps
         return self.epsilon + (1 - self.epsilon) * float(np.clip(left, 0, 1))
 
 
 class PlayedEpisode(NamedTuple):
-    """An episode that was played, by the emulator's seed."""
+    """An episode that was played; the emulator's seed identifies it."""
 
     seed: int
     steps: int
-    episode_return: float  # of rewards as the game gave them
+    episode_return: float  # with rewards not clipped
 
 
 @contextlib.contextmanager
 def progress(
     name: str, schedule: AtariSchedule
 ) -> Iterator[Callable[[int, list[list[PlayedEpisode]]], None]]:
-    """A bar on a terminal's standard error, and a line an iteration where that is no terminal."""
+    """A progress bar on standard error, or a line per iteration if that is not a terminal."""
     total = schedule.iterations * schedule.steps_per_iteration
-    told = 0
+    printed = 0
 
     def describe(iterations: list[list[PlayedEpisode]]) -> str:
         if not iterations:
             return "no return yet"
         return f"mean return {np.mean([each.episode_return for each in iterations[-1]]):,.1f}"
 
-    def tell(steps: int, iterations: list[list[PlayedEpisode]]) -> None:
-        nonlocal told
-        if len(iterations) > told:
-            told = len(iterations)
-            line = f"{name}: {told} of {schedule.iterations} iterations, {describe(iterations)}"
+    def print_line(steps: int, iterations: list[list[PlayedEpisode]]) -> None:
+        nonlocal printed
+        if len(iterations) > printed:
+            printed = len(iterations)
+            line = f"{name}: {printed} of {schedule.iterations} iterations, {describe(iterations)}"
             print(line, file=sys.stderr, flush=True)
 
     if not sys.stderr.isatty():
-        yield tell
+        yield print_line
         return
     with terminal.bar(name, total) as draw:
         yield lambda steps, iterations: draw(

@@ -1,12 +1,13 @@
-"""Online soft actor-critic, until a schedule says that its policy is done.
+"""Trains a policy online by soft actor-critic, until a schedule says that it is done.
 
-A training keeps in its folder, so that a kill loses no evaluation,
+So that a kill loses no evaluation, the folder of a training holds
 
-    transitions-<step>.npz  what was added to the replay buffer since the evaluation before
-    checkpoint.npz          everything else, as it was at the last evaluation; written last
+    transitions-<step>.npz  the transitions that were added to the replay buffer since the previous
+                            evaluation
+    checkpoint.npz          everything else at the time of the last evaluation; written last
 
-The environment is not saved but played again: a reset's seed and the actions since then give back
-its every bit, which MuJoCo's positions and velocities alone would not.
+The environment is not saved. Its last episode is played again: the seed of the reset and the
+actions since then restore every bit, which MuJoCo's positions and velocities alone would not.
 """
 
 from __future__ import annotations
@@ -45,28 +46,29 @@ def train(
     """Trains SAC online until the schedule says that its policy is done.
 
     Args:
-      schedule: environment, target and how long.
-      config: of the learner.
-      seed: of the networks, the environment, the exploration and the sampling.
-      report: called after each evaluation with it and the seconds since the start, and with the
-        last one of a run that continues.
-      folder: keeps every evaluation's checkpoint; an interrupted run continues from the last one,
-        and ends as it would have ended without the cut, bit for bit. None to keep nothing.
+      schedule: the environment, the target and the length of the training.
+      config: the learner's configuration.
+      seed: the seed of the networks, the environment, the exploration and the sampling.
+      report: called after each evaluation with the evaluation and the seconds since the start. When
+        a run is continued, it is first called with the run's last evaluation.
+      folder: the folder for the checkpoint of the last evaluation. An interrupted run continues
+        from it, and ends bit for bit as it would have without the interruption. None to save
+        nothing.
 
     Returns:
-      The training at the moment the rule was met: the learner's state, the evaluations, the
+      The training when the schedule's rule was met: the learner's state, the evaluations, the
       replay buffer.
 
     Raises:
       DatasetError: the rule was not met within `schedule.max_steps`; or the folder holds another
-        run, is damaged, or is another process's.
+        run, is damaged, or is in use by another process.
     """
     training = Training(schedule, config, seed)
     if folder is None:
         _train(training, report, None)
         return training
     with training_folder.opened(folder, _identity(schedule, config, seed)):
-        training.go_on(folder)
+        training.resume(folder)
         if training.evaluations:
             report(training.evaluations[-1], 0.0)
         _train(training, report, folder)
@@ -101,14 +103,14 @@ def _train(
 
 
 class Training:
-    """All that changes while a policy trains, and the one step that changes it.
+    """All that changes while a policy is trained, and the step that changes it.
 
     Attributes:
-      schedule: that it follows.
-      state: of the learner.
+      schedule: the schedule.
+      state: the learner's state.
       replay: the transitions so far.
-      evaluations: the results so far.
-      step: environment steps so far.
+      evaluations: the evaluations so far.
+      step: number of environment steps so far.
     """
 
     _timestep: dm_env.TimeStep
@@ -131,7 +133,7 @@ class Training:
         self._reset()
 
     def take_step(self) -> None:
-        """One step of the environment and, after exploration, one update."""
+        """Takes one step of the environment and, after exploration, one update."""
         self.step += 1
         is_exploring = self.step <= self.schedule.exploration_steps
         observation = self._timestep.observation
@@ -155,7 +157,7 @@ class Training:
             self.state, _ = self._learner.update(self.state, batch)
 
     def evaluate(self) -> None:
-        """Plays episodes with the mode of the policy."""
+        """Evaluates the mode of the policy."""
         returns = evaluation.evaluate(
             self.schedule.environment,
             functools.partial(_act, self._learner, self.state),
@@ -180,17 +182,17 @@ class Training:
         }
         checkpoint.save(folder / checkpoint.FILE_NAME, self.state, facts, arrays)
 
-    def go_on(self, folder: pathlib.Path) -> None:
-        """Continues from the last checkpoint, if there is one."""
-        path, anew = folder / checkpoint.FILE_NAME, f"delete {folder} to train from the start"
+    def resume(self, folder: pathlib.Path) -> None:
+        """Restores the last checkpoint, if there is one."""
+        path, what_to_do = folder / checkpoint.FILE_NAME, f"delete {folder} to train from the start"
         if not path.exists():
             return
-        self.state, facts, arrays = checkpoint.restore(path, self.state, anew)
+        self.state, facts, arrays = checkpoint.restore(path, self.state, what_to_do)
         self.step = facts["step"]
         self._rng.bit_generator.state = facts["rng"]
         self.evaluations = [Evaluation(*each) for each in facts["evaluations"]]
         for each in self.evaluations:
-            added = npz.read_arrays(_transitions(folder, each.step), anew)
+            added = npz.read_arrays(_transitions(folder, each.step), what_to_do)
             self.replay.restore(each.step, added)
         while self._resets < facts["resets"]:
             self._reset()
@@ -199,8 +201,8 @@ class Training:
             self._timestep = self._environment.step(action)
         if not np.array_equal(self._timestep.observation, arrays["observation"]):
             raise DatasetError(
-                f"{self.schedule.environment} does not repeat the episode that the checkpoint at "
-                f"step {self.step} was taken in; delete its folder to train from the start"
+                f"{self.schedule.environment} does not repeat the episode of the checkpoint at "
+                f"step {self.step}: {what_to_do}"
             )
 
     def _reset(self) -> None:
@@ -222,7 +224,7 @@ def _transitions(folder: pathlib.Path, step: int) -> pathlib.Path:
 
 
 def _identity(schedule: ControlSchedule, config: sac.Config, seed: int) -> dict[str, Any]:
-    """All that a run's bytes follow from; when it ends is not among it."""
+    """All that determines a run's bytes, except when it ends."""
     of_schedule = dataclasses.asdict(schedule)
     for when_it_ends in ("max_steps", "target", "patience", "window", "gain"):
         del of_schedule[when_it_ends]

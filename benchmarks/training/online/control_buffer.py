@@ -32,10 +32,10 @@ class ReplayBuffer:
         return min(self._added, self._capacity)
 
     def add(self, transition: Mapping[str, Any]) -> None:
-        """Overwrites the oldest transition.
+        """Adds a transition, in place of the oldest if the buffer is full.
 
         Args:
-          transition: by `Transition`'s field names, and `is_last`: whether its episode ended.
+          transition: the fields of `Transition` by name, and `is_last`: whether its episode ended.
         """
         index = self._added % self._capacity
         for name, field in self._fields.items():
@@ -43,7 +43,7 @@ class ReplayBuffer:
         self._added += 1
 
     def sample(self, rng: np.random.Generator, batch_size: int) -> Transition:
-        """A batch [1, B, ...], one for each update of a scan of one."""
+        """A batch [1, B, ...], for one update."""
         indices = rng.integers(len(self), size=batch_size)
         batch = {
             name: self._fields[name][indices][None]
@@ -53,12 +53,12 @@ class ReplayBuffer:
         return Transition(**batch, extras={})
 
     def latest(self, count: int) -> dict[str, np.ndarray]:
-        """The last `count` transitions [N, ...] that were added, or as many as there are."""
+        """The last `count` transitions [N, ...] that were added, or all if there are fewer."""
         first = self._added - min(count, len(self))
         return {name: field[self._places(first)] for name, field in self._fields.items()}
 
     def restore(self, added: int, latest: Mapping[str, np.ndarray]) -> None:
-        """Puts what `latest` gave back where it was when `added` transitions had been added."""
+        """Puts the transitions of `latest` back where they were after `added` additions."""
         self._added = added
         places = self._places(added - len(latest["reward"]))
         for name, field in self._fields.items():

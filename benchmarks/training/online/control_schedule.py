@@ -1,14 +1,14 @@
 """Online soft actor-critic: when a policy counts as partially trained, and when as an expert.
 
-BRAC (Wu et al. 2019, arXiv 1911.11361) collects its data with policies of half-finished SAC runs:
-every 5,000 steps the mode policy plays 20 episodes, and the first policy whose last two evaluations
-both reach the target is kept. The loop is one environment step to one update, after 10,000 steps of
-uniformly random actions.
+BRAC (Wu et al. 2019, arXiv 1911.11361) collects its data with policies of half-finished SAC runs.
+Every 5,000 steps the mode of the policy plays 20 episodes, and the first policy whose last two
+evaluations both reach the target is saved. There is one update per environment step, after 10,000
+steps with uniformly random actions.
 
-D4RL (Fu et al. 2020, arXiv 2004.07219) trained with rlkit's SAC: `medium` is the policy at a
-level in between, `medium-replay` the replay buffer of that moment, `expert` the policy at the end.
-It says neither at which level nor when the end is; here the level is what D4RL's own medium
-policy returns, by BRAC's rule, and the end is where evaluations hardly rise any more.
+D4RL (Fu et al. 2020, arXiv 2004.07219) trained with rlkit's SAC: `medium` is a policy of medium
+performance, `medium-replay` the replay buffer at that moment, `expert` the policy at the end.
+Neither that performance nor the end is stated. Here, `medium` is the policy that returns as much as
+D4RL's own medium policy, by BRAC's rule, and the end is where evaluations hardly improve any more.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from rl_datasets.errors import DatasetError
 
 PARTIAL, MEDIUM, EXPERT = "partial", "medium", "expert"
 
-# Mean return that a policy must reach twice in a row. Of the partially trained, HalfCheetah's is in
-# BRAC's README, and the others are the default of its `eval_target` flag. Of the medium ones, it is
-# what the policies in D4RL's `-medium-v2` files returned over 1,000,000 transitions in that body
-# (benchmarks/results/d4rl_comparison has the v2 bodies). An expert trains on.
+# The mean return that a policy must reach twice in a row. For partially trained policies,
+# HalfCheetah's is in BRAC's README, and the others are the default of its `eval_target` flag. For
+# medium policies, it is what the policies in D4RL's `-medium-v2` files returned over 1,000,000
+# transitions in that body (benchmarks/results/d4rl_comparison has the v2 bodies). An expert has no
+# target.
 TARGETS = {
     PARTIAL: {
         **{f"HalfCheetah-{version}": 4000.0 for version in ("v2", "v4")},
@@ -55,7 +56,8 @@ BRAC_SAC = sac.Config(critic_sizes=(200, 200))
 RLKIT_SAC = sac.Config(
     policy_sizes=(256, 256), critic_sizes=(256, 256), learning_rate=3e-4, adam_epsilon=1e-8
 )
-RLKIT_EXPLORATION_STEPS = 1_000  # By its untrained policy; here uniform, as BRAC's.
+# rlkit explores with its untrained policy. Here actions are uniform, as in BRAC.
+RLKIT_EXPLORATION_STEPS = 1_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,15 +68,16 @@ class ControlSchedule:
       environment: gymnasium id.
       target: mean return that `patience` evaluations in a row must reach; None to continue until
         the policy hardly improves any more.
-      patience: how many evaluations in a row.
-      window: without a target, training ends when the mean of the last `window` evaluations ...
-      gain: ... exceeds that of the `window` before by less than this share of it.
+      patience: the number of evaluations in a row.
+      window: without a target, training ends when the mean of the last `window` evaluations exceeds
+        that of the previous `window` by less than `gain`.
+      gain: a fraction of the previous mean.
       exploration_steps: environment steps with uniformly random actions, without updates.
       evaluation_interval: environment steps between evaluations.
-      evaluation_episodes: episodes an evaluation, played with the mode of the policy.
+      evaluation_episodes: episodes per evaluation, played with the mode of the policy.
       max_steps: environment steps after which training gives up.
-      batch_size: transitions an update.
-      replay_capacity: transitions held; the oldest are overwritten.
+      batch_size: transitions per update.
+      replay_capacity: most transitions in the replay buffer; then the oldest are overwritten.
     """
 
     environment: str
@@ -105,7 +108,7 @@ def has_reached(evaluations: Sequence[Evaluation], target: float, patience: int)
 
 
 def has_converged(evaluations: Sequence[Evaluation], window: int, gain: float) -> bool:
-    """Whether the last `window` evaluations exceed those before by less than `gain` of them."""
+    """Whether the last `window` evaluations exceed the previous ones by less than `gain`."""
     if len(evaluations) < 2 * window:
         return False
     before, last = np.reshape([e.mean_return for e in evaluations[-2 * window :]], (2, -1)).mean(1)

@@ -1,4 +1,4 @@
-"""A policy trained online and saved with its lineage."""
+"""Trains a policy online and saves it with its lineage."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ def train_and_save(
     max_steps: int,
     replay: pathlib.Path | None = None,
 ) -> None:
-    """Trains a policy, and saves it with its lineage, and its replay buffer where one asks for it.
+    """Trains a policy, and saves it with its lineage and, on request, its replay buffer.
 
-    Checkpoints lie beside the policy until it is saved, in a folder of its name that ends in
-    `.training`. The same call continues an interrupted training, and with a greater `max_steps` one
-    that gave up.
+    Until the policy is saved, checkpoints are beside it, in a folder with its name and the ending
+    `.training`. The same call continues an interrupted training. With a larger `max_steps`, it also
+    continues one that gave up.
 
     Args:
       environment: gymnasium id.
       path: the `.npz` to write; the lineage goes beside it, as `.json`.
-      kind: of policy, as `schedule_of` takes it.
-      target: mean return to reach twice in a row; None for the kind's own of this environment.
-      seed: of all that is random.
+      kind: the kind of policy, see `schedule_of`.
+      target: mean return to reach twice in a row; None for the kind's own in this environment.
+      seed: the seed of all that is random.
       max_steps: environment steps after which training gives up.
       replay: the folder to write the replay buffer to, as a collected folder; see
         `replay_folder`.
@@ -55,13 +55,15 @@ def train_and_save(
       DatasetError: there is no target, the policy does not reach it, or a file cannot be written.
     """
     if path.suffix != ".npz":
-        raise DatasetError(f"a policy is written to a .npz file, and {path} is none: name one")
+        raise DatasetError(f"a policy is written to a .npz file, and {path} is not one: name one")
     schedule, config = schedule_of(kind, environment, target, max_steps)
     if schedule.target is not None and not np.isfinite(schedule.target):
         raise DatasetError(f"--target must be a finite number, got {schedule.target}")
     if replay is not None:
         if kind != MEDIUM:
-            raise DatasetError(f"only a {MEDIUM} policy's replay buffer is a data set of D4RL")
+            raise DatasetError(
+                f"only a {MEDIUM} policy's replay buffer is a data set of D4RL: leave --replay out"
+            )
         replay_folder.check(replay, max_steps, schedule.replay_capacity)
     folder = path.with_suffix(".training")
     with _progress(schedule) as report:
@@ -87,12 +89,12 @@ def train_and_save(
 
 @contextlib.contextmanager
 def _progress(schedule: ControlSchedule) -> Iterator[Callable[[Evaluation, float], None]]:
-    """A bar on a terminal's standard error, and a line an evaluation where that is no terminal."""
+    """A progress bar on standard error, or a line per evaluation if that is not a terminal."""
     if not sys.stderr.isatty():
         yield functools.partial(_print, schedule)
         return
-    with terminal.bar(schedule.environment, schedule.max_steps) as tell:
-        yield lambda evaluation, seconds: tell(
+    with terminal.bar(schedule.environment, schedule.max_steps) as draw:
+        yield lambda evaluation, seconds: draw(
             evaluation.step, f"steps, {_of_target(evaluation, schedule)}"
         )
 

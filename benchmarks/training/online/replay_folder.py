@@ -1,8 +1,8 @@
-"""The replay buffer of online training as a collected folder, as D4RL's `-medium-replay-` are made.
+"""Writes the replay buffer of online training as a collected folder, like D4RL's `-medium-replay-`.
 
-The folder names one policy, the one that training ended with; the steps are of all that it was on
-the way there. As by D4RL's protocol, an episode that reaches the time limit is cut by it, even if
-it ended there, and the last one is cut where training stopped.
+The folder names one policy, the final one, although all its earlier states took the steps. As by
+D4RL's protocol, an episode that reaches the time limit is truncated, even if it ended there, and
+the last episode is truncated where training stopped.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ KIND = "sac_in_training"
 
 
 def check(folder: pathlib.Path, max_steps: int, capacity: int) -> None:
-    """Refuses, before a training, what could not be written after it.
+    """Checks before a training that its replay buffer can be written afterwards.
 
     Raises:
-      DatasetError: the folder holds something, or the buffer may lose the first transitions.
+      DatasetError: the folder is not empty, or the buffer may lose the first transitions.
     """
     if folder.exists() and any(folder.iterdir()):
         raise DatasetError(f"{folder} is not empty: name a new folder for the replay buffer")
@@ -54,11 +54,11 @@ def write(
     """Writes a collected folder of all transitions of a training.
 
     Args:
-      folder: made if it is not there.
+      folder: created if it does not exist.
       environment: gymnasium id.
-      seed: of the training.
-      transitions: [N, ...] by the fields of `ReplayBuffer`, from the first on.
-      policy: the `.npz` that the training ended with; its lineage lies beside it.
+      seed: the training's seed.
+      transitions: the fields of `ReplayBuffer`, [N, ...] each, from the first transition on.
+      policy: the `.npz` of the final policy, with its lineage beside it.
 
     Raises:
       DatasetError: a file cannot be written.
@@ -118,7 +118,7 @@ def write(
 
 
 def _dataset_name(environment: str, policy: pathlib.Path) -> str:
-    """The training made both the policy and the data, so that one tells the other."""
+    """The dataset's name, from the policy: the same training made both."""
     whose = naming.policy_name(policies.load_policy(policy))
     return f"{naming.environment_name(environment)}-{MIXTURE}{collected.RECOLLECTED}-{whose}"
 
@@ -135,8 +135,8 @@ def _episodes(
         first = live.reset().observation
         if not np.array_equal(first, transitions["observation"][start]):
             raise DatasetError(
-                f"{environment} does not begin episode {number} of the training as it did then; "
-                "train again"
+                f"{environment} does not begin episode {number} as it did in the training: train "
+                "again"
             )
         is_whole = bool(transitions["is_last"][end - 1])
         is_at_limit = end - start == time_limit

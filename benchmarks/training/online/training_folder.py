@@ -19,10 +19,10 @@ from rl_datasets.errors import DatasetError
 
 @contextlib.contextmanager
 def opened(folder: pathlib.Path, identity: Mapping[str, Any]) -> Iterator[None]:
-    """The folder of a run, in the hands of this process alone.
+    """Makes and locks the folder of a run for this process.
 
     Args:
-      folder: made if it is not there.
+      folder: created if it does not exist.
       identity: what the run is, as JSON.
 
     Raises:

@@ -1,1 +1,1 @@
-"""What a row asks of the runner: the data that feed its learner, and where its policy is scored."""
+"""Tasks: the data that train a row's learner, and the environment that scores its policy."""

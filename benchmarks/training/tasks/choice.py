@@ -1,4 +1,4 @@
-"""Which task a row is: a game where DQN Replay has its environment, else continuous control."""
+"""Chooses a row's task: a game if DQN Replay has its environment, otherwise continuous control."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Task = ContinuousControl | Atari
 
 
 def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
-    """What a row asks; nothing is loaded yet.
+    """The task of a row, without loading its data.
 
     Raises:
-      DatasetError: the learner is not for such a row; the dataset is not published; or as `of` of
-        the task.
+      DatasetError: the learner does not fit the row; the dataset is not published; or as the task's
+        `of`.
     """
     environment = row.scoring.environment
     kind: type[Task] = Atari if environment in ATARI_GAMES else ContinuousControl
@@ -30,7 +30,7 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
     if takes is not kind.spec_type:
         raise DatasetError(
             f"learner {recipe.learner} is made for a {takes.__name__}, and {environment} is a "
-            f"{kind.spec_type.__name__}: name a learner of its kind, such as "
+            f"{kind.spec_type.__name__}: name a learner for that, such as "
             f"{'dqn' if kind is Atari else 'td3_bc'}"
         )
     return kind.of(recipe, row, _open(row, data_dir))

@@ -1,4 +1,4 @@
-"""What a row of continuous control asks: vectors go in, and gymnasium scores the policy."""
+"""The task of a row of continuous control: vectors as data, scored in a gymnasium environment."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ class ContinuousControl:
     """A row whose observations and actions are vectors.
 
     Attributes:
-      row: of the recipe.
-      version: of the published dataset.
-      collected_in: the environment of its data, by its manifest.
-      discount: of the learner, where the row's transitions have several rewards.
-      extras: of transitions that the learner reads.
-      identity: what it adds to what a run is.
+      row: the recipe's row.
+      version: the published dataset.
+      collected_in: the environment in which the data were collected, by the manifest.
+      discount: the learner's discount, if the row's transitions have several rewards.
+      extras: names of the extras of transitions that the learner reads.
+      identity: the fields that the task adds to a run's identity.
       cut: how a feed cuts the version into transitions.
 
     Raises:
-      DatasetError: from `cut`, the row's reading is one that the feed arrays alone has; from
-        `transitions`, its learner reads the next action, which that reading has not.
+      DatasetError: from `cut`, only the feed `arrays` has the row's reading; from `transitions`,
+        the row's learner reads the next action, which that reading lacks.
     """
 
     row: Row
@@ -101,7 +101,7 @@ class ContinuousControl:
 
     @functools.cached_property
     def reward_scale(self) -> float:
-        """What rewards are multiplied by."""
+        """The factor by which rewards are multiplied."""
         if self.row.data.reward_scale == RETURN_RANGE:
             return 1000.0 / return_range(self.transitions())
         return float(self.row.data.reward_scale)
@@ -110,8 +110,8 @@ class ContinuousControl:
     def cut(self) -> Cut:
         if self._reading:
             raise DatasetError(
-                f"row {self.row.name!r} sets {' and '.join(self._reading)}, which the feed arrays "
-                "alone gives: use that feed"
+                f"row {self.row.name!r} sets {' and '.join(self._reading)}, which only the feed "
+                "arrays gives: use that feed"
             )
         return self._cut
 
@@ -121,15 +121,15 @@ class ContinuousControl:
 
     @property
     def _reading(self) -> Mapping[str, Any]:
-        """In what the row's transitions are not the corrected ones."""
+        """The settings by which the row's transitions differ from the corrected ones."""
         names = ("reading", "across_time_limits")
         return {name: self.identity[name] for name in names if name in self.identity}
 
     def read_by(self, name: str, extras: tuple[str, ...]) -> ContinuousControl:
-        """The task as a learner of this name reads its data, and these extras of them.
+        """The task for the learner of this name, which reads these extras.
 
         Raises:
-          DatasetError: it reads what they do not have.
+          DatasetError: the data do not have what the learner reads.
         """
         if others := set(extras) - {NEXT_ACTION}:
             raise DatasetError(
@@ -138,17 +138,17 @@ class ContinuousControl:
             )
         if self._reading and extras:
             raise DatasetError(
-                f"row {self.row.name!r} sets {' and '.join(self._reading)}, and its learner reads "
-                "the next action, which is not given so: leave one of them out"
+                f"row {self.row.name!r} sets {' and '.join(self._reading)}, which gives no next "
+                "action, and its learner reads that: change the setting or the learner"
             )
         return dataclasses.replace(self, extras=extras)
 
     def transitions(self) -> Any:
-        """All of the data in memory."""
+        """All data, in memory."""
         return _transitions(self.version, self.row.data.split, self._cut, **self._reading)
 
     def shapes(self) -> types.Spec:
-        """The spec but for its statistics, by the version's manifest: no data are read.
+        """The spec without its statistics, from the version's manifest; reads no data.
 
         Raises:
           DatasetError: there is no such split, or as `spec`.
@@ -164,10 +164,10 @@ class ContinuousControl:
         return self._spec(shape, published.action.shape)
 
     def spec(self) -> types.Spec:
-        """Bounds from the environment, statistics from the data.
+        """The spec, with bounds from the environment and statistics from the data.
 
         Raises:
-          DatasetError: the data are not of the environment, or it is none of continuous control.
+          DatasetError: the data do not fit the environment, or it has no continuous control.
         """
         data = self.transitions()
         return dataclasses.replace(
@@ -177,7 +177,7 @@ class ContinuousControl:
         )
 
     def _spec(self, observation: tuple[int, ...], action: tuple[int, ...]) -> types.Spec:
-        """Of data of these shapes."""
+        """The spec for data of these shapes, without statistics."""
         where = self.row.scoring.environment
         with contextlib.closing(make_environment(where, 0)) as environment:
             of_environment = environment.observation_spec(), environment.action_spec()
@@ -190,13 +190,13 @@ class ContinuousControl:
         for name, of_data, spec in zip(names, (observation, action), of_environment, strict=True):
             if of_data != spec.shape:
                 raise DatasetError(
-                    f"{self.row.data.dataset} has {name} of shape {of_data}, and {where} "
-                    f"of {spec.shape}: name the environment that the data are from"
+                    f"{self.row.data.dataset} has {name} of shape {of_data}, and {where} has "
+                    f"{spec.shape}: name the environment that the data are from"
                 )
             if len(of_data) != 1:
                 raise DatasetError(
                     f"{where} has {name} of shape {of_data}, and a learner of "
-                    "vectors takes those of one axis: choose another environment"
+                    "vectors needs one axis: choose another environment"
                 )
         bounds = of_environment[1]
         if not isinstance(bounds, specs.BoundedArray):
@@ -207,7 +207,7 @@ class ContinuousControl:
         return types.Spec(observation[0], action[0], bounds.minimum, bounds.maximum)
 
     def batches(self, spec: types.Spec, leading: tuple[int, ...]) -> Transition:
-        """The shapes of batches [*leading, ...]."""
+        """The shapes of a batch with these leading axes: [*leading, ...]."""
         observation = jax.ShapeDtypeStruct((*leading, spec.observation_size), np.float32)
         action = jax.ShapeDtypeStruct((*leading, spec.action_size), np.float32)
         scalar = jax.ShapeDtypeStruct(leading, np.float32)
@@ -215,18 +215,19 @@ class ContinuousControl:
         return Transition(observation, action, scalar, scalar, observation, extras)
 
     def steps_in_a_call(self, evaluate_every: int) -> int:
-        """Gradient steps of one jitted update; they bound the memory that batches take."""
+        """Number of gradient steps of one jitted update, which bounds the memory for batches."""
         return math.gcd(evaluate_every, 100)
 
     def score(self, act: Act, episodes: int, seed: Sequence[int]) -> np.ndarray:
-        """Returns [episodes] float64 of whole episodes."""
+        """Plays whole episodes, and returns their returns, [episodes] float64."""
         return evaluate(self.row.scoring.environment, act, episodes, seed)
 
 
 def _check_environment(row: Row, version: Version) -> str:
-    """The environment that the data were collected in, which must be the row's unless it means it.
+    """The environment in which the data were collected.
 
-    The name decides: bodies of other versions have observations of the same shape.
+    It must be the row's, unless the row explicitly names another. Names are compared, because
+    bodies of other versions have observations of the same shape.
     """
     scored_in = row.scoring.environment
     named = version.lineage.environment
@@ -248,7 +249,7 @@ def _check_environment(row: Row, version: Version) -> str:
     )
 
 
-@functools.lru_cache(maxsize=2)  # The cells of a row follow one another; with and without extras.
+@functools.lru_cache(maxsize=2)  # for successive cells of a row, with and without extras
 def _transitions(
     version: Version,
     split: str,
@@ -266,5 +267,5 @@ def _transitions(
 
 
 def with_extras(transitions: Any, names: Collection[str]) -> Any:
-    """The transitions with these of their extras alone."""
+    """The transitions with only these of their extras."""
     return transitions._replace(extras={name: transitions.extras[name] for name in names})

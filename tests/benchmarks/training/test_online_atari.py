@@ -289,7 +289,7 @@ def test_a_game_that_does_not_repeat_itself_is_told(tmp_path):
     plain["iterations"][0][1][0] += 1  # the seed of the second episode
     kept["facts"] = np.array(json.dumps(plain))
     npz.write_arrays(path, kept)
-    with pytest.raises(DatasetError, match=r"Pong does not play iteration 0 of .* as it was"):
+    with pytest.raises(DatasetError, match=r"Pong does not repeat iteration 0 of .* as it was"):
         log_run(tmp_path)
 
 
@@ -299,7 +299,7 @@ def test_actions_that_are_missing_are_told(tmp_path):
     kept = npz.read_arrays(path, "")["action"]
     npz.write_arrays(path, {"action": kept[:-1]})
     with pytest.raises(
-        DatasetError, match=r"Pong does not play iteration 0 of .*: delete .*Pong/1"
+        DatasetError, match=r"Pong does not repeat iteration 0 of .*: delete .*Pong/1"
     ):
         log_run(tmp_path)
 

@@ -357,7 +357,7 @@ def test_a_killed_process_goes_on_to_the_same_policy(tmp_path, monkeypatch, caps
             1.0,
             "'CartPole-v1' must have .* actions of one axis and bounded real numbers",
         ),
-        ("Hopper-v4", "p.txt", 1.0, r"written to a \.npz file, and .*p\.txt is none"),
+        ("Hopper-v4", "p.txt", 1.0, r"written to a \.npz file, and .*p\.txt is not one"),
         ("Hopper-v4", "p.npz", float("nan"), "--target must be a finite number, got nan"),
     ],
 )

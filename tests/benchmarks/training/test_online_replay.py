@@ -170,5 +170,5 @@ def test_another_environment_than_the_training_s_is_told(tmp_path):
         "is_last": np.ones(1, np.float32),
         "reward": np.ones(1, np.float32),
     }
-    with pytest.raises(DatasetError, match="does not begin episode 0 of the training as it did"):
+    with pytest.raises(DatasetError, match="does not begin episode 0 as it did in the training"):
         replay_folder.write(tmp_path / "r", "Hopper-v4", 7, transitions, tmp_path / "policy.npz")

@@ -214,14 +214,14 @@ def test_a_reading_is_refused_where_a_feed_cannot_give_it(cuts, places, feed):
     row = changed(CLONING, learner="td3_bc", **LETTER)
     cells = plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0])
     asked = offline.Places(places.data_dir, places.runs_dir, feed)
-    with pytest.raises(DatasetError, match="sets reading and across_time_limits, which the feed"):
+    with pytest.raises(DatasetError, match="sets reading and across_time_limits, which only"):
         run(cells, asked)
 
 
 def test_a_reading_is_refused_where_the_next_action_is_read(cuts, places, monkeypatch):
     monkeypatch.setattr(Recipe, "entry", lambda self: NOTHING)
     row = changed(CLONING, reading="qlearning_dataset")
-    with pytest.raises(DatasetError, match="sets reading, and its learner reads the next action"):
+    with pytest.raises(DatasetError, match="sets reading, which gives no next action"):
         run(plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0]), places)
 
 
