@@ -112,7 +112,7 @@ def test_a_line_that_was_cut_among_others_is_told(tmp_path, cut_folder):
     first, *others = path.read_text().splitlines(keepends=True)
     path.write_text(first[:30] + "\n" + "".join(others))
     with pytest.raises(
-        DatasetError, match=r"line 1 of .*results\.jsonl is not JSON, restore or rem"
+        DatasetError, match=r"line 1 of .*results\.jsonl is not JSON .*: restore or rem"
     ):
         run(tmp_path, progress=lambda cell, step: pytest.fail("it trained"))
 
