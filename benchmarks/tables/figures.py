@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import math
 import re
@@ -170,7 +171,20 @@ def svg(figure: Figure) -> str:
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+    return _with_numbered_ids(buffer.getvalue())
+
+
+def _with_numbered_ids(drawing: str) -> str:
+    """The drawing with its markers and clip paths numbered in the order in which they appear.
+
+    Matplotlib names them by hashes of unrounded coordinates, which differ from machine to machine.
+    The names begin with a hash of the drawing, because a page may hold several drawings.
+    """
+    ids = re.compile(r"\b[mp][0-9a-f]{10}\b")
+    number_of = {name: number for number, name in enumerate(dict.fromkeys(ids.findall(drawing)))}
+    numbered = ids.sub(lambda name: str(number_of[name[0]]), drawing)
+    prefix = hashlib.sha256(numbered.encode()).hexdigest()[:10]
+    return ids.sub(lambda name: f"d{prefix}-{number_of[name[0]]}", drawing)
 
 
 def _grid(

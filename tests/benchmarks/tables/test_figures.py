@@ -1,11 +1,13 @@
 """A figure is wide enough to read, and nothing in it is cut off or lies over something else."""
 
 import itertools
+import re
 import xml.etree.ElementTree as ET
 
 import matplotlib.text
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from benchmarks.tables import figures
 from benchmarks.tables.atari_scores import Profile
@@ -156,3 +158,15 @@ def test_a_profiles_curve_lies_in_its_band():
     assert curve.get_ydata()[[0, 10, 20]] == pytest.approx([100, 50, 0])
     heights = band.get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == pytest.approx((0, 100))
+
+
+def test_a_drawing_does_not_depend_on_the_last_digits_of_its_coordinates():
+    def drawn(left):
+        figure = Figure()
+        figure.add_axes((left, 0.125, 0.75, 0.75)).plot([0, 1], [0, 1])
+        return figures.svg(figure)
+
+    assert drawn(0.125) == drawn(0.125 + 1e-13) != drawn(0.25)
+    (name,) = {*re.findall(r"url\(#(.+?)\)", drawn(0.125))}
+    assert f'<clipPath id="{name}">' in drawn(0.125)
+    assert name not in drawn(0.25)
