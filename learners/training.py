@@ -78,11 +78,12 @@ def steps_with_convolutions(step: Step, spec: DiscreteSpec) -> Step:
     """As `scan`, for networks with convolutions.
 
     XLA's CPU backend takes ten times as long for a convolution within a loop, so on a CPU each step
-    is a call of its own.
+    is a call of its own. Under JAX 0.4, the older of its two runtimes has convolutions and products
+    of oneDNN, and a step takes up to a third less.
     """
     if jax.default_backend() != "cpu":
         return scan(step, spec)
-    one_step = jax.jit(step, donate_argnums=0)
+    one_step = _on_older_runtime(jax.jit(step, donate_argnums=0))
 
     def update(state: TrainingState, batches: Transition) -> tuple[TrainingState, Metrics]:
         check_batches(batches, spec)
@@ -188,12 +189,21 @@ def jit_update(update: Step) -> Step:
     There the newer and default one of XLA's two runtimes does not vectorise an element-wise loop
     whose result overwrites its operand. Most loops of an optimiser are of that kind, so a step
     takes a fifth longer. On two cores the newer runtime is still faster, because it runs
-    independent products in parallel. The older one can be chosen for a single function only if
-    that function is compiled ahead of its call.
+    independent products in parallel.
     """
 
     jitted = jax.jit(update, donate_argnums=0)
-    if jax.__version_info__ >= (0, 5) or jax.default_backend() != "cpu" or num_cores() > 1:
+    if jax.default_backend() != "cpu" or num_cores() > 1:
+        return jitted
+    return _on_older_runtime(jitted)
+
+
+def _on_older_runtime(jitted: Any) -> Step:
+    """A jitted update for a CPU, with the older one of XLA's two runtimes where JAX has both.
+
+    That can be chosen for a single function only if it is compiled ahead of its call.
+    """
+    if jax.__version_info__ >= (0, 5):
         return jitted
     executables: dict[Any, Step] = {}
 
