@@ -1,13 +1,12 @@
 """Rows whose learner meets rescaled rewards or normalised observations, and what is scored."""
 
 import dataclasses
-import tomllib
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.training import offline, recipe
+from benchmarks.training import offline
 from benchmarks.training.cells import plan
 from benchmarks.training.recipe import Recipe, load_recipe
 from benchmarks.training.results import RESULTS, read_results
@@ -142,12 +141,3 @@ environment = "Pendulum-v1"
     easy, hard = load_recipe(str(path)).rows
     assert (easy.data.reward_scale, easy.data.reward_bias) == (100.0, 0.0)
     assert (hard.data.reward_scale, hard.data.reward_bias) == (1.0, -1.0)
-
-
-@pytest.mark.parametrize("path", recipe.FOLDER.glob("*.toml"), ids=lambda path: path.stem)
-def test_shipped_recipes_name_no_row_that_they_have_not(path):
-    fields = tomllib.loads(path.read_text())
-    rows = {row["reported" if "table" in fields else "name"] for row in fields["rows"]}
-    for algorithm in fields.get("algorithms", []):
-        for option in ("only", "config_of", "row_of"):
-            assert set(algorithm.get(option, [])) <= rows
