@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rates import IMAGE_BATCH_SIZE, SAMPLED, Work, answer
+from rates import IMAGE_BATCH_SIZE, answer, update_work
 
 if TYPE_CHECKING:
     from d3rlpy.algos import QLearningAlgoBase
@@ -63,14 +63,12 @@ def load(
 
 def main() -> None:
     algorithms, batches, dataset = load(int(sys.argv[1]))
+    beforehand = [(batch,) for batch in batches]
 
-    def work_of(name: str) -> Work:
-        update = algorithms[name.removeprefix(SAMPLED)].update
-        if name.startswith(SAMPLED):
-            return lambda _: update(dataset.sample_transition_batch(IMAGE_BATCH_SIZE)), 1
-        return lambda call: update(batches[call % len(batches)]), 1
+    def sampled() -> tuple[TransitionMiniBatch]:
+        return (dataset.sample_transition_batch(IMAGE_BATCH_SIZE),)
 
-    answer(work_of)
+    answer(lambda name: update_work(name, algorithms, beforehand, sampled))
 
 
 if __name__ == "__main__":

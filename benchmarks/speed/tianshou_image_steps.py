@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from gymnasium.spaces import Discrete
-from rates import IMAGE_BATCH_SIZE, SAMPLED, Work, answer
+from rates import IMAGE_BATCH_SIZE, Work, answer, update_work
 from tianshou.algorithm import DiscreteBCQ, DiscreteCQL, DiscreteCRR
 from tianshou.algorithm.imitation.discrete_bcq import DiscreteBCQPolicy
 from tianshou.algorithm.imitation.imitation_base import ImitationPolicy, OfflineImitationLearning
@@ -113,14 +113,12 @@ def main() -> None:
         for batch in batches[:3]:
             algorithm.update(batch, WHOLE)
     of_convolutions = convolutions(batches[0].obs)
+    beforehand = [(batch, WHOLE) for batch in batches]
 
     def work_of(name: str) -> Work:
         if name == "convolutions":
             return of_convolutions
-        update = algorithms[name.removeprefix(SAMPLED)].update
-        if name.startswith(SAMPLED):
-            return lambda _: update(buffer, IMAGE_BATCH_SIZE), 1
-        return lambda call: update(batches[call % len(batches)], WHOLE), 1
+        return update_work(name, algorithms, beforehand, lambda: (buffer, IMAGE_BATCH_SIZE))
 
     answer(work_of)
 

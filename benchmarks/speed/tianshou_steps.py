@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from gymnasium.spaces import Box
-from rates import BATCH_SIZE, SAMPLED, Work, answer
+from rates import BATCH_SIZE, answer, update_work
 from tianshou.algorithm import BCQ, CQL, SAC, TD3BC
 from tianshou.algorithm.imitation.bcq import BCQPolicy
 from tianshou.algorithm.imitation.imitation_base import (
@@ -154,14 +154,8 @@ def main() -> None:
         algorithm.policy.is_within_training_step = True
         for batch in batches[:10]:
             algorithm.update(batch, WHOLE)
-
-    def work_of(name: str) -> Work:
-        update = algorithms[name.removeprefix(SAMPLED)].update
-        if name.startswith(SAMPLED):
-            return lambda _: update(buffer, BATCH_SIZE), 1
-        return lambda call: update(batches[call % len(batches)], WHOLE), 1
-
-    answer(work_of)
+    beforehand = [(batch, WHOLE) for batch in batches]
+    answer(lambda name: update_work(name, algorithms, beforehand, lambda: (buffer, BATCH_SIZE)))
 
 
 if __name__ == "__main__":

@@ -6,25 +6,14 @@ import numpy as np
 import pytest
 from dm_env import specs
 
-from benchmarks.training.recipe import Recipe
 from benchmarks.training.row import Row
 from benchmarks.training.tasks.choice import task_of
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources.atari import atari_episode_spec
-from tests.benchmarks import version_folders
+from tests.benchmarks import tiny_recipe, version_folders
 
 ROW = Row.of("Pong", "dqn_replay/Pong_run_1:1.0.0", "Pong")
-RECIPE = Recipe(
-    title="Tiny",
-    table="tiny",
-    learner="dqn",
-    seeds=(0,),
-    steps=4,
-    batch_size=2,
-    evaluate_every=4,
-    episodes=1,
-    rows=(ROW,),
-)
+RECIPE = tiny_recipe.of(ROW, evaluate_every=4)
 PONG = atari_episode_spec(6)
 
 

@@ -14,7 +14,7 @@ from benchmarks.training import feeds, offline
 from benchmarks.training.atari_protocol import AtariProtocol
 from benchmarks.training.cells import Cell, plan
 from benchmarks.training.preparation import Places
-from benchmarks.training.recipe import Recipe, load_recipe
+from benchmarks.training.recipe import load_recipe
 from benchmarks.training.results import RESULTS, read_results
 from benchmarks.training.row import Row
 from benchmarks.training.tasks.choice import task_of
@@ -24,6 +24,7 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.publish import publish
 from rl_datasets.serving.rewards import rescaled
 from rl_datasets.sources import rl_unplugged
+from tests.benchmarks import tiny_recipe
 from tests.rl_datasets.sources import rl_unplugged_files
 
 # Of the first 9 rows, and then of 5; the game's end is stored by the discount of the last row.
@@ -90,17 +91,7 @@ def cell_and_task(data_dir, split="all", **options):
     row = Row.of(
         "Asterix", "rl_unplugged_atari/Asterix_run_1:2.0.0", "Asterix", split=split, **options
     )
-    recipe = Recipe(
-        title="Tiny",
-        table="tiny",
-        learner="dqn",
-        seeds=(0,),
-        steps=4,
-        batch_size=2,
-        evaluate_every=2,
-        episodes=1,
-        rows=(row,),
-    )
+    recipe = tiny_recipe.of(row)
     return Cell(recipe, row, 0), task_of(recipe, row, data_dir)
 
 
