@@ -1,4 +1,4 @@
-"""A replay buffer that logs itself as Dopamine's replay buffer does."""
+"""Dopamine's replay buffer of frames, and one that logs itself as Dopamine's does."""
 
 from __future__ import annotations
 
@@ -13,13 +13,8 @@ from rl_datasets import errors, files
 from rl_datasets.sources.dqn_replay import layout
 
 
-class ReplayLog:
-    """A circular replay buffer that logs itself as Dopamine's does, with the same bugs.
-
-        with ReplayLog("Pong/1/replay_logs") as log:
-            log.add(observation, action, reward, terminal)
-
-    Leaving the block without an exception saves the final checkpoint.
+class ReplayBuffer:
+    """A circular replay buffer in memory, with the rows and the padding of Dopamine's.
 
     Attributes:
       store: the replay buffer by field: observation [C, *frame_shape] uint8, action [C] int32,
@@ -30,26 +25,85 @@ class ReplayLog:
 
     def __init__(
         self,
+        capacity: int = layout.CAPACITY,
+        stack_size: int = layout.STACK_SIZE,
+        frame_shape: tuple[int, int] = layout.FRAME_SHAPE,
+    ):
+        """Makes an empty replay buffer; memory is used as rows are added.
+
+        Args:
+          capacity: C, the number of rows.
+          stack_size: number of frames in an agent's stack, one more than the rows of padding.
+          frame_shape: (height, width) of a frame.
+
+        Raises:
+          ValueError: the capacity is too small for a stack.
+        """
+        if capacity < stack_size + layout.UPDATE_HORIZON:
+            raise ValueError(f"capacity must be at least {stack_size + layout.UPDATE_HORIZON}")
+        self.store = {
+            name: np.zeros((capacity, *(frame_shape if name == "observation" else ())), dtype)
+            for name, dtype in layout.STORE.items()
+        }
+        self.add_count = 0
+        self._capacity = capacity
+        self._stack_size = stack_size
+        self._blank = np.zeros(frame_shape, np.uint8)
+        self._is_episode_start = True
+
+    def add(self, observation: np.ndarray, action: int, reward: float, terminal: bool) -> None:
+        """Adds a row, after its padding if it is the first of an episode.
+
+        Args:
+          observation: [*frame_shape] uint8, the frame when the action was chosen.
+          action: the action.
+          reward: the reward that the action earned, clipped.
+          terminal: whether the action ended the episode.
+        """
+        if self._is_episode_start:
+            for _ in range(self._stack_size - 1):
+                self._put(self._blank, 0, 0.0, False)
+        self._put(observation, action, reward, terminal)
+        self._is_episode_start = bool(terminal)
+
+    def _put(self, observation: np.ndarray, action: int, reward: float, terminal: bool) -> None:
+        row = (observation, action, reward, terminal)
+        for array, value in zip(self.store.values(), row, strict=True):
+            array[self.add_count % self._capacity] = value
+        self.add_count += 1
+
+
+class ReplayLog(ReplayBuffer):
+    """A replay buffer that logs itself as Dopamine's does, with the same bugs.
+
+        with ReplayLog("Pong/1/replay_logs") as log:
+            log.add(observation, action, reward, terminal)
+
+    Leaving the block without an exception saves the final checkpoint.
+    """
+
+    def __init__(
+        self,
         folder: str | os.PathLike[str],
         capacity: int = layout.CAPACITY,
         stack_size: int = layout.STACK_SIZE,
         frame_shape: tuple[int, int] = layout.FRAME_SHAPE,
     ):
-        """Creates the folder and an empty replay buffer; memory is used as rows are added.
+        """Creates the folder and an empty replay buffer.
 
         Args:
           folder: the folder of the checkpoints, such as `Pong/1/replay_logs`.
           capacity: C, the number of rows of the replay buffer and of a checkpoint.
-          stack_size: number of frames in an agent's stack, one more than the rows of padding.
-          frame_shape: (height, width) of a frame.
+          stack_size: as of `ReplayBuffer`.
+          frame_shape: likewise.
 
         Raises:
           DatasetError: the folder cannot be created, or already holds checkpoints.
           ValueError: the capacity is too small for a stack.
         """
-        if capacity < stack_size + layout.UPDATE_HORIZON:
-            raise ValueError(f"capacity must be at least {stack_size + layout.UPDATE_HORIZON}")
+        super().__init__(capacity, stack_size, frame_shape)
         self.folder = pathlib.Path(folder)
+        self._checkpoints = 0
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             present = sorted(self.folder.glob("*_ckpt.*.gz"))
@@ -61,16 +115,6 @@ class ReplayLog:
             raise errors.DatasetError(
                 f"{present[0]} already exists: name a folder without checkpoints"
             )
-        self.store = {
-            name: np.zeros((capacity, *(frame_shape if name == "observation" else ())), dtype)
-            for name, dtype in layout.STORE.items()
-        }
-        self.add_count = 0
-        self._capacity = capacity
-        self._stack_size = stack_size
-        self._blank = np.zeros(frame_shape, np.uint8)
-        self._checkpoints = 0
-        self._is_episode_start = True
 
     def __enter__(self) -> ReplayLog:
         return self
@@ -80,22 +124,12 @@ class ReplayLog:
             self.close()
 
     def add(self, observation: np.ndarray, action: int, reward: float, terminal: bool) -> None:
-        """Adds a row, after its padding if it is the first of an episode.
-
-        Args:
-          observation: [*frame_shape] uint8, the frame when the action was chosen.
-          action: the action.
-          reward: the reward that the action earned, clipped.
-          terminal: whether the action ended the episode.
+        """As of `ReplayBuffer`.
 
         Raises:
           DatasetError: the checkpoint that this row completes cannot be written.
         """
-        if self._is_episode_start:
-            for _ in range(self._stack_size - 1):
-                self._put(self._blank, 0, 0.0, False)
-        self._put(observation, action, reward, terminal)
-        self._is_episode_start = bool(terminal)
+        super().add(observation, action, reward, terminal)
         if self.add_count % self._capacity == self._capacity - 1:
             self._save(self.add_count)
 
@@ -106,12 +140,6 @@ class ReplayLog:
           DatasetError: the checkpoint cannot be written.
         """
         self._save(self.add_count % self._capacity)
-
-    def _put(self, observation: np.ndarray, action: int, reward: float, terminal: bool) -> None:
-        row = (observation, action, reward, terminal)
-        for array, value in zip(self.store.values(), row, strict=True):
-            array[self.add_count % self._capacity] = value
-        self.add_count += 1
 
     def _save(self, add_count: int) -> None:
         cursor = self.add_count % self._capacity

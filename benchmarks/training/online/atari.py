@@ -8,10 +8,8 @@ Agarwal et al. 2020 (arXiv:1907.04543) logged. The folder of a run, `<folder>/<G
     returns.json  the seed, the steps and the return, with rewards not clipped, of every episode
     training/     what an interrupted run continues from; deleted when the run is finished
 
-An iteration takes at least a given number of agent steps, and ends with an episode. An interrupted
-run continues after its last whole iteration, and ends as it would have without the interruption.
-Neither the buffer nor the emulator is saved for this, only every action: the episodes are played
-again from their seeds, without learning.
+An interrupted run continues after its last whole iteration, and ends as it would have without the
+interruption: see `played_run.py`.
 
 There is one difference to Dopamine's TensorFlow agent: target parameters are copied every 2,000
 gradient steps from the first, which may be up to 2,000 later than every 8,000 agent steps.
@@ -23,31 +21,32 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
-import itertools
 import json
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from benchmarks.training import checkpoint
 from benchmarks.training.online import training_folder
-from benchmarks.training.online.atari_agent import AGENTS, Agent
+from benchmarks.training.online.atari_agent import AGENTS, Agent, learner_of
 from benchmarks.training.online.atari_schedule import AtariSchedule, PlayedEpisode, progress
+from benchmarks.training.online.played_run import PlayedRun
+from benchmarks.training.online.replay_sampling import Uniform
 from benchmarks.training.results import code_version
-from rl_datasets import files, npz, roms, run_log
+from rl_datasets import files, roms, run_log
 from rl_datasets.collection import atari
 from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.errors import DatasetError
 from rl_datasets.roms import RomSet
-from rl_datasets.sources.atari import ATARI_GAMES, clipped
+from rl_datasets.sources.atari import ATARI_GAMES
 from rl_datasets.sources.dqn_replay import FOLDER_NAME
 
 LIBRARIES = ("ale-py", "jax", "dm-haiku", "optax", "numpy")
 RETURNS = "returns.json"
-_PROGRESS_EVERY = 100  # steps
 
 
 def log_run(
@@ -99,13 +98,15 @@ def log_run(
             sticky_probability=schedule.sticky_probability,
             max_steps=schedule.max_episode_steps,
         )
-        player = Agent(AGENTS[agent], environment, schedule, log, [seed, run, 1])
-        logged = _LoggedRun(home, identity, environment, log, player, schedule, report)
+        played = PlayedRun(
+            game, environment, log, schedule.steps_per_iteration, home / run_log.TRAINING, report
+        )
+        player = _agent(agent, environment, schedule, log, [seed, run, 1])
+        logged = _LoggedRun(home, identity, played, player)
         logged.resume()
-        while len(logged.iterations) < schedule.iterations:
+        while len(played.iterations) < schedule.iterations:
             logged.play_iteration()
-            logged.keep()
-            report(0, logged.iterations)
+            report(0, played.iterations)
     logged.describe(is_finished=True)
     shutil.rmtree(home / run_log.TRAINING)
     return home
@@ -113,65 +114,46 @@ def log_run(
 
 @dataclasses.dataclass
 class _LoggedRun:
-    """The current state of a run, on disk and in memory."""
+    """A run that is played, and what it keeps on disk."""
 
     home: pathlib.Path
     identity: Mapping[str, Any]
-    environment: atari.AtariEnvironment
-    log: ReplayLog
+    played: PlayedRun
     agent: Agent
-    schedule: AtariSchedule
-    report: Callable[[int, list[list[PlayedEpisode]]], None]
-    iterations: list[list[PlayedEpisode]] = dataclasses.field(default_factory=list)
-    _actions: list[int] = dataclasses.field(default_factory=list)
 
     def play_iteration(self) -> None:
-        """Plays with the agent."""
-        self._actions = []
-        self._play(self.agent.choose)
-
-    def keep(self) -> None:
-        """Saves all that the next iteration needs; writing the agent's state last commits it."""
-        number = len(self.iterations) - 1
-        actions = {"action": np.array(self._actions, np.uint8)}
-        npz.write_arrays(self._training(f"actions-{number:05}.npz"), actions)
+        """Plays an iteration, and saves all that the next one needs; the agent's state commits."""
+        self.played.play_iteration(self.agent.choose, self.agent.begin_episode)
+        self.played.keep_actions()
         self.describe(is_finished=False)
         facts = {
-            "iterations": self.iterations,
+            "iterations": self.played.iterations,
             "steps": self.agent.steps,
             "rng": self.agent.rng.bit_generator.state,
         }
-        checkpoint.save(self._training(checkpoint.FILE_NAME), self.agent.state, facts)
+        checkpoint.save(self._checkpoint, self.agent.state, facts)
 
     def resume(self) -> None:
         """Plays the saved iterations again, and restores the agent's state."""
-        path = self._training(checkpoint.FILE_NAME)
-        if not path.exists():
+        if not self._checkpoint.exists():
             return
         what_to_do = f"delete {self.home} to log from the start"
-        state, facts, _ = checkpoint.restore(path, self.agent.state, what_to_do)
+        state, facts, _ = checkpoint.restore(self._checkpoint, self.agent.state, what_to_do)
         expected = [[PlayedEpisode(*each) for each in episodes] for episodes in facts["iterations"]]
-        for number, episodes in enumerate(expected):
-            kept = npz.read_arrays(self._training(f"actions-{number:05}.npz"), what_to_do)
-            with contextlib.suppress(_NoActionLeft):
-                self._play(_replay(kept["action"]))
-            if self.iterations[number:] != [episodes]:
-                raise DatasetError(
-                    f"{self.identity['game']} does not repeat iteration {number} of {self.home} "
-                    f"as it was played: {what_to_do}"
-                )
+        self.played.play_again(expected, what_to_do)
         self.agent.steps, self.agent.state = facts["steps"], state
         self.agent.rng.bit_generator.state = facts["rng"]
 
     def describe(self, is_finished: bool) -> None:
         """Writes what the run is and how its iterations went."""
+        iterations = self.played.iterations
         summaries = [
             {
                 "steps": sum(each.steps for each in episodes),
                 "episodes": len(episodes),
                 "mean_return": float(np.mean([each.episode_return for each in episodes])),
             }
-            for episodes in self.iterations
+            for episodes in iterations
         ]
         description = {
             **self.identity,
@@ -180,57 +162,39 @@ class _LoggedRun:
             "iterations": summaries,
         }
         returns = {
-            name: [[getattr(each, name) for each in episodes] for episodes in self.iterations]
+            name: [[getattr(each, name) for each in episodes] for episodes in iterations]
             for name in PlayedEpisode._fields
         }
         files.write(self.home / RETURNS, json.dumps(returns) + "\n")
         run_log.write(self.home, description)
 
-    def _play(self, choose: Callable[[np.ndarray], int]) -> None:
-        episodes: list[PlayedEpisode] = []
-        steps = 0
-        while steps < self.schedule.steps_per_iteration:
-            episodes.append(self._play_episode(choose, steps))
-            steps += episodes[-1].steps
-        self.iterations.append(episodes)
-
-    def _play_episode(
-        self, choose: Callable[[np.ndarray], int], steps_before: int
-    ) -> PlayedEpisode:
-        self.agent.begin_episode()
-        timestep = self.environment.reset()
-        episode_return = 0.0
-        for step in itertools.count(1):
-            frame, action = timestep.observation, choose(timestep.observation)
-            timestep = self.environment.step(action)
-            self._actions.append(action)
-            episode_return += timestep.reward
-            # Dopamine logs a time limit as terminal too.
-            self.log.add(frame[..., 0], action, clipped(timestep.reward), timestep.last())
-            if step % _PROGRESS_EVERY == 0:
-                self.report(steps_before + step, self.iterations)
-            if timestep.last():
-                break
-        return PlayedEpisode(self.environment.episode_seed, step, episode_return)
-
-    def _training(self, name: str) -> pathlib.Path:
-        return self.home / run_log.TRAINING / name
+    @property
+    def _checkpoint(self) -> pathlib.Path:
+        return self.home / run_log.TRAINING / checkpoint.FILE_NAME
 
 
-class _NoActionLeft(Exception):
-    """An iteration that is played again needs more actions than were saved."""
-
-
-def _replay(actions: np.ndarray) -> Callable[[np.ndarray], int]:
-    """A policy that takes the actions [N] one after the other, whatever it observes."""
-    left = iter(actions.tolist())
-
-    def choose(frame: np.ndarray) -> int:
-        for action in left:
-            return action
-        raise _NoActionLeft
-
-    return choose
+def _agent(
+    name: str,
+    environment: atari.AtariEnvironment,
+    schedule: AtariSchedule,
+    log: ReplayLog,
+    seed: list[int],
+) -> Agent:
+    num_actions = environment.action_spec().num_values
+    learner = learner_of(AGENTS[name], num_actions, schedule)
+    rng = np.random.default_rng(seed)
+    key = jax.random.PRNGKey(int(rng.integers(2**31)))
+    return Agent(
+        learner,
+        None if learner is None else learner.init(key),
+        num_actions,
+        Uniform(log),
+        rng,
+        schedule.epsilon_at,
+        schedule.min_replay,
+        schedule.update_period,
+        schedule.batch_size,
+    )
 
 
 def _identity(

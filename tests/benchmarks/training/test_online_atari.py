@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks.training.online import atari as online_atari
-from benchmarks.training.online.atari_agent import sample_batch
 from benchmarks.training.online.atari_schedule import AtariSchedule
+from benchmarks.training.online.replay_sampling import Uniform
 from learners import dqn, networks, qr_dqn
 from rl_datasets import npz, roms
 from rl_datasets.collection import atari
@@ -110,7 +110,7 @@ def test_batches_are_drawn_as_dopamine_draws_them(tmp_path, capacity):
     starts = {
         int(end) - length + 1 for end, length in zip(np.cumsum(lengths), lengths, strict=True)
     }
-    batch = sample_batch(log, np.random.default_rng(0), 3000)
+    batch = Uniform(log).sample(np.random.default_rng(0), 3000)
     assert batch.observation.shape == (1, 3000, 2, 2, 4)
     drawn = set()
     for b in range(3000):
