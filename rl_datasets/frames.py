@@ -34,7 +34,8 @@ _BATCH = 64  # Frames decoded at once: they fit in a processor's cache.
 class EncodedFrames:
     """N frames as PNG files, in place of an array [N, H, W, C] uint8.
 
-    An integer index decodes a frame, a slice gives `EncodedFrames`, and `np.asarray` decodes all.
+    An integer index decodes a frame, a slice or an array of integers gives `EncodedFrames`, and
+    `np.asarray` decodes all.
 
     Attributes:
       pngs: the files, in order.
@@ -61,11 +62,13 @@ class EncodedFrames:
     def __getitem__(self, index: int) -> np.ndarray: ...
 
     @overload
-    def __getitem__(self, index: slice) -> EncodedFrames: ...
+    def __getitem__(self, index: slice | np.ndarray) -> EncodedFrames: ...
 
-    def __getitem__(self, index: int | slice) -> np.ndarray | EncodedFrames:
+    def __getitem__(self, index: int | slice | np.ndarray) -> np.ndarray | EncodedFrames:
         if isinstance(index, slice):
             return EncodedFrames(self.pngs[index], self.shape[1:])
+        if isinstance(index, np.ndarray):
+            return EncodedFrames([self.pngs[number] for number in index], self.shape[1:])
         return decode_png([self.pngs[index]], self.shape[1:])[0]
 
     def __iter__(self) -> Iterator[np.ndarray]:

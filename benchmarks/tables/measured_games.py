@@ -15,7 +15,7 @@ from benchmarks.tables.game_tables import FEWEST_GAMES, Block
 from benchmarks.tables.reported import ReportedTable, game_of
 from benchmarks.tables.scores import format_interval
 from benchmarks.training.recipe import Recipe
-from benchmarks.training.row import OWN, UNIFORM
+from benchmarks.training.row import OWN
 
 NORMALIZATION = "batch_rl"
 HEADER = (
@@ -76,7 +76,7 @@ def measured_beside_all_games(
     """A line for each algorithm of a recipe beside values over many games; None where none.
 
     A game's score is that of the best iteration of the mean over its runs, which are rows. A game
-    counts once all of its rows of one sampling have run to their end.
+    counts once all of its rows whose batches are drawn alike have run to their end.
 
     Args:
       table: with `over_games`.
@@ -86,19 +86,19 @@ def measured_beside_all_games(
     """
     rows: dict[tuple[str, str, str], list[Comparison]] = {}
     for c in comparisons:
-        of = c.row.learning.algorithm, c.row.data.sampling, c.row.scoring.environment
+        of = c.row.learning.algorithm, c.row.data.drawing, c.row.scoring.environment
         rows.setdefault(of, []).append(c)
     can = set(games_of(NORMALIZATION))
     scores: dict[tuple[str, str], dict[str, list[float]]] = {}
-    for (algorithm, sampling, game), of_game in rows.items():
+    for (algorithm, drawing, game), of_game in rows.items():
         is_whole = all(c.status == comparison.APART and c.row.data.kind != OWN for c in of_game)
         if is_whole and game in can:
             best = _best_of_mean(of_game, results)
-            scores.setdefault((algorithm, sampling), {})[game] = [best]
+            scores.setdefault((algorithm, drawing), {})[game] = [best]
     lines = []
-    for (algorithm, sampling), of_games in scores.items():
+    for (algorithm, drawing), of_games in scores.items():
         if len(of_games) >= FEWEST_GAMES:
-            name = algorithm if sampling == UNIFORM else f"{algorithm}, sampled as {sampling}"
+            name = f"{algorithm}, {drawing}" if drawing else algorithm
             ours = over_games(NORMALIZATION, of_games)
             row = table.rows.get(f"{algorithm}/{recipe.over_games}")
             theirs = [f"{row.scores[of].mean:g}" if row else "" for of in table.over_games]

@@ -68,6 +68,8 @@ class Cell:
         folder = self.table_folder(runs_dir) / self.row.data.version_path
         if self.row.data.split != "all":
             folder /= self.row.data.split
+        if self.row.data.share < 1:
+            folder /= f"share-{self.row.data.share:g}-seed-{self.row.data.share_seed}"
         folder /= self.recipe.learner
         if self.row.learning.algorithm or self.row.variant:
             folder /= f"{self.row.learning.algorithm} {self.row.variant}".strip().replace("/", " ")

@@ -34,7 +34,15 @@ def open_feed(
         from rl_datasets.serving.streaming import StreamFeed
 
         _check_shards(task.version, split)
-        stream = StreamFeed(task.version, batch_size, cell.seed, steps_a_call, split, task.cut)
+        stream = StreamFeed(
+            task.version,
+            batch_size,
+            cell.seed,
+            steps_a_call,
+            split,
+            task.cut,
+            share=task.row.data.uniform_share(),
+        )
         stream.seek(step)
         yield (with_extras(batch, ()) for batch in stream)
     elif feed == "reverb":

@@ -120,6 +120,11 @@ def check_feed(cell: Cell, task: Task, feed: str) -> None:
                 f"row {task.row.name!r} draws its batches as {task.row.data.sampling} does, which "
                 "the feed arrays alone gives: use that feed"
             )
+        if feed != "stream" and task.row.data.share < 1:
+            raise DatasetError(
+                f"row {task.row.name!r} trains on a share of its data, and a Reverb server serves "
+                "all of them: use the feed arrays or stream"
+            )
     if feed == "stream" and task.extras:
         raise DatasetError(
             f"the feed stream does not give the {' and '.join(task.extras)} that learner "

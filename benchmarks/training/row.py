@@ -15,6 +15,7 @@ from rl_datasets import toml_tables
 from rl_datasets.errors import DatasetError
 
 if TYPE_CHECKING:
+    from rl_datasets.serving.share import Share
     from rl_datasets.serving.source_samplings import Sampling
 
 # What a row's data are to those that its reported value was measured on.
@@ -54,6 +55,9 @@ class RowData:
       split: the part of the dataset that is trained on: a split, several joined by `+`, or `all`.
       kind: `PUBLISHED`, `AGAIN` or `OWN`; the file calls it `data`. By default `OWN` if the
         dataset's name says that it was collected again, else `PUBLISHED`.
+      share: the part of the split's transitions that is trained on, such as 0.01, each of them
+        equally likely to be in it; 1 for all (`rl_datasets.serving.share`).
+      share_seed: seeds the draw of the share, which all of the row's runs have in common.
       n_step: rewards in a transition; they end where an episode does.
       reading: `CORRECTED`, `QLEARNING_DATASET` (`rl_datasets.serving.d4rl`), or, for episodes of RL
         Unplugged's games, `AS_STORED`.
@@ -71,6 +75,8 @@ class RowData:
     dataset: Text
     split: Text = "all"
     kind: Literal["", "published", "collected again", "own"] = ""
+    share: Annotated[float, "(0, 1]"] = 1.0
+    share_seed: Annotated[int, "[0, 4294967295]"] = 0
     n_step: Count = 1
     reading: Literal["corrected", "qlearning_dataset", "as_stored"] = CORRECTED
     sampling: Literal["uniform", "batch_rl", "cql", "slimcql", "rl_unplugged"] = UNIFORM
@@ -93,6 +99,24 @@ class RowData:
         """Where the version lies below a data directory: `builder/config/version`."""
         name, _, version = self.dataset.partition(":")
         return pathlib.PurePath(name) / version
+
+    def uniform_share(self) -> Share | None:
+        """The share of the split that is trained on; None if that is all of it."""
+        from rl_datasets.serving.share import Share  # Brings NumPy.
+
+        return None if self.share == 1 else Share(self.share, self.share_seed)
+
+    @property
+    def identity_of_share(self) -> dict[str, Any]:
+        """What the share adds to a run's identity; nothing if it is all of the split."""
+        return {} if self.share == 1 else {"share": self.share, "share_seed": self.share_seed}
+
+    @property
+    def drawing(self) -> str:
+        """How batches are drawn, for a heading; "" if they are uniform over all of the split."""
+        if self.share < 1:
+            return f"a uniform {100 * self.share:.10g}% of the data"
+        return "" if self.sampling == UNIFORM else f"sampled as {self.sampling}"
 
     def source_sampling(self) -> Sampling | None:
         """The sampling, with the row's options; None where it is uniform.
@@ -126,6 +150,7 @@ class RowData:
             self.source_sampling()
         except DatasetError as error:
             raise DatasetError(f"row {row!r}, {error}") from error
+        self._check_share(row)
         if self.n_step > 1 and (self.reward_scale, self.reward_bias) != (1.0, 0.0):
             raise DatasetError(
                 f"row {row!r} rescales sums of {self.n_step} rewards: leave out reward_scale and "
@@ -151,6 +176,27 @@ class RowData:
                 f"row {row!r} calls {self.dataset} published, but it was collected again: write "
                 f"{AGAIN!r} or {OWN!r} as its data"
             )
+
+    def _check_share(self, row: str) -> None:
+        if self.share == 1:
+            if self.share_seed:
+                raise DatasetError(
+                    f"row {row!r} has a share_seed and trains on all of its data: give it a share, "
+                    "or leave out share_seed"
+                )
+            return
+        whole = {
+            "sampling": self.sampling != UNIFORM,
+            "reading": self.reading == QLEARNING_DATASET,
+            "across_time_limits": self.across_time_limits,
+            "reward_scale": self.reward_scale == RETURN_RANGE,
+        }
+        for name, is_of_whole in whole.items():
+            if is_of_whole:
+                raise DatasetError(
+                    f"row {row!r} trains on a share of its data, and its {name} is for all of "
+                    f"them: leave out {name} or share"
+                )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

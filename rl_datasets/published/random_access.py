@@ -71,6 +71,14 @@ class EpisodeFiles:
             raise _damaged(shard)
         return encoding.decode_episode(record, self.spec)
 
+    def lengths(self) -> list[int]:
+        """The number of transitions of each episode; reads all of them, and decodes no frame.
+
+        Raises:
+          DatasetError: an episode is damaged, or its file is gone.
+        """
+        return [self[number].num_transitions for number in range(len(self))]
+
 
 def _places(shard: pathlib.Path) -> Iterator[tuple[pathlib.Path, int, int]]:
     """Position and size, with framing, of every record of a shard; only lengths are read."""

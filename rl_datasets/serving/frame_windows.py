@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from rl_datasets.serving.transitions import Transition
 
 if TYPE_CHECKING:
     from rl_datasets.episode import Episode, EpisodeSpec
+    from rl_datasets.published.version import Counts
+    from rl_datasets.serving.share import Share
 
 NUMBERS = ("observation", "next_observation")  # The fields of a row that hold frame numbers.
 CHUNK_BYTES = 4 << 20  # The stacks cut out at a time have this size if batches are smaller.
@@ -48,10 +50,47 @@ def has_images(spec: EpisodeSpec) -> bool:
     return observation.dtype == np.uint8 and len(observation.shape) == 3
 
 
-def of_episode(episode: Episode, cut: Cut = ONE_STEP) -> FrameWindows:
-    """The transitions of an episode; see `transitions.step_windows` for what they mean."""
+def of_episode(
+    episode: Episode, cut: Cut = ONE_STEP, is_in: np.ndarray | None = None
+) -> FrameWindows:
+    """The transitions of an episode; see `transitions.step_windows` for what they mean.
+
+    Args:
+      episode: T transitions.
+      cut: how it is cut.
+      is_in: whether each transition is wanted, [T] bool; if None, all are. Frames that the wanted
+        ones do not reach are neither decoded nor kept.
+    """
     observation = flattened(episode.observation, cut)
-    return FrameWindows(tr.numbered(observation), pack(tr.step_windows(episode, cut)))
+    rows = pack(tr.step_windows(episode, cut))
+    if is_in is not None:
+        observation, rows = reached(observation, rows[is_in])
+    return FrameWindows(tr.numbered(observation), rows)
+
+
+def reached(observation: Any, rows: np.ndarray) -> tuple[Any, np.ndarray]:
+    """The observations that rows reach, in order, and the rows with the numbers of those.
+
+    Args:
+      observation: [F, *observation], an array or `EncodedFrames`, of which number 1 is the first.
+      rows: packed transitions whose observations are frame numbers, which are not changed.
+    """
+    numbers = np.unique(np.concatenate([rows[name].ravel() for name in NUMBERS]))
+    numbers = numbers[numbers > 0]
+    rows = rows.copy()
+    for name in NUMBERS:
+        is_zeros = rows[name] == 0
+        rows[name] = np.where(is_zeros, 0, 1 + np.searchsorted(numbers, rows[name]))
+    return observation[numbers - 1], rows
+
+
+def most_frames(counts: Counts, cut: Cut, share: Share | None = None) -> int:
+    """The most frames that the transitions of a split, or a share of them, reach."""
+    every = counts.transitions + counts.episodes
+    if share is None:
+        return every
+    of_each = cut.frame_stack + min(cut.n_step, cut.frame_stack)
+    return min(every, of_each * share.size(counts.transitions))
 
 
 def cut_out(frames: np.ndarray | None, rows: np.ndarray) -> Transition:

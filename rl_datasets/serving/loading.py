@@ -1,24 +1,32 @@
-"""Loads a whole split of a published version into memory."""
+"""Loads a split of a published version, or a uniform share of it, into memory."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 import numpy as np
 
+from rl_datasets.episode import Episode
 from rl_datasets.published.version import Version, VersionLike
 from rl_datasets.serving import frame_windows, transitions
 from rl_datasets.serving.cut import ONE_STEP, Cut
 from rl_datasets.serving.frame_windows import FrameWindows
-from rl_datasets.serving.packing import pack_into, row_dtype, unpack
+from rl_datasets.serving.packing import pack, pack_into, row_dtype, unpack
+from rl_datasets.serving.share import Share
 from rl_datasets.serving.transitions import Transition
 
 
-def load_transitions(version: VersionLike, split: str = "train", cut: Cut = ONE_STEP) -> Transition:
+def load_transitions(
+    version: VersionLike, split: str = "train", cut: Cut = ONE_STEP, share: Share | None = None
+) -> Transition:
     """Loads the transitions of a split.
 
     Args:
       version: a published version, as `Version.open` takes it.
       split: name of the split, several joined by `+`, or `all`.
       cut: how its episodes are cut.
+      share: the share of its transitions that is loaded; None loads all.
 
     Returns:
       Transition of [N, ...] arrays in the published order, views of one array of packed rows.
@@ -27,19 +35,23 @@ def load_transitions(version: VersionLike, split: str = "train", cut: Cut = ONE_
       DatasetError: there is no such version or split, or it does not hold as many transitions as
         its manifest says.
     """
-    return unpack(load_rows(version, split, cut))
+    return unpack(load_rows(version, split, cut, share))
 
 
-def load_rows(version: VersionLike, split: str = "train", cut: Cut = ONE_STEP) -> np.ndarray:
+def load_rows(
+    version: VersionLike, split: str = "train", cut: Cut = ONE_STEP, share: Share | None = None
+) -> np.ndarray:
     """As `load_transitions`, but as packed rows [N], which `unpack` unpacks."""
     version = Version.open(version)
     rows: np.ndarray | None = None
     filled = 0
-    for episode in version.episodes(split, _doing(version)):
+    for episode, is_in in _episodes(version, split, share):
         cut_out = transitions.from_episode(episode, cut)
         if rows is None:
-            rows = np.empty(version.counts(split).transitions, row_dtype(cut_out))
-        following = filled + episode.num_transitions
+            rows = np.empty(_size(version, split, share), row_dtype(cut_out))
+        if is_in is not None:
+            cut_out = unpack(pack(cut_out)[is_in])
+        following = filled + len(cut_out.reward)
         pack_into(rows[filled:following], cut_out)
         filled = following
     assert rows is not None  # a published split has episodes
@@ -47,14 +59,18 @@ def load_rows(version: VersionLike, split: str = "train", cut: Cut = ONE_STEP) -
 
 
 def load_frame_windows(
-    version: VersionLike, split: str = "train", cut: Cut = ONE_STEP
+    version: VersionLike, split: str = "train", cut: Cut = ONE_STEP, share: Share | None = None
 ) -> FrameWindows:
     """Loads the transitions of a split, with each frame stored once.
+
+    Of a share only those frames are stored that its transitions reach: for single rewards and
+    stacks of four frames, up to five of a transition, as few of them are shared.
 
     Args:
       version: a published version, as `Version.open` takes it.
       split: name of the split, several joined by `+`, or `all`.
       cut: how its episodes are cut.
+      share: the share of its transitions that is loaded; None loads all.
 
     Returns:
       N transitions in the published order.
@@ -63,12 +79,28 @@ def load_frame_windows(
       DatasetError: as `load_transitions`.
     """
     version = Version.open(version)
-    counts = version.counts(split)
-    episodes = version.episodes(split, _doing(version))
-    pieces = (frame_windows.of_episode(episode, cut) for episode in episodes)
-    most_frames = counts.transitions + counts.episodes
-    return frame_windows.joined(pieces, most_frames, counts.transitions)
+    pieces = (
+        frame_windows.of_episode(episode, cut, is_in)
+        for episode, is_in in _episodes(version, split, share)
+    )
+    most_frames = frame_windows.most_frames(version.counts(split), cut, share)
+    return frame_windows.joined(pieces, most_frames, _size(version, split, share))
 
 
-def _doing(version: Version) -> str:
-    return f"loading {version.folder}"
+def _episodes(
+    version: Version, split: str, share: Share | None
+) -> Iterator[tuple[Episode, np.ndarray | None]]:
+    """Every episode, and which of its transitions are in the share; None if all of them are."""
+    episodes = version.episodes(split, f"loading {version.folder}")
+    if share is None:
+        yield from zip(episodes, itertools.repeat(None))
+        return
+    is_in, end = share.drawn(version.counts(split).transitions), 0
+    for episode in episodes:
+        start, end = end, end + episode.num_transitions
+        yield episode, is_in[start:end]
+
+
+def _size(version: Version, split: str, share: Share | None) -> int:
+    every = version.counts(split).transitions
+    return every if share is None else share.size(every)

@@ -6,13 +6,16 @@ with their frames still encoded. The segments that leave it are decoded a pool a
 transitions of a pool are shuffled again. So an epoch gives every transition once, and a frame is
 decoded once, except for the few that a segment shares with the next one. Batches are cut from one
 epoch after another.
+
+Of a share, a segment holds transitions that follow one another in it, and the frames that they
+reach. An epoch reads every episode that has one of them.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -27,16 +30,19 @@ from rl_datasets.serving import transitions as tr
 from rl_datasets.serving.cut import ONE_STEP, Cut, flattened, observation_bytes
 from rl_datasets.serving.frame_windows import FrameWindows
 from rl_datasets.serving.packing import pack
+from rl_datasets.serving.share import Share
 from rl_datasets.serving.transitions import Transition
 
 T = TypeVar("T")
+
+Choice = Callable[[int], np.ndarray | None]  # which of an episode's transitions are served
 
 SEGMENT = 32  # transitions
 SEGMENTS_A_POOL = 256
 
 
 class Segment(NamedTuple):
-    """Consecutive transitions of an episode, and the observations that they reach.
+    """Transitions of an episode in their order, and the observations that they reach.
 
     Attributes:
       observation: [F, *observation].
@@ -62,6 +68,10 @@ class StreamFeed(Iterator[Transition]):
       cut: how episodes are cut into transitions; a stream cannot give the next action.
       shuffle: transitions in the shuffle buffer; with 100,000 and Atari's frames the process takes
         0.6 GB, with 5,000 half of that, however many episodes the split has.
+      share: the share of the split's transitions that is served; None serves all. All episodes are
+        read once before, to find it, and it takes a byte of memory for each transition of the
+        split. The shuffle buffer then holds up to five frames for each of its transitions, as
+        few are shared, instead of little more than one.
 
     Raises:
       ValueError: batch_size, steps or shuffle is below 1, or the cut asks for the next action.
@@ -78,6 +88,7 @@ class StreamFeed(Iterator[Transition]):
         split: str = "train",
         cut: Cut = ONE_STEP,
         shuffle: int = 100_000,
+        share: Share | None = None,
     ):
         shape = (batch_size,) if steps is None else (steps, batch_size)
         if cut.next_action:
@@ -88,7 +99,9 @@ class StreamFeed(Iterator[Transition]):
             )
         version = Version.open(version)
         self._episodes = version.episode_files(split)
-        self._size = version.counts(split).transitions
+        every = version.counts(split).transitions
+        self._size = every if share is None else share.size(every)
+        self._choice = _choice(self._episodes, share, every)
         self._shape, self._seed, self._cut = shape, seed, cut
         self._held = -(-shuffle // SEGMENT)
         self._at_once = frame_windows.batches_a_chunk(
@@ -112,9 +125,18 @@ class StreamFeed(Iterator[Transition]):
         """The pools of all epochs from the given one, whose first `given` rows are left out."""
         for number in itertools.count(epoch):
             rng = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(number,)))
-            segments = _epoch(self._episodes, rng, self._held, self._cut)
+            segments = _epoch(self._episodes, rng, self._held, self._cut, self._choice)
             yield from _pools(segments, rng, given)
             given = 0
+
+
+def _choice(episodes: EpisodeFiles, share: Share | None, transitions: int) -> Choice:
+    """(number of an episode) -> which of its transitions are served; None if all of them are."""
+    if share is None:
+        return lambda number: None
+    is_in = share.drawn(transitions)
+    starts = np.cumsum([0, *episodes.lengths()])
+    return lambda number: is_in[starts[number] : starts[number + 1]]
 
 
 def _epoch(
@@ -122,28 +144,31 @@ def _epoch(
     rng: np.random.Generator,
     held: int,
     cut: Cut,
+    choice: Choice = lambda number: None,
 ) -> Iterator[Segment]:
     """The segments of all episodes, each once, in an order drawn from `rng`."""
     segments = (
         segment
         for number in rng.permutation(len(episodes))
-        for segment in segments_of(episodes[number], cut)
+        if (is_in := choice(number)) is None or is_in.any()
+        for segment in segments_of(episodes[number], cut, is_in)
     )
     return shuffled(segments, held, rng)
 
 
-def segments_of(episode: Episode, cut: Cut) -> Iterator[Segment]:
-    """The transitions of an episode in segments, which keep nothing else of it in memory."""
-    transitions = pack(tr.step_windows(episode, cut))
-    observations = flattened(episode.observation, cut)
-    for start in range(0, len(transitions), SEGMENT):
-        rows = transitions[start : start + SEGMENT].copy()
-        first, end = max(start - cut.frame_stack + 1, 0), rows["next_observation"].max()
-        frame_windows.renumber(rows, -first)
-        observation = observations[first:end]
-        if isinstance(observation, np.ndarray):
-            observation = observation.copy()
-        yield Segment(observation, rows)
+def segments_of(episode: Episode, cut: Cut, is_in: np.ndarray | None = None) -> Iterator[Segment]:
+    """The transitions of an episode in segments, which keep nothing else of it in memory.
+
+    Args:
+      episode: T transitions.
+      cut: how it is cut.
+      is_in: whether each transition is wanted, [T] bool; if None, all are.
+    """
+    rows = pack(tr.step_windows(episode, cut))
+    rows = rows if is_in is None else rows[is_in]
+    observation = flattened(episode.observation, cut)
+    for start in range(0, len(rows), SEGMENT):
+        yield Segment(*frame_windows.reached(observation, rows[start : start + SEGMENT]))
 
 
 def shuffled(items: Iterable[T], held: int, rng: np.random.Generator) -> Iterator[T]:

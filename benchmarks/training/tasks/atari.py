@@ -29,8 +29,10 @@ from rl_datasets import roms
 from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.published.version import Version
+from rl_datasets.serving import frame_windows
 from rl_datasets.serving.cut import Cut
 from rl_datasets.serving.loading import load_frame_windows
+from rl_datasets.serving.share import Share
 from rl_datasets.serving.source_samplings import Sampling, SourceFeed
 from rl_datasets.serving.transitions import Transition
 from rl_datasets.sources.atari import ATARI_GAMES, FRAME_SHAPE
@@ -99,6 +101,7 @@ class Atari:
             "rom_set": rom_set,
             "rom_md5": hashlib.md5(rom.read_bytes()).hexdigest(),
             **protocol.identity,
+            **row.data.identity_of_share,
         }
         cut = Cut(row.data.n_step, recipe.discount(row), STACK_SIZE)
         if row.data.reading == AS_STORED:
@@ -130,9 +133,11 @@ class Atari:
         return self
 
     def transitions(self) -> Any:
-        """All of the data in memory, each frame once."""
-        _check_memory(self.version, sum(self.version.counts(self.row.data.split)))
-        return _windows(self.version, self.row.data.split, self.cut)
+        """All data that the row trains on, in memory, each frame once."""
+        split, share = self.row.data.split, self.row.data.uniform_share()
+        num_frames = frame_windows.most_frames(self.version.counts(split), self.cut, share)
+        _check_memory(self.version, num_frames)
+        return _windows(self.version, split, self.cut, share)
 
     def source_feed(self, sampling: Sampling, batch_size: int, seed: int, steps: int) -> SourceFeed:
         """Batches drawn as a source drew them, from the files that are held at once.
@@ -190,9 +195,9 @@ def _check_fields(row: Row, spec: EpisodeSpec) -> None:
 
 
 @functools.lru_cache(maxsize=1)
-def _windows(version: Version, split: str, cut: Cut) -> Any:
+def _windows(version: Version, split: str, cut: Cut, share: Share | None) -> Any:
     """Where batches are gathered on an accelerator, all seeds share the frames in its memory."""
-    windows = load_frame_windows(version, split, cut)
+    windows = load_frame_windows(version, split, cut, share)
     if jax.default_backend() == "cpu":
         return windows
     return windows._replace(frames=jax.device_put(windows.frames))

@@ -33,6 +33,7 @@ from rl_datasets.serving.cut import ONE_STEP, Cut
 from rl_datasets.serving.d4rl import load_qlearning_dataset
 from rl_datasets.serving.loading import load_transitions
 from rl_datasets.serving.rewards import return_range
+from rl_datasets.serving.share import Share
 from rl_datasets.serving.transitions import NEXT_ACTION, Transition
 
 
@@ -97,7 +98,7 @@ class ContinuousControl:
         differs = self.row.differing(plain)
         if self.collected_in != self.row.scoring.environment:
             differs["collected_in"] = self.collected_in
-        return differs
+        return differs | self.row.data.identity_of_share
 
     @functools.cached_property
     def reward_scale(self) -> float:
@@ -144,8 +145,11 @@ class ContinuousControl:
         return dataclasses.replace(self, extras=extras)
 
     def transitions(self) -> Any:
-        """All data, in memory."""
-        return _transitions(self.version, self.row.data.split, self._cut, **self._reading)
+        """All data that the row trains on, in memory."""
+        data = self.row.data
+        return _transitions(
+            self.version, data.split, self._cut, data.uniform_share(), **self._reading
+        )
 
     def shapes(self) -> types.Spec:
         """The spec without its statistics, from the version's manifest; reads no data.
@@ -254,13 +258,14 @@ def _transitions(
     version: Version,
     split: str,
     cut: Cut,
+    share: Share | None,
     reading: str = CORRECTED,
     across_time_limits: bool = False,
 ) -> Any:
     if reading == QLEARNING_DATASET:
         loaded = load_qlearning_dataset(version, split)
     else:
-        loaded = load_transitions(version, split, ONE_STEP if across_time_limits else cut)
+        loaded = load_transitions(version, split, ONE_STEP if across_time_limits else cut, share)
     if across_time_limits:
         loaded = time_limits.across_time_limits(loaded, cut.n_step, cut.gamma)
     return with_extras(loaded, (NEXT_ACTION,) if cut.next_action else ())

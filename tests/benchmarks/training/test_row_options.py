@@ -23,6 +23,7 @@ from rl_datasets.publishing.publish import publish
 from rl_datasets.serving.cut import Cut
 from rl_datasets.serving.d4rl import load_qlearning_dataset
 from rl_datasets.serving.loading import load_transitions
+from rl_datasets.serving.share import Share
 from rl_datasets.serving.source_samplings import SAMPLINGS, Files
 from rl_datasets.serving.transitions import Transition
 from tests.benchmarks import version_folders
@@ -44,7 +45,9 @@ PLACES = {"data_dir": "data", "runs_dir": "runs"}
 def loaded(cuts: list):
     """A reader of made-up transitions that notes how they were to be cut."""
 
-    def load(version: Version, split: str, cut: Cut, **reading: object) -> Transition:
+    def load(
+        version: Version, split: str, cut: Cut, share: Share | None, **reading: object
+    ) -> Transition:
         cuts.append((split, cut, reading))
         rng = np.random.default_rng(0)
 

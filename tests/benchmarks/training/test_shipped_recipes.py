@@ -12,6 +12,7 @@ from benchmarks.training.recipe import Recipe, load_recipe, recipe_names
 from benchmarks.training.row import AS_STORED, OWN, Row
 from learners import discrete_bc, discrete_bcq, discrete_cql, dqn
 from rl_datasets.episode import EpisodeSpec
+from rl_datasets.serving.share import Share
 from rl_datasets.serving.source_samplings import Files
 from rl_datasets.sources import rl_unplugged
 from rl_datasets.sources.atari import ATARI_GAMES, atari_episode_spec
@@ -30,7 +31,7 @@ def of_every_kind(recipe: Recipe) -> list[Row]:
             shaping = {k: v for k, v in of.config.items() if not isinstance(v, float)}
             behavior = row.learning.behavior
             kind = of.learner, shaping, of.batch_size, behavior, row.scoring.policies
-            data = row.data.normalize_observations, row.data.sampling
+            data = row.data.normalize_observations, row.data.sampling, row.data.share
             kinds.setdefault(repr((kind, data)), row)
     return [*kinds.values()]
 
@@ -80,6 +81,8 @@ PRINTED = [
     ("cql_atari", "CQL(H)/Pong/1%/first-1000-rows", {"weight": 4.0, "is_double": False}),
     ("cql_atari", "CQL(H)/Qbert/10%/first-10000-rows", {"weight": 1.0, "is_double": False}),
     ("cql_atari", "REM/Pong/1%/first-1000-rows", {"num_heads": 200}),
+    ("cql_atari", "CQL(H)/Seaquest/1%/uniform", {"weight": 4.0, "is_double": False}),
+    ("cql_atari", "CQL(H)/Seaquest/10%/uniform", {"weight": 1.0, "is_double": False}),
     ("d3rlpy_atari", "DiscreteBCQ/Asterix", {"threshold": 0.3, "penalty": 0.01}),
     ("d3rlpy_atari", "DiscreteCQL/Pong", {"weight": 4.0, "is_double": True}),
     ("d3rlpy_atari", "QR-DQN/Pong", {"is_double": False, "network": "d3rlpy"}),
@@ -174,6 +177,13 @@ def test_tianshous_rows_of_breakout_are_longer():
 )
 def test_a_row_draws_its_batches_as_its_recipe_says(name, row, sampling):
     assert row_of(load_recipe(name), row).data.source_sampling() == sampling
+
+
+def test_cqls_uniform_rows_train_on_the_share_that_they_are_named_by():
+    rows = [row for row in load_recipe("cql_atari").rows if row.variant == "uniform"]
+    assert len(rows) == 3 * 2 * 5
+    shares = {row.reported.rpartition("/")[2]: row.data.uniform_share() for row in rows}
+    assert shares == {"1%": Share(0.01, 0), "10%": Share(0.1, 0)}
 
 
 def test_d3rlpys_rows_stand_apart_for_their_data_are_of_another_rule():
