@@ -92,14 +92,19 @@ def check_batches(batches: Transition, spec: Spec | DiscreteSpec) -> None:
         "next_observation": observation,
     }
     arrays = {name: getattr(batches, name) for name in wanted}
-    if "next_action" in (extras := dict(batches.extras)):
-        wanted["next_action"] = action
-        arrays["next_action"] = extras["next_action"]
+    of_extras = {"next_action": action, "importance": "K B"}
+    if isinstance(spec, DiscreteSpec):
+        of_extras["teacher_values"] = f"K B {spec.num_actions}"
+    extras = {name: x for name, x in dict(batches.extras).items() if name in of_extras}
+    wanted |= {name: of_extras[name] for name in extras}
+    arrays |= extras
     check_shapes("an update", wanted, arrays)
     if isinstance(spec, DiscreteSpec):
         _check_kind("an update", "action", batches.action, jnp.integer, "whole numbers")
         for name in ("observation", "next_observation"):
             _check_kind("an update", name, arrays[name], jnp.uint8, "uint8")
+        for name in extras.keys() & {"importance", "teacher_values"}:
+            _check_kind("an update", name, arrays[name], jnp.float32, "float32")
 
 
 def check_observation(observation: Any, spec: Spec | DiscreteSpec) -> None:

@@ -1,7 +1,8 @@
 """Discrete CQL(H): Q-learning that lowers the values of actions which the data do not have.
 
 Kumar et al. 2020, "Conservative Q-learning for offline reinforcement learning", arXiv:2006.04779:
-on QR-DQN, as in the authors' code for Atari, Tianshou and d3rlpy; or on DQN, as in slimCQL.
+on QR-DQN, as in the authors' code for Atari, Tianshou and d3rlpy; or on DQN, as in slimCQL and in
+the pretraining of "Reincarnating reinforcement learning" (Agarwal et al. 2022, arXiv:2206.01626).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Config:
     Attributes:
       network: of `image_networks.STYLES`.
       weight: of the penalty, alpha.
+      temperature: by which the penalty divides values.
       num_quantiles: of the return for each action; None for the value alone.
       is_squared: the loss of a value is the squared error, not Huber's.
       is_double: the network that learns chooses the next action, and the target network values it.
@@ -36,6 +38,7 @@ class Config:
 
     network: str = "dopamine_quantiles"
     weight: NotNegative = 4.0
+    temperature: Positive = 1.0
     num_quantiles: Count | None = 200
     is_squared: bool = False
     is_double: bool = False
@@ -60,6 +63,17 @@ TIANSHOU = Config(
 
 # d3rlpy-benchmarks at 1771c9b.
 D3RLPY = Config(network="d3rlpy", is_double=True)
+
+# The pretraining that the paper on reincarnation compares with, pretrained_dqn.gin of
+# google-research/reincarnating_rl at 3eb419c; the run then goes on as DQN with a new optimiser.
+PRETRAINING = Config(
+    network="dopamine",
+    weight=1.0,
+    temperature=0.1,
+    num_quantiles=None,
+    learning_rate=1e-4,
+    epsilon=1.5e-4,
+)
 
 
 @shaped(q_tm1="A", a_tm1="")
@@ -86,7 +100,8 @@ def make(config: Config, spec: DiscreteSpec) -> Learner:
         a_t = jnp.argmax(values(judged_t))
         target_tm1 = target(sample.r_t, sample.discount_t, sample.outputs_t, a_t)
         td_loss = of_action.loss(sample.outputs_tm1[sample.a_tm1], target_tm1)
-        return td_loss + config.weight * value_gap(values(sample.outputs_tm1), sample.a_tm1)
+        scaled_tm1 = values(sample.outputs_tm1) / config.temperature
+        return td_loss + config.weight * value_gap(scaled_tm1, sample.a_tm1)
 
     algorithm = value_based.Algorithm(
         network=network._replace(apply=outputs),

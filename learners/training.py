@@ -69,9 +69,9 @@ def scan(step: Step, spec: Spec | DiscreteSpec) -> Step:
 
 
 def steps(step: Step, state: TrainingState, batches: Transition) -> tuple[TrainingState, Metrics]:
-    """Takes one step for each entry of the batches' first axis, and averages the metrics."""
+    """Takes one step for each entry of the batches' first axis, and averages metrics over them."""
     state, metrics = jax.lax.scan(step, state, batches)
-    return state, jax.tree.map(jnp.mean, metrics)
+    return state, jax.tree.map(_mean_of_steps, metrics)
 
 
 def steps_with_convolutions(step: Step, spec: DiscreteSpec) -> Step:
@@ -92,9 +92,14 @@ def steps_with_convolutions(step: Step, spec: DiscreteSpec) -> Step:
         for k in range(batches.action.shape[0]):
             state, metrics = one_step(state, jax.tree.map(lambda x, k=k: x[k], batches))
             history.append(metrics)
-        return state, jax.tree.map(lambda *values: jnp.mean(jnp.stack(values)), *history)
+        return state, jax.tree.map(lambda *values: _mean_of_steps(jnp.stack(values)), *history)
 
     return update
+
+
+def _mean_of_steps(values: jax.Array) -> jax.Array:
+    """Of a metric [K, ...]: [...]."""
+    return jnp.mean(values, axis=0)
 
 
 def descend(

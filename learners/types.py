@@ -146,7 +146,8 @@ class Learner(NamedTuple):
     Attributes:
       init: key -> state.
       update: (state, batches [K, B, ...]) -> (state, metrics averaged over the K steps). The
-        given state is donated: use only the returned one.
+        given state is donated: use only the returned one. A metric is a number, but `priority` is
+        [B], one for each transition: take it with K = 1.
       policies: those that may be evaluated, by their names, each (state, observation [B, obs]) ->
         action [B, act], or int32 [B] where actions are numbers. One that draws its actions draws
         them by the state's key: give it another key for each call. Every learner has `act`; BRAC's

@@ -37,7 +37,9 @@ class Sample(NamedTuple):
       discount_t: of what follows.
       outputs_t: of the next state, by the target network.
       online_t: of the next state, by the network that learns; costs nothing if a loss ignores it.
+      extras: the transition's.
       key: a PRNG key of this step, the same for all samples of its batch.
+      optimizer_state: before this step, likewise the same for all samples.
     """
 
     outputs_tm1: Outputs
@@ -46,7 +48,19 @@ class Sample(NamedTuple):
     discount_t: jax.Array
     outputs_t: Outputs
     online_t: Outputs
+    extras: Mapping[str, jax.Array]
     key: jax.Array
+    optimizer_state: optax.OptState
+
+    def extra(self, name: str) -> jax.Array:
+        """One of the extras.
+
+        Raises:
+          ValueError: batches lack it.
+        """
+        if name not in self.extras:
+            raise ValueError(f"an update needs extras[{name!r}]: give batches with it")
+        return self.extras[name]
 
 
 class Algorithm(NamedTuple):
@@ -59,6 +73,8 @@ class Algorithm(NamedTuple):
       values: outputs -> values [B, A].
       policies: (outputs, key) -> actions [B], by name; None stands for `act` alone, greedy in the
         values.
+      priority: of one sample, for a buffer that draws by priorities; the metric `priority`, [B].
+        None for an algorithm that gives none.
     """
 
     network: Network
@@ -66,6 +82,7 @@ class Algorithm(NamedTuple):
     loss: Callable[[Sample], jax.Array]
     values: Callable[[Outputs], jax.Array]
     policies: Mapping[str, Callable[[Outputs, jax.Array], jax.Array]] | None = None
+    priority: Callable[[Sample], jax.Array] | None = None
 
 
 def make(config: Config, spec: DiscreteSpec, algorithm: Algorithm) -> Learner:
@@ -73,21 +90,26 @@ def make(config: Config, spec: DiscreteSpec, algorithm: Algorithm) -> Learner:
     network, optimizer, values = algorithm.network, algorithm.optimizer, algorithm.values
 
     def batch_loss(
-        params: Params, target_params: Params, batch: Transition, key: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        def loss(*of_sample: Any) -> jax.Array:
-            return algorithm.loss(Sample._make((*of_sample, key)))
+        params: Params, state: TrainingState, batch: Transition
+    ) -> tuple[jax.Array, Metrics]:
+        key = jax.random.fold_in(state.key, state.steps)
+
+        def of_sample(*fields: Any) -> tuple[jax.Array, Metrics]:
+            sample = Sample._make((*fields, key, state.optimizer_state))
+            priority = {"priority": algorithm.priority(sample)} if algorithm.priority else {}
+            return algorithm.loss(sample), priority
 
         outputs_tm1 = network.apply(params, batch.observation)
-        losses = jax.vmap(loss, axis_name=BATCH)(
+        losses, priority = jax.vmap(of_sample, axis_name=BATCH)(
             outputs_tm1,
             batch.action,
             batch.reward,
             config.discount * batch.discount,
-            network.apply(target_params, batch.next_observation),
+            network.apply(state.target_params, batch.next_observation),
             network.apply(jax.lax.stop_gradient(params), batch.next_observation),
+            dict(batch.extras),
         )
-        return jnp.mean(losses), jnp.mean(jnp.max(values(outputs_tm1), axis=-1))
+        return jnp.mean(losses), {"q": jnp.mean(jnp.max(values(outputs_tm1), axis=-1)), **priority}
 
     def init(key: jax.Array) -> TrainingState:
         network_key, run_key = jax.random.split(key)
@@ -97,11 +119,8 @@ def make(config: Config, spec: DiscreteSpec, algorithm: Algorithm) -> Learner:
         )
 
     def step(state: TrainingState, batch: Transition) -> tuple[TrainingState, Metrics]:
-        (loss, q), gradients = jax.value_and_grad(batch_loss, has_aux=True)(
-            state.params,
-            state.target_params,
-            batch,
-            jax.random.fold_in(state.key, state.steps),
+        (loss, metrics), gradients = jax.value_and_grad(batch_loss, has_aux=True)(
+            state.params, state, batch
         )
         params, optimizer_state = training.descend(
             optimizer, gradients, state.optimizer_state, state.params
@@ -111,7 +130,7 @@ def make(config: Config, spec: DiscreteSpec, algorithm: Algorithm) -> Learner:
             config.target_period, steps, params, state.target_params
         )
         new_state = TrainingState(params, target_params, optimizer_state, state.key, steps)
-        return new_state, {"loss": loss, "q": q}
+        return new_state, {"loss": loss, **metrics}
 
     def policy(choose: Callable[[Outputs, jax.Array], jax.Array]) -> Policy:
         return lambda state, observation: choose(

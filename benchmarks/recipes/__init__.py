@@ -1,1 +1,1 @@
-"""The recipes, one TOML file a table, and the learners that are Tianshou's alone."""
+"""The recipes, one TOML file a table, and the learners that are of a project's examples alone."""

@@ -196,7 +196,8 @@ def load_recipe(name: str) -> Recipe:
 
 def learners() -> Mapping[str, Entry]:
     """Every learner that a recipe may name."""
-    from benchmarks.recipes import tianshou  # Brings JAX, which to show scores needs not.
+    # They bring JAX, which to show scores needs not.
+    from benchmarks.recipes import reincarnating_rl, tianshou
     from learners import registry
 
-    return {**registry.LEARNERS, **tianshou.LEARNERS}
+    return {**registry.LEARNERS, **reincarnating_rl.LEARNERS, **tianshou.LEARNERS}

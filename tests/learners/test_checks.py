@@ -62,6 +62,22 @@ def test_an_update_refuses_batches_of_another_shape(learner, wrong, said):
         ),
         ({"observation": FRAMES / np.float32(255)}, "observation of uint8, got float32"),
         ({"next_observation": FRAMES[..., 1:]}, r"got \[2, 16, 12, 12, 1\]"),
+        (
+            {"extras": {"teacher_values": np.zeros((2, 16, 3), np.float32)}},
+            r"^an update takes teacher_values of shape \[2, 16, 4\], got \[2, 16, 3\]",
+        ),
+        (
+            {"extras": {"teacher_values": np.zeros((2, 16, 4), np.int32)}},
+            "^an update takes teacher_values of float32, got int32",
+        ),
+        (
+            {"extras": {"importance": np.zeros(16, np.float32)}},
+            r"^an update takes importance of shape \[2, 16\], got \[16\]",
+        ),
+        (
+            {"extras": {"importance": np.zeros((2, 16), np.float16)}},
+            "^an update takes importance of float32, got float16",
+        ),
     ],
 )
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])

@@ -62,6 +62,14 @@ def test_the_gap_by_hand():
     assert discrete_cql.value_gap(q, 1) == pytest.approx(np.log(8 / 2), rel=1e-6)
 
 
+def test_pretraining_makes_a_network_from_which_dqn_goes_on():
+    pretrained, played = (
+        jax.eval_shape(module.make(config, SPEC).init, jax.random.PRNGKey(0)).params
+        for module, config in ((discrete_cql, discrete_cql.PRETRAINING), (dqn, dqn.ADAM))
+    )
+    assert jax.tree.map(jnp.shape, pretrained) == jax.tree.map(jnp.shape, played)
+
+
 def test_a_target_is_of_the_action_given():
     theta = jnp.array([[1.0, 2.0], [3.0, 4.0]])
     assert action_values.target(1.0, 0.5, theta, 1).tolist() == [2.5, 3.0]

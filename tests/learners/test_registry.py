@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 
 import jax
+import numpy as np
 import pytest
 
 import learners
@@ -13,10 +14,18 @@ from learners.types import DiscreteSpec, Spec
 from tests.learners import plain
 
 SHARED = {  # modules that are no algorithm by themselves
-    *("__init__", "action_values", "brac", "candidates", "checks", "image_networks", "losses"),
-    *("networks", "ranges", "registry", "td3", "training", "types", "value_based"),
+    *("__init__", "action_values", "brac", "candidates", "checks", "distillation"),
+    *("image_networks", "losses", "networks", "ranges", "registry", "td3", "training", "types"),
+    "value_based",
 }
-SPECS = {Spec: Spec(3, 2), DiscreteSpec: DiscreteSpec(3, (12, 12, 2))}
+SPECS = {Spec: Spec(3, 2), DiscreteSpec: DiscreteSpec(3, (44, 44, 2))}
+FRAMES = np.zeros((2, 6, 44, 44, 2), np.uint8)
+ZEROS = np.zeros((2, 6), np.float32)
+GAMES_EXTRAS = {"teacher_values": np.zeros((2, 6, 3), np.float32), "importance": ZEROS}
+BATCHES = {
+    Spec: plain.random_batches(2, 6, 3, 2),
+    DiscreteSpec: plain.Batch(FRAMES, ZEROS.astype(np.int32), ZEROS, ZEROS, FRAMES, GAMES_EXTRAS),
+}
 
 
 @pytest.fixture(scope="module", params=LEARNERS)
@@ -40,13 +49,13 @@ def test_the_policies_are_the_learners_and_their_words_are_of_its_config(made):
         assert "{" not in words.format(**dataclasses.asdict(entry.config()))
 
 
-@pytest.mark.parametrize("name", [name for name in LEARNERS if LEARNERS[name].spec is Spec])
+@pytest.mark.parametrize("name", LEARNERS)
 def test_an_update_reads_the_extras_that_are_named_and_no_others(name):
     entry = LEARNERS[name]
     small = {f.name: (8,) for f in dataclasses.fields(entry.config) if f.name.endswith("_sizes")}
     config = entry.config(**small)
-    learner = entry.make(config, SPECS[Spec])
-    batches = plain.random_batches(2, 6, 3, 2)
+    learner = entry.make(config, SPECS[entry.spec])
+    batches = BATCHES[entry.spec]
     extras = entry.extras(config)
 
     def metrics(key, names):

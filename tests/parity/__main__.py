@@ -23,6 +23,7 @@ SCRIPTS = {  # whose environment each runs in, the script, and its options
     },
     "iql": (D3RLPY, "iql"),
     "rebrac": (D3RLPY, "rebrac"),
+    "students": (DOPAMINE, "students"),
     "tianshou_bcq": (TIANSHOU, "tianshou_bcq"),
     "tianshou_bcq_alike": (TIANSHOU, "tianshou_bcq", "alike"),
     "tianshou_cql": (TIANSHOU, "tianshou_cql"),
