@@ -72,7 +72,7 @@ ROOMS = {
         "learners",
     },
     "benchmarks.tables": {
-        *library("episode errors files published sources terminal"),
+        *library("episode errors files published run_log sources terminal"),
         "builders",
         "benchmarks.training",
     },

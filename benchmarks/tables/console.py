@@ -98,7 +98,7 @@ def show_reported(table: ReportedTable, why_alone: str) -> None:
     of_games = table.games or table.over_games
     blocks = reported_blocks(table) if of_games else [_rows_reported(table)]
     for block in (*blocks, *blocks_over_games(table)):
-        _show_block(block)
+        show_block(block)
     for dataset, why in table.doubtful_datasets.items():
         show(f"doubtful: {rich.markup.escape(f'{dataset}: {why}')}")
     for defect in table.defects:
@@ -118,7 +118,7 @@ def _rows_reported(table: ReportedTable) -> Block:
     return Block("reported", ["row", *(NAMES[statistic] for statistic in statistics)], lines)
 
 
-def _show_block(block: Block) -> None:
+def show_block(block: Block) -> None:
     """Prints a block of text as a table, narrow enough for a terminal of 80 columns."""
     shown = rich.table.Table(
         title=block.title,

@@ -15,8 +15,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from benchmarks.tables import comparison, console, figures
+from benchmarks.tables import comparison, console, figures, page
+from benchmarks.tables.comparison import Comparison
 from benchmarks.tables.games_page import write_games_page
+from benchmarks.tables.normalized_rows import explanation, normalized_rows
 from benchmarks.tables.page import write_page
 from benchmarks.tables.report_text import by_dataset, report_text
 from benchmarks.tables.reported import ReportedTable, empty_table, load_table, table_names
@@ -60,8 +62,7 @@ def export(
       DatasetError: results do not belong to the dataset that is published.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    known = folder / DATASETS
-    datasets = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
+    datasets = _datasets(folder)
     of_rows: dict[Row, list[dict[str, Any]]] = {}
     for cell, of_cell in runs.items():
         of_rows.setdefault(cell.row, []).extend(of_cell)
@@ -74,7 +75,7 @@ def export(
             version = Version.open(folder_of_version)
             datasets[row.name] = describe(row, version)
             check_fingerprints(results, datasets[row.name], version)
-    files.write(known, json.dumps(datasets, indent=1) + "\n")
+    files.write(folder / DATASETS, json.dumps(datasets, indent=1) + "\n")
     return write_report(recipe, folder)
 
 
@@ -88,32 +89,45 @@ def show(
     _show(recipe, [*itertools.chain(*runs.values())], budget, asked_for)
 
 
-def show_folder(name: str, folder: pathlib.Path | None = None) -> None:
+def show_folder(
+    name: str,
+    folder: pathlib.Path | None = None,
+    normalize: str | None = None,
+    random: str | None = None,
+) -> None:
     """Prints the scores of a results folder beside the reported ones; needs no data and no runs.
 
     Args:
       name: of the recipe; or of a table that has none.
       folder: as `export` left it; by default the results that this package ships. Where it ships
         none, what was reported is printed.
+      normalize: how to normalise the measured scores of games; None prints them raw alone.
+      random: see `normalized_rows`.
 
     Raises:
       DatasetError: there is no such recipe, or the folder holds no results of it; or nothing was
-        reported or measured.
+        reported or measured; or the scores cannot be normalised so.
     """
+    _check_options(normalize, random)
     if name in table_names() and name not in recipe_names():
         if folder is not None:
             raise DatasetError(
                 f"{name} has no recipe, so no folder holds results of it: leave {folder} out to "
                 "see what was reported"
             )
+        _refuse_normalizing(name, normalize)
         console.show_reported(load_table(name), "no recipe of this name measures it")
         return
     recipe = load_recipe(name)
     place = folder or SHIPPED / name
     results = [r for row in recipe.rows for r in read_row(place, row)]
     if results:
-        _show(recipe, results, budget_of(place, results))
+        comparisons = _show(recipe, results, budget_of(place, results))
+        if normalize is not None:
+            datasets = _datasets(place)
+            console.show_block(normalized_rows(comparisons, results, datasets, normalize, random))
     elif folder is None and recipe.is_reported:
+        _refuse_normalizing(name, normalize)
         console.show_reported(load_table(recipe.table), "nothing of it was measured yet")
     else:
         raise DatasetError(
@@ -127,11 +141,30 @@ def _show(
     results: Sequence[Mapping[str, Any]],
     budget: float,
     asked_for: Collection[str] = (),
-) -> None:
+) -> list[Comparison]:
     reported = reported_of(recipe)
     comparisons = comparison.compare(reported, recipe, results, budget)
     shown = [c for c in comparisons if c.measured or c.row.name in asked_for]
     console.show_scores(reported, shown, len(comparisons) - len(shown))
+    return comparisons
+
+
+def _check_options(normalize: str | None, random: str | None) -> None:
+    if random is not None and normalize is None:
+        raise DatasetError("--random needs --normalize logged: give both, or leave it out")
+
+
+def _refuse_normalizing(name: str, normalize: str | None) -> None:
+    if normalize is not None:
+        raise DatasetError(
+            f"nothing of {name} was measured that --normalize could normalise: leave it out"
+        )
+
+
+def _datasets(folder: pathlib.Path) -> dict[str, Dataset]:
+    """What the folder says of the data of its rows; nothing if it does not say anything yet."""
+    path = folder / DATASETS
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def reported_of(recipe: Recipe) -> ReportedTable:
@@ -171,38 +204,51 @@ def reported_of(recipe: Recipe) -> ReportedTable:
     return empty_table(recipe.title, [row.reported for row in recipe.rows])
 
 
-def write_report(recipe: Recipe | str, folder: pathlib.Path) -> pathlib.Path:
+def write_report(
+    recipe: Recipe | str,
+    folder: pathlib.Path,
+    normalize: str | None = None,
+    random: str | None = None,
+) -> pathlib.Path:
     """Writes `report.md` and `report.html` into a results folder, from what it holds.
 
     Args:
       recipe: the recipe, or its name; or the name of a table of games, of which the page shows what
         was reported where it has no recipe or the folder no results.
       folder: as `export` left it.
+      normalize, random: as of `show_folder`; the report then has a section of normalised scores.
 
     Returns:
       The path of `report.html`.
 
     Raises:
-      DatasetError: there is no such recipe or table, or results are not of one measurement.
+      DatasetError: there is no such recipe or table, or results are not of one measurement; or the
+        scores cannot be normalised so.
     """
+    _check_options(normalize, random)
     has_results = (folder / DATASETS).is_file()
     if isinstance(recipe, str):
         if recipe in table_names():
             table = load_table(recipe)
             is_of_games = table.games or table.over_games
             if recipe not in recipe_names() or (is_of_games and not has_results):
+                _refuse_normalizing(recipe, normalize)
                 return write_games_page(table, folder, recipe)
         recipe = load_recipe(recipe)
     if not has_results:
         raise DatasetError(f"{folder} holds no results, name a folder that has {DATASETS}")
     reported = reported_of(recipe)
-    datasets = json.loads((folder / DATASETS).read_text(encoding="utf-8"))
+    datasets = _datasets(folder)
     results = {row.name: read_row(folder, row) for row in recipe.rows}
     every = [result for of_row in results.values() for result in of_row]
     budget = budget_of(folder, every)
     comparisons = comparison.compare(reported, recipe, every, budget)
     drawn = _figures(reported, recipe, results, datasets)
     text = report_text(reported, recipe, comparisons, every, datasets, budget, drawn.keys())
+    if normalize is not None:
+        block = normalized_rows(comparisons, every, datasets, normalize, random)
+        text += f"\n## {block.title}\n\n{explanation(normalize, random)}\n\n"
+        text += page.table(block.header, block.lines)
     return write_page(folder, "report", recipe.title, text, drawn)
 
 

@@ -18,10 +18,14 @@ from rl_datasets.published.version import Version
 DATASETS = "datasets.json"
 
 EPISODE_RETURN = "episode_return"
+LOGGED = "logged"  # the agent that logged the data of a game while it learned
 
 SHIPPED = pathlib.Path(__file__).parents[1] / "results"
 
-Dataset = dict[str, Any]  # dataset, fingerprint, episodes, transitions, statistics of its returns
+# dataset, fingerprint, episodes, transitions, statistics of its returns; and of data of a game that
+# an agent logged while it learned, as `logged`, the agent, the number of its iterations and the
+# mean return of the best.
+Dataset = dict[str, Any]
 
 
 def adopt(cells: Sequence[Cell], folder: pathlib.Path, runs_dir: pathlib.Path) -> None:
@@ -74,7 +78,15 @@ def row_path(folder: pathlib.Path, row: str) -> pathlib.Path:
 def describe(row: Row, version: Version) -> Dataset:
     splits = [version.splits[name] for name in version.split_names(row.data.split)]
     statistics = splits[0] if len(splits) == 1 else _together(splits)
-    return {"dataset": row.data.dataset, "fingerprint": version.fingerprint, **statistics}
+    described = {"dataset": row.data.dataset, "fingerprint": version.fingerprint, **statistics}
+    lineage = version.lineage
+    if lineage.iterations:
+        described[LOGGED] = {
+            "agent": lineage.agent,
+            "iterations": len(lineage.iterations),
+            "best": max(iteration.mean_return for iteration in lineage.iterations),
+        }
+    return described
 
 
 def _together(splits: Sequence[Mapping[str, Any]]) -> Dataset:

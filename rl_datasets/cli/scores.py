@@ -115,6 +115,23 @@ def reproduce(
     )
 
 
+Normalize = Annotated[
+    str | None,
+    typer.Option(
+        help="Normalise the measured scores of games: batch_rl, dqn_last, rl_unplugged, human or "
+        "gamer, by scores that were published; or logged, by the best iteration of the agent that "
+        "logged the row's own data with `log-game`."
+    ),
+]
+Random = Annotated[
+    str | None,
+    typer.Option(
+        help="Where --normalize logged has the scores of a random policy from: random (dqn_zoo's, "
+        "the default), gamer_random, or a folder of runs of `log-game GAME random FOLDER`."
+    ),
+]
+
+
 def scores(
     table: Annotated[str, typer.Argument(help="The table's name, such as brac_bc.")],
     folder: Annotated[
@@ -125,16 +142,19 @@ def scores(
             **PATH,
         ),
     ] = None,
+    normalize: Normalize = None,
+    random: Random = None,
 ) -> None:
     """Shows a table's measured scores beside the reported ones; needs no data and trains nothing.
 
     For a table of which nothing was measured, it shows what was reported.
 
-    Examples: `rl-datasets scores brac_bc`, `rl-datasets scores rl_unplugged_atari`
+    Examples: `rl-datasets scores brac_bc`, `rl-datasets scores rl_unplugged_atari`,
+    `rl-datasets scores pong.toml .runs/pong/results --normalize logged`
     """
     from benchmarks.tables import report as report_lib
 
-    report_lib.show_folder(table, folder)
+    report_lib.show_folder(table, folder, normalize, random)
 
 
 def report(
@@ -145,6 +165,8 @@ def report(
             help="Its results, such as benchmarks/results/brac_bc in the repository.", **PATH
         ),
     ],
+    normalize: Normalize = None,
+    random: Random = None,
 ) -> None:
     """Writes a table's report again from its results, with reported and measured scores.
 
@@ -155,4 +177,4 @@ def report(
     """
     from benchmarks.tables import report as report_lib
 
-    typer.echo(report_lib.write_report(table, folder))
+    typer.echo(report_lib.write_report(table, folder, normalize, random))

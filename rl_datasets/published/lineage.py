@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,18 @@ class D4rlFile:
 _OF_D4RL_FILE = {"has_timeouts": bool, "rows": int, "horizon": int, "trajectories": str}
 
 
+class Iteration(NamedTuple):
+    """An iteration of an agent that learned while it logged.
+
+    Attributes:
+      episodes: number of its episodes.
+      mean_return: their mean return, in the game's own score.
+    """
+
+    episodes: int
+    mean_return: float
+
+
 @dataclasses.dataclass(frozen=True)
 class Lineage:
     """The lineage of a version; None stands for a fact that it does not have.
@@ -37,6 +50,8 @@ class Lineage:
       game: the game, as DQN Replay spells it.
       rom_set: the set of the ROM that the game was played on, see `roms`.
       sticky_probability: the probability that a frame repeats the previous action.
+      agent: the agent that logged, such as `dqn`.
+      iterations: of an agent that learned while it logged; empty where the log does not have them.
       d4rl_file: the file that the episodes were read from; None also where one of its facts is
         missing.
       facts: the whole lineage, as the manifest has it.
@@ -46,6 +61,8 @@ class Lineage:
     game: str | None = None
     rom_set: str | None = None
     sticky_probability: float | None = None
+    agent: str | None = None
+    iterations: tuple[Iteration, ...] = ()
     d4rl_file: D4rlFile | None = None
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -62,9 +79,25 @@ class Lineage:
             game=_fact(facts, "game", str),
             rom_set=_fact(facts, "rom_set", str),
             sticky_probability=_fact(facts, "sticky_probability", float),
+            agent=_fact(facts, "agent", str),
+            iterations=_iterations(facts),
             d4rl_file=None if None in of_file else D4rlFile(*of_file),
             facts=facts,
         )
+
+
+def _iterations(facts: Mapping[str, Any]) -> tuple[Iteration, ...]:
+    found = facts.get("iterations")
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        return ()  # Other lineages may count them.
+    iterations = []
+    for each in found:
+        episodes = _fact(each, "episodes", int)
+        mean_return = _fact(each, "mean_return", float)
+        if episodes is None or mean_return is None or not math.isfinite(mean_return):
+            raise ValueError(f"plan.lineage.iterations has {json.dumps(each):.80}")
+        iterations.append(Iteration(episodes, float(mean_return)))
+    return tuple(iterations)
 
 
 def _fact(facts: Mapping[str, Any], name: str, kind: type) -> Any:

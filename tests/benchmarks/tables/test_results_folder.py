@@ -42,3 +42,14 @@ def test_a_log_that_was_replayed_tells_its_agents_score_in_the_games_own_points(
     assert "| 4 | 40 | 400 ± 294, raw |" in text
     text = report_text._data({"a": results_folder.describe(changed(row, split="a"), opened)})
     assert "| 2 | 20 | 200 ± 100, raw |" in text
+
+
+def test_the_agent_that_logged_is_described_by_its_best_iteration(tmp_path):
+    version = tmp_path / "dqn_replay" / "Pong_run_1-recollected" / "1.0.0"
+    iterations = [{"steps": 9, "episodes": 2, "mean_return": of} for of in (-20.0, 3.5, 1.0)]
+    version_folders.write(version, None, splits=["a"], agent="dqn", iterations=iterations)
+    row = Row.of("Pong", "dqn_replay/Pong_run_1-recollected:1.0.0", "Pong")
+    described = results_folder.describe(row, Version.open(version))
+    assert described["logged"] == {"agent": "dqn", "iterations": 3, "best": 3.5}
+    version_folders.write(version, None, splits=["a"], agent="qr_dqn", iterations=7)
+    assert "logged" not in results_folder.describe(row, Version.open(version))

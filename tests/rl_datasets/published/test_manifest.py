@@ -64,6 +64,13 @@ WRONG = {
     "plan.lineage.environment": [3],
     "plan.lineage.has_timeouts": ["yes"],
     "plan.lineage.sticky_probability": ["0.25", True],
+    "plan.lineage.agent": [3],
+    "plan.lineage.iterations": [
+        [{"episodes": 1}],
+        [{"episodes": 1.5, "mean_return": 2.0}],
+        [{"episodes": 1, "mean_return": "2"}],
+        [{"episodes": 1, "mean_return": float("nan")}],
+    ],
     "splits": [[], 3],
     "splits.train": [8],
     "splits.train.transitions": [True, -1, 1.5, "8", 10**15],
