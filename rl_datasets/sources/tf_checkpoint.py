@@ -1,4 +1,4 @@
-"""Reads TensorFlow object checkpoints: every variable by its key, as a NumPy array."""
+"""Reads TensorFlow checkpoints: every variable by its key, as a NumPy array."""
 
 from __future__ import annotations
 
@@ -51,6 +51,19 @@ def read_variables(prefix: str | pathlib.Path) -> dict[str, np.ndarray]:
     Raises:
       DatasetError: a file is missing, truncated or damaged.
     """
+    tensors = read_tensors(prefix)
+    return {key.removesuffix(VALUE): value for key, value in tensors.items() if key.endswith(VALUE)}
+
+
+def read_tensors(prefix: str | pathlib.Path) -> dict[str, np.ndarray]:
+    """Reads all of a checkpoint; variables of TensorFlow 1 have their own names as keys.
+
+    Args:
+      prefix: the checkpoint's path without `.index`.
+
+    Raises:
+      DatasetError: a file is missing, truncated or damaged.
+    """
     import tensorflow as tf  # It is slow to import, and needed only here.
 
     index, *shards = checkpoint_files(prefix)
@@ -64,10 +77,9 @@ def read_variables(prefix: str | pathlib.Path) -> dict[str, np.ndarray]:
     try:
         # TensorFlow checks the length and the checksum of what it reads. So everything is read,
         # even the object graph, which comes last in the file.
-        tensors = {key: reader.get_tensor(key) for key in keys}
+        return {key: reader.get_tensor(key) for key in keys}
     except (tf.errors.OpError, IndexError, ValueError) as error:
         raise errors.DatasetError(
             f"{' or '.join(map(str, shards))} is truncated or damaged ({error}): copy the "
             "checkpoint again"
         ) from error
-    return {key.removesuffix(VALUE): value for key, value in tensors.items() if key.endswith(VALUE)}

@@ -17,6 +17,7 @@ SCRIPTS = {  # whose environment each runs in, the script, and its options
     "bcq": (D3RLPY, "bcq"),
     "cql": (D3RLPY, "cql"),
     "dopamine": (DOPAMINE, "dopamine_agents"),
+    "dopamine_teacher": (DOPAMINE, "dopamine_teacher"),
     **{
         f"d3rlpy_discrete_{name}": (D3RLPY, "d3rlpy_discrete", name)
         for name in ("bc", "bcq", "cql")
