@@ -5,6 +5,8 @@ A configuration is a run of a game, and a split is one of its checkpoints, as in
 
     dqn_replay/Pong_run_1                the first of DQN Replay's five runs of Pong
     dqn_replay/Pong_run_1-recollected    a run that `rl-datasets log-game` logged
+    dqn_replay/Pong_run_1-teacher        the replay buffer beside a checkpoint of Dopamine's agent,
+                                         as Reincarnating RL learns from a teacher's
 """
 
 from __future__ import annotations
@@ -24,11 +26,16 @@ from rl_datasets.episode import Episode, EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.builder import PublishedDatasetBuilder
 from rl_datasets.publishing.units import SourceUnit
-from rl_datasets.sources import atari, dqn_replay
+from rl_datasets.sources import atari, dopamine_checkpoint, dqn_replay
 
 RUNS = range(1, 6)
-ORIGINS = {"": "of DQN Replay", "-recollected": "that this project logged"}
-_CONFIG = re.compile(r"(?P<game>\w+)_run_(?P<run>\d+)(?P<origin>-recollected)?")
+TEACHER = "-teacher"
+ORIGINS = {
+    "": "a run of DQN Replay",
+    "-recollected": "a run that this project logged",
+    TEACHER: "the replay buffer of an agent of Dopamine",
+}
+_CONFIG = re.compile(r"(?P<game>\w+)_run_(?P<run>\d+)(?P<origin>-recollected|-teacher)?")
 _ALTERNATIVES = (
     "name a local copy of DQN Replay's <Game>/<run>, a bucket that is mounted as a folder, or a "
     "run that `rl-datasets log-game` logged"
@@ -43,22 +50,31 @@ class Run(NamedTuple):
       run: the run's number.
       folder: the folder of its checkpoints.
       log: the run's description; None for DQN Replay's own runs, which have none.
+      checkpoint: the agent's checkpoint whose replay buffer it is; None for a log of a whole run.
     """
 
     game: str
     run: int
     folder: pathlib.Path
     log: Mapping[str, Any] | None
+    checkpoint: dopamine_checkpoint.Checkpoint | None = None
+
+    @property
+    def origin(self) -> str:
+        if self.checkpoint is not None:
+            return TEACHER
+        return "" if self.log is None else "-recollected"
 
     @property
     def config(self) -> str:
-        return f"{self.game}_run_{self.run}{'' if self.log is None else '-recollected'}"
+        return f"{self.game}_run_{self.run}{self.origin}"
 
 
 class Builder(PublishedDatasetBuilder):
     """Publishes a run in Dopamine's layout.
 
-    The `source` is the folder `<Game>/<run>` that holds `replay_logs`, or the root of many runs.
+    The `source` is the folder `<Game>/<run>` that holds `replay_logs` or, for a teacher,
+    `checkpoints`; or one of these checkpoints, or the root of many runs.
     """
 
     VERSION = tfds.core.Version("1.1.0")
@@ -70,7 +86,7 @@ class Builder(PublishedDatasetBuilder):
     BUILDER_CONFIGS: ClassVar = [
         tfds.core.BuilderConfig(
             name=f"{game}_run_{run}{origin}",
-            description=f"A run {description}: game {game}, run {run}.",
+            description=f"{description[:1].upper()}{description[1:]}: game {game}, run {run}.",
         )
         for (origin, description), game, run in itertools.product(
             ORIGINS.items(), atari.ATARI_GAMES, RUNS
@@ -84,6 +100,8 @@ class Builder(PublishedDatasetBuilder):
         Raises:
           DatasetError: the folder holds no checkpoints or many runs, or its name is not a run's.
         """
+        if _is_of_teacher(source):
+            return _teacher(source).config
         folder = _checkpoint_folder(source, "replay_logs", "")
         run = _run_in(folder)
         if run is None:
@@ -123,14 +141,22 @@ class Builder(PublishedDatasetBuilder):
         ]
 
     def lineage(self) -> Mapping[str, Any]:
-        log = self._run.log
-        origin = ORIGINS["" if log is None else "-recollected"]
+        run = self._run
         published = {"agent": "dqn", "rom_set": "atari-py 0.2.5", "sticky_probability": 0.25}
+        of_teacher = {}
+        if run.checkpoint is not None:
+            of_teacher = {
+                "checkpoint": run.checkpoint.number,
+                "agent_sha256": run.checkpoint.sha256,
+            }
+            if run.log is None:
+                of_teacher["assumed"] = ["rom_set", "sticky_probability"]
         return {
-            "source": f"a run {origin}, in Dopamine's layout",
-            "game": self._run.game,
-            "run": self._run.run,
-            **(published if log is None else log),
+            "source": f"{ORIGINS[run.origin]}, in Dopamine's layout",
+            "game": run.game,
+            "run": run.run,
+            **(published if run.log is None else run.log),
+            **of_teacher,
             "rewards": "clipped to [-1, 1] when they were logged",
             "final_observation": "never stored: a frame of zeros after a terminal transition, the "
             "last row's own observation after a truncated one",
@@ -141,7 +167,10 @@ class Builder(PublishedDatasetBuilder):
     def _logged(self) -> dqn_replay.LoggedRun:
         log = self._run.log
         time_limit = dqn_replay.TIME_LIMIT if log is None else log["time_limit"]
-        return dqn_replay.read_run(self._run.folder, time_limit)
+        folder, checkpoint = self._run.folder, self._run.checkpoint
+        if checkpoint is not None:
+            return dqn_replay.read_final_buffer(folder, checkpoint.number, time_limit)
+        return dqn_replay.read_run(folder, time_limit)
 
     @functools.cached_property
     def _run(self) -> Run:
@@ -153,13 +182,16 @@ class Builder(PublishedDatasetBuilder):
             )
         if self.source is None:
             raise DatasetError(f"dqn_replay/{config} needs a source: {_ALTERNATIVES}")
-        folder = _checkpoint_folder(
-            self.source, f"{named['game']}/{named['run']}/replay_logs", "replay_logs", ""
-        )
-        run = _run_in(folder) or Run(named["game"], int(named["run"]), folder, None)
+        if named["origin"] == TEACHER:
+            run = _teacher(self.source, f"{named['game']}/{named['run']}")
+        else:
+            folder = _checkpoint_folder(
+                self.source, f"{named['game']}/{named['run']}/replay_logs", "replay_logs", ""
+            )
+            run = _run_in(folder) or Run(named["game"], int(named["run"]), folder, None)
         if run.config != config:
             raise DatasetError(
-                f"{folder} holds dqn_replay/{run.config}: publish it as that, not as "
+                f"{run.folder} holds dqn_replay/{run.config}: publish it as that, not as "
                 f"dqn_replay/{config}"
             )
         return run
@@ -167,6 +199,21 @@ class Builder(PublishedDatasetBuilder):
 
 def _fail(reason: str) -> Iterator[Episode]:
     raise DatasetError(reason)
+
+
+def _is_of_teacher(source: str) -> bool:
+    """Whether a source is a checkpoint of an agent, or holds some and no log of its run."""
+    path = pathlib.Path(source)
+    return dopamine_checkpoint.is_at(path) and not _holds_checkpoints(path / "replay_logs")
+
+
+def _teacher(source: str, run: str = ".") -> Run:
+    """The agent whose checkpoint is in the source, or in this run within it."""
+    within = pathlib.Path(source) / run
+    checkpoint = dopamine_checkpoint.find(within if within.is_dir() else source)
+    folder = checkpoint.path.parent
+    log = run_log.read(folder.parent)
+    return Run(checkpoint.game, checkpoint.run, folder, log, checkpoint)
 
 
 def _checkpoint_folder(source: str, *candidates: str) -> pathlib.Path:

@@ -1,6 +1,7 @@
 """Dopamine's replay logs, as DQN Replay published them: their layout and their reader."""
 
 from rl_datasets.sources.dqn_replay.episode_index import Span, Unit
+from rl_datasets.sources.dqn_replay.final_buffer import read_final_buffer
 from rl_datasets.sources.dqn_replay.layout import (
     CAPACITY,
     FOLDER_NAME,
@@ -20,5 +21,6 @@ __all__ = [
     "Unit",
     "files_of",
     "read_episodes",
+    "read_final_buffer",
     "read_run",
 ]

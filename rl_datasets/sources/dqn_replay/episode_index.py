@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -54,11 +54,13 @@ class Unit:
       number: the checkpoint's number.
       checkpoints: that checkpoint, and those into which its last episode continues.
       spans: its episodes; each has at least one transition.
+      further_files: files that say where its episodes end, beside those of its checkpoints.
     """
 
     number: int
     checkpoints: tuple[checkpoints.Checkpoint, ...]
     spans: tuple[Span, ...]
+    further_files: tuple[str, ...] = ()
 
     @property
     def num_transitions(self) -> int:
@@ -68,9 +70,10 @@ class Unit:
     def files(self) -> tuple[str, ...]:
         """The files that the unit is read from."""
         own, *others = self.checkpoints
-        return layout.files_of(own.folder, own.number) + tuple(
+        of_others = (
             str(other.path(f"$store$_{name}")) for other in others for name in layout.STORE
         )
+        return (*layout.files_of(own.folder, own.number), *of_others, *self.further_files)
 
 
 class Chain:
@@ -88,9 +91,22 @@ class Chain:
         # The rows after which an episode begins: terminal ones, and a row before the log, such as
         # "row -1".
         self._ends: list[int] = [first - layout.STACK_SIZE if first else -1] if begins else []
+        self.cuts = set[int]()  # Those of the ends that the log itself says are not terminal.
 
-    def append(self, checkpoint: checkpoints.Checkpoint, arrays: checkpoints.SmallArrays) -> None:
-        """Adds a checkpoint whose first row is the one after the last row here."""
+    def append(
+        self,
+        checkpoint: checkpoints.Checkpoint,
+        arrays: checkpoints.SmallArrays,
+        episode_ends: Collection[int] = (),
+    ) -> None:
+        """Adds a checkpoint whose first row is the one after the last row here.
+
+        Args:
+          checkpoint: the checkpoint.
+          arrays: its small arrays.
+          episode_ends: the indices of rows that ended an episode, terminal or not, where the log
+            has them.
+        """
         rows = np.arange(checkpoint.first, checkpoint.stop)
         action, reward, terminal = (each[rows % checkpoint.capacity] for each in arrays[2:])
         path = checkpoint.path("$store$_terminal")
@@ -105,7 +121,9 @@ class Chain:
                 "Dopamine log are clipped to [-1, 1]: log clipped rewards, or "
                 f"{layout.COPY_AGAIN}"
             )
-        ends = rows[terminal == 1].tolist()
+        is_end = np.isin(rows % checkpoint.capacity, list(episode_ends))
+        self.cuts |= set(rows[is_end & (terminal == 0)].tolist())
+        ends = rows[is_end | (terminal == 1)].tolist()
         after = np.add.outer(self._ends[-1:] + ends, np.arange(1, layout.STACK_SIZE)).astype(
             np.int64
         )
@@ -126,7 +144,7 @@ class Chain:
             Span(
                 end + layout.STACK_SIZE,
                 next_end + 1,
-                next_end + 1 - end - layout.STACK_SIZE != time_limit,
+                next_end + 1 - end - layout.STACK_SIZE != time_limit and next_end not in self.cuts,
             )
             for end, next_end in itertools.pairwise(self._ends)
         ]
@@ -171,8 +189,6 @@ class Chain:
 
 def repaired(chains: Sequence[Chain], spans: Sequence[Span], time_limit: int) -> list[str]:
     """What was left out or repaired, one sentence each."""
-    at_limit = sum(not each.is_terminal and each.stop - each.start == time_limit for each in spans)
-    cut = sum(not each.is_terminal for each in spans) - at_limit
     read = {-1, *(each.number for chain in chains for each in chain.checkpoints)}
     told = []
     for chain in chains:
@@ -188,6 +204,24 @@ def repaired(chains: Sequence[Chain], spans: Sequence[Span], time_limit: int) ->
                 told.append(f"{before}, which skipped a checkpoint there; an episode begins after")
     if stale := sum(chain.stale_rows for chain in chains):
         told.append(f"{stale} stale rows of the final checkpoint are left out")
+    return told + truncated(chains, spans, time_limit)
+
+
+def truncated(chains: Sequence[Chain], spans: Sequence[Span], time_limit: int) -> list[str]:
+    """What became of the episodes that are not terminal, one sentence each."""
+    cuts = {cut for chain in chains for cut in chain.cuts}
+    ended = sum(each.stop - 1 in cuts for each in spans)
+    at_limit = sum(
+        not each.is_terminal and each.stop - each.start == time_limit and each.stop - 1 not in cuts
+        for each in spans
+    )
+    cut = sum(not each.is_terminal for each in spans) - ended - at_limit
+    told = []
+    if ended:
+        told.append(
+            f"{ended} episodes ended without a game over, as the log records: they are truncated, "
+            "and end in their last row's observation"
+        )
     if at_limit:
         told.append(
             f"{at_limit} episodes of exactly {time_limit} rows reached the time limit, which the "
@@ -198,9 +232,10 @@ def repaired(chains: Sequence[Chain], spans: Sequence[Span], time_limit: int) ->
             f"{cut} episodes are cut by a gap or by the end of the log: they are truncated, and "
             "end in their last row's observation"
         )
-    if at_limit + cut:
+    if ended + at_limit + cut:
         told.append(
-            f"{at_limit + cut} truncated episodes lose the action and the reward of their last row"
+            f"{ended + at_limit + cut} truncated episodes lose the action and the reward of their "
+            "last row"
         )
     if lost := sum(not each.num_transitions for each in spans):
         told.append(f"{lost} truncated episodes of one row have no transition, and are left out")

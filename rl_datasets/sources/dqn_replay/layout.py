@@ -12,7 +12,7 @@ checkpoint N is
     invalid_range_ckpt.N.gz          [5] int64, rows near the cursor
 
 each a gzip-compressed NumPy file. Newer versions add `episode_end_indices_ckpt.N.gz`, a pickle,
-which is never opened here. In the following, row numbers count from the beginning of the run:
+which only `final_buffer` reads. In the following, row numbers count from the beginning of the run:
 
 - Row number a is stored at index a % C. A checkpoint is saved when index C - 2 was filled, one row
   before the buffer is full. So a full checkpoint holds C - 1 rows in order, and at its last index
@@ -36,7 +36,7 @@ import math
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -86,11 +86,16 @@ def checkpoint_numbers(folder: pathlib.Path) -> list[int]:
             f"{folder} cannot be read ({error.strerror}): name a local or mounted copy of a run of "
             "DQN Replay, or log a run of your own"
         ) from error
-    found = [match for name in names if (match := _FILE_NAME.fullmatch(name))]
-    numbers = {int(match["number"]) for match in found if match["member"] in MEMBERS}
+    numbers = numbers_among(names)
     if not numbers:
         raise errors.DatasetError(
             f"{folder} holds no file such as {file_name(MEMBERS[0], 0)}: name a local or mounted "
             "copy of a run of DQN Replay, or log a run of your own"
         )
-    return sorted(numbers)
+    return numbers
+
+
+def numbers_among(names: Iterable[str]) -> list[int]:
+    """The numbers of all checkpoints that have a file of one of these names, in order."""
+    found = [match for name in names if (match := _FILE_NAME.fullmatch(name))]
+    return sorted({int(match["number"]) for match in found if match["member"] in MEMBERS})

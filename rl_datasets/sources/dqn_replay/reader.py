@@ -136,11 +136,14 @@ class _Reader:
         rows = slice(start - span.start, stop - span.start)
         places = np.arange(start, stop) % own.capacity
         action[rows], reward[rows] = self._action[places], self._reward[places]
-        if start == own.first > 0:  # The first row is stored after all others, so it is read last.
-            others = self._read_frames(0, len(places) - 1)
-            pngs[rows] = self._read_frames(own.capacity - 1, 1) + others
+        before = int(np.argmin(places))  # rows before the one at index 0, if that is among them
+        first = (int(places[0]), before)
+        rest = (int(places[before]), len(places) - before)
+        if span.start < own.first:  # Nothing else is read of this file, so it takes one pass.
+            pngs_of_rest = self._read_frames(*rest)
+            pngs[rows] = self._read_frames(*first) + pngs_of_rest
         else:
-            pngs[rows] = self._read_frames(int(places[0]), len(places))
+            pngs[rows] = self._read_frames(*first) + self._read_frames(*rest)
 
     def finish(self) -> None:
         """Reads the frames to the end, which checks their checksum."""

@@ -1,5 +1,6 @@
 """`dqn_replay`: runs in Dopamine's layout, found, published and read by plain TFDS."""
 
+import hashlib
 import json
 import pickle
 
@@ -12,6 +13,7 @@ from builders.dqn_replay.dqn_replay_dataset_builder import Builder
 from rl_datasets.collection.replay_log import ReplayLog
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.publish import publish
+from tests.rl_datasets.sources import dopamine_files
 
 # Checkpoints 0 to 2; episodes begin in rows 3, 16, 32 and 43 of the run, and the last is cut.
 LENGTHS = (10, 13, 8, 20)
@@ -142,8 +144,8 @@ class TestNames:
     def test_configurations_are_those_of_rlu_atari_checkpoints_and_more(self):
         ours = set(Builder.builder_configs)
         assert ours >= set(rlu_atari_checkpoints.RluAtariCheckpoints.builder_configs)
-        assert len(ours) == 2 * 60 * 5
-        assert {"MontezumaRevenge_run_5", "Pong_run_1-recollected"} <= ours
+        assert len(ours) == 3 * 60 * 5
+        assert {"MontezumaRevenge_run_5", "Pong_run_1-recollected", "Qbert_run_2-teacher"} <= ours
 
 
 class TestSource:
@@ -255,3 +257,101 @@ class TestBadCheckpoint:
         # Nothing says any more that an episode begins with the first rows of checkpoint 1.
         assert version.manifest["splits"]["checkpoint_01"]["episodes"] == 1
         assert "its first 11 rows" in version.manifest["plan"]["lineage"]["repaired"][0]
+
+
+class TestTeacher:
+    """The replay buffer beside a checkpoint that Dopamine saved."""
+
+    NAME = "Pong_run_1-teacher"
+
+    @pytest.fixture
+    def run(self, tmp_path):
+        run = tmp_path / "bucket" / "Pong" / "1"
+        dopamine_files.write_saved(run)
+        return run
+
+    def test_it_is_published_from_its_oldest_row_on(self, run, tmp_path):
+        version = publish(Builder(config=self.NAME, source=str(run), data_dir=tmp_path))
+        dataset = tfds.builder_from_directory(str(version.path)).as_dataset()
+        (episodes,) = (list(tfds.as_numpy(split)) for split in dataset.values())
+        assert list(dataset) == ["checkpoint_399"]
+        # The first was ended by a time limit and lost its last row; two games are over.
+        expected = [(57, 72, False), (74, 95, True), (96, 101, True)]
+        for episode, (first, last, is_terminal) in zip(episodes, expected, strict=True):
+            steps = list(episode["steps"])
+            numbers = [int(step["observation"][0, :4, 0].copy().view("<i4")[0]) for step in steps]
+            assert numbers == [*range(first, last + 1), 0 if is_terminal else last + 1]
+            assert [step["action"] for step in steps[:-1]] == [n % 6 for n in numbers[:-1]]
+            assert [step["reward"] for step in steps[:-1]] == [n % 3 - 1 for n in numbers[:-1]]
+            assert [step["is_first"] for step in steps] == [True] + [False] * (len(steps) - 1)
+            assert [step["is_last"] for step in steps] == [False] * (len(steps) - 1) + [True]
+            assert steps[-1]["is_terminal"] == is_terminal
+            assert steps[-2]["discount"] == (not is_terminal)
+            assert episode["checkpoint_id"] == 399
+
+    def test_its_manifest_names_the_agent(self, run, tmp_path):
+        version = publish(Builder(config=self.NAME, source=str(run), data_dir=tmp_path))
+        plan = version.manifest["plan"]
+        assert plan["lineage"] == {
+            "source": "the replay buffer of an agent of Dopamine, in Dopamine's layout",
+            "game": "Pong",
+            "run": 1,
+            "agent": "dqn",
+            "rom_set": "atari-py 0.2.5",
+            "sticky_probability": 0.25,
+            "checkpoint": 399,
+            "agent_sha256": hashlib.sha256(dopamine_files.saved()["ckpt.399"]).hexdigest(),
+            "assumed": ["rom_set", "sticky_probability"],
+            "rewards": "clipped to [-1, 1] when they were logged",
+            "final_observation": plan["lineage"]["final_observation"],
+            "repaired": plan["lineage"]["repaired"],
+        }
+        assert "its oldest 6 rows" in plan["lineage"]["repaired"][0]
+        assert "episode_end_indices_ckpt.399.gz" in plan["sources"]
+
+    def test_a_description_beside_the_checkpoints_says_more(self, run, tmp_path):
+        log = {**LOG, "game": "Pong", "time_limit": 22}
+        (run / "log.json").write_text(json.dumps(log))
+        lineage = Builder(config=self.NAME, source=str(run), data_dir=tmp_path).lineage()
+        assert (lineage["rom_set"], lineage["sticky_probability"]) == ("ale-py 0.12.1", 0.5)
+        assert "assumed" not in lineage
+        # An episode of 22 rows is now taken to have reached the limit.
+        assert "1 episodes of exactly 22 rows" in lineage["repaired"][2]
+
+    @pytest.mark.parametrize(
+        "place", ["Pong/1", "Pong/1/checkpoints", "Pong/1/checkpoints/ckpt.399"]
+    )
+    def test_a_run_says_that_it_is_a_teachers(self, run, place):
+        source = str(run.parents[1] / place)
+        assert Builder.config_of(source) == self.NAME
+        builder = Builder(config=self.NAME, source=source, data_dir="nowhere")
+        assert builder.episode_spec().action.maximum == 5
+
+    def test_a_root_of_many_runs(self, run):
+        source = str(run.parents[1])
+        builder = Builder(config=self.NAME, source=source, data_dir="nowhere")
+        (unit,) = builder.source_units()
+        assert unit.files[0] == str(run / "checkpoints" / "$store$_observation_ckpt.399.gz")
+
+    def test_a_log_of_the_whole_run_comes_first(self, run):
+        """But the replay buffer can be named."""
+        write_run(run)
+        assert Builder.config_of(str(run)) == "Pong_run_1"
+        builder = Builder(config=self.NAME, source=str(run), data_dir="nowhere")
+        assert builder.lineage()["checkpoint"] == 399
+
+    def test_another_name_is_refused(self, run):
+        with pytest.raises(DatasetError, match="holds dqn_replay/Pong_run_1-teacher: publish it"):
+            Builder(config="Pong_run_2-teacher", source=str(run), data_dir="nowhere")
+
+    def test_a_checkpoint_without_its_replay_buffer(self, tmp_path):
+        run = tmp_path / "Pong" / "1"
+        dopamine_files.write_checkpoint(run, {})
+        builder = Builder(config=self.NAME, source=str(run), data_dir="nowhere")
+        with pytest.raises(DatasetError, match="Reincarnating RL takes file 100 in their place"):
+            builder.source_units()
+
+    def test_a_bucket(self):
+        source = "gs://rl_checkpoints/DQN_400/Pong/1"
+        with pytest.raises(DatasetError, match="gs://rl_checkpoints/DQN_400/Pong/1 cannot be used"):
+            Builder(config=self.NAME, source=source, data_dir="nowhere")
