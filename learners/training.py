@@ -32,6 +32,7 @@ def make_learner(
     update: Step,
     policies: Mapping[str, Policy],
     sample: Callable[[TrainingState, jax.Array, jax.Array], jax.Array] | None = None,
+    values: Policy | None = None,
 ) -> Learner:
     """A learner from functions that are not jitted yet; its policies check their observations.
 
@@ -41,6 +42,7 @@ def make_learner(
       update: what `scan` or `steps_with_convolutions` returns.
       policies: see `Learner`.
       sample: see `Learner`.
+      values: see `Learner`.
     """
 
     def acting(act: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
@@ -55,6 +57,7 @@ def make_learner(
         update=update,
         policies={name: acting(policy) for name, policy in policies.items()},
         sample=None if sample is None else acting(sample),
+        values=None if values is None else acting(values),
     )
 
 
@@ -151,6 +154,7 @@ def over_seeds(learner: Learner) -> Learner:
         update=jit_update(jax.vmap(learner.update)),
         policies={name: jax.jit(jax.vmap(each)) for name, each in learner.policies.items()},
         sample=None if learner.sample is None else jax.jit(jax.vmap(learner.sample)),
+        values=None if learner.values is None else jax.jit(jax.vmap(learner.values)),
     )
 
 

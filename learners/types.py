@@ -155,12 +155,15 @@ class Learner(NamedTuple):
         values most.
       sample: (state, key, observation [B, obs]) -> action [B, act] of the stochastic policy;
         None where the policy is deterministic.
+      values: (state, observation [B, H, W, C]) -> float32 [B, A], what each action is worth; None
+        where a learner has no such values.
     """
 
     init: Callable[[jax.Array], TrainingState]
     update: Callable[[TrainingState, Transition], tuple[TrainingState, Metrics]]
     policies: Mapping[str, Policy]
     sample: Callable[[TrainingState, jax.Array, jax.Array], jax.Array] | None = None
+    values: Policy | None = None
 
     @property
     def act(self) -> Policy:

@@ -143,6 +143,7 @@ def make(config: Config, spec: DiscreteSpec, algorithm: Algorithm) -> Learner:
         init,
         training.steps_with_convolutions(step, spec),
         {name: policy(choose) for name, choose in chosen.items()},
+        values=lambda state, observation: values(network.apply(state.params, observation)),
     )
 
 

@@ -172,7 +172,7 @@ def rom_path(game: str, rom_set: RomSet, folder: pathlib.Path | None = None) -> 
       DatasetError: no set has the game, the ROM is not installed or is another one, or ale-py
         cannot play it.
     """
-    name = re.sub(r"(?<!^)(?=[A-Z])", "_", game).lower()
+    name = _name_in_ale(game)
     if name not in _MD5:
         raise DatasetError(f"{game} is not a game of atari-py: name one, such as Pong or MsPacman")
     if (name, rom_set) in _DOES_NOT_START:
@@ -188,6 +188,12 @@ def rom_path(game: str, rom_set: RomSet, folder: pathlib.Path | None = None) -> 
     path = folders[rom_set] / f"{name}.bin"
     state = "is not installed" if _md5_of(path) is None else "is another ROM"
     raise DatasetError(f"{path}, {game}'s ROM in {rom_set}, {state}: run `{_INSTALL[rom_set]}`")
+
+
+def is_same(game: str, one: RomSet, other: RomSet) -> bool:
+    """Whether two sets have the same ROM of a game of both, such as `MsPacman`."""
+    md5s = _md5s(_name_in_ale(game))
+    return md5s[one] == md5s[other]
 
 
 def roms_for(lineage: Mapping[str, Any]) -> RomSet:
@@ -274,6 +280,10 @@ def _md5_of(path: pathlib.Path) -> str | None:
         return hashlib.md5(path.read_bytes()).hexdigest()
     except FileNotFoundError:
         return None
+
+
+def _name_in_ale(game: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", game).lower()
 
 
 def _md5s(game: str) -> dict[RomSet, str]:

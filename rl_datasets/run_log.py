@@ -2,6 +2,7 @@
 
 <Game>/<run>/replay_logs/   the checkpoints
 <Game>/<run>/log.json       game, run, time limit, agent, schedule, and the result of each iteration
+<Game>/<run>/agent.npz      the agent at the end of the run, if it learned
 <Game>/<run>/training/      the state from which the run continues; removed when it is finished
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
 
-FILE, TRAINING = "log.json", "training"
+FILE, AGENT, TRAINING = "log.json", "agent.npz", "training"
 _FIELDS = {"game": str, "run": int, "time_limit": int}
 
 

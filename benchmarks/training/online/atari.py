@@ -6,6 +6,7 @@ Agarwal et al. 2020 (arXiv:1907.04543) logged. The folder of a run, `<folder>/<G
     replay_logs/  the replay buffer's checkpoints, in Dopamine's layout
     log.json      what the run is, and how each iteration went
     returns.json  the seed, the steps and the return, with rewards not clipped, of every episode
+    agent.npz     the agent at the end, if it learned: see `training.teacher`
     training/     what an interrupted run continues from; deleted when the run is finished
 
 An interrupted run continues after its last whole iteration, and ends as it would have without the
@@ -31,12 +32,13 @@ import jax
 import numpy as np
 
 from benchmarks.training import checkpoint
-from benchmarks.training.online import training_folder
-from benchmarks.training.online.atari_agent import AGENTS, Agent, learner_of
+from benchmarks.training.online import agent_file, training_folder
+from benchmarks.training.online.atari_agent import AGENTS, Agent, learner_of, paced
 from benchmarks.training.online.atari_schedule import AtariSchedule, PlayedEpisode, progress
 from benchmarks.training.online.played_run import PlayedRun
 from benchmarks.training.online.replay_sampling import Uniform
 from benchmarks.training.results import code_version
+from learners import dqn, qr_dqn
 from rl_datasets import files, roms, run_log
 from rl_datasets.collection import atari
 from rl_datasets.collection.replay_log import ReplayLog
@@ -107,6 +109,7 @@ def log_run(
         while len(played.iterations) < schedule.iterations:
             logged.play_iteration()
             report(0, played.iterations)
+        _save_agent(home / run_log.AGENT, AGENTS[agent], player, schedule, identity)
     logged.describe(is_finished=True)
     shutil.rmtree(home / run_log.TRAINING)
     return home
@@ -161,6 +164,9 @@ class _LoggedRun:
             "is_finished": is_finished,
             "iterations": summaries,
         }
+        agent = self.home / run_log.AGENT
+        if is_finished and agent.exists():
+            description["agent_sha256"] = files.sha256_of(agent)
         returns = {
             name: [[getattr(each, name) for each in episodes] for episodes in iterations]
             for name in PlayedEpisode._fields
@@ -195,6 +201,20 @@ def _agent(
         schedule.update_period,
         schedule.batch_size,
     )
+
+
+def _save_agent(
+    path: pathlib.Path,
+    config: dqn.Config | qr_dqn.Config | None,
+    agent: Agent,
+    schedule: AtariSchedule,
+    identity: Mapping[str, Any],
+) -> None:
+    """Writes what the agent has learned, if it is one that learns."""
+    if config is not None:
+        name = "qr_dqn" if isinstance(config, qr_dqn.Config) else "dqn"
+        facts = {**identity, "num_actions": agent.num_actions}
+        agent_file.save(path, name, paced(config, schedule), agent.state.params, facts)
 
 
 def _identity(

@@ -33,9 +33,16 @@ def learner_of(
     if config is None:
         return None
     spec = DiscreteSpec(num_actions, STACK_SHAPE)
-    period = schedule.target_period // schedule.update_period
     module: Any = qr_dqn if isinstance(config, qr_dqn.Config) else dqn
-    return module.make(dataclasses.replace(config, target_period=period), spec)
+    return module.make(paced(config, schedule), spec)
+
+
+def paced(
+    config: dqn.Config | qr_dqn.Config, schedule: AtariSchedule
+) -> dqn.Config | qr_dqn.Config:
+    """The config with the schedule's target period, in gradient steps."""
+    period = schedule.target_period // schedule.update_period
+    return dataclasses.replace(config, target_period=period)
 
 
 @dataclasses.dataclass
