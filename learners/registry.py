@@ -24,6 +24,7 @@ from learners import (
     ensemble_dqn,
     iql,
     qdagger_dqn,
+    qdagger_drq,
     qdagger_rainbow,
     qr_dqn,
     rebrac,
@@ -103,6 +104,13 @@ LEARNERS: Mapping[str, Entry] = {
         _GREEDY,
         DiscreteSpec,
         extras=qdagger_dqn.Config.extras,
+    ),
+    "qdagger_drq": Entry(
+        qdagger_drq.Config,
+        qdagger_drq.make,
+        _GREEDY,
+        DiscreteSpec,
+        extras=qdagger_drq.Config.extras,
     ),
     "qdagger_rainbow": Entry(
         qdagger_rainbow.Config,

@@ -75,6 +75,7 @@ class Algorithm(NamedTuple):
         values.
       priority: of one sample, for a buffer that draws by priorities; the metric `priority`, [B].
         None for an algorithm that gives none.
+      augment: (key, frames [B, H, W, C]) -> frames from which an update learns; None for these.
     """
 
     network: Network
@@ -83,6 +84,7 @@ class Algorithm(NamedTuple):
     values: Callable[[Outputs], jax.Array]
     policies: Mapping[str, Callable[[Outputs, jax.Array], jax.Array]] | None = None
     priority: Callable[[Sample], jax.Array] | None = None
+    augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
 
 
 def make(config: Config, spec: DiscreteSpec, algorithm: Algorithm) -> Learner:
@@ -99,14 +101,19 @@ def make(config: Config, spec: DiscreteSpec, algorithm: Algorithm) -> Learner:
             priority = {"priority": algorithm.priority(sample)} if algorithm.priority else {}
             return algorithm.loss(sample), priority
 
-        outputs_tm1 = network.apply(params, batch.observation)
+        observation, next_observation = batch.observation, batch.next_observation
+        if algorithm.augment:
+            keys = jax.random.split(key)
+            observation = algorithm.augment(keys[0], observation)
+            next_observation = algorithm.augment(keys[1], next_observation)
+        outputs_tm1 = network.apply(params, observation)
         losses, priority = jax.vmap(of_sample, axis_name=BATCH)(
             outputs_tm1,
             batch.action,
             batch.reward,
             config.discount * batch.discount,
-            network.apply(state.target_params, batch.next_observation),
-            network.apply(jax.lax.stop_gradient(params), batch.next_observation),
+            network.apply(state.target_params, next_observation),
+            network.apply(jax.lax.stop_gradient(params), next_observation),
             dict(batch.extras),
         )
         return jnp.mean(losses), {"q": jnp.mean(jnp.max(values(outputs_tm1), axis=-1)), **priority}

@@ -1,5 +1,6 @@
 """Students of a teacher: their losses by hand, and what their weight does."""
 
+import dataclasses
 import functools
 import re
 
@@ -12,14 +13,27 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from benchmarks.training import checkpoint
-from learners import c51, distillation, dqfd, dqn, qdagger_dqn, qdagger_rainbow, training
+from learners import (
+    c51,
+    distillation,
+    dqfd,
+    dqn,
+    qdagger_dqn,
+    qdagger_drq,
+    qdagger_rainbow,
+    training,
+)
 from learners.types import DiscreteSpec
 from tests.learners import plain
 from tests.learners.test_dqn import random_batches
 
 SPEC = DiscreteSpec(3, (12, 12, 2))
 DQN_STUDENTS = {dqfd: dqfd.Config(decays=True), qdagger_dqn: qdagger_dqn.Config()}
-STUDENTS = {**DQN_STUDENTS, qdagger_rainbow: qdagger_rainbow.Config(num_atoms=5)}
+STUDENTS = {
+    **DQN_STUDENTS,
+    qdagger_drq: qdagger_drq.Config(max_shift=1),
+    qdagger_rainbow: qdagger_rainbow.Config(num_atoms=5),
+}
 
 
 def name_of(module):
@@ -250,7 +264,7 @@ def test_a_student_comes_to_act_as_its_teacher(student):
         "teacher_values": np.eye(3, dtype=np.float32)[wanted],
         "importance": np.ones((100, 32), np.float32),
     }
-    config = type(STUDENTS[student])(learning_rate=1e-3)
+    config = dataclasses.replace(STUDENTS[student], learning_rate=1e-3)
     zero = np.zeros((100, 32), np.float32)
     batches = plain.Batch(
         frames,

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from benchmarks.recipes import reincarnating_rl
-from learners import discrete_cql, distillation, dqfd, qdagger_dqn, qdagger_rainbow
+from learners import (
+    discrete_cql,
+    distillation,
+    dqfd,
+    qdagger_dqn,
+    qdagger_drq,
+    qdagger_rainbow,
+)
 from learners.types import DiscreteSpec
 from tests.learners import plain
 from tests.learners.test_dopamine_parity import params, small_network
@@ -27,6 +34,11 @@ CASES = {  # The module in which the network is made, the learner's, and its con
         distillation,
         qdagger_dqn,
         qdagger_dqn.Config(clones_best=True, **FADING),
+    ),
+    "qdagger_drq": (
+        qdagger_drq,
+        qdagger_drq,
+        qdagger_drq.Config(max_shift=0, intensity=0.0, **FADING),
     ),
     "dqfd": (distillation, dqfd, dqfd.Config(**FADING)),
     "dqfd_maximum": (distillation, dqfd, dqfd.Config(is_maximum=True, **FADING)),

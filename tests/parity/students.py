@@ -36,14 +36,21 @@ class Output(NamedTuple):
 
 
 class Small(nn.Module):
-    """One hidden layer, whose head has values, or logits where there is a support."""
+    """One hidden layer; its head has values, or logits where there is a support.
+
+    A dueling head has the state's value first, and then advantages.
+    """
 
     num_outputs: int
+    is_dueling: bool = False
 
     @nn.compact
     def __call__(self, x, support=None, key=None):
         x = x.astype(jnp.float32).reshape(-1) / 255.0
         x = nn.relu(nn.Dense(8)(x))
+        if self.is_dueling:
+            outputs = nn.Dense(1 + ACTIONS)(x)
+            return Output(outputs[0] + outputs[1:] - jnp.mean(outputs[1:]))
         outputs = nn.Dense(ACTIONS * self.num_outputs)(x)
         if support is None:
             return Output(q_values=outputs, representation=x)
@@ -111,7 +118,7 @@ def transitions(batch):
     )
 
 
-def two_updates(name, helpers, update, batches, num_outputs=1, decays=True, support=None):
+def two_updates(name, helpers, update, batches, network, decays=True, support=None):
     """What `update` gives for both batches: losses, gradients, weights after all, priorities.
 
     Args:
@@ -119,11 +126,10 @@ def two_updates(name, helpers, update, batches, num_outputs=1, decays=True, supp
       helpers: the authors' module of optimisers.
       update: (network, online, target, optimizer, its state, batch, lambda) -> their tuple.
       batches: both.
-      num_outputs: of the network for each action.
+      network: which learns.
       decays: whether the learning rate follows lambda.
       support: of a network of logits.
     """
-    network = Small(num_outputs)
     example = (batches[0]["observation"][0], support)
     online, target = (network.init(jax.random.PRNGKey(seed), *example) for seed in range(2))
     optimizer = helpers.create_persistence_optimizer("adam", eps=EPSILON, inject_hparams=True)
@@ -175,16 +181,16 @@ def main():
             use_teacher_actions=True,
         )
 
-    def rainbow(coefficient):
+    def rainbow(coefficient, support=SUPPORT, is_double=False):
         return lambda *given: authors.rainbow(
             *given[:5],
             given[5]["teacher_values"],
             *transitions(given[5]),
-            given[5]["importance"],
-            SUPPORT,
+            jnp.ones(BATCH_SIZE) if support is None else given[5]["importance"],
+            support,
             DISCOUNT,
-            False,
-            True,
+            is_double,
+            support is not None,
             jax.random.PRNGKey(0),
             given[6],
             TEMPERATURE,
@@ -196,16 +202,29 @@ def main():
             *given[:5], *transitions(given[5]), DISCOUNT, distill_temperature=TEMPERATURE
         )
 
+    values, logits = Small(1), Small(ATOMS)
     cases = {
-        "qdagger_dqn": {"update": qdagger(False)},
-        "qdagger_dqn_clones_best": {"update": qdagger(True)},
-        "dqfd": {"update": dqfd(False, lambda weight: 1.0), "decays": False},
-        "dqfd_maximum": {"update": dqfd(True, lambda weight: 1.0), "decays": False},
+        "qdagger_dqn": {"update": qdagger(False), "network": values},
+        "qdagger_dqn_clones_best": {"update": qdagger(True), "network": values},
+        "qdagger_drq": {
+            "update": rainbow(3.0, support=None, is_double=True),
+            "network": Small(1, is_dueling=True),
+        },
+        "dqfd": {"update": dqfd(False, lambda weight: 1.0), "network": values, "decays": False},
+        "dqfd_maximum": {
+            "update": dqfd(True, lambda weight: 1.0),
+            "network": values,
+            "decays": False,
+        },
         # As its agent calls the function while it plays.
-        "dqfd_squared": {"update": dqfd(False, lambda weight: weight), "decays": False},
-        "qdagger_rainbow": {"update": rainbow(2.0), "num_outputs": ATOMS, "support": SUPPORT},
-        "rainbow": {"update": rainbow(0.0), "num_outputs": ATOMS, "support": SUPPORT},
-        "pretraining": {"update": pretraining, "decays": False},
+        "dqfd_squared": {
+            "update": dqfd(False, lambda weight: weight),
+            "network": values,
+            "decays": False,
+        },
+        "qdagger_rainbow": {"update": rainbow(2.0), "network": logits, "support": SUPPORT},
+        "rainbow": {"update": rainbow(0.0), "network": logits, "support": SUPPORT},
+        "pretraining": {"update": pretraining, "network": values, "decays": False},
     }
     arrays = {f"batch/{name}": np.stack([batch[name] for batch in batches]) for name in batches[0]}
     for name, case in cases.items():
