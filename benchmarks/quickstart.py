@@ -17,11 +17,11 @@ from benchmarks.tables.comparison import curves
 from benchmarks.tables.page import table, write_page
 from benchmarks.tables.reported import ReportedTable, Score, load_table
 from benchmarks.training.cells import Cell, plan, read_runs
-from benchmarks.training.offline import run_cells
 from benchmarks.training.preparation import Places
 from benchmarks.training.recipe import Recipe
 from benchmarks.training.results import RESULTS, append_result, code_version, machine, read_results
 from benchmarks.training.row import Row
+from benchmarks.training.runner import run_cells
 from rl_datasets.terminal import show
 
 ENVIRONMENT = "HalfCheetah-v2"

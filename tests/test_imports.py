@@ -69,11 +69,13 @@ ROOMS = {
         *library("_version collection episode errors files npz published roms run_log"),
         *library("serving sources staging terminal toml_tables"),
         "benchmarks.recipes",
+        "benchmarks.reported",
         "learners",
     },
     "benchmarks.tables": {
         *library("episode errors files published run_log sources terminal"),
         "builders",
+        "benchmarks.reported",
         "benchmarks.training",
     },
     "benchmarks.partial_policies": {*library("collection files"), "benchmarks.training"},

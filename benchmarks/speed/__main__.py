@@ -30,6 +30,7 @@ ROOMS = (
     "learners",
     "image_learners",
     "seeds",
+    "students",
     "game_evaluation",
 )
 RESULTS = pathlib.Path(__file__).parents[1] / "results" / "speed"

@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import functools
-import pathlib
-import tomllib
 from collections.abc import Collection, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.reported.game_scores import columns
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources.atari import ATARI_GAMES
-
-FILE = pathlib.Path(__file__).parents[1] / "reported" / "normalizers" / "atari.toml"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +44,6 @@ NORMALIZATIONS: Mapping[str, Normalization] = {
     # Hafner et al. 2021 (DreamerV2), and Chen et al. 2021 (Decision Transformer) after them.
     "gamer": Normalization("gamer_random", "gamer"),
 }
-
-
-@functools.cache
-def columns() -> dict[str, dict[str, float]]:
-    """All reference scores, by column and game."""
-    fields = tomllib.loads(FILE.read_text(encoding="utf-8"))
-    return {name: column["games"] for name, column in fields.items()}
 
 
 def games_of(normalization: str) -> list[str]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.reported.game_scores import columns
 from benchmarks.tables import atari_normalizers, statistics
 from rl_datasets.errors import DatasetError
 
@@ -86,7 +87,7 @@ def over_games(normalization: str, runs: Runs, games: Collection[str] | None = N
     names = tuple(games or runs)
     scores = _normalized(normalization, names, raw)
     column = atari_normalizers.NORMALIZATIONS[normalization].high
-    others = np.array([atari_normalizers.columns()[column][game] for game in names])
+    others = np.array([columns()[column][game] for game in names])
     return GamesScore(
         names,
         len(raw),

@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.tables import statistics
 from benchmarks.tables.reported import STATISTICS, ReportedTable, Score
 from benchmarks.tables.statistics import LEVEL, POWER, Difference
+from benchmarks.training.cells import evaluations_of
 from benchmarks.training.recipe import Recipe
 from benchmarks.training.row import OWN, Row
 from rl_datasets.errors import DatasetError
@@ -182,12 +183,14 @@ def check_one_measurement(
                     f"results of {row.name!r} mix two values of {field}, "
                     f"{values[0]!r} and {values[1]!r}: keep one and move the other away"
                 )
+    evaluations = evaluations_of(recipe, row, budget)
     for seed in sorted({result["seed"] for result in results}):
         steps = sorted(result["step"] for result in results if result["seed"] == seed)
-        if steps != [*range(recipe.evaluate_every, steps[-1] + 1, recipe.evaluate_every)]:
+        if steps != [step for step in evaluations if step <= steps[-1]]:
             raise DatasetError(
                 f"results of {row.name!r}, seed {seed}, lack an evaluation or have one twice: "
-                f"there must be one every {recipe.evaluate_every} steps, restore them"
+                f"there must be one at each of {len(evaluations)} steps, {evaluations[0]} to "
+                f"{evaluations[-1]}, restore them"
             )
 
 
@@ -206,7 +209,7 @@ def _compare_row(
         values = [
             unit(STATISTICS[statistic](returns))
             for steps, returns in curves(results, policy).values()
-            if steps[-1] == recipe.of(row).steps_at(budget)
+            if steps[-1] == evaluations_of(recipe, row, budget)[-1]
         ]
         return Score.over_seeds(values) if values else None
 

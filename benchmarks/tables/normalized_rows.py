@@ -1,9 +1,10 @@
 """Normalises the measured scores of a recipe's games, row by row.
 
-The ways are those of `atari_normalizers`, and one more, `logged`: 100 is the best iteration of the
-agent that logged the row's own data, by its log. The papers normalise so by the online DQN that
-made their data. Their iterations are evaluated with epsilon 0.001; those of `rl-datasets log-game`
-are the training itself, with the exploration of its schedule.
+The ways are those of `atari_normalizers`, and two more. By `teacher`, 100 is the teacher of a row's
+student, evaluated as the student is (Agarwal et al. 2022, arXiv:2206.01626). By `logged`, 100 is
+the best iteration of the agent that logged the row's own data, by its log. The papers normalise so
+by the online DQN that made their data. Their iterations are evaluated with epsilon 0.001; those of
+`rl-datasets log-game` are the training itself, with the exploration of its schedule.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.reported.game_scores import columns
 from benchmarks.tables import atari_normalizers
 from benchmarks.tables.atari_normalizers import NORMALIZATIONS
 from benchmarks.tables.comparison import Comparison
@@ -24,7 +26,8 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.published.lineage import Lineage
 from rl_datasets.sources.atari import ATARI_GAMES
 
-WAYS = (*NORMALIZATIONS, LOGGED)
+TEACHER = "teacher"
+WAYS = (*NORMALIZATIONS, LOGGED, TEACHER)
 RANDOM = "random"  # dqn_zoo's scores of a random policy
 HEADER = ("", "game", "0 is", "100 is", "measured", "normalised, %")
 
@@ -45,7 +48,7 @@ def normalized_rows(
       results: lines of those rows.
       datasets: what the results folder says of the rows' data.
       way: one of `WAYS`.
-      random: of `logged` alone, where the scores of a random policy are from: a column of
+      random: of `logged` and `teacher`, where the scores of a random policy are from: a column of
         `reported/normalizers/atari.toml`, or a folder of runs that `rl-datasets log-game` logged
         with the agent `random`. By default dqn_zoo's.
 
@@ -55,9 +58,10 @@ def normalized_rows(
     """
     if way not in WAYS:
         raise DatasetError(f"unknown normalisation {way!r}, choose one of: {', '.join(WAYS)}")
-    if random is not None and way != LOGGED:
+    if random is not None and way in NORMALIZATIONS:
         raise DatasetError(
-            f"{way} has a random score of its own: leave out --random, or normalise by {LOGGED}"
+            f"{way} has a random score of its own: leave out --random, or normalise by {LOGGED} or "
+            f"{TEACHER}"
         )
     lines, of_games = [], dict[str, dict[str, list[float]]]()
     for c in comparisons:
@@ -69,12 +73,12 @@ def normalized_rows(
                 f"row {c.row.name!r} is of {game}, and only scores of Atari games are normalised "
                 "so: leave out --normalize"
             )
-        if way == LOGGED:
+        if way in NORMALIZATIONS:
+            low, high = atari_normalizers.bounds(way, game)
+        else:
             of_row = [result for result in results if result["row"] == c.row.name]
             low = _random(random or RANDOM, game, of_row)
-            high = _best_logged(c, datasets, low)
-        else:
-            low, high = atari_normalizers.bounds(way, game)
+            high = _best_logged(c, datasets, low) if way == LOGGED else _teacher(c, of_row, low)
         score = 100 * (c.measured.mean - low) / (high - low)
         raw = (f"{value:.8g}" for value in (low, high, c.measured.mean))
         lines.append([c.row.name, game, *raw, f"{score:.1f}"])
@@ -92,15 +96,18 @@ def normalized_rows(
 
 def explanation(way: str, random: str | None) -> str:
     """What 0 and 100 are, in one sentence or two."""
-    if way != LOGGED:
+    if way in NORMALIZATIONS:
         by = NORMALIZATIONS[way]
         return (
             f"0 is the score of `{by.low}` and 100 that of `{by.high}`, see docs/atari_scores.md."
         )
-    of_random = f"in `{random or RANDOM}`"
+    of_whom = {
+        LOGGED: "best iteration of the agent that logged the row's data, while it learned",
+        TEACHER: "row's teacher, evaluated as the student is",
+    }
     return (
-        f"0 is a random policy's score {of_random}, and 100 is the mean return of the best "
-        "iteration of the agent that logged the row's data, while it learned."
+        f"0 is a random policy's score in `{random or RANDOM}`, and 100 is the mean return of the "
+        f"{of_whom[way]}."
     )
 
 
@@ -122,14 +129,35 @@ def _best_logged(c: Comparison, datasets: Mapping[str, Dataset], low: float) -> 
     return float(logged["best"])
 
 
+def _teacher(c: Comparison, results: Results, low: float) -> float:
+    """The mean over seeds of the teacher's returns."""
+    returns = {
+        result["seed"]: result["metrics"]["teacher_return"]
+        for result in results
+        if "teacher_return" in result["metrics"]
+    }
+    if not returns:
+        raise DatasetError(
+            f"row {c.row.name!r} has no teacher whose return was measured: choose another "
+            "normalisation"
+        )
+    high = float(np.mean([*returns.values()]))
+    if high <= low:
+        raise DatasetError(
+            f"the teacher of row {c.row.name!r} is no better than a random policy, {high:.8g} "
+            f"against {low:.8g}: choose another normalisation"
+        )
+    return high
+
+
 def _random(source: str, game: str, results: Results) -> float:
-    columns = [name for name in atari_normalizers.columns() if name.endswith(RANDOM)]
-    if source in columns:
-        return atari_normalizers.columns()[source][game]
+    known = [name for name in columns() if name.endswith(RANDOM)]
+    if source in known:
+        return columns()[source][game]
     folder = pathlib.Path(source)
     if not folder.is_dir():
         raise DatasetError(
-            f"--random {source} is neither {' nor '.join(columns)} nor a folder of logged runs: "
+            f"--random {source} is neither {' nor '.join(known)} nor a folder of logged runs: "
             "name one of these"
         )
     logs = [log for home in sorted((folder / game).glob("*")) if (log := run_log.read(home))]

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from benchmarks.tables import console, report, results_folder
 from benchmarks.tables.reported import load_table, table_names
 from benchmarks.training.cells import Cell, plan, read_runs, with_behaviors
-from benchmarks.training.offline import run_cells
-from benchmarks.training.preparation import Places, check
+from benchmarks.training.preparation import DEFAULT_TEACHERS_DIR, Places, check
 from benchmarks.training.processes import run_in_processes
 from benchmarks.training.recipe import load_recipe, recipe_names
 from benchmarks.training.row import Row
+from benchmarks.training.runner import run_cells
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
 
@@ -29,6 +29,7 @@ def reproduce(
     feed: str = "arrays",
     results_dir: pathlib.Path | str | None = None,
     dry_run: bool = False,
+    teachers_dir: pathlib.Path | str = DEFAULT_TEACHERS_DIR,
 ) -> pathlib.Path | None:
     """Measures a table: runs what is not done, continues what was cut, writes the report.
 
@@ -48,6 +49,7 @@ def reproduce(
       results_dir: the folder to write the report to; seeds that it holds in full are not run again.
         By default a folder beside the runs.
       dry_run: whether to only say what would run and refuse what could not.
+      teachers_dir: the folder below which the teachers are that rows name.
 
     Returns:
       The path of the report's page; None after a dry run, or if no recipe measures the table.
@@ -58,7 +60,9 @@ def reproduce(
     if table in table_names() and table not in recipe_names():
         console.show_reported(load_table(table), "no recipe of this name measures it")
         return None
-    places = Places(pathlib.Path(data_dir), pathlib.Path(runs_dir), feed)
+    places = Places(
+        pathlib.Path(data_dir), pathlib.Path(runs_dir), feed, pathlib.Path(teachers_dir)
+    )
     recipe = load_recipe(table)
     report.reported_of(recipe)  # refuses a row that the table does not have
     cells = plan(recipe, rows, seeds, budget)

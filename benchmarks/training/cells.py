@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from benchmarks.training.online_options import OnlineOptions
 from benchmarks.training.recipe import Recipe
 from benchmarks.training.results import RESULTS, read_results
 from benchmarks.training.row import Row
@@ -42,9 +43,44 @@ class Cell:
         return f"{self.row.name} {self.recipe.learner} seed {self.seed}"
 
     @property
+    def online(self) -> OnlineOptions | None:
+        """How the run continues in its game; None where it does not."""
+        return self.recipe.online_options(self.row)
+
+    @property
+    def online_cell(self) -> Cell | None:
+        """The cell with the learner and the transitions of the online phase, if it has one."""
+        if self.online is None:
+            return None
+        recipe = self.recipe.online_recipe(self.row, self.online)
+        return dataclasses.replace(self, recipe=recipe, row=recipe.rows[0])
+
+    @property
+    def offline_ends(self) -> range:
+        """The gradient steps at which the offline phase is evaluated, at this budget."""
+        every = self.recipe.evaluate_every
+        if self.online is not None and self.online.skips_offline:
+            return range(0)
+        return range(every, self.recipe.steps_at(self.budget) + 1, every)
+
+    @property
+    def online_ends(self) -> range:
+        """The steps of the run at which the online phase is evaluated, at this budget."""
+        if self.online is None:
+            return range(0)
+        before, every = max(self.offline_ends, default=0), self.online.steps_per_iteration
+        iterations = self.online.iterations_at(self.budget)
+        return range(before + every, before + iterations * every + 1, every)
+
+    @property
+    def evaluations(self) -> list[int]:
+        """The steps at which the run is evaluated."""
+        return [*self.offline_ends, *self.online_ends]
+
+    @property
     def steps(self) -> int:
-        """Gradient steps at this budget."""
-        return self.recipe.steps_at(self.budget)
+        """All steps of the run at this budget."""
+        return self.evaluations[-1]
 
     def learner_config(self) -> Any:
         """The learner's `Config`; a decay that the recipe does not set lasts for the whole run."""
@@ -87,6 +123,11 @@ class Cell:
 
     def is_done(self, runs_dir: pathlib.Path) -> bool:
         return step_reached(self.results(runs_dir)) >= self.steps
+
+
+def evaluations_of(recipe: Recipe, row: Row, budget: float) -> list[int]:
+    """The steps at which a run of a row is evaluated, whatever its seed."""
+    return Cell(recipe.of(row), row, recipe.seeds[0], budget).evaluations
 
 
 def read_runs(cells: Iterable[Cell], runs_dir: pathlib.Path) -> dict[Cell, Results]:

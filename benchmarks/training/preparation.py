@@ -18,11 +18,14 @@ from benchmarks.training import run_folder
 from benchmarks.training.cells import Cell, seeds_of_rows
 from benchmarks.training.tasks.atari import Atari
 from benchmarks.training.tasks.choice import Task, task_of
+from benchmarks.training.teacher import Teacher
+from benchmarks.training.teaching import as_teacher, of_data, teacher_of, with_teacher
 from learners import training, types
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.cut import REWARD
 
+DEFAULT_TEACHERS_DIR = pathlib.Path(".teachers")
 _SERVER_SECONDS = 60.0  # until a server has answered, and is full
 _ADDRESS = re.compile(r"[^\s:]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5}")
 
@@ -34,6 +37,7 @@ class Places:
     Attributes:
       data_dir: holds `builder/config/version/` folders.
       runs_dir: holds the runs' folders.
+      teachers_dir: below it are the teachers that rows name.
       feed: `arrays`, in memory; `stream`, from files that may be larger than memory; `reverb`, a
         server of its own for every run; or the `host:port` of a Reverb server that serves the row's
         dataset. Runs of `arrays` and of `stream` repeat bit for bit.
@@ -45,6 +49,7 @@ class Places:
     data_dir: pathlib.Path
     runs_dir: pathlib.Path
     feed: str = "arrays"
+    teachers_dir: pathlib.Path = DEFAULT_TEACHERS_DIR
 
     def __post_init__(self) -> None:
         if self.feed not in ("arrays", "stream", "reverb") and not _ADDRESS.fullmatch(self.feed):
@@ -69,8 +74,10 @@ def check(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> None
     for of_row in seeds_of_rows(tasks):
         cell, task = of_row[0], tasks[of_row[0]]
         spec = task.shapes()
-        learner = learner_of(cell, spec)
-        task = task.read_by(cell.recipe.learner, cell.extras())
+        teacher = teacher_of(cell, task, places.teachers_dir)
+        _check_online(cell, task, spec, teacher, places)
+        learner = learner_of(cell, spec, teacher)
+        task = task.read_by(cell.recipe.learner, of_data(cell.extras()))
         check_feed(cell, task, places.feed)
         if schema is not None:
             check_served(places.feed, schema, task)
@@ -80,7 +87,7 @@ def check(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> None
         for cell in of_row:
             folder = cell.folder(places.runs_dir)
             run_folder.check_same(folder, identity(cell, task, places))
-            run_folder.results_to_keep(folder, cell.recipe.evaluate_every)
+            run_folder.results_to_keep(folder, cell.evaluations)
 
 
 def tasks_of(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> dict[Cell, Task]:
@@ -103,12 +110,12 @@ def tasks_of(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> d
     return tasks
 
 
-def learner_of(cell: Cell, spec: Any) -> types.Learner:
-    """The learner as the cell's row has it."""
+def learner_of(cell: Cell, spec: Any, teacher: Teacher | None = None) -> types.Learner:
+    """The learner as the cell's row has it, which is told what its teacher, if any, says."""
     learner = cell.recipe.entry().make(cell.learner_config(), spec)
     if cell.row.data.normalize_observations:
         learner = training.on_normalized_observations(learner, spec)
-    return learner
+    return with_teacher(learner, cell.extras(), teacher)
 
 
 def check_feed(cell: Cell, task: Task, feed: str) -> None:
@@ -181,14 +188,58 @@ def identity(cell: Cell, task: Task, places: Places) -> dict[str, Any]:
         "evaluate_every": recipe.evaluate_every,
         "episodes": recipe.episodes,
         **task.identity,
+        **_identity_online(cell, task, places),
     }
 
 
+def _identity_online(cell: Cell, task: Task, places: Places) -> dict[str, Any]:
+    """What the run is besides, if it has a teacher or continues in its game."""
+    teacher, options = teacher_of(cell, task, places.teachers_dir), cell.online
+    of_teacher = {} if teacher is None else {"teacher": dict(teacher.facts)}
+    return of_teacher | ({} if options is None else {"online": dataclasses.asdict(options)})
+
+
+def _check_online(
+    cell: Cell, task: Task, spec: Any, teacher: Teacher | None, places: Places
+) -> None:
+    """Refuses an online phase that could not follow the offline one."""
+    online, options = cell.online_cell, cell.online
+    if online is None or options is None:
+        return
+    if not isinstance(task, Atari):
+        raise DatasetError(
+            f"row {cell.row.name!r} continues online, and {cell.row.scoring.environment} is no "
+            "game: leave out its online"
+        )
+    task = task_of(online.recipe, online.row, places.data_dir)
+    learner = learner_of(online, spec, teacher)
+    _trace(online, learner, task, spec)
+    if options.keeps_optimizer and not options.skips_offline:
+        before, after = (
+            jax.eval_shape(of.init, jax.random.PRNGKey(0))
+            for of in (learner_of(cell, spec, teacher), learner)
+        )
+        if jax.tree.structure(before) != jax.tree.structure(after) or not all(
+            x.shape == y.shape for x, y in zip(*map(jax.tree.leaves, (before, after)), strict=True)
+        ):
+            raise DatasetError(
+                f"row {cell.row.name!r} carries over the state of {cell.recipe.learner}, which "
+                f"{online.recipe.learner} cannot continue from: set keeps_optimizer = false in its "
+                "online, or name learners of the same network and optimiser"
+            )
+
+
 def initial(
-    cell: Cell, learner: types.Learner, key: jax.Array, cloned: types.TrainingState | None
+    cell: Cell,
+    learner: types.Learner,
+    key: jax.Array,
+    cloned: types.TrainingState | None,
+    teacher: Teacher | None = None,
 ) -> types.TrainingState:
-    """The state at step 0, with the policy that another run cloned where the row has one."""
+    """The state at step 0, with what another run cloned or a teacher learned if the row says so."""
     state = learner.init(key)
+    if teacher is not None and cell.online is not None and cell.online.starts_as_teacher:
+        return as_teacher(cell, state, teacher)
     if cloned is None:
         return state
     with_behavior = cell.recipe.entry().with_behavior

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.training.cells import Cell, Progress
-from benchmarks.training.offline import run_cells
 from benchmarks.training.preparation import Places
+from benchmarks.training.runner import run_cells
 from rl_datasets.errors import DatasetError
 
 

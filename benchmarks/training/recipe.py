@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from benchmarks.training.atari_protocol import AtariProtocol
+from benchmarks.training.online_options import GuideOptions, OnlineOptions
 from benchmarks.training.recipe_rows import rows_in
 from benchmarks.training.row import Count, Row, Text
 from rl_datasets import toml_tables
@@ -41,6 +42,7 @@ class Recipe:
       rows: of the table.
       config: fields of the learner's `Config` that differ from its defaults.
       atari: of the rows whose environment is a game.
+      online: fields of `OnlineOptions`, of the rows that continue in their game.
       over_games: what of a table over many games its games together stand beside, such as
         `200 iterations`.
       is_reported: whether there is a reported table.
@@ -58,6 +60,7 @@ class Recipe:
     rows: tuple[Row, ...]
     config: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     atari: AtariProtocol = dataclasses.field(default_factory=AtariProtocol)
+    online: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     over_games: str = ""
     is_reported: bool = True
     file: str = "the recipe"
@@ -84,6 +87,32 @@ class Recipe:
             steps=row.learning.steps or self.steps,
             config={**self.config, **row.learning.config},
             rows=(row,),
+        )
+
+    def online_options(self, row: Row) -> OnlineOptions | None:
+        """How the row continues in its game; None where it does not.
+
+        Raises:
+          DatasetError: there are no such options, or they do not go together.
+        """
+        if row.learning.online is None:
+            return None
+        where = f"{self.file}, online of row {row.name!r}"
+        fields = {**self.online, **row.learning.online}
+        guide = fields.pop("guide", None)
+        if guide is not None:
+            guide = toml_tables.build(GuideOptions, guide, f"{where}, guide")
+        return toml_tables.build(OnlineOptions, fields, where, guide=guide)
+
+    def online_recipe(self, row: Row, options: OnlineOptions) -> Recipe:
+        """The recipe as the online phase of a row, which `of` gave it, has it."""
+        is_another = options.learner not in ("", self.learner)
+        data = dataclasses.replace(row.data, n_step=options.n_step or row.data.n_step)
+        return dataclasses.replace(
+            self,
+            learner=options.learner or self.learner,
+            config=options.config if is_another else {**self.config, **options.config},
+            rows=(dataclasses.replace(row, data=data),),
         )
 
     def behavior_row(self, row: Row) -> Row:
@@ -144,6 +173,9 @@ class Recipe:
           DatasetError: as `learner_config`, or the learner has no such policy.
         """
         self.learner_config()
+        options = self.online_options(row)
+        if options is not None:
+            self.online_recipe(row, options).learner_config()
         known = self.entry().policies
         for name in row.scoring.policies:
             if name not in known:

@@ -209,6 +209,10 @@ class RowLearning:
       config: fields of the learner's `Config`, added to those of the recipe.
       behavior: the algorithm whose full run, on the same data and seed, gives the behaviour policy
         that the learner starts from; "" where it needs none.
+      teacher: the folder or file of a teacher below the teachers' folder, such as `Pong/1`; ""
+        where there is none.
+      online: how the run continues in the game after the data: fields of `OnlineOptions` that
+        differ from the recipe's. None where it does not continue.
     """
 
     algorithm: str = ""
@@ -217,6 +221,8 @@ class RowLearning:
     steps: Annotated[int, "[0, inf)"] = 0
     config: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     behavior: str = ""
+    teacher: str = ""
+    online: dict[str, Any] | None = dataclasses.field(default=None, hash=False)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

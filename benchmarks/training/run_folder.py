@@ -44,13 +44,17 @@ class RunFolder:
     Args:
       folder: the cell's folder; created if it does not exist.
       identity: what the run is, as JSON; every line of results begins with it.
+      evaluations: the steps at which the run is evaluated.
 
     Raises:
       DatasetError: the folder holds another run.
     """
 
-    def __init__(self, folder: pathlib.Path, identity: Mapping[str, Any]):
+    def __init__(
+        self, folder: pathlib.Path, identity: Mapping[str, Any], evaluations: Sequence[int]
+    ):
         self._folder = folder
+        self._evaluations = evaluations
         self._identity = json.loads(json.dumps(identity))
         path = folder / RUN
         if not path.exists():
@@ -62,23 +66,26 @@ class RunFolder:
         """The step to continue from, 0 at the start."""
         return _step_of_checkpoint(self._folder)
 
-    def restore(self, initial: TrainingState) -> TrainingState:
-        """The state at `checkpoint_step`; drops later results, which will be measured again.
+    def restore(self, initial: TrainingState) -> checkpoint.Checkpoint:
+        """The checkpoint of `checkpoint_step`; drops later results, which will be measured again.
 
         Args:
           initial: the state at step 0, which also gives the structure of the others.
+
+        Returns:
+          The state, and what `write` kept beside it, which is nothing at step 0.
 
         Raises:
           DatasetError: as `results_to_keep`; or the checkpoint is another learner's, or the events
             cannot be written.
         """
         step = self.checkpoint_step
-        results = results_to_keep(self._folder, self._identity["evaluate_every"])
+        results = results_to_keep(self._folder, self._evaluations)
         write_results(self._folder / RESULTS, results)
         self._open_events(results)
         if not step:
-            return initial
-        return last_state(self._folder, initial)
+            return checkpoint.Checkpoint(initial, {}, {})
+        return _last(self._folder, initial)
 
     def write(
         self,
@@ -87,16 +94,19 @@ class RunFolder:
         returns: Mapping[str, np.ndarray],
         metrics: Mapping[str, float],
         seconds: Mapping[str, float],
+        facts: Mapping[str, Any] | None = None,
+        arrays: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Saves one evaluation: first the line, then the state (see the module).
 
         Args:
-          step: number of gradient steps taken.
+          step: number of steps taken.
           state: the state after them.
           returns: the returns [episodes] of every scored policy, which are saved to a thousandth;
             the line's `returns` are those of the first, and `returns_of` has those of the others.
           metrics: metrics of training.
           seconds: seconds of training and of evaluation since the last evaluation.
+          facts, arrays: what else the rest of the run needs, as `checkpoint.save` takes them.
 
         Raises:
           DatasetError: a return is not finite, or the disk is full.
@@ -117,7 +127,8 @@ class RunFolder:
             "seconds": seconds,
         }
         append_result(self._folder / RESULTS, result)
-        checkpoint.save(self._folder / checkpoint.FILE_NAME, state, {"step": step})
+        facts = {"step": step, **(facts or {})}
+        checkpoint.save(self._folder / checkpoint.FILE_NAME, state, facts, arrays)
         self._write_event(result)
 
     def _open_events(self, results: Sequence[Mapping[str, Any]]) -> None:
@@ -197,12 +208,12 @@ def read_run(path: pathlib.Path) -> dict[str, Any]:
     return run
 
 
-def results_to_keep(folder: pathlib.Path, every: int) -> list[dict[str, Any]]:
+def results_to_keep(folder: pathlib.Path, evaluations: Sequence[int]) -> list[dict[str, Any]]:
     """The results of a run up to its checkpoint; later ones will be measured again.
 
     Args:
       folder: a cell's folder, which need not exist.
-      every: steps between evaluations.
+      evaluations: the steps at which the run is evaluated.
 
     Raises:
       DatasetError: the checkpoint is damaged, results up to it are missing, or there are more after
@@ -211,7 +222,8 @@ def results_to_keep(folder: pathlib.Path, every: int) -> list[dict[str, Any]]:
     step, path = _step_of_checkpoint(folder), folder / RESULTS
     results = read_results(path)
     kept = [result for result in results if result["step"] <= step]
-    if [result["step"] for result in kept] != [*range(every, step + 1, every)]:
+    expected = [each for each in evaluations if each <= step]
+    if [result["step"] for result in kept] != expected or (step and step not in expected):
         raise DatasetError(
             f"{path} lacks results up to step {step}, at which the checkpoint beside it was "
             f"written: {_anew(folder)}"
@@ -283,6 +295,10 @@ def last_state(folder: pathlib.Path, initial: TrainingState) -> TrainingState:
     Raises:
       DatasetError: the run left no checkpoint, or one before its last results.
     """
+    return _last(folder, initial).state
+
+
+def _last(folder: pathlib.Path, initial: TrainingState) -> checkpoint.Checkpoint:
     path = folder / checkpoint.FILE_NAME
     if not path.exists():
         raise DatasetError(
@@ -295,7 +311,7 @@ def last_state(folder: pathlib.Path, initial: TrainingState) -> TrainingState:
             f"{path} is of step {step}, and the results beside it go to step {last}: remove those "
             f"after step {step} to run the rest again"
         )
-    return checkpoint.restore(path, initial, _anew(folder)).state
+    return checkpoint.restore(path, initial, _anew(folder))
 
 
 def _anew(folder: pathlib.Path) -> str:

@@ -82,6 +82,11 @@ class Teacher:
             return _of_file(path / run_log.AGENT)
         return _of_dopamine(dopamine_checkpoint.find(path))
 
+    @property
+    def params(self) -> Params:
+        """Of its network."""
+        return self._state.params
+
     def values(self, frames: jax.Array) -> jax.Array:
         """What each action is worth: stacks of frames [B, 84, 84, 4] uint8 -> float32 [B, A]."""
         assert self._learner.values

@@ -48,6 +48,10 @@ def reproduce(
     runs_dir: Annotated[
         pathlib.Path, typer.Option(help="The folder of the runs.", **PATH)
     ] = pathlib.Path(".runs"),
+    teachers_dir: Annotated[
+        pathlib.Path,
+        typer.Option(help="The folder below which the teachers of `reincarnating` are.", **PATH),
+    ] = pathlib.Path(".teachers"),
     processes: Annotated[
         int, typer.Option(min=1, help="Runs at the same time, one core each.")
     ] = 1,
@@ -107,6 +111,7 @@ def reproduce(
         budget=budget,
         data_dir=data_dir,
         runs_dir=runs_dir,
+        teachers_dir=teachers_dir,
         processes=processes,
         seeds_at_once=seeds_at_once,
         feed=feed,
@@ -119,14 +124,14 @@ Normalize = Annotated[
     str | None,
     typer.Option(
         help="Normalise the measured scores of games: batch_rl, dqn_last, rl_unplugged, human or "
-        "gamer, by scores that were published; or logged, by the best iteration of the agent that "
-        "logged the row's own data with `log-game`."
+        "gamer, by scores that were published; logged, by the best iteration of the agent that "
+        "logged the row's own data with `log-game`; or teacher, by the teacher of its student."
     ),
 ]
 Random = Annotated[
     str | None,
     typer.Option(
-        help="Where --normalize logged has the scores of a random policy from: random (dqn_zoo's, "
+        help="Where logged and teacher have the scores of a random policy from: random (dqn_zoo's, "
         "the default), gamer_random, or a folder of runs of `log-game GAME random FOLDER`."
     ),
 ]

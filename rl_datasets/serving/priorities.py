@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 
@@ -83,3 +85,52 @@ class SumTree:
         array = np.asarray(places)
         if array.size and not (array.min() >= 0 and array.max() < self.capacity):
             raise ValueError(f"places must be in [0, {self.capacity}), got {array}")
+
+
+class RowPriorities:
+    """The priorities of the newest C rows of a buffer that grows.
+
+    A new row has the highest priority that any row has had, 1 at first.
+    """
+
+    def __init__(self, capacity: int):
+        self._tree = SumTree(capacity)
+        self._highest = 1.0
+        self._count = 0
+
+    def add_until(self, count: int) -> None:
+        """Adds the new rows of a buffer that now has had `count` rows; they replace the oldest."""
+        capacity = self._tree.capacity
+        rows = np.arange(max(self._count, count - capacity), count)
+        self._tree.set(rows % capacity, np.full(len(rows), self._highest))
+        self._count = count
+
+    def draw(self, rng: np.random.Generator, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draws rows by their priorities, one from each of N equal parts of their sum.
+
+        Returns:
+          rows [N], counted from the first that was ever added, and their probabilities [N].
+        """
+        places = self._tree.sample((np.arange(number) + rng.random(number)) / number)
+        newest = self._count - 1
+        rows = newest - (newest - places) % self._tree.capacity
+        return rows, self._tree.probabilities(places)
+
+    def set(self, rows: np.ndarray, priorities: np.ndarray) -> None:
+        """Sets the priorities [N] of rows [N]."""
+        self._tree.set(rows % self._tree.capacity, priorities)
+        self._highest = max(self._highest, float(np.max(priorities)))
+
+    def kept(self) -> dict[str, np.ndarray]:
+        """All that `restore` needs."""
+        return {
+            "priorities": self._tree.get(np.arange(self._tree.capacity)),
+            "highest_priority": np.array(self._highest),
+            "rows_with_priority": np.array(self._count),
+        }
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Continues from what `kept` gave."""
+        self._tree.set(np.arange(self._tree.capacity), arrays["priorities"])
+        self._highest = float(arrays["highest_priority"])
+        self._count = int(arrays["rows_with_priority"])

@@ -6,32 +6,11 @@ Jump-start RL (Uchendu et al. 2022, arXiv:2204.02372), as compared by Agarwal et
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from typing import Annotated
 
 import numpy as np
 
-from learners.ranges import Count, Share
-
-
-@dataclasses.dataclass(frozen=True)
-class GuideOptions:
-    """How much a teacher acts; the defaults are those of jsrl.gin of google-research's code.
-
-    Attributes:
-      horizon: the first part of an episode has 1 to this number of steps, drawn uniformly.
-      horizon_factor: of the horizon, after each iteration.
-      acts_first: whether the teacher acts in the first part; the agent does otherwise.
-      share: probability that the teacher acts in a step after the first part, at the start.
-      share_steps: agent steps in which this probability falls linearly to 0.
-    """
-
-    horizon: Count = 100
-    horizon_factor: Annotated[float, "(0, 1]"] = 1.0
-    acts_first: bool = False
-    share: Share = 1.0
-    share_steps: Count = 2_500_000
+from benchmarks.training.online_options import GuideOptions
 
 
 class Guide:

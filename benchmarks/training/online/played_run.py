@@ -67,6 +67,7 @@ class PlayedRun:
 
     def keep_actions(self) -> None:
         """Saves the actions of the last iteration."""
+        self.folder.mkdir(exist_ok=True)
         actions = {"action": np.array(self._actions, np.uint8)}
         npz.write_arrays(self._file(len(self.iterations) - 1), actions)
 

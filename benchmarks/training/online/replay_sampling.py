@@ -7,16 +7,18 @@ frames of only one episode. This also excludes padding, which follows a terminal
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
 
 from rl_datasets.collection.replay_log import ReplayBuffer
-from rl_datasets.serving.priorities import SumTree
+from rl_datasets.serving.arrays import ArrayFeed
+from rl_datasets.serving.priorities import RowPriorities
 from rl_datasets.serving.transitions import Transition
 from rl_datasets.sources.dqn_replay import STACK_SIZE
 
-IMPORTANCE = "importance"  # the extra of a transition that has the weight of its loss
+IMPORTANCE = "importance"  # an extra: the weight of a transition's loss
 _BEFORE = np.arange(1 - STACK_SIZE, 0)
 
 
@@ -32,6 +34,12 @@ class Sampler(Protocol):
 
     def update(self, priorities: np.ndarray) -> None:
         """Sets the priorities [B] of the batch that was drawn last."""
+
+    def kept(self) -> dict[str, np.ndarray]:
+        """What a checkpoint needs besides the buffer."""
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Continues from what `kept` gave, with the buffer of that time."""
 
 
 @dataclasses.dataclass
@@ -58,55 +66,91 @@ class Uniform:
     def update(self, priorities: np.ndarray) -> None:
         pass
 
+    def kept(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        pass
+
+
+class Mixed:
+    """Replaces each transition of a batch, with a probability, by one of another source."""
+
+    def __init__(self, played: Uniform, given: ArrayFeed, share: float):
+        """Makes a sampler.
+
+        Args:
+          played: draws from the buffer.
+          given: gives batches [1, B, ...] of the other source, as many as are drawn.
+          share: the probability.
+        """
+        self.buffer = played.buffer
+        self._played, self._given, self._share = played, given, share
+
+    def sample(self, rng: np.random.Generator, batch_size: int) -> Transition:
+        is_given = rng.random((1, batch_size)) < self._share
+
+        def chosen(given: np.ndarray, played: np.ndarray) -> np.ndarray:
+            mask = is_given.reshape(*is_given.shape, *(1,) * (np.ndim(played) - 2))
+            return np.where(mask, given, played).astype(played.dtype)
+
+        given, played = next(self._given), self._played.sample(rng, batch_size)
+        return Transition(
+            observation=chosen(given.observation, played.observation),
+            action=chosen(given.action, played.action),
+            reward=chosen(given.reward, played.reward),
+            discount=chosen(given.discount, played.discount),
+            next_observation=chosen(given.next_observation, played.next_observation),
+            extras={},
+        )
+
+    def update(self, priorities: np.ndarray) -> None:
+        pass
+
+    def kept(self) -> dict[str, np.ndarray]:
+        return {"given": np.array(self._given.position)}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self._given.seek(int(arrays["given"]))
+
 
 class Prioritized:
     """Draws rows in proportion to their priorities (Schaul et al. 2016, arXiv:1511.05952).
 
-    As in Dopamine, the range of priorities is divided into B equal parts, one row is drawn from
-    each, and a row that cannot be drawn is drawn again from all of the range. A new row has the
-    highest priority that any row has had. The importance of a transition is 1 / sqrt(p), divided by
-    the highest of its batch; p is the probability of its row.
+    As in Dopamine, a row that cannot be drawn is replaced by another draw. The importance of a
+    transition is 1 / sqrt(p), divided by the highest of its batch; p is the probability of its row.
     """
 
-    def __init__(self, buffer: ReplayBuffer, n_step: int = 1, gamma: float = 1.0):
+    def __init__(
+        self, buffer: ReplayBuffer, priorities: RowPriorities, n_step: int = 1, gamma: float = 1.0
+    ):
+        """Makes a sampler; the priorities must be of as many rows as the buffer has."""
         self.buffer = buffer
+        self._priorities = priorities
         self._n_step, self._gamma = n_step, gamma
-        self._capacity = len(buffer.store["action"])
-        self._tree = SumTree(self._capacity)
-        self._highest = 1.0
-        self._count = 0  # of rows that have a priority
         self._drawn = np.zeros(0, np.int64)
 
     def sample(self, rng: np.random.Generator, batch_size: int) -> Transition:
-        self._add_new_rows()
+        self._priorities.add_until(self.buffer.add_count)
+        rows, probabilities = self._priorities.draw(rng, batch_size)
         oldest, end = _bounds(self.buffer, self._n_step)
-        places = self._tree.sample((np.arange(batch_size) + rng.random(batch_size)) / batch_size)
-        while np.any(is_out := ~self._can_be_drawn(places, oldest, end)):
-            places[is_out] = self._tree.sample(rng.random(np.count_nonzero(is_out)))
-        self._drawn = places
-        batch = transitions_of(self.buffer, self._rows_at(places), self._n_step, self._gamma)
-        weights = 1 / np.sqrt(self._tree.probabilities(places))
+        while np.any(is_out := (rows < oldest) | (rows >= end) | _is_cut(self.buffer, rows)):
+            others = self._priorities.draw(rng, np.count_nonzero(is_out))
+            rows[is_out], probabilities[is_out] = others
+        self._drawn = rows
+        weights = 1 / np.sqrt(probabilities)
         importance = (weights / weights.max()).astype(np.float32)
+        batch = transitions_of(self.buffer, rows, self._n_step, self._gamma)
         return batch._replace(extras={IMPORTANCE: importance[None]})
 
     def update(self, priorities: np.ndarray) -> None:
-        self._tree.set(self._drawn, np.asarray(priorities, np.float64))
-        self._highest = max(self._highest, float(np.max(priorities)))
+        self._priorities.set(self._drawn, np.asarray(priorities, np.float64))
 
-    def _add_new_rows(self) -> None:
-        count = self.buffer.add_count
-        rows = np.arange(max(self._count, count - self._capacity), count)
-        self._tree.set(rows % self._capacity, np.full(len(rows), self._highest))
-        self._count = count
+    def kept(self) -> dict[str, np.ndarray]:
+        return self._priorities.kept()
 
-    def _rows_at(self, places: np.ndarray) -> np.ndarray:
-        """The newest rows at these places, as counted by `add_count`."""
-        newest = self.buffer.add_count - 1
-        return newest - (newest - places) % self._capacity
-
-    def _can_be_drawn(self, places: np.ndarray, oldest: int, end: int) -> np.ndarray:
-        rows = self._rows_at(places)
-        return (rows >= oldest) & (rows < end) & ~_is_cut(self.buffer, rows)
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self._priorities.restore(arrays)
 
 
 def _bounds(buffer: ReplayBuffer, n_step: int) -> tuple[int, int]:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from benchmarks.reported.game_scores import FILE, columns
 from benchmarks.tables import atari_normalizers, atari_scores
-from benchmarks.tables.atari_normalizers import bounds, columns, normalized
+from benchmarks.tables.atari_normalizers import bounds, normalized
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources.atari import ATARI_GAMES
 
@@ -34,7 +35,7 @@ def test_every_normaliser_is_of_games_there_are_and_says_where_it_is_from():
     }  # fmt: skip
     for games in columns().values():
         assert games.keys() <= ATARI_GAMES.keys()
-    text = atari_normalizers.FILE.read_text(encoding="utf-8")
+    text = FILE.read_text(encoding="utf-8")
     assert text.count("\nsource = ") == text.count("\nlicense = ") == len(columns())
 
 

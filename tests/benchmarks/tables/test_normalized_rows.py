@@ -67,6 +67,27 @@ def test_by_a_random_policy_that_was_measured(tmp_path):
     assert f"`{source}`" in explanation("logged", source)
 
 
+def test_by_the_teacher_of_a_student():
+    """By hand: a mean of 19.3 over two seeds' teachers, so (7 + 20.7) / 40."""
+    lines = [
+        {**LINES[0], "seed": seed, "metrics": metrics}
+        for seed, metrics in [
+            (0, {"loss": 1.0}),
+            (0, {"teacher_return": 18.6}),
+            (1, {"teacher_return": 20.0}),
+            (1, {"teacher_return": 20.0}),
+        ]
+    ]
+    block = normalized_rows([PONG], lines, {}, "teacher")
+    assert block.lines == [["Pong", "Pong", "-20.7", "19.3", "7", f"{100 * 27.7 / 40:.1f}"]]
+    assert "the row's teacher, evaluated as the student is" in explanation("teacher", None)
+    with pytest.raises(DatasetError, match="row 'Pong' has no teacher whose return was measured"):
+        normalized_rows([PONG], lines[:1], {}, "teacher")
+    lines[1]["metrics"] = lines[2]["metrics"] = lines[3]["metrics"] = {"teacher_return": -21.0}
+    with pytest.raises(DatasetError, match=r"no better than a random policy, -21 against -20\.7"):
+        normalized_rows([PONG], lines, {}, "teacher")
+
+
 def test_by_published_scores():
     """By hand: dqn_zoo's human plays Pong at 14.6."""
     block = normalized_rows([PONG], [], {}, "human")

@@ -23,6 +23,10 @@ def data_dir(tmp_path_factory):
 @pytest.fixture
 def quick_learners(monkeypatch):
     """Learners of small networks, compiled once: both take longer than these runs."""
+    use_quick_learners(monkeypatch)
+
+
+def use_quick_learners(monkeypatch):
     for module, make in MAKE.items():
         name = module.__name__.rpartition(".")[2]
         monkeypatch.setattr(module, "styled", small_network)

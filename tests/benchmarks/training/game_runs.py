@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from benchmarks.training import offline
+from benchmarks.training import runner
 from benchmarks.training.atari_protocol import AtariProtocol
 from benchmarks.training.cells import plan
 from benchmarks.training.preparation import Places
@@ -56,7 +56,7 @@ def run(data_dir, runs_dir, recipe=RECIPE, seeds=(0,), feed="arrays", **options)
     """Runs a recipe of one row; gives the lines of its first seed."""
     cells = plan(recipe, seeds=seeds)
     progress = options.pop("progress", lambda cell, step: None)
-    offline.run_cells(cells, Places(data_dir, runs_dir, feed), progress, **options)
+    runner.run_cells(cells, Places(data_dir, runs_dir, feed), progress, **options)
     return read_results(cells[0].folder(runs_dir) / RESULTS)
 
 

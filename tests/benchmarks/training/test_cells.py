@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks.training import offline
+from benchmarks.training import runner
 from benchmarks.training.cells import plan
 from benchmarks.training.recipe import Recipe
 from benchmarks.training.results import RESULTS, read_results
@@ -59,8 +59,8 @@ def test_the_runner_trains_by_it(tmp_path, monkeypatch):
     monkeypatch.setattr(control, "_transitions", lambda *args, **cut: data)
     version_folders.write(tmp_path / "data" / ROW.data.version_path)
     half = cell(0.5, hidden_sizes=[8])
-    places = offline.Places(tmp_path / "data", tmp_path / "runs")
-    offline.run_cells([half], places, lambda cell, step: None)
+    places = runner.Places(tmp_path / "data", tmp_path / "runs")
+    runner.run_cells([half], places, lambda cell, step: None)
     assert made == [iql.Config(hidden_sizes=(8,), policy_decay_steps=20)]
     line = read_results(half.folder(tmp_path / "runs") / RESULTS)[-1]
     assert (line["step"], line["config"]["policy_decay_steps"]) == (20, 20)

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks.training import checkpoint, offline, run_folder
+from benchmarks.training import checkpoint, run_folder, runner
 from benchmarks.training.cells import Cell, plan
 from benchmarks.training.recipe import Recipe
 from benchmarks.training.results import RESULTS, read_results
@@ -77,8 +77,8 @@ def publish(data_dir: pathlib.Path) -> None:
 
 def run(folder: pathlib.Path, cells=None, progress=lambda cell, step: None, **options) -> None:
     publish(folder / "data")
-    places = offline.Places(folder / "data", folder / "runs")
-    offline.run_cells(cells or plan(RECIPE, ["first"], [0]), places, progress, **options)
+    places = runner.Places(folder / "data", folder / "runs")
+    runner.run_cells(cells or plan(RECIPE, ["first"], [0]), places, progress, **options)
 
 
 CELLS = plan(RECIPE, ["first"])
@@ -266,16 +266,16 @@ def test_a_cell_in_other_hands_is_left_alone(tmp_path):
 def test_a_dataset_that_changed_is_refused(tmp_path):
     with pytest.raises(_Cut):
         run(tmp_path, progress=cut_at(40))
-    places = offline.Places(tmp_path / "data", tmp_path / "runs")
+    places = runner.Places(tmp_path / "data", tmp_path / "runs")
     version_folders.write(tmp_path / "data" / ROWS[0].data.version_path, seed=1)
     with pytest.raises(DatasetError, match=r"fingerprint differ"):
-        offline.run_cells(CELLS[:1], places, lambda cell, step: None)
+        runner.run_cells(CELLS[:1], places, lambda cell, step: None)
 
 
 def test_a_dataset_that_is_not_there_is_named(tmp_path):
-    places = offline.Places(tmp_path / "nowhere", tmp_path / "runs")
+    places = runner.Places(tmp_path / "nowhere", tmp_path / "runs")
     with pytest.raises(DatasetError, match=r"first:1\.0\.0. is not published in .*nowhere"):
-        offline.run_cells(CELLS[:1], places, lambda cell, step: None)
+        runner.run_cells(CELLS[:1], places, lambda cell, step: None)
 
 
 def test_a_run_that_diverges_is_stopped_before_it_is_scored(tmp_path, monkeypatch):
@@ -373,15 +373,15 @@ def test_a_state_that_the_system_refuses_to_write(tmp_path, monkeypatch):
     identity = {"evaluate_every": 1, "seed": 0}
     state = {"params": np.random.default_rng(0).normal(size=100_000)}
     returns, nothing = {"act": np.ones(2)}, {"train": 1.0}
-    folder = run_folder.RunFolder(tmp_path, identity)
+    folder = run_folder.RunFolder(tmp_path, identity, [1, 2])
     folder.restore(state)
     folder.write(1, state, returns, nothing, nothing)
     refused = r"cannot write .*checkpoint\.npz \(File too large\): fix that and run the same"
     with files_of_at_most(100_000), pytest.raises(DatasetError, match=refused):
         folder.write(2, state, returns, nothing, nothing)
-    again = run_folder.RunFolder(tmp_path, identity)
+    again = run_folder.RunFolder(tmp_path, identity, [1, 2])
     assert again.checkpoint_step == 1
-    np.testing.assert_array_equal(again.restore(state)["params"], state["params"])
+    np.testing.assert_array_equal(again.restore(state).state["params"], state["params"])
     assert [line["step"] for line in read_results(tmp_path / RESULTS)] == [1]
 
 
@@ -392,12 +392,12 @@ def test_events_that_the_system_refuses_to_write(tmp_path, monkeypatch, is_first
     identity = {"evaluate_every": 1, "seed": 0}
     state = {"params": np.ones(3)}
     returns, numbers = {"act": np.ones(2)}, {"train": 1.0}
-    folder = run_folder.RunFolder(tmp_path, identity)
+    folder = run_folder.RunFolder(tmp_path, identity, [1, 2])
     refused = f"TensorBoard could not be written to {tmp_path}: File too large; fix that and run"
     folder.restore(state)
     folder.write(1, state, returns, numbers, numbers)
     if is_first:
-        again = run_folder.RunFolder(tmp_path, identity)
+        again = run_folder.RunFolder(tmp_path, identity, [1, 2])
         with monkeypatch.context() as patch:
             patch.setattr(run_folder, "write_results", lambda *_: None)  # which has its own limit
             with files_of_at_most(100), pytest.raises(DatasetError, match=refused):
@@ -412,7 +412,7 @@ def test_events_that_the_system_refuses_to_write(tmp_path, monkeypatch, is_first
         monkeypatch.setattr(folder, "_write_event", write_to_a_full_disk)
         with pytest.raises(DatasetError, match=refused):
             folder.write(2, state, returns, numbers, numbers)
-    again = run_folder.RunFolder(tmp_path, identity)
+    again = run_folder.RunFolder(tmp_path, identity, [1, 2])
     steps = [1] if is_first else [1, 2]
     assert again.checkpoint_step == steps[-1]
     again.restore(state)
@@ -441,7 +441,7 @@ def test_a_policy_that_draws_has_another_key_at_each_call():
     state = TrainingState((), (), (), jax.random.PRNGKey(3), 0)
 
     def played():
-        act = offline.acting(lambda state, shape: jax.random.uniform(state.key, shape), state)
+        act = runner.acting(lambda state, shape: jax.random.uniform(state.key, shape), state)
         return [float(act(())) for _ in range(5)]
 
     first = played()

@@ -5,6 +5,8 @@ import pytest
 
 from benchmarks.training.online.replay_sampling import IMPORTANCE, Prioritized, Uniform
 from rl_datasets.collection.replay_log import ReplayBuffer
+from rl_datasets.serving.priorities import RowPriorities
+from rl_datasets.serving.reverb.priorities import ReverbPriorities
 
 GAMMA = 0.9
 LENGTHS = [9, 1, 2, 12, 5, 11]
@@ -49,7 +51,7 @@ def test_only_rows_whose_rewards_are_all_there_are_drawn():
 
 def test_new_rows_are_drawn_alike_and_by_their_priorities_afterwards():
     buffer, rng = filled(64), np.random.default_rng(0)
-    sampler = Prioritized(buffer, 1, GAMMA)
+    sampler = Prioritized(buffer, RowPriorities(64), 1, GAMMA)
     batch = sampler.sample(rng, 4000)
     np.testing.assert_array_equal(batch.extras[IMPORTANCE], np.ones((1, 4000), np.float32))
     counts = np.bincount(batch.action[0], minlength=41)
@@ -75,7 +77,7 @@ def test_new_rows_are_drawn_alike_and_by_their_priorities_afterwards():
 
 def test_a_place_whose_row_was_overwritten_has_the_priority_of_a_new_row():
     buffer, rng = filled(37, [20]), np.random.default_rng(0)
-    sampler = Prioritized(buffer)
+    sampler = Prioritized(buffer, RowPriorities(37))
     batch = sampler.sample(rng, 500)
     sampler.update(np.full(500, 1e-6))
     for step in range(21, 60):
@@ -83,3 +85,34 @@ def test_a_place_whose_row_was_overwritten_has_the_priority_of_a_new_row():
     drawn = set(sampler.sample(rng, 4000).action[0].tolist())
     assert drawn == set(range(27, 59))  # rows 32 to 63 of 65
     assert min(drawn) > batch.action.max()
+
+
+@pytest.mark.parametrize("kind", [RowPriorities, ReverbPriorities])
+def test_arrays_and_reverb_draw_with_the_same_distribution(kind):
+    buffer, rng = filled(64), np.random.default_rng(0)
+    sampler = Prioritized(buffer, kind(64), 1, GAMMA)
+    seen = set()
+    while len(seen) < 39:  # so that each row gets a priority of its own
+        batch = sampler.sample(rng, 64)
+        seen |= set(batch.action[0].tolist())
+        sampler.update(batch.action[0] / 40.0)
+    batch = sampler.sample(rng, 20_000)
+    expected = np.arange(1, 40) / np.arange(1, 40).sum()
+    shares = np.bincount(batch.action[0], minlength=40)[1:] / 20_000
+    np.testing.assert_allclose(shares, expected, atol=0.006)
+    importance = batch.extras[IMPORTANCE][0]
+    lowest = batch.action[0].min()
+    np.testing.assert_allclose(importance, np.sqrt(lowest / batch.action[0]), rtol=1e-5)
+
+
+def test_draws_continue_bit_for_bit_from_what_was_kept():
+    buffer, rng = filled(64), np.random.default_rng(0)
+    sampler = Prioritized(buffer, RowPriorities(64), 3, GAMMA)
+    for _ in range(5):
+        sampler.update(sampler.sample(rng, 8).action[0] / 7.0)
+    again = Prioritized(buffer, RowPriorities(64), 3, GAMMA)
+    again.restore(sampler.kept())
+    for seed in range(5):
+        batches = [each.sample(np.random.default_rng(seed), 8) for each in (sampler, again)]
+        np.testing.assert_array_equal(batches[0].action, batches[1].action)
+        np.testing.assert_array_equal(batches[0].extras[IMPORTANCE], batches[1].extras[IMPORTANCE])

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.training import offline
+from benchmarks.training import runner
 from benchmarks.training.cells import plan
 from benchmarks.training.recipe import Recipe, load_recipe
 from benchmarks.training.results import RESULTS, read_results
@@ -57,13 +57,13 @@ def places(tmp_path, monkeypatch):
         control, "evaluate", lambda env, act, *_: [float(act(OBSERVATION[:1] + 1)[0, 0])]
     )
     version_folders.write(tmp_path / "data" / ROW.data.version_path)
-    return offline.Places(tmp_path / "data", tmp_path / "runs")
+    return runner.Places(tmp_path / "data", tmp_path / "runs")
 
 
 def last_line(places, **options):
     row = changed(ROW, **options)
     (cell,) = plan(dataclasses.replace(RECIPE, rows=(row,)))
-    offline.run_cells([cell], places, lambda cell, step: None)
+    runner.run_cells([cell], places, lambda cell, step: None)
     return read_results(cell.folder(places.runs_dir) / RESULTS)[-1]
 
 

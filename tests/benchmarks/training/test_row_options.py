@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks.training import offline
+from benchmarks.training import runner
 from benchmarks.training.cells import plan, seeds_of_rows, with_behaviors
 from benchmarks.training.recipe import Recipe
 from benchmarks.training.results import RESULTS, read_results
@@ -73,11 +73,11 @@ def cuts(monkeypatch):
 @pytest.fixture
 def places(tmp_path):
     version_folders.write(tmp_path / "data" / CLONING.data.version_path)
-    return offline.Places(tmp_path / "data", tmp_path / "runs")
+    return runner.Places(tmp_path / "data", tmp_path / "runs")
 
 
 def run(cells, places):
-    offline.run_cells(cells, places, lambda cell, step: None)
+    runner.run_cells(cells, places, lambda cell, step: None)
 
 
 def test_what_is_started_from_comes_first_whatever_was_asked_for():
@@ -216,7 +216,7 @@ def test_several_rewards_are_refused_where_the_learner_has_no_discount(cuts, pla
 def test_a_reading_is_refused_where_a_feed_cannot_give_it(cuts, places, feed):
     row = changed(CLONING, learner="td3_bc", **LETTER)
     cells = plan(dataclasses.replace(RECIPE, rows=(row,)), seeds=[0])
-    asked = offline.Places(places.data_dir, places.runs_dir, feed)
+    asked = runner.Places(places.data_dir, places.runs_dir, feed)
     with pytest.raises(DatasetError, match="sets reading and across_time_limits, which only"):
         run(cells, asked)
 
@@ -322,7 +322,7 @@ def test_the_data_s_next_action_is_served_to_a_learner_that_reads_it(cuts, place
     (cell,) = plan(recipe, seeds=[0])
     metrics = read_results(cell.folder(places.runs_dir) / RESULTS)[-1]["metrics"]
     assert metrics["next_action"] != 0
-    stream = offline.Places(places.data_dir, places.runs_dir / "stream", feed="stream")
+    stream = runner.Places(places.data_dir, places.runs_dir / "stream", feed="stream")
     with pytest.raises(DatasetError, match="stream does not give the next_action"):
         run([cell], stream)
 

@@ -3,14 +3,18 @@
 import dataclasses
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 from dm_env import specs
 
 from benchmarks.tables.reproduce import reproduce
+from benchmarks.training.online import agent_file
 from benchmarks.training.recipe import Recipe, load_recipe, recipe_names
 from benchmarks.training.row import AS_STORED, OWN, Row
-from learners import discrete_bc, discrete_bcq, discrete_cql, dqn
+from learners import discrete_bc, discrete_bcq, discrete_cql, dqn, qr_dqn
+from learners.types import DiscreteSpec
+from rl_datasets import files, run_log
 from rl_datasets.episode import EpisodeSpec
 from rl_datasets.serving.share import Share
 from rl_datasets.serving.source_samplings import Files
@@ -32,11 +36,31 @@ def of_every_kind(recipe: Recipe) -> list[Row]:
             behavior = row.learning.behavior
             kind = of.learner, shaping, of.batch_size, behavior, row.scoring.policies
             data = row.data.normalize_observations, row.data.sampling, row.data.share
+            data += (repr(row.learning.online),)
             kinds.setdefault(repr((kind, data)), row)
     return [*kinds.values()]
 
 
-def publish_manifest(row: Row, data_dir: pathlib.Path) -> None:
+def keep_teacher(row: Row, teachers_dir: pathlib.Path) -> str:
+    """Makes a teacher of the row's game that has learned nothing, and gives its file's hash."""
+    game, path = row.scoring.environment, teachers_dir / row.learning.teacher
+    name, module, config = "dqn", dqn, dqn.Config()
+    if path.suffix == ".npz":
+        name, module, config = "qr_dqn", qr_dqn, qr_dqn.TIANSHOU
+    else:
+        path.mkdir(parents=True, exist_ok=True)
+        run_log.write(path, {"game": game, "run": 1, "time_limit": 27_000})
+        path /= run_log.AGENT
+    if not path.exists():
+        count = ATARI_GAMES[game].num_actions
+        params = module.make(config, DiscreteSpec(count)).init(jax.random.PRNGKey(0)).params
+        facts = {"game": game, "rom_set": "ale-py 0.12.1", "num_actions": count}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        agent_file.save(path, name, config, params, facts)
+    return files.sha256_of(path)
+
+
+def publish_manifest(row: Row, data_dir: pathlib.Path, **lineage: str) -> None:
     """A manifest of the row's dataset, and no data."""
     environment = row.scoring.environment
     if environment in ATARI_GAMES:
@@ -45,7 +69,7 @@ def publish_manifest(row: Row, data_dir: pathlib.Path) -> None:
         spec = (
             rl_unplugged.episode_spec(count) if is_episodes_of_files else atari_episode_spec(count)
         )
-        lineage = {"game": environment, "sticky_probability": 0.25, "rom_set": "ale-py 0.12.1"}
+        lineage |= {"game": environment, "sticky_probability": 0.25, "rom_set": "ale-py 0.12.1"}
         splits = [f"checkpoint_{number:02d}" for number in range(50)]
         version_folders.write(data_dir / row.data.version_path, None, spec, splits, **lineage)
     else:
@@ -61,9 +85,16 @@ def publish_manifest(row: Row, data_dir: pathlib.Path) -> None:
 def test_a_dry_run_makes_and_traces_every_kind_of_learner(name, tmp_path, capsys):
     rows = of_every_kind(load_recipe(name))
     for row in rows:
-        publish_manifest(row, tmp_path / "data")
+        of_teacher = {}
+        if row.learning.teacher:
+            of_teacher = {"agent_sha256": keep_teacher(row, tmp_path / "teachers")}
+        publish_manifest(row, tmp_path / "data", **of_teacher)
     named = [row.name for row in rows]
-    where = {"data_dir": tmp_path / "data", "runs_dir": tmp_path / "runs"}
+    where = {
+        "data_dir": tmp_path / "data",
+        "runs_dir": tmp_path / "runs",
+        "teachers_dir": tmp_path / "teachers",
+    }
     assert reproduce(name, rows=named, **where, dry_run=True) is None
     shown = capsys.readouterr().out
     assert all(name in shown for name in named)
@@ -100,6 +131,14 @@ PRINTED = [
     ("tianshou_discrete", "CQL/Pong", {"weight": 10.0}),
     ("tianshou_discrete", "CRR + CQL/Breakout", {"cql_weight": 50.0}),
     ("tianshou_discrete", "CRR/Breakout", {"cql_weight": 0.0}),
+    ("reincarnating", "QDagger/Pong", {"coefficient": 3.0, "temperature": 0.1, "decays": True}),
+    ("reincarnating", "QDagger/Pong", {"learning_rate": 0.0001, "final_learning_rate": 0.00001}),
+    ("reincarnating", "QDagger/Pong", {"epsilon": 0.00015, "network": "dopamine"}),
+    ("reincarnating", "DQfD/Pong", {"margin": 1.0, "coefficient": 1.0, "decays": False}),
+    ("reincarnating", "DQfD/Pong", {"learning_rate": 0.0001, "epsilon": 0.00015}),
+    ("reincarnating", "Pretraining/Pong", {"weight": 1.0, "temperature": 0.1}),
+    ("reincarnating", "Pretraining/Pong", {"num_quantiles": None, "learning_rate": 0.0001}),
+    ("reincarnating", "JSRL/Pong", {"optimizer": "adam", "learning_rate": 0.0000625}),
 ]
 ADAM_AND_TARGET = {"learning_rate": 0.00005, "epsilon": 0.0003125, "target_period": 2_000}
 SHARED = {
@@ -110,6 +149,7 @@ SHARED = {
     "slimcql": {"is_squared": True, "learning_rate": 0.00005, "target_period": 2_000},
     "dopamine_labs": {"optimizer": "adam", "is_squared": True, "is_double": False},
     "tianshou_discrete": {"discount": 0.99, "target_period": 500, "learning_rate": 0.0001},
+    "reincarnating": {"discount": 0.99, "target_period": 2_000},
 }
 # Batches and gradient steps.
 BUDGETS = {
@@ -119,6 +159,7 @@ BUDGETS = {
     "rl_unplugged_atari": (256, 2_000_000),
     "slimcql": (32, 50 * 62_500),
     "dopamine_labs": (32, 200 * 62_500),
+    "reincarnating": (32, 1_000_000),
 }
 
 
@@ -192,3 +233,30 @@ def test_d3rlpys_rows_stand_apart_for_their_data_are_of_another_rule():
     assert {row.data.dataset for row in rows if "Asterix" in row.name} == {
         "dqn_replay/Asterix_run_2:1.1.0"
     }
+
+
+@pytest.mark.parametrize(
+    ("row", "n_step", "options"),
+    [
+        ("QDagger/Pong", 3, {"weight_steps": 1_500_000, "weight_rule": "latched"}),
+        ("QDagger/Pong", 3, {"iterations": 10, "steps_per_iteration": 250_000}),
+        ("QDagger/Pong", 3, {"min_replay": 20_000, "epsilon_decay_steps": 50_000}),
+        ("Kickstarting/Pong", 3, {"skips_offline": True, "keeps_optimizer": True}),
+        ("DQfD/Pong", 1, {"weight_steps": 1_500_000, "skips_offline": False}),
+        ("Pretraining/Pong", 1, {"keeps_optimizer": False, "learner": "dqn"}),
+        ("Rehearsal/Pong", 3, {"skips_offline": True, "teacher_share": 1 / 16}),
+        ("JSRL/Pong", 1, {"iterations": 20, "steps_per_iteration": 125_000}),
+        ("Tabula rasa/Pong", 3, {"skips_offline": True, "teacher_share": 0.0}),
+    ],
+)
+def test_students_continue_online_as_the_gin_files_have_it(row, n_step, options):
+    recipe = load_recipe("reincarnating")
+    chosen = row_of(recipe, row)
+    assert chosen.data.n_step == n_step
+    found = recipe.of(chosen).online_options(chosen)
+    assert {name: getattr(found, name) for name in options} == options
+    if row.startswith("JSRL"):
+        assert dataclasses.astuple(found.guide) == (100, 1.0, False, 1.0, 2_500_000)
+    if row.startswith("Pretraining"):
+        online = recipe.of(chosen).online_recipe(chosen, found).learner_config()
+        assert (online.learning_rate, online.epsilon) == (1e-5, 1.5e-4)

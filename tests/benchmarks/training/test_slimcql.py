@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks.training import feeds, offline
+from benchmarks.training import feeds, runner
 from benchmarks.training.atari_protocol import AtariProtocol
 from benchmarks.training.cells import Cell, plan
 from benchmarks.training.preparation import Places
@@ -162,7 +162,7 @@ def test_the_recipe_that_ships_trains_both_of_its_learners(data_dir, tmp_path):
     )
     cells = plan(short, ["DQN/Asterix/run_1", "CQL/Asterix/run_1"])
     assert [cell.recipe.learner for cell in cells] == ["dqn", "discrete_cql"]
-    offline.run_cells(cells, Places(data_dir, tmp_path), lambda cell, step: None)
+    runner.run_cells(cells, Places(data_dir, tmp_path), lambda cell, step: None)
     for cell in cells:
         (line,) = read_results(cell.folder(tmp_path) / RESULTS)
         assert np.isfinite(line["metrics"]["loss"])

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.training.cells import Cell, Progress, seeds_of_rows
-from benchmarks.training.feeds import open_feed
+from benchmarks.training.online_phase import online_phase
+from benchmarks.training.phases import Phase, Training, joined, offline_phase, split
 from benchmarks.training.preparation import (
     Places,
     check_feed,
@@ -27,10 +27,12 @@ from benchmarks.training.preparation import (
     tasks_of,
 )
 from benchmarks.training.run_folder import RunFolder, begin_with_shorter_run, last_state, lock
-from benchmarks.training.tasks.choice import Task
-from learners import training, types
+from benchmarks.training.tasks.atari import Atari
+from benchmarks.training.tasks.choice import Task, task_of
+from benchmarks.training.teacher import Teacher
+from benchmarks.training.teaching import of_data, teacher_of
+from learners import types
 from rl_datasets.errors import DatasetError
-from rl_datasets.serving.rewards import rescaled
 
 
 def run_cells(
@@ -70,7 +72,7 @@ def _open(cell: Cell, task: Task, places: Places) -> RunFolder:
     of_run = identity(cell, task, places)
     folder = cell.folder(places.runs_dir)
     begin_with_shorter_run(folder, of_run, cell.at_other_budgets(places.runs_dir))
-    return RunFolder(folder, of_run)
+    return RunFolder(folder, of_run, cell.evaluations)
 
 
 def _run_group(
@@ -78,54 +80,94 @@ def _run_group(
 ) -> None:
     """Trains seeds of one row side by side, from their common checkpoint to the end."""
     cells = list(folders)
-    recipe = cells[0].recipe
     spec: Any = task.spec()
-    learner = learner_of(cells[0], spec)
-    policies: dict[str, Any] = {
-        name: learner.policies[name] for name in cells[0].row.scoring.policies
-    }
-    task = task.read_by(recipe.learner, cells[0].extras())
-    check_feed(cells[0], task, places.feed)
-    update = (training.over_seeds(learner) if len(cells) > 1 else learner).update
-    steps_a_call = task.steps_in_a_call(recipe.evaluate_every)
+    teacher = teacher_of(cells[0], task, places.teachers_dir)
+    phases = _phases(cells, task, places, spec, teacher, progress)
     step = folders[cells[0]].checkpoint_step
-    state = _join([folders[c].restore(_initial(c, learner, spec, places)) for c in cells])
-    with contextlib.ExitStack() as stack:
-        feeds = [
-            stack.enter_context(open_feed(cell, task, places.feed, steps_a_call, step))
-            for cell in cells
-        ]
-        while step < cells[0].steps:
-            start = time.perf_counter()
-            for _ in range(recipe.evaluate_every // steps_a_call):
-                batches = [
-                    rescaled(next(feed), task.reward_scale, task.row.data.reward_bias)
-                    for feed in feeds
-                ]
-                state, metrics = update(state, _join(batches))
-                jax.block_until_ready(metrics)
-                step += steps_a_call
-                for cell in cells:
-                    progress(cell, step)
-            train_seconds = (time.perf_counter() - start) / len(cells)
-            states, metrics_of = _split(state, len(cells)), _split(metrics, len(cells))
-            for cell, state_of_seed, metrics_of_seed in zip(cells, states, metrics_of, strict=True):
-                _check_finite(cell, step, metrics_of_seed)
-                start = time.perf_counter()
-                returns = {
-                    name: task.score(
-                        acting(policy, state_of_seed), recipe.episodes, (cell.seed, step)
-                    )
-                    for name, policy in policies.items()
-                }
-                evaluate_seconds = time.perf_counter() - start
-                folders[cell].write(
-                    step,
-                    state_of_seed,
-                    returns,
-                    {name: float(value) for name, value in metrics_of_seed.items()},
-                    {"train": round(train_seconds, 3), "evaluate": round(evaluate_seconds, 3)},
-                )
+    number = max((n for n, phase in enumerate(phases) if phase.ends[0] <= step), default=0)
+    learner = phases[number].learner
+    kept = [folders[c].restore(_initial(c, learner, spec, places, teacher)) for c in cells]
+    state = joined([each.state for each in kept])
+    for phase in phases[number:]:
+        if phase.learner is not learner:
+            learner, state = phase.learner, phase.enter(state)
+        left = [end for end in phase.ends if end > step]
+        is_begun = phase.ends[0] <= step
+        facts, arrays = (kept[0].facts, kept[0].arrays) if is_begun else ({}, {})
+        if left:
+            with phase.open(step, facts, arrays) as under_way:
+                for step in left:
+                    state = _to_evaluation(folders, task, learner, under_way, state, step)
+
+
+def _phases(
+    cells: Sequence[Cell],
+    task: Task,
+    places: Places,
+    spec: Any,
+    teacher: Teacher | None,
+    progress: Progress,
+) -> list[Phase]:
+    """The phases of a row's run, in order; a run that continues online is of one seed."""
+    cell, phases = cells[0], []
+    if cell.offline_ends:
+        learner = learner_of(cell, spec, teacher)
+        task = task.read_by(cell.recipe.learner, of_data(cell.extras()))
+        check_feed(cell, task, places.feed)
+        phases.append(offline_phase(cells, task, places, learner, progress))
+    if (online := cell.online_cell) is not None:
+        task = task_of(online.recipe, online.row, places.data_dir)
+        assert isinstance(task, Atari)
+        phases.append(
+            online_phase(
+                cell,
+                task,
+                learner_of(online, spec, teacher),
+                teacher,
+                cell.folder(places.runs_dir),
+                progress,
+            )
+        )
+    return phases
+
+
+def _to_evaluation(
+    folders: dict[Cell, RunFolder],
+    task: Task,
+    learner: types.Learner,
+    under_way: Training,
+    state: Any,
+    step: int,
+) -> Any:
+    """Trains up to a step, evaluates the state and saves it."""
+    cells = list(folders)
+    policies = {name: learner.policies[name] for name in cells[0].row.scoring.policies}
+    start = time.perf_counter()
+    state, metrics = under_way.train(state)
+    train_seconds = (time.perf_counter() - start) / len(cells)
+    states, metrics_of = split(state, len(cells)), split(metrics, len(cells))
+    for number, (cell, metrics_of_seed) in enumerate(zip(cells, metrics_of, strict=True)):
+        _check_finite(cell, step, metrics_of_seed)
+        start = time.perf_counter()
+        returns = {
+            name: task.score(
+                acting(policy, states[number]), cell.recipe.episodes, (cell.seed, step)
+            )
+            for name, policy in policies.items()
+        }
+        evaluate_seconds = time.perf_counter() - start
+        states[number] = under_way.evaluated(states[number], next(iter(returns.values())))
+        facts, arrays = under_way.kept()
+        folders[cell].write(
+            step,
+            states[number],
+            returns,
+            {name: float(value) for name, value in metrics_of_seed.items()},
+            {"train": round(train_seconds, 3), "evaluate": round(evaluate_seconds, 3)},
+            facts,
+            arrays,
+        )
+    return joined(states)
 
 
 def acting(policy: types.Policy, state: types.TrainingState) -> Callable[[Any], Any]:
@@ -139,12 +181,14 @@ def acting(policy: types.Policy, state: types.TrainingState) -> Callable[[Any], 
     return act
 
 
-def _initial(cell: Cell, learner: types.Learner, spec: Any, places: Places) -> types.TrainingState:
-    """The state at step 0, with the policy that another run cloned if the row starts from one."""
+def _initial(
+    cell: Cell, learner: types.Learner, spec: Any, places: Places, teacher: Teacher | None
+) -> types.TrainingState:
+    """The state at step 0, with what a teacher or another run learned if the row starts from it."""
     key = jax.random.PRNGKey(cell.seed)
     cloning = cell.behavior
     if cloning is None:
-        return initial(cell, learner, key, None)
+        return initial(cell, learner, key, None, teacher)
     if not cloning.is_done(places.runs_dir):
         raise DatasetError(
             f"{cell.name} starts from the policy of {cloning.name}, which is not done: run it first"
@@ -160,15 +204,3 @@ def _check_finite(cell: Cell, step: int, metrics: Mapping[str, Any]) -> None:
             f"{cell.name} diverged: {' and '.join(wrong)} is not a finite number at step {step:,}; "
             "change its config, for example to a lower learning rate, and run it again"
         )
-
-
-def _join(trees: Sequence[Any]) -> Any:
-    """One tree with a leading axis of seeds, or the tree itself if there is one seed."""
-    return trees[0] if len(trees) == 1 else jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-
-
-def _split(tree: Any, seeds: int) -> list[Any]:
-    """The inverse of `_join`."""
-    if seeds == 1:
-        return [tree]
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i in range(seeds)]
