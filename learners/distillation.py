@@ -1,10 +1,9 @@
 """What students of a teacher share (Agarwal et al. 2022, "Reincarnating reinforcement learning").
 
-A student minimises the loss of Q-learning and c lambda times another, by which a teacher's values
-say what is good (arXiv:2206.01626). The weight lambda is 1 while the student learns from the
-teacher's data. Later it falls as the student's score nears the teacher's, which whoever runs the
-training finds out and tells by `with_weight`. It is a part of the training state, so a checkpoint
-has it.
+A student minimises the loss of Q-learning plus c lambda times a loss that compares its values with
+a teacher's (arXiv:2206.01626). The weight lambda is 1 while the student learns from the teacher's
+data, and later falls as its score nears the teacher's: whoever trains the student scores it, and
+calls `with_weight`. Lambda is a part of the training state, so a checkpoint has it.
 
 The teacher's values of the observations are the extra `teacher_values` of a batch: float32
 [K, B, A]. Defaults are those of the authors' code, google-research/reincarnating_rl at 3eb419c.
