@@ -73,7 +73,8 @@ class Teacher:
         path = files.local_path(path)
         if path.suffix == ".npz":
             return _of_file(path)
-        if path.is_dir() and run_log.read(path) is not None:
+        is_own = path.is_dir() and not dopamine_checkpoint.is_at(path)
+        if is_own and run_log.read(path) is not None:
             if not (path / run_log.AGENT).exists():
                 raise DatasetError(
                     f"{path} holds a run without its agent, {run_log.AGENT}: name a run that "
@@ -109,7 +110,7 @@ class Teacher:
         number, own = lineage.get("checkpoint"), self.facts.get("checkpoint")
         if lineage.get("agent_sha256") == self.file_sha256:
             return
-        if (number, own) != (None, None) and number != own:
+        if None not in (number, own) and number != own:
             raise DatasetError(
                 f"{dataset} is the replay of checkpoint {number}, and the teacher {self.path} is "
                 f"checkpoint {own}: name those that were saved together"
@@ -147,6 +148,8 @@ def _of_file(path: pathlib.Path) -> Teacher:
 
 def _of_dopamine(checkpoint: dopamine_checkpoint.Checkpoint) -> Teacher:
     arrays = dopamine_checkpoint.read_network(checkpoint)
+    log = run_log.read(checkpoint.path.parent.parent)
+    rom_set = roms.roms_for(log) if log is not None and "rom_set" in log else None
     config = dqn.Config()
     learner = dqn.make(config, DiscreteSpec(ATARI_GAMES[checkpoint.game].num_actions))
     state = learner.init(jax.random.PRNGKey(0))._replace(params=to_haiku(arrays))
@@ -155,7 +158,7 @@ def _of_dopamine(checkpoint: dopamine_checkpoint.Checkpoint) -> Teacher:
         "config": {"network": config.network},
         "checkpoint": checkpoint.number,
     }
-    return _teacher(checkpoint.path, checkpoint.game, None, facts, learner, state)
+    return _teacher(checkpoint.path, checkpoint.game, rom_set, facts, learner, state)
 
 
 def to_haiku(arrays: Mapping[str, np.ndarray]) -> Params:

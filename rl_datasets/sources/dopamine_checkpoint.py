@@ -176,7 +176,7 @@ def _of_pickle(path: pathlib.Path) -> dict[str, np.ndarray]:
         tree = tree["params"]
     layers = _checked(path, tree, "online_params", dict)
     arrays, counts = {}, {"Conv": 0, "Dense": 0}
-    for name in sorted(layers, key=_place):
+    for name in sorted(layers, key=str):
         if match := _LAYER.fullmatch(str(name)):
             kind = match[1]
             linen = f"{kind}_{counts[kind]}"
@@ -189,11 +189,6 @@ def _of_pickle(path: pathlib.Path) -> dict[str, np.ndarray]:
                 path, array, f"online_params/{name}/{of_layer}", np.ndarray
             )
     return arrays
-
-
-def _place(name: Any) -> tuple[str, int]:
-    kind, _, number = str(name).rpartition("_")
-    return kind, int(number) if number.isdecimal() else 0
 
 
 def _entry(path: pathlib.Path, tree: Any, where: str, name: str) -> Any:

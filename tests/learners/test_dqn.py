@@ -246,9 +246,24 @@ def test_two_seeds_at_once_are_the_seeds_one_by_one(algorithm):
     batches = [random_batches(2, seed=seed) for seed in range(2)]
     stacked = jax.tree.map(lambda *x: np.stack(x), *batches)
     states, _ = together.update(together.init(keys), stacked)
+    values = together.values(states, stacked.observation[:, 0])
     for s in range(2):
         state, _ = learner.update(learner.init(keys[s]), batches[s])
         plain.assert_close(plain.at(states.params, s), state.params, rtol=1e-3, atol=1e-5)
+        of_seed = learner.values(plain.at(states, s), batches[s].observation[0])
+        np.testing.assert_allclose(values[s], of_seed, rtol=1e-4, atol=1e-6)
+
+
+@every_algorithm
+def test_the_action_taken_has_the_highest_value(algorithm):
+    learner = make(algorithm)
+    state = learner.init(jax.random.PRNGKey(0))
+    frames = random_batches(1).observation[0]
+    values = learner.values(state, frames)
+    assert (values.shape, values.dtype) == ((len(frames), SPEC.num_actions), np.float32)
+    np.testing.assert_array_equal(np.argmax(values, axis=-1), learner.act(state, frames))
+    with pytest.raises(ValueError, match="observation"):
+        learner.values(state, frames[0])
 
 
 def test_a_dqn_has_the_network_that_its_config_names():

@@ -81,7 +81,8 @@ def read_episodes(unit: episode_index.Unit) -> Iterator[Episode]:
     Frames are encoded as PNG files, as a dataset holds them, while they are streamed. So memory
     never holds more than a few raw frames, however long an episode is. The frames of the checkpoint
     are streamed once. So are all frames of each checkpoint into which its last episode continues,
-    because the first row that such a checkpoint adds is stored at its very end.
+    because the first row that such a checkpoint adds is stored at its very end. A buffer whose
+    oldest row is in its middle is streamed twice.
 
     Raises:
       DatasetError: a file is truncated, damaged or has changed since `read_run`.

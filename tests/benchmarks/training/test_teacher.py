@@ -14,7 +14,7 @@ from benchmarks.training.online.atari_schedule import AtariSchedule
 from benchmarks.training.teacher import Teacher
 from learners import discrete_bc, dqn, qr_dqn, registry
 from learners.types import DiscreteSpec
-from rl_datasets import files
+from rl_datasets import files, run_log
 from rl_datasets.errors import DatasetError
 from rl_datasets.roms import RomSet
 from tests.rl_datasets.sources import dopamine_files
@@ -194,7 +194,7 @@ class TestRefused:
             teacher.check_replay("data", {"checkpoint": 398, "agent_sha256": "00"})
         with pytest.raises(DatasetError, match="data is not the replay of the teacher"):
             teacher.check_replay("data", {"checkpoint": NUMBER, "agent_sha256": "00"})
-        with pytest.raises(DatasetError, match="replay of checkpoint None, and"):
+        with pytest.raises(DatasetError, match="data is not the replay of the teacher"):
             teacher.check_replay("data", {})
 
     @pytest.mark.parametrize(
@@ -213,9 +213,18 @@ class TestRefused:
             with pytest.raises(DatasetError, match=r"learned MsPacman on the ROM of ale-py 0\.12"):
                 teacher.check_rom(RomSet.LEGACY)
 
-    def test_dopamines_does_not_say_its_rom(self, teacher):
+    def test_dopamines_does_not_say_its_rom(self, tmp_path):
+        """But a description beside its checkpoints may."""
+        run = tmp_path / "MsPacman" / "1"
+        write_checkpoint(run, network(num_actions=9))
         for rom_set in RomSet:
-            teacher.check_rom(rom_set)
+            Teacher.open(run).check_rom(rom_set)
+        log = {"game": "MsPacman", "run": 1, "time_limit": 27_000, "rom_set": RomSet.LEGACY}
+        run_log.write(run, log)
+        teacher = Teacher.open(run)
+        teacher.check_rom(RomSet.LEGACY)
+        with pytest.raises(DatasetError, match=r"learned MsPacman on the ROM of atari-py 0\.2\.5"):
+            teacher.check_rom(RomSet.ALE)
 
     def test_what_is_no_teacher(self, tmp_path):
         for path, why in {

@@ -68,6 +68,13 @@ class TestFind:
         with pytest.raises(errors.DatasetError, match="nothing says which game it plays"):
             dopamine_checkpoint.find(path)
 
+    def test_a_file_that_was_moved(self, tmp_path):
+        path = write_checkpoint(tmp_path / "Pong" / "1", {})
+        (tmp_path / "Pong" / "1" / "saved").mkdir()
+        moved = path.rename(tmp_path / "Pong" / "1" / "saved" / path.name)
+        with pytest.raises(errors.DatasetError, match="nothing says which game it plays"):
+            dopamine_checkpoint.find(moved)
+
     def test_an_address(self):
         with pytest.raises(errors.DatasetError, match="gs://rl_checkpoints/DQN_400/Pong/1 cannot"):
             dopamine_checkpoint.find("gs://rl_checkpoints/DQN_400/Pong/1")

@@ -103,6 +103,17 @@ class TestWhatIsRead:
         assert b"numpy._core" in newer
         assert_same(loads(newer), value)
 
+    @pytest.mark.parametrize("protocol", PROTOCOLS)
+    @pytest.mark.parametrize("order", ["C", "F"])
+    def test_orders_of_axes_and_of_bytes(self, protocol, order):
+        for dtype in (">i4", "<i4", "<f8", ">c16", "u1", "?"):
+            array = np.asarray(np.arange(24).reshape(2, 3, 4) % 7, dtype=dtype, order=order)
+            content = pickle.dumps([array, array.dtype], protocol)
+            read, expected = loads(content), pickle.loads(content)
+            assert_same(read, expected)
+            np.testing.assert_array_equal(read[0], array)
+            assert read[0].flags.f_contiguous == (order == "F")
+
     def test_an_array_of_jax_is_one_of_numpy(self):
         """As JAX 0.4 and JAX 0.3 reduce theirs, around NumPy's own reduction."""
         array = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -228,6 +239,7 @@ class TestWhatIsRefused:
             (b"\x80\x02}]K\x01s.", "a key of type list"),
             (b"\x80\x02K\x01K\x02b.", "sets the state of a int"),
             (b"\x80\x02K\x01)R.", "calls a int"),
+            (b"\x80\x04K\x01K\x02\x93.", "a class without a name"),
             (b"\x80\x02\x82\x01.", "the instruction EXT1"),
             (b"\x80\x02K\x01Q.", "the instruction BINPERSID"),
         ],
