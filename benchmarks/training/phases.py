@@ -71,7 +71,8 @@ def offline_phase(
                 stack.enter_context(open_feed(cell, task, places.feed, steps_a_call, step))
                 for cell in cells
             ]
-            yield _Offline(cells, task, learner, progress, feeds, steps_a_call, step)
+            scale, bias = task.reward_scale(places.feed), task.row.data.reward_bias
+            yield _Offline(cells, scale, bias, learner, progress, feeds, steps_a_call, step)
 
     return Phase(cells[0].offline_ends, learner, lambda state: state, opened)
 
@@ -80,26 +81,23 @@ class _Offline:
     def __init__(
         self,
         cells: Sequence[Cell],
-        task: Task,
+        scale: float,
+        bias: float,
         learner: types.Learner,
         progress: Progress,
         feeds: Sequence[Iterator[Any]],
         steps_a_call: int,
         step: int,
     ):
-        self._cells, self._task, self._feeds = cells, task, feeds
+        self._cells, self._scale, self._bias, self._feeds = cells, scale, bias, feeds
         self._progress = progress
         self._update = (training.over_seeds(learner) if len(cells) > 1 else learner).update
         self._steps_a_call, self._step = steps_a_call, step
 
     def train(self, state: Any) -> tuple[Any, Mapping[str, Any]]:
         metrics: Mapping[str, Any] = {}
-        data = self._task.row.data
         for _ in range(self._cells[0].recipe.evaluate_every // self._steps_a_call):
-            batches = [
-                rescaled(next(feed), self._task.reward_scale, data.reward_bias)
-                for feed in self._feeds
-            ]
+            batches = [rescaled(next(feed), self._scale, self._bias) for feed in self._feeds]
             state, metrics = self._update(state, joined(batches))
             jax.block_until_ready(metrics)
             self._step += self._steps_a_call

@@ -120,6 +120,8 @@ def learner_of(cell: Cell, spec: Any, teacher: Teacher | None = None) -> types.L
 
 def check_feed(cell: Cell, task: Task, feed: str) -> None:
     """Refuses a feed that does not give what the cell reads."""
+    if feed == "arrays" and cell.offline_ends:
+        task.check_memory()
     if feed != "arrays":
         _ = task.cut  # refuses a reading that is the arrays' alone
         if task.sampling is not None:

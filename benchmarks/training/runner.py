@@ -80,7 +80,7 @@ def _run_group(
 ) -> None:
     """Trains seeds of one row side by side, from their common checkpoint to the end."""
     cells = list(folders)
-    spec: Any = task.spec()
+    spec: Any = task.spec(places.feed)
     teacher = teacher_of(cells[0], task, places.teachers_dir)
     phases = _phases(cells, task, places, spec, teacher, progress)
     step = folders[cells[0]].checkpoint_step

@@ -45,17 +45,23 @@ def load_rows(
     version = Version.open(version)
     rows: np.ndarray | None = None
     filled = 0
-    for episode, is_in in _episodes(version, split, share):
-        cut_out = transitions.from_episode(episode, cut)
+    for of_episode in transitions_by_episode(version, split, cut, share):
         if rows is None:
-            rows = np.empty(_size(version, split, share), row_dtype(cut_out))
-        if is_in is not None:
-            cut_out = unpack(pack(cut_out)[is_in])
-        following = filled + len(cut_out.reward)
-        pack_into(rows[filled:following], cut_out)
+            rows = np.empty(_size(version, split, share), row_dtype(of_episode))
+        following = filled + len(of_episode.reward)
+        pack_into(rows[filled:following], of_episode)
         filled = following
     assert rows is not None  # a published split has episodes
     return rows
+
+
+def transitions_by_episode(
+    version: VersionLike, split: str = "train", cut: Cut = ONE_STEP, share: Share | None = None
+) -> Iterator[Transition]:
+    """As `load_transitions`, but one episode at a time; of a share, some may have no transition."""
+    for episode, is_in in _episodes(Version.open(version), split, share):
+        of_episode = transitions.from_episode(episode, cut)
+        yield of_episode if is_in is None else unpack(pack(of_episode)[is_in])
 
 
 def load_frame_windows(

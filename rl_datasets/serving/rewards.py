@@ -10,6 +10,8 @@ Needs NumPy alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from rl_datasets.errors import DatasetError
@@ -18,28 +20,45 @@ from rl_datasets.serving.transitions import Transition
 SAME_OBSERVATION = 1e-6  # Euclidean; IQL's dataset_utils.py
 
 
-def return_range(transitions: Transition) -> float:
+def return_range(pieces: Iterable[Transition]) -> float:
     """The highest minus the lowest undiscounted return of the trajectories in transitions.
 
     By IQL's rule, a trajectory ends where the discount is 0, or where the next row's observation is
     not the next observation. So rows must be in the order in which they were taken.
 
     Args:
-      transitions: Transition of [N, ...] arrays of one step each, observations [N, obs].
+      pieces: Transition of [N, ...] arrays of one step each, observations [N, obs], all together or
+        some at a time; a trajectory may continue in the next piece.
 
     Raises:
       DatasetError: all returns are the same, for example because there is one trajectory.
     """
-    jump = np.linalg.norm(transitions.observation[1:] - transitions.next_observation[:-1], axis=1)
-    is_last = (jump > SAME_OBSERVATION) | (transitions.discount[:-1] == 0)
-    starts = np.concatenate([[0], np.flatnonzero(is_last) + 1])
-    returns = np.add.reduceat(transitions.reward.astype(np.float64), starts)
-    if returns.max() == returns.min():
+    returns: list[float] = []
+    before = None
+    for piece in pieces:
+        is_last = _is_last(piece.next_observation[:-1], piece.discount[:-1], piece.observation[1:])
+        starts = np.concatenate([[0], np.flatnonzero(is_last) + 1])
+        of_piece = np.add.reduceat(piece.reward.astype(np.float64), starts)
+        if before is not None:
+            ends = before.next_observation[-1:], before.discount[-1:]
+            if not _is_last(*ends, piece.observation[:1])[0]:
+                of_piece[0] += returns.pop()
+        returns += of_piece.tolist()
+        before = piece
+    if max(returns) == min(returns):
         raise DatasetError(
             f"all {len(returns)} trajectories of the data return {returns[0]:g}, so rewards "
             "cannot be scaled by the range of their returns: give reward_scale a number"
         )
-    return float(returns.max() - returns.min())
+    return max(returns) - min(returns)
+
+
+def _is_last(
+    next_observation: np.ndarray, discount: np.ndarray, following: np.ndarray
+) -> np.ndarray:
+    """Whether rows end a trajectory, [N] bool, by the observations of the rows that follow them."""
+    jump = np.linalg.norm(following - next_observation, axis=1)
+    return (jump > SAME_OBSERVATION) | (discount == 0)
 
 
 def rescaled(transitions: Transition, scale: float, bias: float) -> Transition:

@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import hashlib
 import math
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -24,6 +23,7 @@ from benchmarks.training.game_evaluation import play_games
 from benchmarks.training.game_player import Act
 from benchmarks.training.recipe import Recipe
 from benchmarks.training.row import AS_SERVED, AS_STORED, Row
+from benchmarks.training.tasks import memory
 from learners import types
 from rl_datasets import roms
 from rl_datasets.episode import EpisodeSpec
@@ -59,7 +59,6 @@ class Atari:
     protocol: AtariProtocol
     sampling: Sampling | None = None
     extras: ClassVar[tuple[str, ...]] = ()
-    reward_scale: ClassVar = 1.0
     spec_type: ClassVar = types.DiscreteSpec
 
     @classmethod
@@ -134,29 +133,41 @@ class Atari:
 
     def transitions(self) -> Any:
         """All data that the row trains on, in memory, each frame once."""
-        split, share = self.row.data.split, self.row.data.uniform_share()
-        num_frames = frame_windows.most_frames(self.version.counts(split), self.cut, share)
-        _check_memory(self.version, num_frames)
-        return _windows(self.version, split, self.cut, share)
+        self.check_memory()
+        data = self.row.data
+        return _windows(self.version, data.split, self.cut, data.uniform_share())
 
-    def source_feed(self, sampling: Sampling, batch_size: int, seed: int, steps: int) -> SourceFeed:
-        """Batches drawn as a source drew them, from the files that are held at once.
+    def check_memory(self) -> None:
+        """Refuses data whose frames do not fit in memory, as far as they are held at once.
 
         Raises:
-          DatasetError: they are larger than memory.
+          DatasetError: they do not.
         """
-        version, split = self.version, self.row.data.split
-        sizes = [version.counts(name).transitions for name in version.split_names(split)]
-        _check_memory(version, sampling.most(sizes))
-        return SourceFeed(version, sampling, batch_size, seed, steps, split, self.cut)
+        version, data = self.version, self.row.data
+        if self.sampling is None:
+            counts = version.counts(data.split)
+            num_frames = frame_windows.most_frames(counts, self.cut, data.uniform_share())
+        else:
+            names = version.split_names(data.split)
+            num_frames = self.sampling.most([version.counts(name).transitions for name in names])
+        memory.check(version, "frames", num_frames * math.prod(FRAME_SHAPE))
 
-    def spec(self) -> types.DiscreteSpec:
-        """The game's, which its data share."""
+    def source_feed(self, sampling: Sampling, batch_size: int, seed: int, steps: int) -> SourceFeed:
+        """Batches drawn as a source drew them, from the files that are held at once."""
+        split = self.row.data.split
+        return SourceFeed(self.version, sampling, batch_size, seed, steps, split, self.cut)
+
+    def reward_scale(self, feed: str) -> float:
+        """The factor by which rewards are multiplied: none is, by any feed."""
+        return 1.0
+
+    def spec(self, feed: str = "arrays") -> types.DiscreteSpec:
+        """The game's, which its data share; the same by any feed, as it has no statistics."""
         num_actions = ATARI_GAMES[self.row.scoring.environment].num_actions
         return types.DiscreteSpec(num_actions, (*FRAME_SHAPE[:2], STACK_SIZE))
 
     def shapes(self) -> types.DiscreteSpec:
-        """The same: it has no statistics."""
+        """The same."""
         return self.spec()
 
     def batches(self, spec: types.DiscreteSpec, leading: tuple[int, ...]) -> Transition:
@@ -215,17 +226,3 @@ def _sampling(row: Row, version: Version) -> Sampling | None:
                 f"{error} in its sampling_options"
             ) from error
     return sampling
-
-
-def _check_memory(version: Version, num_frames: int) -> None:
-    size = num_frames * int(np.prod(FRAME_SHAPE))
-    if size > _memory():
-        raise DatasetError(
-            f"the frames of {version.folder} take {size / 1e9:.0f} GB, and this machine has "
-            f"{_memory() / 1e9:.0f}: name some of its splits in the row, or use the feed stream"
-        )
-
-
-def _memory() -> int:
-    """Bytes of memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

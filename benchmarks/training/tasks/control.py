@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -24,16 +24,18 @@ from benchmarks.training.row import (
     UNIFORM,
     Row,
 )
+from benchmarks.training.tasks import memory
 from learners import types
 from rl_datasets.collection.environments import make_environment, resolve
 from rl_datasets.errors import DatasetError
 from rl_datasets.published.version import Version
 from rl_datasets.serving import time_limits
-from rl_datasets.serving.cut import ONE_STEP, Cut
+from rl_datasets.serving.cut import ONE_STEP, Cut, observation_bytes
 from rl_datasets.serving.d4rl import load_qlearning_dataset
-from rl_datasets.serving.loading import load_transitions
+from rl_datasets.serving.loading import load_transitions, transitions_by_episode
 from rl_datasets.serving.rewards import return_range
 from rl_datasets.serving.share import Share
+from rl_datasets.serving.statistics import mean_and_std
 from rl_datasets.serving.transitions import NEXT_ACTION, Transition
 
 
@@ -100,11 +102,15 @@ class ContinuousControl:
             differs["collected_in"] = self.collected_in
         return differs | self.row.data.identity_of_share
 
-    @functools.cached_property
-    def reward_scale(self) -> float:
-        """The factor by which rewards are multiplied."""
+    def reward_scale(self, feed: str) -> float:
+        """The factor by which rewards are multiplied.
+
+        Args:
+          feed: the data are loaded for `arrays`, which holds them in memory, and read in one pass
+            for any other.
+        """
         if self.row.data.reward_scale == RETURN_RANGE:
-            return 1000.0 / return_range(self.transitions())
+            return 1000.0 / return_range(self._pieces(feed))
         return float(self.row.data.reward_scale)
 
     @property
@@ -151,6 +157,26 @@ class ContinuousControl:
             self.version, data.split, self._cut, data.uniform_share(), **self._reading
         )
 
+    def _pieces(self, feed: str) -> Iterable[Transition]:
+        """The data all together if the feed holds them in memory, and otherwise by episodes."""
+        if feed == "arrays":
+            return [self.transitions()]
+        data = self.row.data
+        return transitions_by_episode(self.version, data.split, self._cut, data.uniform_share())
+
+    def check_memory(self) -> None:
+        """Refuses data that do not fit in memory.
+
+        Raises:
+          DatasetError: they do not.
+        """
+        data, spec = self.row.data, self.version.episode_spec
+        transitions = self.version.counts(data.split).transitions
+        share = data.uniform_share()
+        rows = transitions if share is None else share.size(transitions)
+        size = 2 * observation_bytes(spec) + spec.action.generate_value().nbytes
+        memory.check(self.version, "transitions", rows * size)
+
     def shapes(self) -> types.Spec:
         """The spec without its statistics, from the version's manifest; reads no data.
 
@@ -167,17 +193,23 @@ class ContinuousControl:
         )
         return self._spec(shape, published.action.shape)
 
-    def spec(self) -> types.Spec:
+    def spec(self, feed: str = "arrays") -> types.Spec:
         """The spec, with bounds from the environment and statistics from the data.
+
+        The statistics of `arrays` and of other feeds are the same in float64 up to rounding, and so
+        in float32 but for a last bit here and there.
+
+        Args:
+          feed: as of `reward_scale`.
 
         Raises:
           DatasetError: the data do not fit the environment, or it has no continuous control.
         """
-        data = self.transitions()
+        mean, std = mean_and_std(piece.observation for piece in self._pieces(feed))
         return dataclasses.replace(
-            self._spec(data.observation.shape[1:], data.action.shape[1:]),
-            observation_mean=data.observation.mean(axis=0, dtype=np.float64).astype(np.float32),
-            observation_std=data.observation.std(axis=0, dtype=np.float64).astype(np.float32),
+            self.shapes(),
+            observation_mean=mean.astype(np.float32),
+            observation_std=std.astype(np.float32),
         )
 
     def _spec(self, observation: tuple[int, ...], action: tuple[int, ...]) -> types.Spec:

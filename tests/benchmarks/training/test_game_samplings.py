@@ -13,7 +13,7 @@ from benchmarks.training import feeds
 from benchmarks.training.cells import plan
 from benchmarks.training.recipe import load_recipe
 from benchmarks.training.row import QLEARNING_DATASET, RETURN_RANGE
-from benchmarks.training.tasks import atari, choice
+from benchmarks.training.tasks import atari, choice, memory
 from rl_datasets.errors import DatasetError
 from rl_datasets.published.version import Version
 from rl_datasets.serving.cut import Cut
@@ -75,9 +75,9 @@ class TestSourceSamplings:
             run(data_dir, tmp_path, recipe)
 
     def test_only_the_files_that_are_held_need_memory(self, data_dir, tmp_path, monkeypatch):
-        monkeypatch.setattr(atari, "_memory", lambda: 3 * 84 * 84)
+        monkeypatch.setattr(memory, "of_machine", lambda: 3 * 84 * 84)
         assert run(data_dir, tmp_path, dataclasses.replace(SHORT, rows=(BY_FILES,)))
-        monkeypatch.setattr(atari, "_memory", lambda: 3 * 84 * 84 - 1)
+        monkeypatch.setattr(memory, "of_machine", lambda: 3 * 84 * 84 - 1)
         with pytest.raises(DatasetError, match="name some of its splits"):
             run(data_dir, tmp_path / "less", dataclasses.replace(SHORT, rows=(BY_FILES,)))
 
@@ -116,7 +116,7 @@ class TestShares:
 
     def test_only_the_frames_that_it_reaches_need_memory(self, data_dir, tmp_path, monkeypatch):
         transitions = sum(Version.open(data_dir / PONG.data.version_path).counts("all"))
-        monkeypatch.setattr(atari, "_memory", lambda: transitions * 84 * 84 - 1)
+        monkeypatch.setattr(memory, "of_machine", lambda: transitions * 84 * 84 - 1)
         atari._windows.cache_clear()
         with pytest.raises(DatasetError, match="name some of its splits"):
             run(data_dir, tmp_path, SHORT)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from benchmarks.tables import protocol
-from benchmarks.training import feeds
+from benchmarks.training import feeds, preparation
 from benchmarks.training.atari_protocol import AtariProtocol
 from benchmarks.training.cells import plan
-from benchmarks.training.tasks import atari, choice
+from benchmarks.training.preparation import Places
+from benchmarks.training.tasks import atari, choice, memory
 from learners import dqn
 from learners.registry import LEARNERS
 from rl_datasets.errors import DatasetError
@@ -198,10 +199,13 @@ class TestFeeds:
             run(data_dir, tmp_path / "split", SHORT, feed=server.address)
 
     def test_more_frames_than_memory_are_refused(self, data_dir, tmp_path, monkeypatch):
-        monkeypatch.setattr(atari, "_memory", lambda: 1_000_000)
+        monkeypatch.setattr(memory, "of_machine", lambda: 1_000_000)
         atari._windows.cache_clear()
         with pytest.raises(DatasetError, match=r"this machine has 0: .* use the feed stream"):
             run(data_dir, tmp_path)
+        with pytest.raises(DatasetError, match="use the feed stream"):
+            preparation.check(plan(SHORT, seeds=[0]), Places(data_dir, tmp_path))
+        preparation.check(plan(SHORT, seeds=[0]), Places(data_dir, tmp_path, "stream"))
         assert run(data_dir, tmp_path / "stream", SHORT, feed="stream")
 
 

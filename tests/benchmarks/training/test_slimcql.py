@@ -100,7 +100,7 @@ def drawn(cell, task, feed, count):
     found = collections.defaultdict(list)
     with feeds.open_feed(cell, task, feed, 1, 0) as batches:
         for _ in range(count // cell.recipe.batch_size):
-            batch = rescaled(next(batches), task.reward_scale, task.row.data.reward_bias)
+            batch = rescaled(next(batches), task.reward_scale("arrays"), task.row.data.reward_bias)
             for place in np.ndindex(batch.action.shape):
                 stack, following = batch.observation[place], batch.next_observation[place]
                 found[marks(stack)[-1]].append(

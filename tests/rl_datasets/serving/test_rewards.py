@@ -29,27 +29,37 @@ LAST = ([7, 8], [-2.0], 1.0)  # returns -2
 
 
 def test_the_range_is_of_whole_trajectories():
-    assert return_range(transitions(TERMINAL, TIMED_OUT, LAST)) == 9 - -2
-    assert return_range(transitions(TIMED_OUT, TERMINAL)) == 9 - 3
-    assert return_range(transitions(LAST, TERMINAL)) == 3 - -2
+    assert return_range([transitions(TERMINAL, TIMED_OUT, LAST)]) == 9 - -2
+    assert return_range([transitions(TIMED_OUT, TERMINAL)]) == 9 - 3
+    assert return_range([transitions(LAST, TERMINAL)]) == 3 - -2
 
 
 def test_a_trajectory_goes_on_where_observations_do():
     # Without a terminal between them, and no jump, two trajectories are one: 3 + 9 less -2.
     joined = (TERMINAL[0], TERMINAL[1], 1.0)
-    assert return_range(transitions(joined, TIMED_OUT, LAST)) == 12 - -2
+    assert return_range([transitions(joined, TIMED_OUT, LAST)]) == 12 - -2
+
+
+def test_trajectories_may_come_in_pieces():
+    whole = transitions(TERMINAL, TIMED_OUT, LAST)
+    for cut in range(1, 6):  # between trajectories, and within each that is longer than one step
+        parts = slice(None, cut), slice(cut, None)
+        pieces = [Transition(*(f[part] for f in whole[:-1]), {}) for part in parts]
+        assert return_range(pieces) == 9 - -2
+    single = [Transition(*(f[t : t + 1] for f in whole[:-1]), {}) for t in range(6)]
+    assert return_range(iter(single)) == 9 - -2
 
 
 def test_returns_add_up_in_double_precision():
     # 2^24 + 1 is no float32: added up in single precision, the ones would be lost.
     long = ([0, 1, 2, 3], [2.0**24, 1.0, 1.0], 0.0)
-    assert return_range(transitions(long, LAST)) == 2**24 + 2 - -2
+    assert return_range([transitions(long, LAST)]) == 2**24 + 2 - -2
 
 
 @pytest.mark.parametrize("data", [[LAST], [TERMINAL, TERMINAL]])
 def test_returns_without_a_range_are_refused(data):
     with pytest.raises(DatasetError, match=r"return -?\d, .* give reward_scale a number"):
-        return_range(transitions(*data))
+        return_range([transitions(*data)])
 
 
 def test_the_range_of_d4rl_s_own_file(shared):
@@ -67,7 +77,7 @@ def test_the_range_of_d4rl_s_own_file(shared):
         file["observations"][rows], file["actions"][rows], file["rewards"][rows],
         1.0 - file["terminals"][rows], file["next_observations"][rows], {},
     )  # fmt: skip
-    assert return_range(data) == pytest.approx(abs(returns[0] - returns[1]), rel=1e-6)
+    assert return_range([data]) == pytest.approx(abs(returns[0] - returns[1]), rel=1e-6)
 
 
 @pytest.mark.parametrize("array", [np.asarray, jnp.asarray])
