@@ -35,10 +35,11 @@ def read_arrays(
       names: of the arrays to read, as far as the archive has them; None for all.
 
     Raises:
-      DatasetError: the archive does not exist or is damaged.
+      DatasetError: the archive does not exist, is a folder or is damaged.
     """
     if not path.is_file():
-        raise errors.DatasetError(f"{path} does not exist: {what_to_do}")
+        fault = "is a folder, and not a file" if path.is_dir() else "does not exist"
+        raise errors.DatasetError(f"{path} {fault}: {what_to_do}")
     arrays = {}
     try:
         with zipfile.ZipFile(path) as archive:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rl_datasets import files
-from rl_datasets.errors import DatasetError
+from rl_datasets.errors import DatasetError, in_words
 
 FILE, AGENT, TRAINING = "log.json", "agent.npz", "training"
 _FIELDS = {"game": str, "run": int, "time_limit": int}
@@ -57,6 +57,7 @@ def read(home: pathlib.Path) -> Mapping[str, Any] | None:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DatasetError(
-            f"{path} cannot be read ({error!r}): restore it, because it says what was logged"
+            f"{path} cannot be read ({in_words(error)}): restore it, because it says what was "
+            "logged"
         ) from error
     return log

@@ -38,7 +38,7 @@ import numpy as np
 from rl_datasets import files
 from rl_datasets._version import __version__
 from rl_datasets.episode import RAW_RETURN, EpisodeSpec, ObservationSpec
-from rl_datasets.errors import DatasetError
+from rl_datasets.errors import DatasetError, in_words
 from rl_datasets.published import encoding
 from rl_datasets.published.lineage import Lineage
 from rl_datasets.transition import TransitionSpec
@@ -282,7 +282,7 @@ def spec_from_json(fields: Mapping[str, Any]) -> EpisodeSpec | TransitionSpec:
         frame = _array_from_json("frame", of_transition["frame"])
         return TransitionSpec(frame, operator.index(of_transition["stack"]), action)
     except (KeyError, TypeError, AttributeError, ValueError, DatasetError) as error:
-        raise ValueError(f"plan.spec is not a dataset's spec: {error!r:.80}") from error
+        raise ValueError(f"plan.spec is not a dataset's spec: {in_words(error):.80}") from error
 
 
 def _observation_to_json(spec: ObservationSpec) -> dict[str, Any]:

@@ -179,7 +179,7 @@ def read_collection(folder: str | pathlib.Path, check_units: bool = True) -> Col
             collection.episode_spec()
     except (*_OF_ANOTHER_FORM, errors.DatasetError) as error:
         raise errors.DatasetError(
-            f"{path} is damaged ({error!r}): delete {folder} and collect again"
+            f"{path} is damaged ({errors.in_words(error)}): delete {folder} and collect again"
         ) from error
     if version != FORMAT_VERSION:
         raise errors.DatasetError(

@@ -38,6 +38,8 @@ def test_numpy_reads_the_archive_and_is_read(tmp_path):
 def test_a_missing_archive_is_named_with_what_to_do(tmp_path):
     with pytest.raises(DatasetError, match=r"none\.npz does not exist: copy it again$"):
         npz.read_arrays(tmp_path / "none.npz", WHAT_TO_DO)
+    with pytest.raises(DatasetError, match=r"is a folder, and not a file: copy it again$"):
+        npz.read_arrays(tmp_path, WHAT_TO_DO)
 
 
 def test_a_pickle_is_refused_and_never_loaded(tmp_path):

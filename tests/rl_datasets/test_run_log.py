@@ -51,11 +51,20 @@ def test_a_cut_or_wrong_file_is_named(tmp_path, text):
     with pytest.raises(DatasetError) as raised:
         run_log.read(tmp_path)
     assert str(raised.value).startswith(f"{path} cannot be read (")
+    assert "Error(" not in str(raised.value)
+
+
+def test_what_is_missing_is_said_in_words(tmp_path):
+    (tmp_path / "log.json").write_text('{"game": "Pong", "run": 1}', encoding="utf-8")
+    with pytest.raises(
+        DatasetError, match=r"cannot be read \('time_limit' is missing\): restore it"
+    ):
+        run_log.read(tmp_path)
 
 
 def test_bytes_that_are_not_utf_8_are_named(tmp_path):
     (tmp_path / "log.json").write_bytes(b'{"game": "\xff"}')
-    with pytest.raises(DatasetError, match=r"log\.json cannot be read \(UnicodeDecodeError"):
+    with pytest.raises(DatasetError, match=r"log\.json cannot be read \(it is not UTF-8\): "):
         run_log.read(tmp_path)
 
 

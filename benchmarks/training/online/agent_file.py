@@ -79,19 +79,31 @@ def load(path: pathlib.Path, what_to_do: str = _NAME_ANOTHER) -> TrainedAgent:
         or has other actions than its game.
     """
     facts = checkpoint.facts_of(path, what_to_do)
-    try:
-        game, rom_set = ATARI_GAMES[facts["game"]], RomSet(facts["rom_set"])
-        entry, of_config = registry.LEARNERS[facts["learner"]], facts["config"]
-        num_actions = facts["num_actions"]
-    except (KeyError, ValueError, TypeError) as error:
-        raise DatasetError(f"{path} holds no agent ({error!r}): {what_to_do}") from error
+    if fault := _fault(facts):
+        raise DatasetError(f"{path} holds no agent, because {fault}: {what_to_do}")
+    game, rom_set = ATARI_GAMES[facts["game"]], RomSet(facts["rom_set"])
+    entry, num_actions = registry.LEARNERS[facts["learner"]], facts["num_actions"]
     if entry.spec is not DiscreteSpec or num_actions != game.num_actions:
         raise DatasetError(
             f"{path} holds a {facts['learner']} of {num_actions} actions, and {facts['game']} has "
             f"the {game.num_actions} of its minimal set: {what_to_do}"
         )
-    config: Any = toml_tables.build(entry.config, of_config, f"{path}, config")
+    config: Any = toml_tables.build(entry.config, facts["config"], f"{path}, config")
     learner = entry.make(config, DiscreteSpec(num_actions))
     state = learner.init(jax.random.PRNGKey(0))
     params = checkpoint.restore(path, state.params, what_to_do).state
     return TrainedAgent(facts, facts["game"], rom_set, learner, state._replace(params=params))
+
+
+def _fault(facts: Any) -> str:
+    """Why the facts of a checkpoint are not those of an agent; "" if they are."""
+    if not isinstance(facts, dict):
+        return "it says nothing of an agent"
+    named = {"game": [*ATARI_GAMES], "rom_set": [*RomSet], "learner": [*registry.LEARNERS]}
+    for name in (*named, "config", "num_actions"):
+        if name not in facts:
+            return f"it does not say its {name}"
+    for name, known in named.items():
+        if facts[name] not in known:
+            return f"its {name} is {facts[name]!r}, which is not known"
+    return ""

@@ -215,6 +215,8 @@ def test_an_agent_comes_back_as_it_was_and_acts(tmp_path, quick):
 def test_what_holds_no_agent_is_refused(tmp_path, quick, monkeypatch):
     with pytest.raises(DatasetError, match=r"a\.npz does not exist"):
         agent_file.load(tmp_path / "a.npz")
+    with pytest.raises(DatasetError, match="is a folder, and not a file: name an agent that"):
+        agent_file.load(tmp_path)
     np.savez(tmp_path / "b.npz", x=np.zeros(3))
     with pytest.raises(DatasetError, match=r"b\.npz is no checkpoint of a learner: name an agent"):
         agent_file.load(tmp_path / "b.npz")
@@ -229,15 +231,24 @@ def test_what_holds_no_agent_is_refused(tmp_path, quick, monkeypatch):
     [
         (
             {"learner": None},
-            "holds no agent .*: name an agent that `rl-datasets train-agent` wrote",
+            "holds no agent, because it does not say its learner: name an agent that `rl-datasets",
         ),
-        ({"game": "Pong 2"}, "holds no agent .*'Pong 2'"),
-        ({"rom_set": "ale-py 1978"}, "holds no agent .*'ale-py 1978'"),
+        ({"game": "Pong 2"}, "because its game is 'Pong 2', which is not known"),
+        ({"rom_set": "ale-py 1978"}, "because its rom_set is 'ale-py 1978', which is not"),
+        ({"game": ["Pong"]}, r"because its game is \['Pong'\], which is not known"),
         ({"game": "Breakout"}, "a qr_dqn of 6 actions, and Breakout has the 4 of its minimal set"),
         ({"learner": "td3_bc"}, "a td3_bc of 6 actions, and Pong has"),
         ({"learner": "dqn"}, "config has .*num_quantiles"),
     ],
-    ids=["nothing", "unknown game", "unknown ROMs", "game", "kind of learner", "learner"],
+    ids=[
+        "nothing",
+        "unknown game",
+        "unknown ROMs",
+        "several games",
+        "game",
+        "kind of learner",
+        "learner",
+    ],
 )
 def test_an_agent_of_another_game_or_network_logs_nothing(tmp_path, quick, changes, why):
     agent = train_agent("Pong", tmp_path / "a.npz", schedule=SMALL)

@@ -216,13 +216,13 @@ def test_damaged_units_are_named(tmp_path):
         (lambda text: text[:-10], "is damaged"),
         (lambda text: "", "is damaged"),
         (lambda text: "[]", "is damaged"),
-        (lambda text: "{}", "is damaged"),
+        (lambda text: "{}", r"is damaged \('format_version' is missing\): delete"),
         (lambda text: text.replace('"seed"', '"sead"'), "is damaged"),
         (lambda text: text.replace('"sha256"', '"sha512"'), "is damaged"),
         (lambda text: text.replace('"sigma"', '"omega"'), "is damaged"),
         (lambda text: re.sub('"episodes": [0-9]+', '"episodes": "3"', text), "is damaged"),
         (lambda text: text.replace('"dtype"', '"type"'), "is damaged"),
-        (lambda text: "[" * 100_000, "is damaged"),
+        (lambda text: "[" * 100_000, r"is damaged \(it is nested too deeply\)"),
         *(
             (lambda text, name=name: text.replace("unit-00001.npz", name), "which is not a file of")
             for name in ("../unit-00001.npz", "/etc/hostname", "..", "a/b.npz", "")
