@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 import rich.box
@@ -23,6 +23,7 @@ from benchmarks.training.row import Row
 from rl_datasets.terminal import show
 
 NAME_WIDTH = 28  # of rows, in characters, up to which they are not broken
+MOST_LISTED = 50  # rows that a user reads one by one
 
 
 def show_tables() -> None:
@@ -47,30 +48,76 @@ def _valued(table: ReportedTable) -> str:
     return f"{sum(bool(row.scores) for row in table.rows.values()):,} of {len(table.rows):,}"
 
 
-def show_plan(runs: Mapping[Cell, Results], left_out: Mapping[Row, str] | None = None) -> None:
+def show_plan(
+    runs: Mapping[Cell, Results],
+    left_out: Mapping[Row, str] | None = None,
+    rows_follow: bool = False,
+) -> None:
     """Prints what is done, what is left and, where results at hand tell, how long that takes.
+
+    The plan has a line for each row; or for each algorithm, if there are many rows or if they
+    follow in another table.
 
     Args:
       runs: the cells that are to be run, and the lines of their runs so far.
       left_out: rows that are not run, and why.
+      rows_follow: whether each row is shown after the plan.
     """
     table = rich.table.Table("row", "dataset", "seeds", "steps done", "of")
-    for of_row in seeds_of_rows(runs):
-        row = of_row[0].row
-        done = sum(step_reached(runs[cell]) for cell in of_row)
-        total = sum(cell.steps for cell in of_row)
-        seeds = " ".join(str(cell.seed) for cell in of_row)
-        table.add_row(row.name, row.data.dataset, seeds, f"{done:,}", f"{total:,}")
+    of_rows = seeds_of_rows(runs)
+    by_algorithm = rows_follow or len(of_rows) > MOST_LISTED
+    lines = _by_algorithm(runs) if by_algorithm else of_rows
+    for cells in lines:
+        rows = dict.fromkeys(cell.row for cell in cells)
+        datasets = dict.fromkeys(row.data.dataset for row in rows)
+        seeds = dict.fromkeys(cell.seed for cell in cells)
+        done = sum(step_reached(runs[cell]) for cell in cells)
+        table.add_row(
+            _of_group(rows),
+            min(datasets) if len(datasets) == 1 else f"{len(datasets):,} datasets",
+            " ".join(map(str, seeds)),
+            f"{done:,}",
+            f"{sum(cell.steps for cell in cells):,}",
+        )
     show(table)
+    if len(of_rows) > MOST_LISTED:
+        show(f"{len(of_rows):,} rows: name some with --rows to see them one by one")
     for why in dict.fromkeys((left_out or {}).values()):
-        names = ", ".join(row.name for row, of_row in (left_out or {}).items() if of_row == why)
-        show(f"left out, because {rich.markup.escape(f'{why}: {names}')}")
+        names = [row.name for row, of_row in (left_out or {}).items() if of_row == why]
+        if len(names) > MOST_LISTED:
+            names = [*names[:3], f"and {len(names) - 3:,} more"]
+        show(f"left out, because {rich.markup.escape(why + ': ' + ', '.join(names))}")
     left = sum(cell.steps - step_reached(results) for cell, results in runs.items())
     show(f"{left:,} gradient steps left{duration(runs)}")
 
 
+def _by_algorithm(runs: Mapping[Cell, Results]) -> list[list[Cell]]:
+    """The cells of each algorithm whose batches are drawn alike."""
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in runs:
+        of = cell.row.learning.algorithm, cell.row.data.drawing
+        groups.setdefault(of, []).append(cell)
+    return list(groups.values())
+
+
+def _of_group(rows: Collection[Row]) -> str:
+    """The name of a row, or what several rows of an algorithm have in common."""
+    first = next(iter(rows))
+    if len(rows) == 1:
+        return first.name
+    common = ", ".join(filter(None, [first.learning.algorithm, first.data.drawing]))
+    return f"{common}: {len(rows):,} rows" if common else f"{len(rows):,} rows"
+
+
 def show_scores(table: ReportedTable, comparisons: Sequence[Comparison], left_out: int) -> None:
     """Prints what was reported beside what was measured, a line a row; how many were left out."""
+    if comparisons:
+        _show_rows(table, comparisons)
+    if left_out:
+        show(f"rows that were not run: {left_out:,}")
+
+
+def _show_rows(table: ReportedTable, comparisons: Sequence[Comparison]) -> None:
     columns = kinds(comparisons)
     shown = rich.table.Table(title=table.title)
     longest = max((len(row.row.name) for row in comparisons), default=0)
@@ -85,8 +132,6 @@ def show_scores(table: ReportedTable, comparisons: Sequence[Comparison], left_ou
         cells = row.row.name, formatted(table, row.reported) or "none", *measured, row.status + why
         shown.add_row(*map(rich.markup.escape, cells))
     show(shown)
-    if left_out:
-        show(f"rows that were not run: {left_out:,}")
 
 
 def show_reported(table: ReportedTable, why_alone: str) -> None:

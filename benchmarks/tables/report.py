@@ -84,7 +84,8 @@ def show(
 ) -> None:
     """Prints the scores of a table by the lines of its runs so far, at that budget.
 
-    Rows are left out of which nothing was measured and that are not among the names `asked_for`.
+    Rows are left out of which nothing was measured and that are not among the names `asked_for`;
+    and of many, also those asked for of which nothing was measured or reported.
     """
     _show(recipe, [*itertools.chain(*runs.values())], budget, asked_for)
 
@@ -145,6 +146,8 @@ def _show(
     reported = reported_of(recipe)
     comparisons = comparison.compare(reported, recipe, results, budget)
     shown = [c for c in comparisons if c.measured or c.row.name in asked_for]
+    if len(shown) > console.MOST_LISTED:
+        shown = [c for c in shown if c.measured or c.reported]
     console.show_scores(reported, shown, len(comparisons) - len(shown))
     return comparisons
 

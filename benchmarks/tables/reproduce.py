@@ -15,6 +15,7 @@ from benchmarks.training.row import Row
 from benchmarks.training.runner import run_cells
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
+from rl_datasets.published import manifest
 
 
 def reproduce(
@@ -77,7 +78,7 @@ def reproduce(
         results_folder.adopt(plan(recipe, budget=budget), results_dir, places.runs_dir)
     runs = with_behaviors(cells)
     begun = read_runs(runs, places.runs_dir)
-    console.show_plan(begun, left_out)
+    console.show_plan(begun, left_out, rows_follow=dry_run)
     every_cell, asked_for = plan(recipe, budget=budget), {cell.row.name for cell in cells}
     if dry_run:
         report.show(recipe, read_runs(every_cell, places.runs_dir), budget, asked_for)
@@ -115,8 +116,12 @@ def _absent(cells: Sequence[Cell], data_dir: pathlib.Path) -> dict[Row, str]:
     """Rows without a published dataset, each with the reason; empty if no row has one."""
     rows = dict.fromkeys(cell.row for cell in cells)
     absent = {
-        row: f"{data_dir / row.data.version_path} is not published"
+        row: data_dir / row.data.version_path
         for row in rows
-        if not (data_dir / row.data.version_path / "MANIFEST.json").is_file()
+        if not (data_dir / row.data.version_path / manifest.FILE_NAME).is_file()
     }
-    return {} if len(absent) == len(rows) else absent
+    if len(absent) == len(rows):
+        return {}
+    if (count := len({*absent.values()})) > console.MOST_LISTED:
+        return dict.fromkeys(absent, f"{count:,} datasets are not published in {data_dir}")
+    return {row: f"{folder} is not published" for row, folder in absent.items()}

@@ -87,10 +87,48 @@ def test_rows_whose_datasets_are_not_published_are_left_out_if_others_are(tmp_pa
         reproduce(
             "tianshou_continuous", data_dir=tmp_path / "data", runs_dir=tmp_path, dry_run=True
         )
-    plan_shown = capsys.readouterr().out.partition("gradient steps left")[0]
-    assert "│ IL/halfcheetah-medium-v2/recollected " in plan_shown
-    assert "│ IL/halfcheetah-medium-v2 " not in plan_shown
-    assert "halfcheetah-medium-v2/2.0.0 is not published: IL/halfcheetah-medium-v2," in plan_shown
+    shown = capsys.readouterr().out
+    assert "│ IL/halfcheetah-medium-v2/recollected " in shown
+    assert "│ IL/halfcheetah-medium-v2 " not in shown
+    assert "halfcheetah-medium-v2/2.0.0 is not published: IL/halfcheetah-medium-v2," in shown
+
+
+def test_a_dry_run_of_many_rows_shows_algorithms_and_of_rows_those_with_a_value(tmp_path, capsys):
+    """DQN Replay's own table: seven algorithms on 300 runs and 25 drawn as the source drew."""
+    with pytest.raises(DatasetError, match="is not published in"):
+        reproduce("batch_rl", data_dir=tmp_path, runs_dir=tmp_path / "runs", dry_run=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 40
+    for name in ("REM: 300 rows", "REM, sampled as batch_rl: 25 rows"):
+        (row,) = [line for line in lines if line.startswith(f"│ {name} ")]
+        count = 300 if "300" in name else 25
+        assert [cell.strip() for cell in row.split("│")[2:6]] == [
+            f"{count} datasets", "0", "0", f"{count * 12_500_000:,}",
+        ]  # fmt: skip
+    assert "2,275 rows: name some with --rows to see them one by one" in lines
+    assert "rows that were not run: 2,275" in lines
+
+
+def test_a_dry_run_shows_each_row_once(tmp_path, capsys):
+    with pytest.raises(DatasetError, match="is not published in"):
+        reproduce("tianshou_continuous", rows=["CQL/*"], data_dir=tmp_path,
+                  runs_dir=tmp_path / "runs", dry_run=True)  # fmt: skip
+    shown = capsys.readouterr().out
+    assert shown.count("│ CQL/halfcheetah-medium-v2 ") == 1
+    (plan_of_cql,) = re.findall(r"│ CQL: (\d+) rows ", shown)
+    assert int(plan_of_cql) == len(re.findall(r"│ CQL/\S+ ", shown))
+
+
+def test_many_datasets_that_are_not_published_are_counted(tmp_path, capsys):
+    version = tmp_path / "dqn_replay/Pong_run_1/1.1.0"
+    version.mkdir(parents=True)
+    (version / "MANIFEST.json").write_text("{}")
+    with pytest.raises(DatasetError, match="Pong_run_1"):
+        reproduce("batch_rl", data_dir=tmp_path, runs_dir=tmp_path / "runs", dry_run=True)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"left out, because 299 datasets are not published in {tmp_path}: " in shown
+    # Pong's first run is left, in both ways of drawing, of seven algorithms.
+    assert f"and {2275 - 14 - 3:,} more" in shown
 
 
 def test_the_first_seeds_are_counted_and_no_more_than_there_are():
