@@ -1,4 +1,4 @@
-"""How a policy of a game is scored: whole episodes, played by several emulators at once."""
+"""Scores a policy for a game on whole episodes, which several emulators play at once."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def play_games(
     seed: int | Sequence[int],
     emulators: int = EMULATORS,
 ) -> np.ndarray:
-    """Undiscounted returns of whole episodes.
+    """Plays whole episodes, and returns their undiscounted returns.
 
-    By `evaluation_steps`, the episodes that count are the first ones that together have so many
-    steps, as one emulator would have played them; what others have begun after those is left out.
+    If the protocol has `evaluation_steps`, the first episodes count that have this number of steps
+    together, as if one emulator had played them all; later ones are left out.
 
     Args:
-      rom: file of the game's ROM.
-      protocol: with the probability of sticky actions.
-      act: as `GamePlayer` takes it.
-      episodes: how many, where the protocol gives no steps.
-      seed: of the episodes.
-      emulators: N, and never more than the episodes.
+      rom: the file of the game's ROM.
+      protocol: the protocol, with the probability of sticky actions.
+      act: the policy, as `GamePlayer` takes it.
+      episodes: number of episodes, if the protocol has no `evaluation_steps`.
+      seed: the seed of the episodes.
+      emulators: number of emulators; fewer are used if there are fewer episodes.
 
     Returns:
       [episodes] float64, in the order of their numbers.
@@ -91,7 +91,7 @@ class _Scores:
         self._has_ended: set[int] = set()
 
     def add(self, step: PlayedStep) -> None:
-        """Adds a step of every episode that runs."""
+        """Adds a step of every episode that is being played."""
         for number, reward in zip(step.number.tolist(), step.taken.reward.tolist(), strict=True):
             if number >= 0:
                 self._return_of[number] += reward
@@ -99,7 +99,7 @@ class _Scores:
         self._has_ended.update(step.number[step.ended].tolist())
 
     def of_ended(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns [E] float64 and lengths [E] of the episodes before the first that still runs."""
+        """Returns [E] float64 and lengths [E] of the episodes before the first unfinished one."""
         first = next(n for n in itertools.count() if n not in self._has_ended)
         returns = np.array([self._return_of[number] for number in range(first)], np.float64)
         return returns, np.array([self._length_of[number] for number in range(first)], np.int64)

@@ -1,6 +1,6 @@
-"""Plays episodes of a game in several emulators at once, for whoever scores or logs them.
+"""Plays episodes of a game in several emulators at once, to score or to log them.
 
-Episodes are numbered in the order in which they begin, and all that is random in one follows from
+Episodes are numbered in the order in which they begin. Everything random in an episode follows from
 its number: the emulator's seed and the policy's random actions. So an episode depends neither on
 the number of cores nor on which emulator plays it.
 """
@@ -17,7 +17,7 @@ from rl_datasets.sources.atari import FRAME_SHAPE
 from rl_datasets.sources.dqn_replay import STACK_SIZE
 
 Act = Callable[[np.ndarray], np.ndarray]
-# An episode's number -> the emulator's seed, and the policy's action -> the one that is taken.
+# (episode number) -> the emulator's seed, and a function from the policy's action to the one taken.
 Chance = Callable[[int], tuple[int, Callable[[int], int]]]
 
 
@@ -25,10 +25,11 @@ class PlayedStep(NamedTuple):
     """One step of N emulators.
 
     Attributes:
-      number: [N] of the episode that each plays; -1 of an idle one, of which all else is stale.
-      frame: [N, 84, 84, 1] uint8, what the actions were taken in.
-      action: [N].
-      taken: what followed.
+      number: [N], the number of the episode that each plays; -1 for an idle emulator, whose other
+        values are stale.
+      frame: [N, 84, 84, 1] uint8, the frames in which the actions were taken.
+      action: [N], the actions.
+      taken: the results of the actions.
     """
 
     number: np.ndarray
@@ -46,20 +47,20 @@ class PlayedStep(NamedTuple):
 class GamePlayer:
     """A policy that plays in several emulators.
 
-    The policy always sees one fixed batch, so a jitted one compiles once.
+    The policy's batches always have the same size, so a jitted policy is compiled once.
 
     Attributes:
-      begun: how many episodes have begun.
+      begun: number of episodes that have begun.
     """
 
     def __init__(self, games: AtariGames, act: Act, chance: Chance):
-        """Makes a player, all of whose emulators are idle.
+        """Makes a player whose emulators are all idle.
 
         Args:
-          games: N of them.
-          act: stacks of frames [N, 84, 84, 4] uint8, oldest frame first, and zeros before the
+          games: the N emulators.
+          act: stacks of frames [N, 84, 84, 4] uint8, oldest frame first, with zeros before the
             episode -> actions [N].
-          chance: of each episode.
+          chance: gives what is random in an episode.
         """
         self.begun = 0
         self._games, self._act, self._chance = games, act, chance
@@ -68,7 +69,7 @@ class GamePlayer:
         self._stacks = np.zeros((games.count, *FRAME_SHAPE[:2], STACK_SIZE), np.uint8)
 
     def begin(self, emulators: Sequence[int]) -> None:
-        """Begins the next episodes in these emulators."""
+        """Begins the next episodes, one in each of these emulators."""
         if not emulators:
             return
         seeds = []
@@ -81,7 +82,7 @@ class GamePlayer:
         self._stacks[list(emulators), ..., -1:] = self._games.begin(emulators, seeds)
 
     def step(self) -> PlayedStep:
-        """One step of every emulator; those whose episodes ended are idle after it."""
+        """Takes one step in every emulator; those whose episodes end in it become idle."""
         number, seen = self._number.copy(), self._stacks
         actions = np.array(self._act(seen))
         for emulator in np.flatnonzero(number >= 0).tolist():

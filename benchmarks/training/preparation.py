@@ -1,6 +1,6 @@
-"""What the runner makes before it trains, so that what cannot be run is refused first.
+"""Prepares runs, and refuses those that cannot be run before anything is trained.
 
-`check` goes as far as a run can without data: a dry run ends with it, and a run begins with it.
+`check` goes as far as a run can go without data. A dry run ends with it, and a run begins with it.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _ADDRESS = re.compile(r"[^\s:]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5}")
 
 @dataclasses.dataclass(frozen=True)
 class Places:
-    """Where the runner reads and writes, and by which feed.
+    """Where the runner reads and writes, and which feed it uses.
 
     Attributes:
-      data_dir: holds `builder/config/version/` folders.
-      runs_dir: holds the runs' folders.
-      teachers_dir: below it are the teachers that rows name.
-      feed: `arrays`, in memory; `stream`, from files that may be larger than memory; `reverb`, a
-        server of its own for every run; or the `host:port` of a Reverb server that serves the row's
-        dataset. Runs of `arrays` and of `stream` repeat bit for bit.
+      data_dir: the folder of published datasets, `builder/config/version/`.
+      runs_dir: the folder of the runs' folders.
+      teachers_dir: the folder below which the teachers are that rows name.
+      feed: `arrays`, in memory; `stream`, from files that may be larger than memory; `reverb`, with
+        a server for every run; or the `host:port` of a Reverb server that serves the row's dataset.
+        Runs with `arrays` and with `stream` can be repeated bit for bit.
 
     Raises:
       DatasetError: there is no such feed.
@@ -60,12 +60,12 @@ class Places:
 
 
 def check(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> None:
-    """Refuses cells that are not done and could not be run.
+    """Refuses cells that are not done and cannot be run.
 
     Raises:
-      DatasetError: a dataset is missing, its policy could not be scored, its learner could not
-        learn from it, a run's folder holds another run, cannot be continued or could not be made,
-        or the server that is to feed it does not serve its dataset.
+      DatasetError: a dataset is missing or does not fit in memory; a policy cannot be scored; a
+        learner cannot learn from the data; the folder of a run holds another run, cannot be
+        continued or cannot be made; or the Reverb server does not serve the dataset.
     """
     files.check_can_write(places.runs_dir)
     tasks = tasks_of(cells, places, seeds_at_once)
@@ -94,7 +94,7 @@ def tasks_of(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> d
     """The task of each cell that is not done.
 
     Raises:
-      DatasetError: as `task_of`; or seeds of a game are to be trained at once on a CPU.
+      DatasetError: as `task_of`; or several seeds of a game would be trained at once on a CPU.
     """
     tasks: dict[Cell, Task] = {}
     for of_row in seeds_of_rows(cell for cell in cells if not cell.is_done(places.runs_dir)):
@@ -111,7 +111,7 @@ def tasks_of(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> d
 
 
 def learner_of(cell: Cell, spec: Any, teacher: Teacher | None = None) -> types.Learner:
-    """The learner as the cell's row has it, which is told what its teacher, if any, says."""
+    """The learner, with the settings of the cell's row, and its teacher if the row has one."""
     learner = cell.recipe.entry().make(cell.learner_config(), spec)
     if cell.row.data.normalize_observations:
         learner = training.on_normalized_observations(learner, spec)
@@ -119,11 +119,11 @@ def learner_of(cell: Cell, spec: Any, teacher: Teacher | None = None) -> types.L
 
 
 def check_feed(cell: Cell, task: Task, feed: str) -> None:
-    """Refuses a feed that does not give what the cell reads."""
+    """Refuses a feed that cannot give what the cell reads, or data too large for it."""
     if feed == "arrays" and cell.offline_ends:
         task.check_memory()
     if feed != "arrays":
-        _ = task.cut  # refuses a reading that is the arrays' alone
+        _ = task.cut  # refuses a reading that only the feed `arrays` has
         if task.sampling is not None:
             raise DatasetError(
                 f"row {task.row.name!r} draws its batches as {task.row.data.sampling} does, which "
@@ -142,7 +142,7 @@ def check_feed(cell: Cell, task: Task, feed: str) -> None:
 
 
 def _served(feed: str) -> Any:
-    """The schema of the server that a feed names; None of one that names no server."""
+    """The schema of the server that a feed names; None if it names no server."""
     if not _ADDRESS.fullmatch(feed):
         return None
     from rl_datasets.serving.reverb import wait_until_full
@@ -151,7 +151,7 @@ def _served(feed: str) -> Any:
 
 
 def check_served(address: str, schema: Any, task: Task) -> None:
-    """Refuses a server of another dataset than the task's, or one that cuts it otherwise."""
+    """Refuses a server of another dataset than the task's, or one that cuts it differently."""
     version, split, cut = task.version, task.row.data.split, task.cut
     if schema.fingerprint != version.fingerprint:
         raise DatasetError(
@@ -172,7 +172,7 @@ def check_served(address: str, schema: Any, task: Task) -> None:
 
 
 def identity(cell: Cell, task: Task, places: Places) -> dict[str, Any]:
-    """What a run is; a folder is never continued as another run."""
+    """What identifies a run; a folder is never continued as another run."""
     recipe, row = cell.recipe, cell.row
     return {
         "table": recipe.table,
@@ -254,7 +254,7 @@ def initial(
 
 
 def _kind(cell: Cell, spec: Any) -> str:
-    """All that decides the shapes of an update; one check is enough for cells that share it."""
+    """All that determines the shapes of an update; cells that share it need one check."""
     sizes = [getattr(spec, name, None) for name in ("observation_size", "action_size")]
     cloner = cell.behavior and (cell.behavior.recipe.learner, cell.behavior.learner_config())
     shared = (cell.recipe.learner, cell.recipe.batch_size, cell.row.scoring.policies)
@@ -262,7 +262,7 @@ def _kind(cell: Cell, spec: Any) -> str:
 
 
 def _trace(cell: Cell, learner: types.Learner, task: Task, spec: Any) -> None:
-    """One call of the learner, and of its policy, in shapes alone."""
+    """Traces one update and one call of each policy, which computes shapes alone."""
     steps = task.steps_in_a_call(cell.recipe.evaluate_every)
 
     def call(key: jax.Array, batches: Any) -> Any:

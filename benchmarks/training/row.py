@@ -30,7 +30,7 @@ RETURN_RANGE = "1000 / return range"  # IQL's `reward_scale`: 1000 / (highest - 
 # How a row's data are read as transitions.
 CORRECTED: Final = "corrected"  # every transition that they hold
 QLEARNING_DATASET: Final = "qlearning_dataset"  # as D4RL's function of that name gives them
-AS_STORED: Final = "as_stored"  # rewards where RL Unplugged's files have them, a row early
+AS_STORED: Final = "as_stored"  # rewards in the rows of RL Unplugged's files, one step too early
 
 # Options of a row whose learner is given transitions as they are served.
 AS_SERVED = {

@@ -1,6 +1,6 @@
-"""An agent that learned a game, kept in one file, which plays without what taught it.
+"""A trained agent for a game, saved in one file from which it can play.
 
-The file is a checkpoint of the network's parameters alone, whose facts say what the agent is.
+The file is a checkpoint of the network's parameters alone; its facts describe the agent.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class TrainedAgent:
     """A learner and what it has learned.
 
     Attributes:
-      facts: what it is: `learner`, `config`, and what its training adds.
-      game: that it plays.
-      rom_set: whose ROM of the game it learned on.
-      learner: that its state belongs to.
-      state: of the learner; its parameters are the agent's.
+      facts: a description of the agent: `learner`, `config`, and what its training adds.
+      game: the game that it plays.
+      rom_set: the set whose ROM of the game it learned on.
+      learner: the learner.
+      state: the learner's state, with the agent's parameters.
     """
 
     facts: Mapping[str, Any]
@@ -55,16 +55,17 @@ def save(
 
     Args:
       path: an .npz file.
-      name: of the learner in the registry.
-      config: its `Config`.
-      params: what it has learned.
-      facts: what else is to be told, as JSON; `game`, `rom_set` and `num_actions` must be in it.
+      name: the learner's name in the registry.
+      config: the learner's `Config`.
+      params: the parameters that it has learned.
+      facts: further facts about the agent, as JSON; `game`, `rom_set` and `num_actions` are
+        required.
 
     Raises:
-      DatasetError: it cannot be written.
+      DatasetError: the file cannot be written.
     """
-    told = {**facts, "learner": name, "config": dataclasses.asdict(config)}
-    checkpoint.save(path, params, told)
+    description = {**facts, "learner": name, "config": dataclasses.asdict(config)}
+    checkpoint.save(path, params, description)
 
 
 def load(path: pathlib.Path, what_to_do: str = _NAME_ANOTHER) -> TrainedAgent:
@@ -72,11 +73,11 @@ def load(path: pathlib.Path, what_to_do: str = _NAME_ANOTHER) -> TrainedAgent:
 
     Args:
       path: the file.
-      what_to_do: ends the sentence of an error.
+      what_to_do: what an error message tells the user to do.
 
     Raises:
-      DatasetError: there is no such file, it is damaged or no agent's, or it holds another network
-        or has other actions than its game.
+      DatasetError: there is no such file, it is damaged or holds no agent, or its network or its
+        number of actions does not fit its game.
     """
     facts = checkpoint.facts_of(path, what_to_do)
     if fault := _fault(facts):

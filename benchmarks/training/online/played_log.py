@@ -1,7 +1,7 @@
-"""A trained agent plays a game without learning, which is logged in Dopamine's layout.
+"""Logs how a trained agent plays a game, in Dopamine's layout; the agent no longer learns.
 
-So Tianshou made the data of its offline examples: an agent that had learned played with a constant
-probability of random actions. Several games are played at once; the log has their episodes in the
+Tianshou made the data of its offline examples in this way: a trained agent played with a constant
+probability of random actions. Several games are played at once. The log holds their episodes in the
 order in which they began, so that it does not favour short ones, and ends with the episode in which
 it reaches its size.
 """
@@ -32,7 +32,13 @@ GAMES = 10
 
 @dataclasses.dataclass(frozen=True)
 class PlayedEpisode:
-    """What a game gave: T frames [T, 84, 84], actions [T], rewards [T] as the game gave them."""
+    """An episode of T steps.
+
+    Attributes:
+      frames: [T, 84, 84] uint8.
+      actions: [T].
+      rewards: [T], not clipped.
+    """
 
     frames: np.ndarray
     actions: np.ndarray
@@ -50,24 +56,24 @@ def log_played(
     most_no_ops: int = 30,
     checkpoint_rows: int = CAPACITY,
 ) -> pathlib.Path:
-    """Logs what an agent of `train_agent` does; a log that was cut begins again.
+    """Logs the play of an agent of `train_agent`; an interrupted log starts again.
 
     Args:
-      agent_path: its file, which names the game and the ROM set.
-      folder: to hold `<game>/<run>`.
-      rows: transitions at least; the episode that reaches them is played to its end.
+      agent_path: the agent's file, which names the game and the ROM set.
+      folder: the folder in which to make `<game>/<run>`.
+      rows: the least number of transitions; the last episode is played to its end.
       epsilon: probability of a random action.
-      run: a number, which also tells the seeds of several runs apart.
-      seed: of the emulators and of random actions.
-      most_no_ops: an episode begins with a random number of them up to this, and with FIRE.
-      checkpoint_rows: of the replay buffer, and so of a checkpoint.
+      run: the run's number; runs with different numbers have different random numbers.
+      seed: the seed of the emulators and of random actions.
+      most_no_ops: an episode begins with a random number of no-ops, at most this many, and FIRE.
+      checkpoint_rows: number of rows of the replay buffer, and so of a checkpoint.
 
     Returns:
       The folder of the run.
 
     Raises:
-      DatasetError: there is no agent or no ROM; or the folder holds a run that is finished, or
-        cannot be written.
+      DatasetError: there is no such agent or ROM; or the folder holds a finished run, or cannot be
+        written.
     """
     agent = agent_file.load(agent_path)
     game, rom_set = agent.game, agent.rom_set
@@ -85,7 +91,7 @@ def log_played(
         returns, logged = list[float](), 0
         with (
             ReplayLog(home / FOLDER_NAME, checkpoint_rows) as log,
-            terminal.bar(f"{game} {run}", rows) as tell,
+            terminal.bar(f"{game} {run}", rows) as advance,
         ):
             for episode in episodes(games, agent, epsilon, [seed, run]):
                 last = len(episode.actions) - 1
@@ -94,7 +100,7 @@ def log_played(
                     log.add(frame, int(episode.actions[step]), reward, step == last)
                 returns.append(float(episode.rewards.sum()))
                 logged += len(episode.actions)
-                tell(min(logged, rows), f"rows, mean return {np.mean(returns):,.1f}")
+                advance(min(logged, rows), f"rows, mean return {np.mean(returns):,.1f}")
                 if logged >= rows:
                     break
         facts = {
@@ -123,7 +129,7 @@ def log_played(
 def episodes(
     games: AtariGames, agent: agent_file.TrainedAgent, epsilon: float, seed: list[int]
 ) -> Iterator[PlayedEpisode]:
-    """Whole episodes without end, in the order in which they began."""
+    """An endless stream of whole episodes, in the order in which they began."""
     player = GamePlayer(games, agent.act, _chance(seed, epsilon, games.num_actions))
     player.begin(range(games.count))
     rows = collections.defaultdict[int, list[tuple[np.ndarray, int, float]]](list)

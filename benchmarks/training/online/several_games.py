@@ -1,15 +1,16 @@
-"""An agent learns an Atari game from several copies of it at once, as Tianshou's atari_qrdqn.py.
+"""Trains an agent on several copies of an Atari game at once, as Tianshou's atari_qrdqn.py does.
 
 The schedule is that of Tianshou's examples (thu-ml/tianshou, examples/atari, commit 3592f45), whose
-agents made the data of its offline ones. After each step of all games there is one update. After
-each epoch the agent plays test episodes, and is kept if it played none better before; it is done
-when it reaches the schedule's mean return. Games are without sticky actions and begin with no-ops
-and FIRE. While the agent learns, rewards are clipped, and a lost life ends an episode for the
-learner, though the game continues; tests play whole games for their own points.
+agents made the data of its offline examples. Each step of all games is followed by one update.
+After each epoch the agent plays test episodes, and it is saved if this test is the best so far.
+Training ends when a test reaches the target return. Games have no sticky actions and begin with
+no-ops and FIRE. In training, rewards are clipped, and a lost life ends the learner's episode while
+the game continues. Tests play whole games, and their rewards are not clipped.
 
-Not as there: what precedes an episode is zeros in a stack of frames, and not its first frame again;
-the grey is ALE's own, and not OpenCV's of its colours; after a lost life the agent itself continues
-the game, where a no-op and FIRE are taken for it there.
+There are three differences. At the start of an episode, stacks of frames are filled up with zeros,
+where Tianshou repeats the first frame. Frames have ALE's own grey; Tianshou has OpenCV convert the
+colours. After a lost life the agent itself continues the game, where Tianshou takes a no-op and
+FIRE for it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from rl_datasets.roms import RomSet
 from rl_datasets.sources.atari import ATARI_GAMES
 
 LEARNER = "qr_dqn"
-STOP_AT = {"Pong": 20.0}  # of atari_qrdqn.py; other games train to the last epoch
+STOP_AT = {"Pong": 20.0}  # as in atari_qrdqn.py; other games train to the last epoch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,18 +50,18 @@ class GamesSchedule:
     """How long an agent learns from several games; steps are those of all games together.
 
     Attributes:
-      games: that are played at once.
-      buffer_rows: of the replay buffer.
-      n_step: rewards in a transition.
-      warm_up: steps before the first update.
-      batch_size: transitions of an update.
-      epochs: at most.
-      steps_per_epoch: after which the agent is tested.
+      games: number of games played at once.
+      buffer_rows: number of rows of the replay buffer.
+      n_step: number of rewards in a transition.
+      warm_up: number of steps before the first update.
+      batch_size: number of transitions of an update.
+      epochs: the largest number of epochs.
+      steps_per_epoch: number of steps of an epoch, after which the agent is tested.
       epsilon_start, epsilon: probability of a random action at the start, and at the end.
-      epsilon_decay_steps: in which it falls, linearly.
-      test_episodes: of a test.
-      test_epsilon: probability of a random action in it.
-      most_no_ops: at the beginning of an episode.
+      epsilon_decay_steps: number of steps in which this probability falls, linearly.
+      test_episodes: number of episodes of a test.
+      test_epsilon: probability of a random action in a test.
+      most_no_ops: the largest number of no-ops at the beginning of an episode.
     """
 
     games: int = 10
@@ -85,7 +86,7 @@ class GamesSchedule:
                 )
 
     def epsilon_at(self, step: int) -> float:
-        """Probability of a random action once `step` steps were taken."""
+        """Probability of a random action after `step` steps."""
         share = min(1.0, step / self.epsilon_decay_steps)
         return self.epsilon_start + share * (self.epsilon - self.epsilon_start)
 
@@ -101,28 +102,28 @@ def train_agent(
     stop_at: float | None = None,
     report: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
 ) -> agent_file.TrainedAgent:
-    """Trains an agent and keeps it; the same call goes on with a training that was cut.
+    """Trains an agent and saves it; the same call continues an interrupted training.
 
     Args:
-      game: as DQN Replay spells it, such as `Pong`.
-      path: the `.npz` file of the agent; a folder of its name that ends in `.training` lies beside
-        it until it is done.
-      seed: of networks, exploration, sampling and emulators.
-      rom_set: whose ROM of the game is played.
-      schedule: None for Tianshou's.
-      config: of the learner; None for Tianshou's.
-      stop_at: mean return of a test that ends the training; None for `STOP_AT`'s, if it has one.
-      report: told a line after each test.
+      game: the game, as DQN Replay spells it, such as `Pong`.
+      path: the agent's `.npz` file; until the training is finished, its state is in a folder beside
+        it with the same name and the suffix `.training`.
+      seed: the seed of networks, exploration, sampling and emulators.
+      rom_set: the set whose ROM of the game is played.
+      schedule: the schedule; None for Tianshou's.
+      config: the learner's `Config`; None for Tianshou's.
+      stop_at: mean return of a test that ends the training; None for the one in `STOP_AT`, if any.
+      report: called with a line of text after each test.
 
     Returns:
       The agent of the best test.
 
     Raises:
-      DatasetError: there is no such ROM; the file is no .npz; another process trains there, or the
-        folder holds another training or a damaged one.
+      DatasetError: there is no such ROM; the file is not an .npz; another process trains in the
+        folder, or it holds another training or a damaged one.
     """
     if path.suffix != ".npz":
-        raise DatasetError(f"an agent is written to a .npz file, and {path} is none: name one")
+        raise DatasetError(f"an agent is written to an .npz file, and {path} is not one: name one")
     if game not in ATARI_GAMES:
         raise DatasetError(f"{game} is not one of DQN Replay's games: name one, such as Pong")
     if path.exists():
@@ -142,18 +143,18 @@ def train_agent(
     folder = path.with_suffix(".training")
     with training_folder.opened(folder, identity):
         training = _Training(rom, schedule, config, seed, folder)
-        training.go_on()
+        training.resume()
         while not training.is_done(goal):
             training.play_epoch()
-            training.keep(lambda best: _save(best, training, config, identity))
-            report(f"{game}: {training.told()}")
+            training.save(lambda best: _save_agent(best, training, config, identity))
+            report(f"{game}: {training.summary()}")
         agent = agent_file.load(folder / "best.npz", f"delete {folder} to train from the start")
         (folder / "best.npz").replace(path)
     shutil.rmtree(folder)
     return agent
 
 
-def _save(
+def _save_agent(
     path: pathlib.Path, training: _Training, config: qr_dqn.Config, identity: Mapping[str, Any]
 ) -> None:
     facts = {
@@ -167,13 +168,13 @@ def _save(
 
 
 class _Training:
-    """All that changes while the agent learns.
+    """Everything that changes while the agent learns.
 
     Attributes:
-      games: that it plays.
-      state: of the learner.
-      step: of all games together.
-      tests: mean return of each so far.
+      games: the games that it plays.
+      state: the learner's state.
+      step: number of steps so far, of all games together.
+      tests: mean return of each test so far.
     """
 
     def __init__(
@@ -204,19 +205,19 @@ class _Training:
         self._frames = self.games.begin(range(schedule.games), self._seeds)
 
     def is_done(self, stop_at: float | None) -> bool:
-        """Whether a test reached the return, or all epochs were played."""
-        is_good = stop_at is not None and bool(self.tests) and max(self.tests) >= stop_at
-        return is_good or len(self.tests) >= self._schedule.epochs
+        """Whether a test has reached the target return, or all epochs have been played."""
+        has_reached = stop_at is not None and bool(self.tests) and max(self.tests) >= stop_at
+        return has_reached or len(self.tests) >= self._schedule.epochs
 
-    def told(self) -> str:
-        """What the last test says."""
+    def summary(self) -> str:
+        """The result of the last test, as a line of text."""
         return (
             f"{self.step:,} steps, {int(self.state.steps):,} updates, mean return "
             f"{self.tests[-1]:,.1f} in a test, {max(self.tests):,.1f} in the best"
         )
 
     def play_epoch(self) -> None:
-        """Plays and learns for an epoch, and tests what came of it."""
+        """Plays and learns for an epoch, then tests the agent."""
         for _ in range(self._schedule.steps_per_epoch // self._schedule.games):
             self._play_step()
             if self.step > self._schedule.warm_up:
@@ -246,7 +247,7 @@ class _Training:
         return np.where(rng.random(len(greedy)) < epsilon, at_random, greedy)
 
     def _test(self) -> float:
-        """Mean return of test episodes, each of a game of its own."""
+        """The mean return of test episodes, each in an emulator of its own."""
         schedule = self._schedule
         protocol = AtariProtocol(
             evaluation_epsilon=schedule.test_epsilon,
@@ -260,8 +261,8 @@ class _Training:
     def _draw_seed(self) -> int:
         return int(self._rng.integers(2**31))
 
-    def keep(self, save_best: Callable[[pathlib.Path], None]) -> None:
-        """Keeps all that the next epoch needs; the training's state last, as the commit."""
+    def save(self, save_best: Callable[[pathlib.Path], None]) -> None:
+        """Saves all that the next epoch needs; the training state is last, as the commit."""
         if self.tests[-1] > max(self.tests[:-1], default=-np.inf):
             save_best(self._folder / "best.npz")
         facts = {
@@ -281,13 +282,13 @@ class _Training:
         }
         checkpoint.save(self._folder / checkpoint.FILE_NAME, self.state, facts, stored)
 
-    def go_on(self) -> None:
-        """Takes up a training that was cut; the games that ran are played again."""
+    def resume(self) -> None:
+        """Restores an interrupted training, and plays its unfinished episodes again."""
         path = self._folder / checkpoint.FILE_NAME
         if not path.exists():
             return
-        anew = f"delete {self._folder} to train from the start"
-        self.state, facts, arrays = checkpoint.restore(path, self.state, anew)
+        what_to_do = f"delete {self._folder} to train from the start"
+        self.state, facts, arrays = checkpoint.restore(path, self.state, what_to_do)
         self.step, self.tests, self._seeds = facts["step"], facts["tests"], facts["seeds"]
         self._actions = facts["actions"]
         self._rng.bit_generator.state = facts["rng"]
@@ -298,7 +299,9 @@ class _Training:
         self._play_again()
 
     def _play_again(self) -> None:
-        """The episodes that run, from their beginnings, so that all are at their present step."""
+        """Plays the unfinished episodes from their beginnings, so that all reach their last step
+        at the same time.
+        """
         longest = max(map(len, self._actions))
         begins = [longest - len(actions) for actions in self._actions]
         frames = self._frames

@@ -1,6 +1,6 @@
-"""The folder of an online training: what the run is, and the lock of the process that trains.
+"""The folder of an online training run.
 
-run.json  what the run is; a folder is never continued as another run
+run.json  describes the run; a folder is never continued as another run
 .lock     held while a process trains
 """
 
@@ -19,11 +19,11 @@ from rl_datasets.errors import DatasetError
 
 @contextlib.contextmanager
 def opened(folder: pathlib.Path, identity: Mapping[str, Any]) -> Iterator[None]:
-    """Makes and locks the folder of a run for this process.
+    """Creates the folder of a run if it does not exist, and locks it for this process.
 
     Args:
-      folder: created if it does not exist.
-      identity: what the run is, as JSON.
+      folder: the folder.
+      identity: a description of the run, as JSON.
 
     Raises:
       DatasetError: the folder holds another run or a damaged one, or another process trains in it.

@@ -1,4 +1,4 @@
-"""What a row of a game asks: stacks of frames go in, and the emulator scores the policy.
+"""The task of a row of a game: stacks of frames as data, scored in the emulator.
 
 The policy is scored by Dopamine's protocol, on the ROMs and with the sticky actions that the
 dataset's lineage names.
@@ -45,10 +45,10 @@ class Atari:
     """A row whose environment is a game.
 
     Attributes:
-      row, version, identity, cut: as of `ContinuousControl`.
-      rom: that scores are measured on.
-      sampling: how batches are drawn; None where they are uniform.
-      protocol: by which they are, with its sticky actions.
+      row, version, identity, cut: as in `ContinuousControl`.
+      rom: the file of the ROM on which the policy is scored.
+      protocol: how the policy is scored, with the probability of sticky actions.
+      sampling: how batches are drawn; None if they are drawn uniformly.
     """
 
     row: Row
@@ -63,13 +63,14 @@ class Atari:
 
     @classmethod
     def of(cls, recipe: Recipe, row: Row, version: Version) -> Atari:
-        """The task, once it is certain that its policy can be scored.
+        """The task of a row, after checking that its policy can be scored.
 
         Raises:
-          DatasetError: the row reads its data otherwise than games are read; its learner cannot
-            have its n_step; the dataset is of another game, has other frames or actions than it,
-            holds no episodes, no such split or too few for its sampling, or its lineage names no
-            ROMs or sticky actions, or ROMs that are not installed.
+          DatasetError: the row has options that games do not have; its learner does not discount
+            rewards and the row has an n_step; the dataset is of another game, its frames or actions
+            are not the game's, or it holds no episodes; there is no such split, or there are too
+            few for the sampling; or the lineage names no ROMs or sticky actions, or ROMs that are
+            not installed.
         """
         game = row.scoring.environment
         if row.differing(AS_SERVED).items() - {("reading", AS_STORED)}:
@@ -119,10 +120,10 @@ class Atari:
         return cls(row, version, identity, cut, rom, protocol, sampling)
 
     def read_by(self, name: str, extras: tuple[str, ...]) -> Atari:
-        """The task as a learner of this name reads its data, and these extras of them.
+        """The task for the learner of this name, which reads these extras.
 
         Raises:
-          DatasetError: it reads more than they have.
+          DatasetError: the learner reads extras, which data of games do not have.
         """
         if extras:
             raise DatasetError(
@@ -138,10 +139,10 @@ class Atari:
         return _windows(self.version, data.split, self.cut, data.uniform_share())
 
     def check_memory(self) -> None:
-        """Refuses data whose frames do not fit in memory, as far as they are held at once.
+        """Refuses a row whose frames do not fit in memory, counting those held at the same time.
 
         Raises:
-          DatasetError: they do not.
+          DatasetError: they do not fit.
         """
         version, data = self.version, self.row.data
         if self.sampling is None:
@@ -153,42 +154,42 @@ class Atari:
         memory.check(version, "frames", num_frames * math.prod(FRAME_SHAPE))
 
     def source_feed(self, sampling: Sampling, batch_size: int, seed: int, steps: int) -> SourceFeed:
-        """Batches drawn as a source drew them, from the files that are held at once."""
+        """Batches drawn as a source drew them, from the files held at the same time."""
         split = self.row.data.split
         return SourceFeed(self.version, sampling, batch_size, seed, steps, split, self.cut)
 
     def reward_scale(self, feed: str) -> float:
-        """The factor by which rewards are multiplied: none is, by any feed."""
+        """The factor by which rewards are multiplied: always 1."""
         return 1.0
 
     def spec(self, feed: str = "arrays") -> types.DiscreteSpec:
-        """The game's, which its data share; the same by any feed, as it has no statistics."""
+        """The spec of the game and its data; it has no statistics, so every feed has the same."""
         num_actions = ATARI_GAMES[self.row.scoring.environment].num_actions
         return types.DiscreteSpec(num_actions, (*FRAME_SHAPE[:2], STACK_SIZE))
 
     def shapes(self) -> types.DiscreteSpec:
-        """The same."""
+        """The same as `spec`."""
         return self.spec()
 
     def batches(self, spec: types.DiscreteSpec, leading: tuple[int, ...]) -> Transition:
-        """The shapes of batches [*leading, ...]."""
+        """The shapes of a batch with these leading axes: [*leading, ...]."""
         observation = jax.ShapeDtypeStruct((*leading, *spec.observation_shape), np.uint8)
         action = jax.ShapeDtypeStruct(leading, np.int32)
         scalar = jax.ShapeDtypeStruct(leading, np.float32)
         return Transition(observation, action, scalar, scalar, observation, {})
 
     def steps_in_a_call(self, evaluate_every: int) -> int:
-        """Gradient steps of one jitted update: 32 transitions with their stacks are 2 MB."""
+        """Number of gradient steps of one jitted update; a batch of 32 with stacks takes 2 MB."""
         redraw = self.sampling.redraw if self.sampling else None
         return math.gcd(evaluate_every, 20, redraw or 0)
 
     def score(self, act: Act, episodes: int, seed: Sequence[int]) -> np.ndarray:
-        """Returns [E] float64 of the episodes of an evaluation; rewards are not clipped."""
+        """Plays an evaluation, and returns its episodes' returns, [E] float64, not clipped."""
         return play_games(self.rom, self.protocol, act, episodes, seed)
 
 
 def _check_fields(row: Row, spec: EpisodeSpec) -> None:
-    """Refuses data whose frames or actions are not those that the game is scored with."""
+    """Refuses data whose frames or actions are not those of the game."""
     frames, actions = spec.observation, spec.action
     shape = None if isinstance(frames, Mapping) else frames.shape
     if shape != FRAME_SHAPE:
@@ -207,7 +208,7 @@ def _check_fields(row: Row, spec: EpisodeSpec) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _windows(version: Version, split: str, cut: Cut, share: Share | None) -> Any:
-    """Where batches are gathered on an accelerator, all seeds share the frames in its memory."""
+    """The data in memory; on an accelerator, all seeds share one copy of the frames there."""
     windows = load_frame_windows(version, split, cut, share)
     if jax.default_backend() == "cpu":
         return windows
@@ -215,7 +216,7 @@ def _windows(version: Version, split: str, cut: Cut, share: Share | None) -> Any
 
 
 def _sampling(row: Row, version: Version) -> Sampling | None:
-    """How batches are drawn, once it is certain that there are files enough."""
+    """How batches are drawn, after checking that there are enough files."""
     sampling = row.data.source_sampling()
     if sampling is not None:
         try:

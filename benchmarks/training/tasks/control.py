@@ -71,8 +71,8 @@ class ContinuousControl:
 
         Raises:
           DatasetError: the row's reading or sampling is one of games; its learner cannot have its
-            n_step; or the data are of another environment and the row does not say that it means
-            it.
+            n_step; or the data are of another environment, and the row does not say that this is
+            intended.
         """
         if row.data.reading == AS_STORED:
             raise DatasetError(
@@ -106,8 +106,8 @@ class ContinuousControl:
         """The factor by which rewards are multiplied.
 
         Args:
-          feed: the data are loaded for `arrays`, which holds them in memory, and read in one pass
-            for any other.
+          feed: for `arrays`, which holds the data in memory, they are loaded; for other feeds they
+            are read in one pass.
         """
         if self.row.data.reward_scale == RETURN_RANGE:
             return 1000.0 / return_range(self._pieces(feed))
@@ -151,14 +151,14 @@ class ContinuousControl:
         return dataclasses.replace(self, extras=extras)
 
     def transitions(self) -> Any:
-        """All data that the row trains on, in memory."""
+        """All data that the row trains on, loaded into memory."""
         data = self.row.data
         return _transitions(
             self.version, data.split, self._cut, data.uniform_share(), **self._reading
         )
 
     def _pieces(self, feed: str) -> Iterable[Transition]:
-        """The data all together if the feed holds them in memory, and otherwise by episodes."""
+        """The data as one piece if the feed holds them in memory, otherwise one per episode."""
         if feed == "arrays":
             return [self.transitions()]
         data = self.row.data
@@ -168,7 +168,7 @@ class ContinuousControl:
         """Refuses data that do not fit in memory.
 
         Raises:
-          DatasetError: they do not.
+          DatasetError: they do not fit.
         """
         data, spec = self.row.data, self.version.episode_spec
         transitions = self.version.counts(data.split).transitions
@@ -196,11 +196,11 @@ class ContinuousControl:
     def spec(self, feed: str = "arrays") -> types.Spec:
         """The spec, with bounds from the environment and statistics from the data.
 
-        The statistics of `arrays` and of other feeds are the same in float64 up to rounding, and so
-        in float32 but for a last bit here and there.
+        In float64 the statistics for `arrays` and for other feeds are equal up to rounding, so in
+        float32 they differ by the last bit at most.
 
         Args:
-          feed: as of `reward_scale`.
+          feed: as in `reward_scale`.
 
         Raises:
           DatasetError: the data do not fit the environment, or it has no continuous control.
@@ -262,8 +262,8 @@ class ContinuousControl:
 def _check_environment(row: Row, version: Version) -> str:
     """The environment in which the data were collected.
 
-    It must be the row's, unless the row explicitly names another. Names are compared, because
-    bodies of other versions have observations of the same shape.
+    It must be the row's, unless the row explicitly names another. The names are compared, because
+    bodies of different versions have observations of the same shape.
     """
     scored_in = row.scoring.environment
     named = version.lineage.environment

@@ -204,8 +204,8 @@ class TestFeeds:
         with pytest.raises(DatasetError, match=r"this machine has 0: .* use the feed stream"):
             run(data_dir, tmp_path)
         with pytest.raises(DatasetError, match="use the feed stream"):
-            preparation.check(plan(SHORT, seeds=[0]), Places(data_dir, tmp_path))
-        preparation.check(plan(SHORT, seeds=[0]), Places(data_dir, tmp_path, "stream"))
+            preparation.check(plan(SHORT, seeds=[0]), Places(data_dir, tmp_path / "dry"))
+        preparation.check(plan(SHORT, seeds=[0]), Places(data_dir, tmp_path / "dry", "stream"))
         assert run(data_dir, tmp_path / "stream", SHORT, feed="stream")
 
 
