@@ -233,3 +233,9 @@ def test_an_index_that_does_not_answer_is_told(tmp_path, monkeypatch):
     with pytest.raises(DatasetError, match=r"pip cannot download .* name it with --archive"):
         roms.install(accept=True)
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(("game", "is_same"), [("Pong", True), ("MsPacman", False)])
+def test_two_sets_may_have_the_same_rom_of_a_game(game, is_same):
+    assert roms.is_same(game, RomSet.LEGACY, RomSet.ALE) == is_same
+    assert roms.is_same(game, RomSet.ALE, RomSet.ALE)

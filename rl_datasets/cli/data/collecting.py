@@ -134,8 +134,9 @@ def log_game(
 ) -> None:
     """Logs how an agent learns an Atari game, as DQN Replay was made.
 
-    The log has Dopamine's layout: `publish dqn_replay` reads it. You can interrupt the command at
-    any time: it continues from the last whole iteration.
+    The log has Dopamine's layout: `publish dqn_replay` reads it. An agent that learned is kept in
+    agent.npz, as a teacher. You can interrupt the command at any time: it continues from the last
+    whole iteration.
 
     Example: `rl-datasets log-game Pong dqn logs --iterations 1`
     """
