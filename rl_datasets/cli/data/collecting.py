@@ -184,6 +184,14 @@ def log_agent(
         typer.Option(min=1, help="Number of the run; two runs differ in everything random."),
     ] = 1,
     seed: Seed = 0,
+    actions: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            help="The actions.npz of a run: plays its episodes again, with the same bytes on every "
+            "machine. Give the options that it was logged with.",
+            **PATH,
+        ),
+    ] = None,
 ) -> None:
     """Logs how a trained agent plays its game, as Tianshou made the data of its Atari examples.
 
@@ -196,7 +204,7 @@ def log_agent(
     from benchmarks.training.online import played_log
 
     logged = played_log.log_played(
-        agent, folder, rows=transitions, epsilon=epsilon, run=run, seed=seed
+        agent, folder, rows=transitions, epsilon=epsilon, run=run, seed=seed, actions_path=actions
     )
     typer.echo(f"{logged}: logged; publish it with `rl-datasets publish dqn_replay {logged}`")
 

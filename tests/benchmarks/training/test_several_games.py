@@ -1,7 +1,6 @@
 """An agent that learns from several games at once: its buffer, its schedule, its cuts, its file."""
 
 import dataclasses
-import types
 
 import jax
 import numpy as np
@@ -12,7 +11,7 @@ from benchmarks.training.online import agent_file, played_log, several_games
 from benchmarks.training.online.games_buffer import GamesBuffer
 from benchmarks.training.online.several_games import GamesSchedule, train_agent
 from learners import networks, qr_dqn
-from rl_datasets import roms, run_log
+from rl_datasets import npz, roms, run_log
 from rl_datasets.collection.atari import AtariGames, GameSteps
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources import dqn_replay
@@ -318,6 +317,38 @@ def test_the_same_command_logs_the_same_bytes_and_another_run_others(tmp_path, q
         played(tmp_path)
 
 
+def test_actions_give_the_same_log_without_the_agents_choices(tmp_path, quick, monkeypatch):
+    """As on another machine, whose network may round otherwise and choose other actions."""
+    first = played(tmp_path)
+    facts = run_log.read(first)
+
+    def refuse(agent):
+        raise AssertionError("the agent chose an action")
+
+    monkeypatch.setattr(agent_file.TrainedAgent, "act", property(lambda agent: refuse))
+    actions = first / played_log.ACTIONS
+    again = played(tmp_path, name="again", actions_path=actions)
+    for path in sorted((first / "replay_logs").iterdir()):
+        assert (again / "replay_logs" / path.name).read_bytes() == path.read_bytes()
+    assert (again / played_log.ACTIONS).read_bytes() == actions.read_bytes()
+    assert run_log.read(again) == facts
+
+
+@pytest.mark.parametrize("changes", [{"run": 2}, {"seed": 1}, {"rows": 1900}])
+def test_actions_of_another_run_are_refused(tmp_path, quick, changes):
+    actions = played(tmp_path) / played_log.ACTIONS
+    with pytest.raises(DatasetError, match="do not repeat: give the agent, the run, the seed"):
+        played(tmp_path, name="again", actions_path=actions, **changes)
+    assert not (tmp_path / "again" / "Pong" / "1" / "log.json").exists()
+
+
+def test_a_file_that_holds_no_actions_is_refused(tmp_path, quick):
+    path = tmp_path / "x.npz"
+    npz.write_arrays(path, {"action": np.zeros(3, np.uint8), "length": np.array([2])})
+    with pytest.raises(DatasetError, match=r"x\.npz does not hold the actions of a run"):
+        played(tmp_path, actions_path=path)
+
+
 def by_what_moves(stacks):
     """A policy that no frame or order of frames is the same to."""
     return stacks[:, ::2, ::2].sum(axis=(1, 2), dtype=np.int64) @ [1, 3, 7, 20] // 97 % 6
@@ -327,8 +358,8 @@ def test_a_logged_episode_is_the_one_of_its_number_played_plainly(tmp_path):
     """One game alone, its stack kept by hand: the fourth episode of two games at once."""
     rom = roms.rom_path("Pong", roms.RomSet.ALE)
     how = {"sticky_probability": 0, "most_no_ops": 30, "presses_fire": True, "max_steps": 150}
-    agent = types.SimpleNamespace(act=by_what_moves)
-    found = played_log.episodes(AtariGames(rom, 2, **how), agent, 0.25, [5, 1])
+    chance = played_log._chance([5, 1], 0.25, 6)
+    found = played_log.episodes(AtariGames(rom, 2, **how), by_what_moves, chance)
     logged = [next(found) for _ in range(4)][3]
     game, rng = AtariGames(rom, 1, **how), np.random.default_rng([5, 1, 3])
     frame, stack = game.begin([0], [int(rng.integers(2**31))]), np.zeros((1, 84, 84, 4), np.uint8)
@@ -351,7 +382,8 @@ def test_episodes_come_in_the_order_in_which_they_began(tmp_path, quick):
 
     def first(number, count):
         games = AtariGames(rom, count, sticky_probability=0, most_no_ops=30, presses_fire=True)
-        found = played_log.episodes(games, agent, 1.0, [5, 1])  # all actions are random
+        chance = played_log._chance([5, 1], 1.0, 6)  # all actions are random
+        found = played_log.episodes(games, agent.act, chance)
         return [next(found) for _ in range(number)]
 
     four, alone = first(4, 3), first(4, 1)
