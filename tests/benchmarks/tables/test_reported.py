@@ -270,6 +270,7 @@ def test_every_recipe_can_be_run_and_has_its_reported_table_and_protocol():
     assert {recipe.table for recipe in recipes if not recipe.is_reported} == {
         "cql_narrow",
         "dopamine_labs",
+        "reincarnating_pong",
         "slimcql",
     }
     for recipe in recipes:

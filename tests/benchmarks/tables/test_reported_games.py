@@ -55,6 +55,11 @@ PRINTED = {
     ("d3rlpy_atari", "NFQ/Seaquest", "best"): (841.2, 67.3),
     ("d3rlpy_atari", "DiscreteDT/Breakout", "last"): (86.0, 16.8),
     ("tianshou_discrete", "BCQ/Breakout", "best"): (64.6, None),
+    ("reincarnating", "QDagger/10M frames", "iqm"): (1.14, None),
+    ("reincarnating", "Pretraining/offline phase", "iqm"): (0.46, None),
+    ("reincarnating", "Tabula rasa/10M frames", "iqm"): (0.39, None),
+    ("reincarnating_cleanrl", "QDagger (PyTorch)/Breakout", "unstated"): (295.55, 12.30),
+    ("reincarnating_cleanrl", "QDagger (JAX)/Pong", "unstated"): (18.75, 0.19),
     ("tianshou_discrete", "CQL/Breakout", "best"): (129.4, None),
     ("tianshou_discrete", "CQL/Pong/10k", "best"): (1.8, None),
     ("tianshou_discrete", "IL/Breakout", "best"): (121.9, None),
@@ -189,7 +194,7 @@ def test_no_last_score_of_d3rlpy_is_above_the_best_one():
 
 def test_tables_of_games_name_games_of_atari():
     of_games = [name for name in table_names() if load_table(name).games]
-    assert len(of_games) == 7
+    assert len(of_games) == 8
     for name in of_games:
         assert {game_of(row.dataset) for row in load_table(name).rows.values()} <= set(ATARI_GAMES)
 

@@ -53,7 +53,7 @@ RECIPE = Recipe(
 )
 
 
-def transitions(_version: Version, split: str, cut: Cut) -> Transition:
+def transitions(_version: Version, split: str, cut: Cut, _share: object) -> Transition:
     rng = np.random.default_rng(0)
 
     def normal(*shape):
