@@ -10,7 +10,13 @@ import hypothesis
 import pytest
 
 # What lands must not hang on luck, so CI draws the same examples every time.
-hypothesis.settings.register_profile("suite", deadline=None, derandomize="CI" in os.environ)
+# No test may fail because the machine is busy.
+hypothesis.settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("suite")
 
 # A shell starts what it runs in the background deaf to Ctrl-C, and children inherit that.
