@@ -94,15 +94,21 @@ def tasks_of(cells: Iterable[Cell], places: Places, seeds_at_once: int = 1) -> d
     """The task of each cell that is not done.
 
     Raises:
-      DatasetError: as `task_of`; or several seeds of a game would be trained at once on a CPU.
+      DatasetError: as `task_of`; or several seeds of a game would be trained at once, on a CPU or
+        while each plays.
     """
     tasks: dict[Cell, Task] = {}
     for of_row in seeds_of_rows(cell for cell in cells if not cell.is_done(places.runs_dir)):
         task = task_of(of_row[0].recipe, of_row[0].row, places.data_dir)
         tasks |= dict.fromkeys(of_row, task)
-    if seeds_at_once > 1 and jax.default_backend() == "cpu":
+    if seeds_at_once > 1:
         for cell, task in tasks.items():
-            if isinstance(task, Atari):
+            if cell.online is not None:
+                raise DatasetError(
+                    f"each seed of row {cell.row.name!r} plays games of its own: leave out "
+                    "--seeds-at-once"
+                )
+            if isinstance(task, Atari) and jax.default_backend() == "cpu":
                 raise DatasetError(
                     f"seeds of {cell.row.scoring.environment} are trained in one call on an "
                     "accelerator alone, where it pays: leave out --seeds-at-once"

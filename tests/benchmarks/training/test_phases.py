@@ -85,6 +85,18 @@ def test_a_smaller_budget_has_less_of_each_phase(data_dir, tmp_path):
     assert cell.evaluations == [4, 8, 38, 68]
 
 
+def test_a_larger_budget_is_another_run(data_dir, tmp_path):
+    recipe = dataclasses.replace(continued(), steps=8)
+    small = plan(recipe, seeds=[0], budget=0.5)
+    runner.run_cells(small, Places(data_dir, tmp_path), lambda *_: None)
+    assert [line["step"] for line in run(data_dir, tmp_path, recipe)] == [4, 8, 38, 68]
+
+
+def test_seeds_that_play_are_not_trained_at_once(data_dir, tmp_path):
+    with pytest.raises(DatasetError, match="each seed of row 'Pong' plays games of its own"):
+        run(data_dir, tmp_path, continued(), seeds=(0, 1), seeds_at_once=2)
+
+
 def entered(data_dir, tmp_path, **online):
     """A state, and what the online phase of a row begins with."""
     recipe = continued(**online)
