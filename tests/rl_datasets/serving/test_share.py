@@ -140,19 +140,26 @@ def test_a_stream_of_a_share_continues_bit_for_bit_after_seek(published_frames):
             assert pack(next(feed)).tobytes() == pack(whole[number]).tobytes()
 
 
-def test_a_stream_reads_no_episode_of_which_nothing_is_in_the_share(published_frames, monkeypatch):
-    episodes = Version.open(published_frames).episode_files()
+class Watched(list):
+    """Episodes that remember which of them were read."""
+
+    def __init__(self, episodes):
+        super().__init__(episodes)
+        self.read = []
+
+    def __getitem__(self, number):
+        self.read.append(number)
+        return super().__getitem__(number)
+
+
+def test_a_stream_reads_no_episode_of_which_nothing_is_in_the_share(published_frames):
     starts = np.cumsum([0, *LENGTHS])
     one = Share(1e-6, seed=0)
     (chosen,) = np.flatnonzero(one.drawn(SIZE))
-    choice = streaming._choice(episodes, one, SIZE)
-    read = []
-    monkeypatch.setattr(
-        type(episodes), "__getitem__",
-        lambda self, number: read.append(number) or make_episode(number, LENGTHS[number]),
-    )  # fmt: skip
+    choice = streaming._choice(Version.open(published_frames).episode_files(), one, SIZE)
+    episodes = Watched(make_episode(number, length) for number, length in enumerate(LENGTHS))
     (segment,) = streaming._epoch(episodes, np.random.default_rng(0), 1, CUT, choice)
-    assert read == [np.searchsorted(starts, chosen, "right") - 1]
+    assert episodes.read == [np.searchsorted(starts, chosen, "right") - 1]
     assert len(segment.rows) == 1
 
 
