@@ -71,9 +71,8 @@ def run_cells(
 def _open(cell: Cell, task: Task, places: Places) -> RunFolder:
     of_run = identity(cell, task, places)
     folder = cell.folder(places.runs_dir)
-    if (
-        cell.online is None
-    ):  # With a larger budget, an offline phase is longer before the online one.
+    # With a larger budget, the offline phase before the online one is longer.
+    if cell.online is None:
         begin_with_shorter_run(folder, of_run, cell.at_other_budgets(places.runs_dir))
     return RunFolder(folder, of_run, cell.evaluations)
 

@@ -107,5 +107,8 @@ def batch(values, step, config):
 
 def adam(state):
     """Adam's state within the optimiser's."""
-    is_adam = lambda part: hasattr(part, "mu")  # noqa: E731
+
+    def is_adam(part):
+        return hasattr(part, "mu")
+
     return next(filter(is_adam, jax.tree.leaves(state.optimizer_state, is_leaf=is_adam)))
