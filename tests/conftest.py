@@ -72,6 +72,11 @@ def legacy_rom():
     return find
 
 
+def pytest_make_parametrize_id(val):
+    """Bytes name no test: those of gzip hold the time, and workers must find the same tests."""
+    return "bytes" if isinstance(val, bytes) else None
+
+
 def pytest_terminal_summary(terminalreporter):
     """Ends the suite with what was skipped, how often, and what brings it."""
     skipped = terminalreporter.stats.get("skipped", [])
