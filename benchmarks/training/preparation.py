@@ -195,6 +195,7 @@ def identity(cell: Cell, task: Task, places: Places) -> dict[str, Any]:
         "steps": cell.steps,
         "evaluate_every": recipe.evaluate_every,
         "episodes": recipe.episodes,
+        **row.differing({"policies": ("act",)}),
         **task.identity,
         **_identity_online(cell, task, places),
     }

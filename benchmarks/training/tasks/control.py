@@ -93,7 +93,6 @@ class ContinuousControl:
         plain = {
             "split": "all",
             "n_step": 1,
-            "policies": ("act",),
             "behavior": "",
             **AS_SERVED,
         }

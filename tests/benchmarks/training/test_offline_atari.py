@@ -8,11 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks.tables import protocol
+from benchmarks.tables import protocol, results_folder
 from benchmarks.training import feeds, preparation
 from benchmarks.training.atari_protocol import AtariProtocol
 from benchmarks.training.cells import plan
 from benchmarks.training.preparation import Places
+from benchmarks.training.results import write_results
 from benchmarks.training.tasks import atari, choice, memory
 from learners import dqn
 from learners.registry import LEARNERS
@@ -76,6 +77,17 @@ def test_an_evaluation_otherwise_than_by_the_data_says_so_in_its_lines(data_dir,
     assert "sticky actions 0, random actions 0.5" in text
     assert "1 to 3 no-ops first, rewards not clipped" in text
     assert "evaluation steps" not in text  # It is told once.
+
+
+def test_a_line_names_the_policies_whose_returns_it_has(data_dir, tmp_path):
+    """Returns are those of the first, so without their names others would be taken for them."""
+    row = changed(PONG, policies=("sample", "act"))
+    recipe = dataclasses.replace(SHORT, learner="crr", rows=(row,))
+    (line,) = run(data_dir, tmp_path / "runs", recipe)
+    assert line["policies"] == ["sample", "act"]
+    assert line["returns_of"].keys() == {"act"}
+    write_results(results_folder.row_path(tmp_path, row.name), [line])
+    results_folder.adopt(plan(recipe), tmp_path, tmp_path / "others")  # It is not refused.
 
 
 def test_the_same_seed_gives_the_same_and_another_does_not(data_dir, uncut, tmp_path):
