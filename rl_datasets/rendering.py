@@ -18,7 +18,7 @@ from rl_datasets.errors import DatasetError
 
 # Atari shows 60 frames per second, and an agent sees every fourth. GIF counts in 1/100 s.
 FRAME_MILLISECONDS = 70
-_GAP = 2  # Pixels between the frames of a sheet.
+GAP = 2  # Pixels between the frames of a sheet.
 _GAP_COLOUR = 128
 
 
@@ -62,7 +62,13 @@ def write_gif(
 
 
 def write_contact_sheet(
-    path: str | os.PathLike[str], frames: Any, *, count: int = 32, columns: int = 8, scale: int = 1
+    path: str | os.PathLike[str],
+    frames: Any,
+    *,
+    count: int = 32,
+    columns: int = 8,
+    scale: int = 1,
+    colours: int | None = None,
 ) -> list[int]:
     """Writes a PNG of frames side by side, in rows, as evenly spaced as the episode allows.
 
@@ -73,6 +79,7 @@ def write_contact_sheet(
         last.
       columns: number of frames in a row.
       scale: width and height of each pixel, in pixels of the sheet.
+      colours: how many colours stand for all, which makes a smaller file; None to keep them.
 
     Returns:
       The numbers of the frames, in order.
@@ -83,16 +90,20 @@ def write_contact_sheet(
     _check(frames)
     chosen = np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int).tolist()
     _, height, width, channels = frames.shape
-    cell = np.array([height * scale + _GAP, width * scale + _GAP])
+    cell = np.array([height * scale + GAP, width * scale + GAP])
     rows, columns = -(-len(chosen) // columns), min(columns, len(chosen))
-    size = cell * (rows, columns) - _GAP
+    size = cell * (rows, columns) - GAP
     sheet = np.full((*size, channels), _GAP_COLOUR, np.uint8)
     for place, index in enumerate(chosen):
         top, left = cell * divmod(place, columns)
         frame = _enlarged(frames[index], scale)
         sheet[top : top + len(frame), left : left + frame.shape[1]] = frame
     with files.replacing(pathlib.Path(path)) as partial:
-        _image(sheet).save(partial, format="PNG")
+        image = _image(sheet)
+        reduced = (
+            image if colours is None else image.quantize(colours, dither=PIL.Image.Dither.NONE)
+        )
+        reduced.save(partial, format="PNG")
     return chosen
 
 

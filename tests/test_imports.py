@@ -26,6 +26,7 @@ ROOMS = {
     "rl_datasets.background": set(),
     "rl_datasets.terminal": set(),
     "rl_datasets.frames": set(),
+    "rl_datasets.markup": set(),
     "rl_datasets.wire": set(),
     "rl_datasets.toml_tables": library("errors"),
     "rl_datasets.files": library("errors"),
@@ -57,6 +58,10 @@ ROOMS = {
         *library("episode errors published sources staging terminal"),
         "rl_datasets.collection.replay_log",
     },
+    "rl_datasets.showing": library(
+        "collection episode errors files frames markup published rendering staging terminal "
+        "transition"
+    ),
     "rl_datasets.replaying": library(
         "episode errors files frames published publishing roms sources terminal transition"
     ),
@@ -73,7 +78,7 @@ ROOMS = {
         "learners",
     },
     "benchmarks.tables": {
-        *library("episode errors files published run_log sources terminal"),
+        *library("episode errors files markup published run_log showing sources terminal"),
         "builders",
         "benchmarks.reported",
         "benchmarks.training",
@@ -114,7 +119,7 @@ ROOMS = {
     "rl_datasets.cli": {
         "rl_datasets",
         *library("collection errors exporting files published publishing rendering replaying roms"),
-        *library("serving sources terminal"),
+        *library("serving showing sources terminal"),
         "builders",
         "benchmarks.quickstart",
         "benchmarks.tables",

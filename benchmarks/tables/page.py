@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.tables.figures import svg
 from rl_datasets import files
+from rl_datasets.markup import Html, document
 
 COLOURS = {  # by status; a report sets a status in bold at the start of a cell
     "agrees": "#1a7f37",
@@ -28,24 +29,6 @@ COLOURS = {  # by status; a report sets a status in bold at the start of a cell
 }
 NUMBER = re.compile(r"[-+±\[]*\d|$").match  # or an empty cell
 STYLE = """\
-:root { color-scheme: light dark; --line: light-dark(#d4d8dd, #41464d) }
-:root { --shade: light-dark(#f1f3f5, #25282d) }
-body { color: light-dark(#1f2328, #e3e6ea); background: light-dark(#fff, #121212) }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 75em; margin: 2em auto; padding: 0 1em }
-h1, h2 { line-height: 1.25 }
-h2 { margin: 2em 0 0.6em }
-p, li { max-width: 44em; overflow-wrap: anywhere }
-a { color: light-dark(#0b57d0, #8ab4f8) }
-nav { padding: 0.5em 0; border-block: 1px solid var(--line) }
-nav a { display: inline-block; margin-right: 1em }
-table { border-collapse: collapse; margin: 1em 0; font-size: 14px }
-table, figure { display: block; overflow-x: auto }
-th, td { border: 1px solid var(--line); padding: 0.3em 0.7em; text-align: left }
-th { vertical-align: bottom }
-th, code { background: var(--shade) }
-td { font-variant-numeric: tabular-nums; white-space: nowrap }
-td:last-child:not([style]) { white-space: normal; min-width: 14em }
-figure { margin: 1em 0 }
 .status { color: white; padding: 0.1em 0.5em; border-radius: 0.3em; white-space: nowrap }
 @media (prefers-color-scheme: dark) { img { filter: invert(0.93) hue-rotate(180deg) } }
 """
@@ -75,12 +58,7 @@ def write_page(
         body = body.replace(f"<p>{{{figure}}}</p>", f"<figure>{image}</figure>")
     files.write(folder / f"{name}.md", text)
     path = folder / f"{name}.html"
-    files.write(
-        path,
-        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>\n{STYLE}</style>\n{body}\n</html>\n",
-    )
+    files.write(path, document(title, STYLE, Html(body)))
     return path
 
 

@@ -14,7 +14,7 @@ import typer
 
 from rl_datasets import __version__
 from rl_datasets.cli import scores, training
-from rl_datasets.cli.data import collecting, publishing, versions
+from rl_datasets.cli.data import catalog, collecting, publishing, versions
 from rl_datasets.errors import DatasetError
 
 INTERRUPTED = 130  # The exit status that a shell gives a command that Ctrl-C ended.
@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
         "replay": publishing.replay,
         "list": versions.list_versions,
         "show": versions.show,
+        "catalog": catalog.catalog,
         "verify": versions.verify,
         "which-body": versions.which_body,
         "export": versions.export,

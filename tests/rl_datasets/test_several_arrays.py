@@ -14,7 +14,7 @@ from rl_datasets.episode import Episode, EpisodeError, EpisodeSpec
 from rl_datasets.episode_check import check_episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.exporting.d4rl import to_d4rl
-from rl_datasets.published import summary, verification
+from rl_datasets.published import verification
 from rl_datasets.publishing.publish import publish
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.serving.cut import Cut
@@ -23,6 +23,7 @@ from rl_datasets.serving.frame_windows import cut_out
 from rl_datasets.serving.loading import load_frame_windows, load_transitions
 from rl_datasets.serving.reverb import ReverbFeed, ReverbServer
 from rl_datasets.serving.streaming import StreamFeed
+from rl_datasets.showing import card, console
 from tests.rl_datasets.publishing.synthetic import Synthetic
 
 LENGTHS = (3, 1, 70)
@@ -148,8 +149,8 @@ def test_what_takes_one_array_says_so(version, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_summary_tells_each(version):
-    *_, tail = summary.of(version).renderables
+def test_the_card_tells_each(version):
+    *_, tail = console.drawn(card.of(version)).renderables
     assert "observation position float64 [3], height float32 [], goal float32 [2, 2]" in str(tail)
 
 

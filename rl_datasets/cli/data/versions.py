@@ -103,7 +103,7 @@ def list_versions(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
         )
     if versions:
         terminal.show(table)
-    for error in errors:
+    for error in errors.values():
         typer.echo(f"error: {error}", err=True)
     if errors:
         raise typer.Exit(1)
@@ -138,7 +138,7 @@ def show(
     import json
 
     from rl_datasets import terminal
-    from rl_datasets.published import summary
+    from rl_datasets.showing import card, console
 
     is_drawn = gif is not None or sheet is not None
     if not is_drawn and (split is not None or episode is not None):
@@ -147,7 +147,7 @@ def show(
     if as_json:
         typer.echo(json.dumps(opened.manifest, indent=2))
     elif not is_drawn:
-        terminal.show(summary.of(opened))
+        terminal.show(console.drawn(card.of(opened)))
     if is_drawn:
         _draw(opened, split or next(iter(opened.splits)), episode or 0, gif, sheet)
 

@@ -39,7 +39,7 @@ def test_the_list_counts_and_sizes_every_version(published, version):
     assert line.counts() == (8, sum(3 + i % 5 for i in range(8)))
     on_disk = sum(path.stat().st_size for path in version.iterdir())
     assert line.size == on_disk - (version / manifest.FILE_NAME).stat().st_size
-    assert catalog.list_published(version.parents[1] / "absent") == ([], [])
+    assert catalog.list_published(version.parents[1] / "absent") == ([], {})
 
 
 @pytest.mark.parametrize("deep", [True, False])

@@ -11,8 +11,9 @@ import pytest
 
 from rl_datasets import load, terminal
 from rl_datasets.collection import collected_folder
-from rl_datasets.published import manifest, summary
+from rl_datasets.published import manifest
 from rl_datasets.serving.cut import Cut
+from rl_datasets.showing import card, console
 from rl_datasets.sources import collected
 from tests.command_line import Outcome
 from tests.rl_datasets.cli.users_folder import DATA_DIR, DATASET, NEWEST, PUBLISHED, contents
@@ -134,14 +135,14 @@ def test_of_many_splits_the_first_are_shown_and_all_together(numbered, capsys):
     version = load(numbered / "data/synthetic/mine/1.0.0")
     split = version.manifest["splits"]["train"]
     splits = {f"part_{i:02}": split for i in range(50)}
-    terminal.show(
-        summary.of(dataclasses.replace(version, manifest={**version.manifest, "splits": splits}))
-    )
+    version = dataclasses.replace(version, manifest={**version.manifest, "splits": splits})
+    terminal.show(console.drawn(card.of(version)))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 40
     assert "... 42 more" in [line.strip() for line in lines]
     (row,) = [line.split() for line in lines if line.startswith("all ")]
-    assert row == ["all", str(50 * split["episodes"]), f"{50 * split['transitions']:,}"]
+    assert row[:3] == ["all", str(50 * split["episodes"]), f"{50 * split['transitions']:,}"]
+    assert f"{split['episode_return']['mean']:,.1f}" in row[3:]
 
 
 @pytest.mark.parametrize("option", ["--split train", "--episode 1"])

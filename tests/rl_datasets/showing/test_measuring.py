@@ -1,0 +1,59 @@
+"""What is measured of records, against NumPy on all of them at once."""
+
+import tracemalloc
+
+import numpy as np
+
+from rl_datasets.published.version import Version
+from rl_datasets.showing import measuring
+from rl_datasets.showing.histogram import Histogram
+from tests.rl_datasets.publishing import synthetic
+
+
+def test_it_is_what_numpy_finds_in_all_episodes(data_dir):
+    version = Version.open("synthetic/many", data_dir)
+    episodes = list(synthetic.read(0, 20))
+    found = measuring.measure(version)
+    action = np.concatenate([episode.action[:-1] for episode in episodes])
+    reward = np.concatenate([episode.reward[:-1] for episode in episodes])
+    assert found.fingerprint == version.fingerprint
+    assert found.lengths == Histogram().plus([episode.num_transitions for episode in episodes])
+    assert found.returns == Histogram().plus([episode.episode_return for episode in episodes])
+    assert found.rewards == Histogram().plus(reward)
+    assert found.actions == tuple(Histogram().plus(column) for column in action.T)
+    assert found.choices == ()
+    expected = {
+        "action": action,
+        "observation": np.concatenate([episode.observation for episode in episodes]),
+        "policy_id": np.concatenate([episode.extras["policy_id"] for episode in episodes]),
+        "goal": np.concatenate([episode.extras["goal"] for episode in episodes]),
+        "episode_id": np.arange(20),
+        "weight": np.array([episode.metadata["weight"] for episode in episodes]),
+    }
+    assert found.ranges == {name: (of.min(), of.max()) for name, of in expected.items()}
+
+
+def test_what_is_kept_is_what_was_measured(data_dir, tmp_path):
+    found = measuring.measure(Version.open("synthetic/few", data_dir))
+    assert measuring.read(tmp_path / "kept.json") is None
+    measuring.write(tmp_path / "kept.json", found)
+    assert measuring.read(tmp_path / "kept.json") == found
+    for content in ("{", "[]", '{"format": 0}', '{"format": 1, "returns": 3}'):
+        (tmp_path / "kept.json").write_text(content)
+        assert measuring.read(tmp_path / "kept.json") is None
+
+
+def test_memory_does_not_grow_with_the_data(data_dir, monkeypatch):
+    version = Version.open("synthetic/few", data_dir)
+    episodes = list(version.episodes())
+
+    def peak(times):
+        monkeypatch.setattr(Version, "episodes", lambda self, split: iter(episodes * times))
+        tracemalloc.start()
+        measuring.measure(version)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(1)
+    assert peak(200) < peak(10) + 20_000
