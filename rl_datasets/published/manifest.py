@@ -222,12 +222,15 @@ def of_returns(returns: Sequence[float]) -> dict[str, Any]:
     """Statistics of returns, whatever their order."""
     mean = math.fsum(returns) / len(returns)
     variance = math.fsum((r - mean) ** 2 for r in returns) / len(returns)
-    counts, edges = np.histogram(returns, bins=_BINS)
+    low, high = min(returns), max(returns)
+    # Large returns may be so alike that too few numbers lie between them for the bins.
+    are_alike = ((high - low) or 1.0) / _BINS < np.spacing(max(abs(low), abs(high)))
+    counts, edges = np.histogram(returns, bins=[low, high] if are_alike else _BINS)
     return {
         "mean": mean,
         "standard_deviation": math.sqrt(variance),
-        "min": min(returns),
-        "max": max(returns),
+        "min": low,
+        "max": high,
         "histogram": {"counts": counts.tolist(), "edges": edges.tolist()},
     }
 

@@ -46,27 +46,38 @@ def read_contents(path: str | pathlib.Path, task: Task) -> Contents:
         return contents_of(file, path, task)
 
 
-def task_of_shapes(path: str | pathlib.Path) -> Task:
-    """A task that `read_episodes` can use for a Gym-MuJoCo file whose task is not known.
+def task_of_shapes(path: str | pathlib.Path, is_d4rls: bool = True) -> Task:
+    """A task that `read_episodes` can use for a file whose task is not known.
+
+    Its trajectories end as those of Gym-MuJoCo do.
+
+    Args:
+      path: the file.
+      is_d4rls: as in `Task`.
 
     Raises:
-      DatasetError: the file cannot be read, or has no vectors of observations and actions.
+      DatasetError: the file cannot be read, or has no vectors of observations and no actions.
     """
     with hdf5.opened(path) as file:
         fields = hdf5.datasets(file, path)
         for name in ("observations", "actions"):
-            if name not in fields or fields[name].ndim != 2:
+            is_number = name == "actions" and not is_d4rls
+            if name not in fields or fields[name].ndim not in (2, 1 if is_number else 2):
                 raise DatasetError(
-                    f"{path} has no {name!r} of two axes, as files in D4RL's layout have: name "
-                    "another file"
+                    f"{path} has no {name!r} of {'one or ' if is_number else ''}two axes, as files "
+                    "in D4RL's layout have: name another file"
                 )
-        sizes = [fields[name].shape[1] for name in ("observations", "actions")]
+        (observation_size,), action = (
+            fields[name].shape[1:] for name in ("observations", "actions")
+        )
     return dataclasses.replace(
         d4rl_tasks.task("hopper-medium-v2"),
-        id="Gym-MuJoCo",
+        id="Gym-MuJoCo" if is_d4rls else "D4RL's layout",
         url="it",
-        observation_size=sizes[0],
-        action_size=sizes[1],
+        observation_size=observation_size,
+        action_size=action[0] if action else None,
+        known_defects=(),
+        is_d4rls=is_d4rls,
     )
 
 

@@ -88,7 +88,7 @@ def contents_of(file: h5py.File, path: str | pathlib.Path, task: Task) -> Conten
                 f"{path} has {name!r} of shape {shape} where others have {rows} rows, and every "
                 "field must have one row for each step, and at least one: download the file again"
             )
-        _check_dtype(name, field.dtype, path)
+        _check_dtype(name, field.dtype, path, task)
         widths = _widths(name, task)
         if widths and shape[1:] not in widths:
             raise DatasetError(
@@ -125,13 +125,13 @@ def _rows_of_most(fields: Mapping[str, h5py.Dataset]) -> int:
     return counts.most_common(1)[0][0]
 
 
-def _check_dtype(name: str, dtype: np.dtype, path: str | pathlib.Path) -> None:
+def _check_dtype(name: str, dtype: np.dtype, path: str | pathlib.Path, task: Task) -> None:
     if dtype.kind not in "fiub" or dtype.itemsize > 8:
         raise DatasetError(
             f"{path} has {name!r} of dtype {dtype}, and only numbers of at most 64 bits are "
             "supported: convert it"
         )
-    if name == "actions" and dtype.kind != "f":
+    if name == "actions" and dtype.kind != "f" and task.is_d4rls:
         raise DatasetError(
             f"{path} has 'actions' of dtype {dtype}, and D4RL's actions are real numbers from -1 "
             "to 1: store them as float32"
@@ -169,7 +169,7 @@ def _widths(name: str, task: Task) -> list[tuple[int, ...]]:
     if name in ("observations", "next_observations"):
         return [(task.observation_size,)]
     if name == "actions":
-        return [(task.action_size,)]
+        return [() if task.action_size is None else (task.action_size,)]
     return [(), (1,)] if name in (*NEEDED, "timeouts") else []
 
 

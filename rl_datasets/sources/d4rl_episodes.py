@@ -163,13 +163,14 @@ def _faults(rows: Rows, first: int, task: Task) -> list[tuple[int, str]]:
 
     for name in FLAGS:
         add((rows[name] != 0) & (rows[name] != 1), f"has {name!r} of neither 0 nor 1")
-    if task.trajectories in ("flags", "terminals"):
+    if task.is_d4rls and task.trajectories in ("flags", "terminals"):
         both = (rows["terminals"] == 1) & (rows["timeouts"] == 1)
         add(both, f"has both a terminal and a time limit, and {task.id} has at most one")
     for name, field in rows.items():
         if field.dtype.kind == "f":
             add(~np.isfinite(field), f"has {name!r} that break a rule: {MUST_BE_FINITE}")
-    add(np.abs(rows["actions"]) > 1, f"has 'actions' that break a rule: {OUT_OF_BOUNDS}")
+    if task.is_d4rls:
+        add(np.abs(rows["actions"]) > 1, f"has 'actions' that break a rule: {OUT_OF_BOUNDS}")
     return [(first + row, f"row {first + row} {what}") for row, what in sorted(faults.items())]
 
 

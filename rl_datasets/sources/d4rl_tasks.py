@@ -32,11 +32,14 @@ class Task:
       environment: its environment, such as `HalfCheetah-v2`; the task's id where D4RL registers the
         environment by it.
       observation_size: size of an observation.
-      action_size: size of an action, whose values are in [-1, 1].
+      action_size: size of an action; None where it is a single number.
       horizon: the environment's time limit in steps.
       reference: mean returns of a random policy and of an expert; None where D4RL has none.
       trajectories: the rule for where trajectories end in the file; see `d4rl_episodes`.
       known_defects: known defects of the file, one sentence each.
+      is_d4rls: whether the data are D4RL's own, whose actions are real numbers in [-1, 1], and
+        whose rows are never both a terminal and a time limit; actions of other data may be any
+        numbers, and such a row of theirs is a terminal.
     """
 
     id: str
@@ -44,11 +47,12 @@ class Task:
     url: str
     environment: str
     observation_size: int
-    action_size: int
+    action_size: int | None
     horizon: int
     reference: tuple[float, float] | None
     trajectories: str
     known_defects: tuple[str, ...]
+    is_d4rls: bool = True
 
 
 @functools.cache

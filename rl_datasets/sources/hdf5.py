@@ -55,14 +55,41 @@ def reading(path: str | pathlib.Path) -> Iterator[None]:
         ) from error
 
 
-def datasets(file: h5py.File, path: str | pathlib.Path) -> dict[str, h5py.Dataset]:
-    """All datasets of a file by their paths in it, such as `infos/qpos`.
+def group(file: h5py.File, name: str, path: str | pathlib.Path) -> h5py.Group:
+    """A group of a file by its name.
+
+    Raises:
+      DatasetError: it is a link, or no group.
+    """
+    with reading(path):
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+            raise _elsewhere(name, path)
+        found = file[name]
+    if not isinstance(found, h5py.Group):
+        raise DatasetError(f"{path} has {name!r} that is no group: copy the file again")
+    return found
+
+
+def datasets(
+    file: h5py.Group, path: str | pathlib.Path, leave_out: str | None = None
+) -> dict[str, h5py.Dataset]:
+    """All datasets of a file, or of a group, by their paths in it, such as `infos/qpos`.
+
+    Args:
+      file: the file or the group.
+      path: how an error names the file.
+      leave_out: the name of a group in it that is not looked at.
 
     Raises:
       DatasetError: the file does not hold all values of one of them, as the module says.
     """
     with reading(path):
-        found = dict(_walk(file, "", path))
+        found = {
+            name: dataset
+            for key in file
+            if key != leave_out
+            for name, dataset in _walk(file, key, "", path)
+        }
         for name, dataset in found.items():
             _check_stored(dataset, name, path)
     return found
@@ -99,17 +126,17 @@ def plain(dataset: h5py.Dataset, path: str | pathlib.Path) -> Any:
 
 
 def _walk(
-    group: h5py.Group, within: str, path: str | pathlib.Path
+    group: h5py.Group, key: str, within: str, path: str | pathlib.Path
 ) -> Iterator[tuple[str, h5py.Dataset]]:
-    for key in group:
-        name = f"{within}{key}"
-        if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-            raise _elsewhere(name, path)
-        item = group[key]
-        if isinstance(item, h5py.Group):
-            yield from _walk(item, f"{name}/", path)
-        elif isinstance(item, h5py.Dataset):
-            yield name, item
+    name = f"{within}{key}"
+    if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+        raise _elsewhere(name, path)
+    item = group[key]
+    if isinstance(item, h5py.Group):
+        for each in item:
+            yield from _walk(item, each, f"{name}/", path)
+    elif isinstance(item, h5py.Dataset):
+        yield name, item
 
 
 def _check_stored(dataset: h5py.Dataset, name: str, path: str | pathlib.Path) -> None:

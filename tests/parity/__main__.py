@@ -2,7 +2,8 @@
 
 The scripts beside this file import nothing of this project. Each runs in its peer's own
 environment, which is made on the first call, and writes initial weights, a batch, and what one
-update makes of them. `tests/learners/test_parity.py` holds the learners to these.
+update makes of them. `tests/learners/test_parity.py` holds the learners to these. That of Minari
+writes datasets instead, and what its own reader reads of them.
 """
 
 import pathlib
@@ -12,6 +13,7 @@ import sys
 from benchmarks.speed.workers import D3RLPY, TIANSHOU, peer_python
 
 DOPAMINE = "dopamine-rl==4.1.2 jax==0.4.38 flax==0.10.2"  # newer JAX has not what it imports
+MINARI = "minari[hdf5]==0.5.4 pillow==13.0.0"
 FOLDER = pathlib.Path(__file__).parent
 SCRIPTS = {  # whose environment each runs in, the script, and its options
     "bcq": (D3RLPY, "bcq"),
@@ -23,6 +25,7 @@ SCRIPTS = {  # whose environment each runs in, the script, and its options
         for name in ("bc", "bcq", "cql")
     },
     "iql": (D3RLPY, "iql"),
+    "minari": (MINARI, "minari_datasets"),
     "rebrac": (D3RLPY, "rebrac"),
     "students": (DOPAMINE, "students"),
     "tianshou_bcq": (TIANSHOU, "tianshou_bcq"),

@@ -181,3 +181,18 @@ def test_a_split_that_is_named_twice(version):
     assert opened.split_names("train") == opened.split_names("all") == ["train"]
     with pytest.raises(DatasetError, match=r"'train\+train' names split 'train' twice"):
         opened.split_names("train+train")
+
+
+@pytest.mark.parametrize(
+    ("returns", "counts"),
+    [
+        ([1e17, 1e17], [2]),
+        ([-1e17, -1e17 + 16], [2]),
+        ([3.0, 3.0], [0] * 25 + [2] + [0] * 24),
+        ([0.0, 1e17], [1] + [0] * 48 + [1]),
+    ],
+)
+def test_returns_are_counted_however_large_and_alike(returns, counts):
+    histogram = manifest.of_returns(returns)["histogram"]
+    assert histogram["counts"] == counts
+    assert len(histogram["edges"]) == len(counts) + 1
