@@ -51,7 +51,12 @@ class _Frame:
 
 def histogram(title: str, of: Histogram, unit: str) -> Html:
     """How many of what fell into each bin; `unit` names them on the axis."""
-    edges, frame = of.edges, _Frame(of.edges[0], of.edges[-1], 0, max(of.counts))
+    edges = of.edges
+    if of.least == of.greatest:  # One bin, which may be too narrow for two ticks.
+        edges = [of.least - 0.1, of.least + 0.1]
+        frame = _Frame(of.least - 1, of.least + 1, 0, of.total)
+    else:
+        frame = _Frame(edges[0], edges[-1], 0, max(of.counts))
     bars = [
         _bar(frame, left, right, count)
         for left, right, count in zip(edges, edges[1:], of.counts, strict=False)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from rl_datasets.markup import Content, Html, document, element
 from rl_datasets.published.version import Version
-from rl_datasets.showing import drawing, pictures
+from rl_datasets.showing import drawing, player
 from rl_datasets.showing.card import EPISODE, STEP, TRANSITION, Card, Split
 from rl_datasets.showing.measuring import MOST_ACTIONS, Measured, Range
 from rl_datasets.showing.pictures import Episodes
@@ -22,42 +22,16 @@ OWNERS = {
     TRANSITION: "each transition",
 }
 STYLE = """\
+h1 { overflow-wrap: anywhere }
 pre { background: var(--shade); padding: 0.8em; overflow-x: auto; font-size: 14px }
 pre code { background: none }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.3em 1em; max-width: 60em }
-dt { font-weight: 600 }
+dl { display: grid; grid-template-columns: minmax(auto, 14em) 1fr; gap: 0.3em 1em; max-width: 60em }
+dt { font-weight: 600; overflow-wrap: anywhere }
 dd { margin: 0; overflow-wrap: anywhere }
 .number { text-align: right }
 .damaged { border-left: 4px solid #b3261e; padding-left: 0.8em }
 .hash { overflow-wrap: anywhere }
-canvas { image-rendering: pixelated; max-width: 100%; height: auto; border: 1px solid var(--line) }
-.player [type=range] { width: min(30em, 70%); vertical-align: middle }
-.player output { display: block; min-height: 1.5em; font-variant-numeric: tabular-nums }
-button { font: inherit; padding: 0.2em 0.8em }
 @media (max-width: 40em) { dl { grid-template-columns: 1fr } dd { margin-bottom: 0.5em } }
-"""
-SCRIPT = """\
-for (const player of document.querySelectorAll('.player')) {
-  const {width, height, gap, columns, captions} = JSON.parse(player.dataset.sheet);
-  const sheet = player.querySelector('img'), canvas = player.querySelector('canvas');
-  const [play, place, said] = ['button', 'input', 'output'].map(of => player.querySelector(of));
-  const draw = () => {
-    const at = +place.value, row = Math.floor(at / columns), column = at % columns;
-    canvas.getContext('2d').drawImage(sheet, column * (width + gap), row * (height + gap),
-      width, height, 0, 0, width, height);
-    said.textContent = place.ariaValueText = captions[at];
-  };
-  let timer = 0;
-  const stop = () => { clearInterval(timer); timer = 0; play.textContent = 'Play'; };
-  play.addEventListener('click', () => {
-    if (timer) { stop(); return; }
-    play.textContent = 'Pause';
-    timer = setInterval(() => { place.value = (+place.value + 1) % captions.length; draw(); }, 100);
-  });
-  place.addEventListener('input', () => { stop(); draw(); });
-  const begin = () => { player.querySelector('.screen').hidden = false; draw(); };
-  if (sheet.complete) begin(); else sheet.addEventListener('load', begin);
-}
 """
 
 
@@ -115,7 +89,7 @@ def page(of: Contents, data_dir: str, sheet: str, pages: Mapping[str, str]) -> s
     card = of.card
     sections: dict[str, Content] = {
         "Contents": [_splits(card), _flags(card), _plots(of)],
-        "An episode": _episode(of.episodes, sheet) if of.episodes else None,
+        "An episode": player.section(of.episodes, sheet) if of.episodes else None,
         "Fields": _fields(card, of.measured),
         "Where it comes from": _lineage(card, pages),
         "Repairs and known defects": _defects(card),
@@ -128,14 +102,14 @@ def page(of: Contents, data_dir: str, sheet: str, pages: Mapping[str, str]) -> s
     damage = of.damage and element("p", element("strong", "Damaged: "), of.damage, class_="damaged")
     return document(
         card.name,
-        drawing.STYLE + STYLE,
+        drawing.STYLE + player.STYLE + STYLE,
         element("p", element("a", "All versions", href="../index.html")),
         element("h1", card.name),
         damage or None,
         _description(card.description),
         element("nav", "On this page: ", [_link(name, f"#{at}") for name, at in anchors.items()]),
         [(element("h2", name, id=anchors[name]), content) for name, content in shown.items()],
-        script=SCRIPT,
+        script=player.SCRIPT,
     )
 
 
@@ -230,7 +204,7 @@ def _plots(of: Contents) -> Content:
     unplotted = max(math.prod(shape) - MOST_ACTIONS, 0)
     more = element(
         "details",
-        element("summary", f"All {len(of_actions)} numbers of an action"),
+        element("summary", f"{len(of_actions) - _ACTIONS_AT_ONCE} more numbers of an action"),
         element("div", of_actions[_ACTIONS_AT_ONCE:], class_="plots"),
         element("p", f"{unplotted} more are not plotted.") if unplotted else None,
     )
@@ -330,7 +304,7 @@ def _scores(of: Contents) -> Html:
 
 def _loading(card: Card, data_dir: str) -> list[Content]:
     name, split = repr(card.name), repr(card.splits[-1].name)
-    option = f" --data-dir {data_dir}"
+    option = f" --data-dir {shlex.quote(data_dir)}"
     code = {
         "With TFDS, without this project": f"import tensorflow_datasets as tfds\n\n"
         f"episodes = tfds.load({name}, data_dir={data_dir!r}, split={split})",
@@ -346,58 +320,4 @@ def _loading(card: Card, data_dir: str) -> list[Content]:
     return [
         (element("h3", heading), element("pre", element("code", lines)))
         for heading, lines in code.items()
-    ]
-
-
-def _episode(shown: Episodes, sheet: str) -> list[Content]:
-    told = element("p", f"{shown.what[0].upper()}{shown.what[1:]}; {shown.drawn_by}.")
-    if shown.frame is None:
-        plots = [
-            drawing.line(name, np.array(values), "step") for name, values in shown.traces.items()
-        ]
-        return [told, element("div", plots, class_="plots")]
-    alt = f"{len(shown.captions)} frames side by side: {shown.what}"
-    strip = element("img", src=sheet, alt=alt)
-    if not shown.is_in_order:
-        return [told, element("figure", strip)]
-    height, width = shown.frame
-    of_sheet = {
-        "width": width,
-        "height": height,
-        "gap": pictures.GAP,
-        "columns": pictures.COLUMNS,
-        "captions": shown.captions,
-    }
-    zoom = 3 if width < 100 else 2
-    screen = element(
-        "div",
-        element(
-            "canvas",
-            width=width,
-            height=height,
-            style=f"width: {zoom * width}px",
-            role="img",
-            aria_label=f"One frame of {shown.what}",
-        ),
-        element(
-            "p",
-            element("button", "Play", type="button"),
-            " ",
-            element(
-                "input",
-                type="range",
-                min=0,
-                max=len(shown.captions) - 1,
-                value=0,
-                aria_label="Frame",
-            ),
-            element("output"),
-        ),
-        class_="screen",
-        hidden=True,
-    )
-    all_frames = element("details", element("summary", "All frames"), element("figure", strip))
-    return [
-        told,
-        element("div", screen, all_frames, class_="player", data_sheet=json.dumps(of_sheet)),
     ]

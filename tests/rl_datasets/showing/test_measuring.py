@@ -1,12 +1,16 @@
 """What is measured of records, against NumPy on all of them at once."""
 
+import dataclasses
 import tracemalloc
 
+import dm_env.specs
 import numpy as np
 
+from rl_datasets.episode import Episode
 from rl_datasets.published.version import Version
 from rl_datasets.showing import measuring
 from rl_datasets.showing.histogram import Histogram
+from rl_datasets.transition import StackedTransition, TransitionSpec
 from tests.rl_datasets.publishing import synthetic
 
 
@@ -56,4 +60,31 @@ def test_memory_does_not_grow_with_the_data(data_dir, monkeypatch):
         return most
 
     peak(1)
-    assert peak(200) < peak(10) + 20_000
+    assert peak(60) < peak(6) + 20_000
+
+
+def test_discrete_actions_are_counted_from_the_least(data_dir, monkeypatch):
+    version = Version.open("synthetic/few", data_dir)
+    action = dm_env.specs.BoundedArray((), np.int64, 2, 5)
+    spec = dataclasses.replace(synthetic.SPEC, action=action, extras={})
+    taken = np.array([2, 5, 5, 3])
+    episode = Episode.from_transitions(np.zeros((5, 3)), taken, np.ones(4), is_terminal=True)
+    monkeypatch.setattr(Version, "episodes", lambda self, split: iter([episode] * 2))
+    found = measuring.measure(dataclasses.replace(version, spec=spec))
+    assert found.choices == (2, 2, 0, 4)
+    assert found.actions == ()
+    assert found.ranges["action"] == (2, 5)
+
+
+def test_transitions_without_episodes_have_no_returns(data_dir, monkeypatch):
+    version = Version.open("synthetic/few", data_dir)
+    action = dm_env.specs.BoundedArray((), np.int64, 0, 2)
+    spec = TransitionSpec(dm_env.specs.Array((6, 5, 1), np.uint8), 4, action)
+    some = [StackedTransition(None, n % 3, n, 1.0, None, 0, n, 2.0) for n in range(10)]
+    monkeypatch.setattr(measuring, "_AT_ONCE", 4)
+    monkeypatch.setattr(Version, "transitions", lambda self, split: iter(some))
+    found = measuring.measure(dataclasses.replace(version, spec=spec))
+    assert found.choices == (4, 3, 3)
+    assert found.rewards == Histogram().plus(np.arange(10))
+    assert found.lengths == found.returns == Histogram()
+    assert found.ranges["episode_id"] == (0, 9)

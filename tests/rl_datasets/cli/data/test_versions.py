@@ -175,3 +175,14 @@ def test_an_episode_that_is_not_there(run, logged):
     assert outcome.status == 1
     assert "has no episode 99" in outcome.sentence
     assert not pathlib.Path("a.gif").exists()
+
+
+def test_a_catalog_of_a_damaged_version_names_it_and_fails(run, folder):
+    (shard, *_) = sorted((folder / PUBLISHED).glob("*.tfrecord-*"))
+    shard.write_bytes(shard.read_bytes()[:-1])
+    outcome = run("catalog", "published", "catalog")
+    assert outcome.status == 1
+    assert outcome.sentence.startswith(f"{shard.relative_to(folder)} is not what was published")
+    assert outcome.stdout == "catalog/index.html: 1 versions, 0 read before\n"
+    assert str(shard.name) in pathlib.Path("catalog/index.html").read_text()
+    assert run("catalog", "absent", "catalog").sentence.startswith("absent is not a folder")
