@@ -16,7 +16,6 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.published import manifest
 from rl_datasets.published.features import features_dict
 from rl_datasets.published.version import Version
-from rl_datasets.publishing.publish import publish
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.sources.collected import RECOLLECTED
 from rl_datasets.transition import TransitionSpec
@@ -144,6 +143,8 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
             published.
         """
         if self.source is not None:
+            from rl_datasets.publishing.publish import publish  # Beam, which readers do not need.
+
             publish(self)
 
     def _split_generators(self, dl_manager: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rl_datasets.cli.data.lookup import builder_class
 from rl_datasets.cli.options import (
     BeamOption,
     DataDir,
@@ -13,11 +14,9 @@ from rl_datasets.cli.options import (
     Workers,
     refuse,
 )
-from rl_datasets.errors import DatasetError
 from rl_datasets.files import DEFAULT_DATA_DIR
 
 if TYPE_CHECKING:
-    from rl_datasets.publishing.builder import PublishedDatasetBuilder
     from rl_datasets.publishing.publish import Publication
 
 
@@ -27,12 +26,16 @@ def publish(
         typer.Argument(
             help="The builder, such as brac, if the source says its name; or the builder and a "
             "name, such as d4rl/halfcheetah-medium-v2. A collection may have a name of your own, "
-            "such as brac/mine."
+            "such as brac/mine; your own data are custom/mine. An installed package may have more "
+            "builders."
         ),
     ],
     source: Annotated[
         str,
-        typer.Argument(help="What to publish, such as a collected folder, or gs://rl_unplugged."),
+        typer.Argument(
+            help="What to publish, such as a collected folder, gs://rl_unplugged, or for custom a "
+            "folder of npz files, an HDF5 file in D4RL's layout, or a folder of Minari's."
+        ),
     ],
     data_dir: DataDir = DEFAULT_DATA_DIR,
     version: Annotated[
@@ -50,7 +53,8 @@ def publish(
     any time: the same command continues.
 
     Examples: `rl-datasets publish dqn_replay /mnt/dqn/Pong/1 --workers 2`,
-    `rl-datasets publish rl_unplugged_atari/Pong_run_1 gs://rl_unplugged`
+    `rl-datasets publish rl_unplugged_atari/Pong_run_1 gs://rl_unplugged`,
+    `rl-datasets publish custom/mine my_episodes`
     """
     from rl_datasets.publishing import publish as publishing
     from rl_datasets.publishing import runners
@@ -183,23 +187,6 @@ def replay(
     _show_publication(publication)
     for sentence in command.told(publication.manifest):
         typer.echo(sentence)
-
-
-def builder_class(name: str) -> type[PublishedDatasetBuilder]:
-    """The class of the builder with this name.
-
-    Raises:
-      DatasetError: there is no such builder.
-    """
-    import importlib
-    import pkgutil
-
-    import builders
-
-    known = [module.name for module in pkgutil.iter_modules(builders.__path__) if module.ispkg]
-    if name not in known:
-        raise DatasetError(f"there is no builder {name!r}: choose one of {', '.join(known)}")
-    return importlib.import_module(f"builders.{name}.{name}_dataset_builder").Builder
 
 
 def _show_publication(publication: Publication) -> None:

@@ -9,7 +9,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder
-from rl_datasets.cli.data.publishing import builder_class
+from rl_datasets.cli.data.lookup import builder_class
 from rl_datasets.published import manifest
 from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import publish
