@@ -57,7 +57,9 @@ class Told:
                 for bound in (self.action_minimum, self.action_maximum)
             )
             if action.dtype.kind != "f" and np.any((low % 1 != 0) | (high % 1 != 0)):
-                raise ValueError(f"they are whole numbers, {action.dtype}")
+                raise ValueError("they are whole numbers")
+            if np.any(low > high):
+                raise ValueError("the minimum is larger than the maximum")
             return dm_env.specs.BoundedArray(
                 action.shape, action.dtype, low.astype(action.dtype), high.astype(action.dtype)
             )
