@@ -37,7 +37,7 @@ const key = (row, column) => {
   return cell === undefined ? null : 'value' in cell.dataset ? +cell.dataset.value
     : cell.textContent.toLowerCase();
 };
-const compare = (a, b) => typeof a === 'number' ? a - b : a < b ? -1 : +(a > b);
+const compare = (a, b) => a < b ? -1 : +(a > b);
 for (const heading of document.querySelectorAll('th')) {
   heading.querySelector('button').addEventListener('click', () => {
     const column = heading.cellIndex, was = heading.getAttribute('aria-sort');

@@ -25,7 +25,7 @@ STYLE = """\
 h1 { overflow-wrap: anywhere }
 pre { background: var(--shade); padding: 0.8em; overflow-x: auto; font-size: 14px }
 pre code { background: none }
-dl { display: grid; grid-template-columns: minmax(auto, 14em) 1fr; gap: 0.3em 1em; max-width: 60em }
+dl { display: grid; grid-template-columns: fit-content(14em) 1fr; gap: 0.3em 1em; max-width: 60em }
 dt { font-weight: 600; overflow-wrap: anywhere }
 dd { margin: 0; overflow-wrap: anywhere }
 .number { text-align: right }

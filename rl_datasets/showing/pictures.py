@@ -123,7 +123,7 @@ def _frames(version: Version, episode: Episode) -> tuple[Sequence[int], Any, str
         told = "in full colour" if images[name].shape[3] == 3 else "grey"
         count = min(MOST_FRAMES, episode.num_steps)
         steps = np.linspace(0, episode.num_steps - 1, count).astype(int)
-        return steps.tolist(), images[name][steps], f"its field {name!r}, {told}, as published"
+        return steps.tolist(), images[name][steps], f"frames of {name!r}, {told}, as published"
     try:
         environment = version.lineage.environment
         frames, shown = mujoco_frames.render(episode, environment, MOST_FRAMES)

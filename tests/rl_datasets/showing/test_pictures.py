@@ -37,7 +37,7 @@ def test_full_colour_is_preferred_to_grey(version, monkeypatch, tmp_path):
     episode = dataclasses.replace(episode, extras={"screen": screen})
     monkeypatch.setattr(Version, "episodes", lambda self, split: iter([episode]))
     shown = pictures.make(version, tmp_path / "sheet.png")
-    assert shown.drawn_by == "its field 'screen', in full colour, as published"
+    assert shown.drawn_by == "frames of 'screen', in full colour, as published"
     assert shown.frame == (6, 5)
     assert shown.captions == (
         "step 0 of 3, return so far 0.0, action 0, reward 1",
