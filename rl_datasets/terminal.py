@@ -78,10 +78,11 @@ class _Held:
 
 
 @contextlib.contextmanager
-def bar(title: str, total: int, done: int = 0) -> Iterator[Callable[[int, str], None]]:
+def bar(title: str, total: int | None, done: int = 0) -> Iterator[Callable[[int, str], None]]:
     """A progress bar on standard error.
 
     Yields a function that takes the amount done, out of the total, and a text to show beside it.
+    The total is None where it is not known.
     """
     import rich.console
     import rich.progress
@@ -103,7 +104,7 @@ def bar(title: str, total: int, done: int = 0) -> Iterator[Callable[[int, str], 
 
 @contextlib.contextmanager
 def progress(
-    description: str, total: int, unit: str = "transitions"
+    description: str, total: int | None, unit: str = "transitions"
 ) -> Iterator[Callable[[int], None]]:
     """Counts transitions, or another unit, on standard error if that is a terminal.
 

@@ -40,8 +40,8 @@ ROOMS = {
     "rl_datasets.episode_check": library("episode frames"),
     "rl_datasets.transition": library("episode episode_check frames"),
     "rl_datasets.sources": library(
-        "background episode episode_check errors files frames npz records toml_tables transition "
-        "wire"
+        "background episode episode_check errors files frames npz records staging terminal "
+        "toml_tables transition wire"
     ),
     "rl_datasets.collection": library(
         "_version episode episode_check errors files npz roms sources staging terminal toml_tables"

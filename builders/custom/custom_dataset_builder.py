@@ -1,7 +1,7 @@
 """`custom`: a user's own data, under a name that the user chooses.
 
     custom/mine     a folder of npz files, each with an episode (`sources.npz_episodes`)
-                    an HDF5 file in D4RL's layout, or a folder with one (`sources.d4rl`)
+                    an HDF5 file in D4RL's layout, its address, or a folder with it (`sources.d4rl`)
                     a dataset of Minari (`sources.minari`)
 
 A file `dataset.toml` in the folder may say more of the data (`sources.dataset_toml`).
@@ -28,7 +28,9 @@ from rl_datasets.sources import (
     d4rl,
     d4rl_episodes,
     dataset_toml,
+    downloads,
     episode_arrays,
+    hdf5,
     minari,
     npz_episodes,
 )
@@ -59,6 +61,10 @@ class Builder(PublishedDatasetBuilder):
         if self.source is None:
             name = self.builder_config.name
             raise DatasetError(f"custom/{name} needs a source to be published: name the source")
+        if downloads.is_url(self.source):
+            folder = pathlib.Path(self._data_dir_root) / "downloads"
+            path = downloads.download(self.source.split(), folder, hdf5.check)
+            return _D4rlFile(path, dataset_toml.Told(), ())
         return _open(self.source)
 
 

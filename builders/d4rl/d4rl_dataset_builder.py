@@ -47,8 +47,9 @@ class Builder(PublishedDatasetBuilder):
     """Publishes D4RL's file of a task, or a collected folder.
 
     The `source` is the file; its address; a folder or an address that mirrors D4RL's own,
-    http://rail.eecs.berkeley.edu/datasets/offline_rl; or a folder that `rl-datasets collect` wrote.
-    Downloads are kept in `downloads` in the data_dir.
+    http://rail.eecs.berkeley.edu/datasets/offline_rl; several addresses, with spaces between, which
+    are tried in order; or a folder that `rl-datasets collect` wrote. Downloads are kept in
+    `downloads` in the data_dir.
     """
 
     VERSION = tfds.core.Version("2.0.0")
@@ -78,7 +79,7 @@ class Builder(PublishedDatasetBuilder):
         """The configuration that a collected folder says it is, or the task with this file name."""
         if _is_collected(source):
             return collected.read_collection(source).dataset
-        name = source.rstrip("/").rpartition("/")[2]
+        name = downloads.file_name(source)
         found = [of.id for of in tasks().values() if of.file.rpartition("/")[2] == name]
         if len(found) != 1:
             raise DatasetError(
@@ -164,17 +165,14 @@ def _is_collected(source: str) -> bool:
     return (pathlib.Path(source) / collected.COLLECTION_FILE).is_file()
 
 
-def _check_hdf5(path: pathlib.Path) -> None:
-    """Raises `DatasetError` if a file's header shows that it is not HDF5 or is truncated."""
-    with hdf5.opened(path):
-        pass
-
-
 def _find(source: str, of: Task, scratch: pathlib.Path) -> pathlib.Path:
     """The file of a task, downloaded if the source is an address."""
     if downloads.is_url(source):
-        url = source if source.endswith(".hdf5") else f"{source.rstrip('/')}/{of.file}"
-        return downloads.download(url, scratch, _check_hdf5)
+        urls = [
+            url if downloads.file_name(url).endswith(".hdf5") else f"{url.rstrip('/')}/{of.file}"
+            for url in source.split()
+        ]
+        return downloads.download(urls, scratch, hdf5.check)
     root = pathlib.Path(os.path.abspath(source))
     candidates = [root / of.file, root / pathlib.Path(of.file).name, root]
     for path in candidates:

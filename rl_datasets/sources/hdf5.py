@@ -42,6 +42,12 @@ def opened(path: str | pathlib.Path) -> Iterator[h5py.File]:
         yield file
 
 
+def check(path: str | pathlib.Path) -> None:
+    """Raises `DatasetError` if a file's header shows that it is not HDF5 or is truncated."""
+    with opened(path):
+        pass
+
+
 @contextlib.contextmanager
 def reading(path: str | pathlib.Path) -> Iterator[None]:
     """Turns any error of h5py into a `DatasetError`; the block must hold nothing else."""

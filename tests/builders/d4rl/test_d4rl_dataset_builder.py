@@ -215,7 +215,7 @@ def test_bad_numbers_are_refused_and_nothing_is_published(tmp_path, case):
     with pytest.raises(DatasetError, match=says) as error:
         publish(Builder(config="hopper-medium-v2", source=source, data_dir=tmp_path))
     assert source in str(error.value)
-    assert catalog.list_published(tmp_path) == ([], [])
+    assert catalog.list_published(tmp_path) == ([], {})
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_bad_files_are_refused_and_nothing_is_published(tmp_path, config, change
     source = str(write(tmp_path / "bad.hdf5", rows))
     with pytest.raises(DatasetError, match=says):
         publish(Builder(config=config, source=source, data_dir=tmp_path))
-    assert catalog.list_published(tmp_path) == ([], [])
+    assert catalog.list_published(tmp_path) == ([], {})
 
 
 def test_a_file_that_is_cut_short_is_refused(shared, tmp_path):

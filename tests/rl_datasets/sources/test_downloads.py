@@ -17,6 +17,11 @@ from rl_datasets.sources import downloads
 WHOLE = b"whole" * 1000
 
 
+@pytest.fixture(autouse=True)
+def without_pauses(monkeypatch):
+    monkeypatch.setattr(downloads, "PAUSE", 0)
+
+
 def check(path):
     if path.read_bytes() != WHOLE:
         raise DatasetError("something else")
@@ -60,9 +65,9 @@ def files_below(folder):
 @pytest.mark.parametrize("declares_length", [False, True])
 def test_what_is_whole_is_asked_for_once(tmp_path, declares_length):
     with serving([(0, WHOLE)], declares_length=declares_length) as url:
-        first = downloads.download(url, tmp_path, check)
+        first = downloads.download([url], tmp_path, check)
         assert first.read_bytes() == WHOLE
-        assert downloads.download(url, tmp_path, check) == first
+        assert downloads.download([url], tmp_path, check) == first
 
 
 @pytest.mark.parametrize("bad", [WHOLE[:-1], b"<html>Under maintenance</html>", b""])
@@ -71,16 +76,16 @@ def test_what_was_not_asked_for_is_not_kept(tmp_path, bad):
         with pytest.raises(
             DatasetError, match=f"truncated file arrived, {len(bad):,} bytes of text/html"
         ):
-            downloads.download(url, tmp_path, check)
+            downloads.download([url], tmp_path, check)
         assert not files_below(tmp_path)
-        assert downloads.download(url, tmp_path, check).read_bytes() == WHOLE
+        assert downloads.download([url], tmp_path, check).read_bytes() == WHOLE
 
 
 def test_what_was_kept_and_is_bad_is_asked_for_anew(tmp_path):
     with serving([(0, WHOLE)], [(0, WHOLE)]) as url:
-        kept = downloads.download(url, tmp_path, check)
+        kept = downloads.download([url], tmp_path, check)
         kept.write_bytes(b"cut by an earlier release")
-        assert downloads.download(url, tmp_path, check).read_bytes() == WHOLE
+        assert downloads.download([url], tmp_path, check).read_bytes() == WHOLE
 
 
 def test_an_endless_body_is_given_up(tmp_path, monkeypatch):
@@ -91,7 +96,7 @@ def test_an_endless_body_is_given_up(tmp_path, monkeypatch):
             DatasetError, match=r"its length is not declared and exceeds 1[0-9]{5} bytes"
         ),
     ):
-        downloads.download(url, tmp_path, check)
+        downloads.download([url], tmp_path, check)
     assert not files_below(tmp_path)
 
 
@@ -102,7 +107,7 @@ def test_a_server_that_drips_is_given_up(tmp_path, monkeypatch):
         serving([(0.02, b"x")] * 500, declares_length=True) as url,
         pytest.raises(DatasetError, match=r"only [0-9]+ bytes came in 0 seconds"),
     ):
-        downloads.download(url, tmp_path, check)
+        downloads.download([url], tmp_path, check)
     assert not files_below(tmp_path)
 
 
@@ -126,7 +131,7 @@ def test_a_server_that_drips_its_headers_is_given_up(tmp_path, monkeypatch):
             with pytest.raises(
                 DatasetError, match=r"its headers were not whole after 0\.3 seconds"
             ):
-                downloads.download(url, tmp_path, check)
+                downloads.download([url], tmp_path, check)
         finally:
             is_over.set()
             thread.join()
@@ -137,7 +142,7 @@ def test_a_slow_start_is_no_drip(tmp_path, monkeypatch):
     monkeypatch.setattr(downloads, "PATIENCE", 0.1)
     body = [(0.06, WHOLE[start : start + 1000]) for start in range(0, len(WHOLE), 1000)]
     with serving(body) as url:
-        assert downloads.download(url, tmp_path, check).read_bytes() == WHOLE
+        assert downloads.download([url], tmp_path, check).read_bytes() == WHOLE
 
 
 def test_d4rls_files_are_held_to_hdf5(tmp_path):
