@@ -36,6 +36,7 @@ ROOMS = {
     "rl_datasets.roms": library("errors files"),
     "rl_datasets.rendering": library("errors files"),
     "rl_datasets.records": library("background errors"),
+    "rl_datasets.array_records": library("errors"),
     "rl_datasets.episode": library("errors frames"),
     "rl_datasets.episode_check": library("episode frames"),
     "rl_datasets.transition": library("episode episode_check frames"),
@@ -47,11 +48,12 @@ ROOMS = {
         "_version episode episode_check errors files npz roms sources staging terminal toml_tables"
     ),
     "rl_datasets.published": library(
-        "_version episode episode_check errors files frames records terminal transition wire"
+        "_version array_records episode episode_check errors files frames records terminal "
+        "transition wire"
     ),
     "rl_datasets": library("_version files published"),
     "rl_datasets.publishing": library(
-        "episode errors files published records sources staging terminal transition"
+        "episode errors files published sources staging terminal transition"
     ),
     "rl_datasets.serving": library("background episode errors frames published terminal"),
     "rl_datasets.exporting": {

@@ -4,9 +4,9 @@ It holds neither a time nor a machine's name, so that the same command gives the
 
     format          version of this format
     code            version of this package
-    plan            everything that determines the bytes: dataset, configuration, version, spec of
-                    an episode, units, lineage, and the sha256 of every source file, or the size and
-                    checksums that a bucket gives of every source object
+    plan            everything that determines the bytes: dataset, configuration, version, file
+                    format, spec of an episode, units, lineage, and the sha256 of every source file,
+                    or the size and checksums that a bucket gives of every source object
     splits          by split: episodes, transitions, and statistics of the episodes' returns; or
                     counts of transitions and their mean reward, where each transition is a record;
                     `flags`, if there are boolean metadata, count the episodes where each is True;
@@ -39,7 +39,7 @@ from rl_datasets import files
 from rl_datasets._version import __version__
 from rl_datasets.episode import RAW_RETURN, EpisodeSpec, ObservationSpec
 from rl_datasets.errors import DatasetError, in_words
-from rl_datasets.published import encoding
+from rl_datasets.published import encoding, file_formats
 from rl_datasets.published.lineage import Lineage
 from rl_datasets.transition import TransitionSpec
 
@@ -162,6 +162,8 @@ def _check(manifest: Mapping[str, Any]) -> None:
     plan = manifest["plan"]
     Lineage.from_json(plan["lineage"])
     spec = spec_from_json(plan["spec"])
+    if file_format(plan) not in [*file_formats.FILE_FORMATS]:
+        raise ValueError(f"plan.file_format is {json.dumps(file_format(plan)):.80}")
     if isinstance(spec, EpisodeSpec):
         _check_form(manifest["splits"], {str: _FORM_OF_EPISODES}, "splits")
         for name, split in manifest["splits"].items():
@@ -237,8 +239,14 @@ def of_returns(returns: Sequence[float]) -> dict[str, Any]:
 
 def shard_names(published: Mapping[str, Any], split: str) -> list[str]:
     """File names of the shards of a split, in order, by the manifest."""
-    prefix = f"{published['plan']['dataset']}-{split}.tfrecord-"
+    plan = published["plan"]
+    prefix = f"{plan['dataset']}-{split}.{file_format(plan)}-"
     return sorted(name for name in published["files"] if name.startswith(prefix))
+
+
+def file_format(plan: Mapping[str, Any]) -> Any:
+    """The name of the file format of the shards; plans of before there was a choice have none."""
+    return plan.get("file_format", file_formats.TFRECORD)
 
 
 def records(split: Mapping[str, Any]) -> int:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
-import struct
-from collections.abc import Iterator
+import bisect
+import itertools
 from typing import TYPE_CHECKING
 
-from rl_datasets import records
 from rl_datasets.episode import Episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import encoding, manifest, reader
 
 if TYPE_CHECKING:
     from rl_datasets.published.version import Version
-
-_HEADER = struct.Struct("<QI")  # The header of a record: its length and the length's checksum.
-_FRAMING = len(records.frame(b""))
 
 
 class EpisodeFiles:
@@ -37,12 +31,13 @@ class EpisodeFiles:
 
     def __init__(self, version: Version, split: str):
         self.spec = version.episode_spec
-        self._places = [
-            place
+        self._paths = [
+            path
             for name in version.split_names(split)
-            for shard in reader.shard_paths(version, name)
-            for place in _places(shard)
+            for path in reader.shard_paths(version, name)
         ]
+        self._shards = [version.file_format.open_records(path) for path in self._paths]
+        self._starts = list(itertools.accumulate(map(len, self._shards), initial=0))
         told = version.counts(split).episodes
         if len(self) != told:
             raise DatasetError(
@@ -51,7 +46,7 @@ class EpisodeFiles:
             )
 
     def __len__(self) -> int:
-        return len(self._places)
+        return self._starts[-1]
 
     def __getitem__(self, number: int) -> Episode:
         """Reads an episode.
@@ -59,16 +54,12 @@ class EpisodeFiles:
         Raises:
           DatasetError: the episode is damaged, or its file is gone.
         """
-        shard, position, size = self._places[number]
+        number = range(len(self))[number]
+        shard = bisect.bisect_right(self._starts, number) - 1
         try:
-            with open(shard, "rb") as file:
-                file.seek(position)
-                framed = file.read(size)
+            record = self._shards[shard][number - self._starts[shard]]
         except OSError as error:
-            raise reader.cannot_be_read(shard, error) from error
-        record = framed[_HEADER.size : _HEADER.size - _FRAMING]
-        if records.frame(record) != framed:
-            raise _damaged(shard)
+            raise reader.cannot_be_read(self._paths[shard], error) from error
         return encoding.decode_episode(record, self.spec)
 
     def lengths(self) -> list[int]:
@@ -78,24 +69,3 @@ class EpisodeFiles:
           DatasetError: an episode is damaged, or its file is gone.
         """
         return [self[number].num_transitions for number in range(len(self))]
-
-
-def _places(shard: pathlib.Path) -> Iterator[tuple[pathlib.Path, int, int]]:
-    """Position and size, with framing, of every record of a shard; only lengths are read."""
-    with open(shard, "rb", buffering=0) as file:
-        end, position = os.fstat(file.fileno()).st_size, 0
-        while position < end:
-            header = file.read(_HEADER.size)
-            if len(header) < _HEADER.size:
-                raise _damaged(shard)
-            size = _HEADER.unpack(header)[0] + _FRAMING
-            if position + size > end:
-                raise _damaged(shard)
-            yield shard, position, size
-            position = file.seek(position + size)
-
-
-def _damaged(shard: pathlib.Path) -> DatasetError:
-    return DatasetError(
-        f"{shard} is damaged: a record is truncated or its checksum does not match; copy it again"
-    )

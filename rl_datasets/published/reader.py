@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rl_datasets import files
-from rl_datasets import records as framing
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import manifest
 
@@ -115,7 +114,7 @@ def _of_split(version: Version, split: str, shards: Sequence[pathlib.Path]) -> I
 def _items(version: Version, path: pathlib.Path, digest: Any) -> Iterator[Any]:
     kind = version.kind
     try:
-        for record in framing.read_records(path, digest=digest):
+        for record in version.file_format.read_records(path, digest=digest):
             try:
                 item = kind.decode(record)
             except DatasetError as error:

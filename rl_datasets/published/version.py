@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from rl_datasets import files
 from rl_datasets.episode import Episode, EpisodeSpec
 from rl_datasets.errors import DatasetError
-from rl_datasets.published import kinds, manifest, names, reader
+from rl_datasets.published import file_formats, kinds, manifest, names, reader
 from rl_datasets.published.lineage import Lineage
 from rl_datasets.published.random_access import EpisodeFiles
 from rl_datasets.terminal import progress
@@ -120,6 +120,11 @@ class Version:
     def kind(self) -> kinds.Episodes | kinds.Transitions:
         """The kind of its records."""
         return kinds.of(self.spec)
+
+    @property
+    def file_format(self) -> file_formats.FileFormat:
+        """The file format of its shards."""
+        return file_formats.FILE_FORMATS[manifest.file_format(self.manifest["plan"])]
 
     @property
     def splits(self) -> Mapping[str, Mapping[str, Any]]:

@@ -71,6 +71,7 @@ def write_tfds_metadata(
     version: pathlib.Path,
 ) -> None:
     """Writes dataset_info.json and features.json with TFDS's own classes."""
+    builder.info.set_file_format(builder.file_format, override=True)
     builder.info.set_splits(
         tfds.core.splits.SplitDict(
             [

@@ -15,6 +15,7 @@ from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import manifest
 from rl_datasets.published.features import features_dict
+from rl_datasets.published.file_formats import FILE_FORMATS, TFRECORD
 from rl_datasets.published.version import Version
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.sources.collected import RECOLLECTED
@@ -38,22 +39,34 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
     `publish(builder)`, or TFDS's own `builder.download_and_prepare()`.
     """
 
-    def __init__(self, *, source: str | None = None, config: Any = None, **kwargs: Any):
+    def __init__(
+        self,
+        *,
+        source: str | None = None,
+        config: Any = None,
+        file_format: str = TFRECORD,
+        **kwargs: Any,
+    ):
         """Makes a builder; if `source` is None, only for reading.
 
         Args:
           source: what to publish, such as the folder of a collection.
           config: a configuration's name, either listed or the user's own.
+          file_format: what the shards are published as, one of `FILE_FORMATS`.
           **kwargs: TFDS's own: `data_dir`; `version`, any of the form 2.0.1.
 
         Raises:
-          DatasetError: the configuration's name cannot be a folder's, the source would be published
-            to an object store or under a version number of an older layout, or there is nothing
-            published and no source.
+          DatasetError: the configuration's name cannot be a folder's, there is no such file format,
+            the source would be published to an object store or under a version number of an older
+            layout, or there is nothing published and no source.
         """
         if source is not None and kwargs.get("data_dir") is not None:
             files.local_path(kwargs["data_dir"])
-        self.source = source
+        if file_format not in FILE_FORMATS:
+            raise DatasetError(
+                f"there is no file format {file_format!r}: choose one of {', '.join(FILE_FORMATS)}"
+            )
+        self.source, self.file_format = source, file_format
         if isinstance(config, str):
             files.check_folder_name(config)
         if isinstance(config, str) and config not in self.builder_configs:

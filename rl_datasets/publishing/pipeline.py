@@ -19,6 +19,7 @@ import apache_beam as beam
 from rl_datasets import files
 from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
+from rl_datasets.published.file_formats import TFRECORD
 from rl_datasets.publishing import runners
 from rl_datasets.publishing.units import SourceChanged, SourceUnit, write_unit
 from rl_datasets.transition import TransitionSpec
@@ -40,6 +41,7 @@ class Task:
       skipped: the file for the reason if the unit's source is bad; None to stop instead, also at a
         bad record.
       sources: the planned sha256 of the unit's files.
+      file_format: the name of the shard's file format.
     """
 
     unit: SourceUnit
@@ -49,6 +51,7 @@ class Task:
     stop: pathlib.Path
     skipped: pathlib.Path | None = None
     sources: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    file_format: str = TFRECORD
 
     @property
     def progress(self) -> pathlib.Path:
@@ -114,6 +117,7 @@ def do(task: Task) -> None:
             _reporter(task),
             keep_going=task.skipped is not None,
             sources=task.sources,
+            file_format=task.file_format,
         )
     except SourceChanged as error:  # The unit is not bad, so it must not be skipped.
         stop(task, str(error))

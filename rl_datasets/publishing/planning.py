@@ -46,6 +46,7 @@ def plan(
         "dataset": builder.name,
         "config": builder.builder_config_name,
         "version": str(builder.version),
+        "file_format": builder.file_format,
         "spec": description["spec"],
         "units": description["units"],
         "sources": {names[source]: identities[source] for source in sources},

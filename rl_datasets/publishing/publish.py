@@ -113,6 +113,7 @@ def _reuse(target: pathlib.Path, plan: Mapping[str, Any], keep_going: bool) -> P
     """The version that exists, if it is whole and was made from the same plan."""
     version = Version.open(target)
     of_version = version.manifest["plan"]
+    of_version = {**of_version, "file_format": manifest.file_format(of_version)}
     differing = sorted(key for key in plan if of_version.get(key) != plan[key])
     if differing:
         raise DatasetError(

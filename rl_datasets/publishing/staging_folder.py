@@ -77,6 +77,7 @@ def make_tasks(
                 for file, name in zip(unit.files, planned["files"], strict=True)
                 if isinstance(file, str)  # The copy of an object was checked when it was made.
             },
+            file_format=builder.file_format,
         )
         for unit, planned, shard in zip(
             units, plan["units"], shard_names(builder, units), strict=True
@@ -92,7 +93,7 @@ def shard_names(builder: PublishedDatasetBuilder, units: Sequence[SourceUnit]) -
             data_dir=builder.data_dir,
             dataset_name=builder.name,
             split=split,
-            filetype_suffix="tfrecord",
+            filetype_suffix=builder.file_format,
         )
         names[split] = iter(template.sharded_filenames(len(of_split)))
     return [next(names[unit.split]) for unit in units]

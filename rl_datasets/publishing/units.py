@@ -20,10 +20,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from rl_datasets import files, records
+from rl_datasets import files
 from rl_datasets.episode import EpisodeError, EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import kinds
+from rl_datasets.published.file_formats import FILE_FORMATS, TFRECORD, FileFormat
 from rl_datasets.sources import buckets
 from rl_datasets.transition import TransitionSpec
 
@@ -103,6 +104,7 @@ def write_unit(
     report: Callable[[int], None] = lambda transitions: None,
     keep_going: bool = False,
     sources: Mapping[str, str | None] = MappingProxyType({}),
+    file_format: str = TFRECORD,
 ) -> None:
     """Writes the unit's shard and then its receipt, each whole or not at all.
 
@@ -119,6 +121,7 @@ def write_unit(
       keep_going: whether to leave out faulty records and say so in the receipt.
       sources: the planned sha256 of the unit's files, compared once they were read; None for a file
         that could not be read.
+      file_format: the name of the shard's file format, of `FILE_FORMATS`.
 
     Raises:
       SourceChanged: a file differs from its sha256.
@@ -128,13 +131,13 @@ def write_unit(
     """
     if _is_whole(unit, shard, receipt, keep_going):
         return
-    kind = kinds.of(spec)
+    kind, shards = kinds.of(spec), FILE_FORMATS[file_format]
     with files.replacing(shard) as partial:
         with _copies(unit, shard.parent, check) as (copies, copied):
-            read = _write_shard(unit, kind, partial, copies, check, report, keep_going)
+            read = _write_shard(unit, kind, shards, partial, copies, check, report, keep_going)
         _check_sources(sources)
         holds = dataclasses.replace(
-            _read_back(unit, kind, partial), copied=copied, left_out=tuple(read.left_out)
+            _read_back(unit, kind, shards, partial), copied=copied, left_out=tuple(read.left_out)
         )
         _check_counts(unit, read, holds)
     with files.replacing(receipt) as partial:
@@ -227,6 +230,7 @@ class _Read:
 def _write_shard(
     unit: SourceUnit,
     kind: kinds.Episodes | kinds.Transitions,
+    shards: FileFormat,
     path: pathlib.Path,
     copies: Sequence[str],
     check: Callable[[], None],
@@ -234,7 +238,7 @@ def _write_shard(
     keep_going: bool,
 ) -> _Read:
     read = _Read()
-    with open(path, "wb", buffering=records.BUFFER_SIZE) as file:
+    with shards.writing(path) as write:
         for item in unit.read(*copies):
             check()
             try:
@@ -251,7 +255,7 @@ def _write_shard(
                 read.left_out.append(f"{place}: {error}")
                 read.transitions_left_out += 0 if item is error else kind.length(item)
                 continue
-            file.writelines(records.framed(kind.encode(item)))
+            write(kind.encode(item))
             read.records += 1
             read.transitions += kind.length(item)
             report(read.transitions)
@@ -259,10 +263,13 @@ def _write_shard(
 
 
 def _read_back(
-    unit: SourceUnit, kind: kinds.Episodes | kinds.Transitions, path: pathlib.Path
+    unit: SourceUnit,
+    kind: kinds.Episodes | kinds.Transitions,
+    shards: FileFormat,
+    path: pathlib.Path,
 ) -> Receipt:
     digest = hashlib.sha256()
-    tally = kind.tally(records.read_records(path, digest=digest))
+    tally = kind.tally(shards.read_records(path, digest=digest))
     return Receipt(
         unit=unit.name,
         size=path.stat().st_size,

@@ -45,8 +45,15 @@ def publish(
     workers: Workers = 1,
     beam_option: BeamOption = None,
     keep_going: KeepGoing = False,
+    file_format: Annotated[
+        str,
+        typer.Option(
+            help="tfrecord, which `tfds.load` reads; or array_record, which `tfds.data_source` "
+            "reads in any order and without TensorFlow."
+        ),
+    ] = "tfrecord",
 ) -> None:
-    """Publishes a source as an immutable version that `tfds.load` opens anywhere.
+    """Publishes a source as an immutable version that TFDS opens anywhere.
 
     The version is staged beside the target, every episode is checked, the counts are read back, and
     one rename commits it. An existing version is never changed. You can interrupt the command at
@@ -54,7 +61,8 @@ def publish(
 
     Examples: `rl-datasets publish dqn_replay /mnt/dqn/Pong/1 --workers 2`,
     `rl-datasets publish rl_unplugged_atari/Pong_run_1 gs://rl_unplugged`,
-    `rl-datasets publish custom/mine my_episodes`
+    `rl-datasets publish custom/mine my_episodes`,
+    `rl-datasets publish brac collected --file-format array_record`
     """
     from rl_datasets.publishing import publish as publishing
     from rl_datasets.publishing import runners
@@ -67,6 +75,7 @@ def publish(
         config=config or builder_of.config_of(source),
         data_dir=str(data_dir),
         version=version,
+        file_format=file_format,
     )
     publication = publishing.publish(
         builder, num_workers=workers, beam_flags=beam_option or [], keep_going=keep_going
