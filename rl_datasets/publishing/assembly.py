@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow_datasets as tfds
 
+from rl_datasets import files
 from rl_datasets.errors import DatasetError
-from rl_datasets.published import kinds, manifest
+from rl_datasets.published import croissant, kinds, manifest
 from rl_datasets.publishing import pipeline, staging_folder
 from rl_datasets.publishing.units import Receipt, read_receipt
 
@@ -95,6 +97,7 @@ def make_manifest(
     skipped: Mapping[str, str],
     version: pathlib.Path,
 ) -> dict[str, Any]:
+    """The manifest of what was written; also writes croissant.json, which is made of it."""
     kind = kinds.of(tasks[0].spec)
     splits = {
         split: kind.statistics([receipts[i].tally for i in indices])
@@ -115,6 +118,15 @@ def make_manifest(
     for path in sorted(version.iterdir()):
         if path.name not in entries and path.name != manifest.FILE_NAME:
             entries[path.name] = manifest.file_entry(path)
-    return manifest.make(
-        plan, splits, entries, counted=counted, copied=copied, skipped=skipped, left_out=left_out
+    make = functools.partial(
+        manifest.make,
+        plan,
+        splits,
+        counted=counted,
+        copied=copied,
+        skipped=skipped,
+        left_out=left_out,
     )
+    described = version / croissant.FILE_NAME
+    files.write(described, croissant.text(make(entries)))
+    return make({**entries, described.name: manifest.file_entry(described)})
