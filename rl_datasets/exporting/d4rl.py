@@ -22,14 +22,12 @@ Datasets can be appended to, and are compressed in chunks small enough to read s
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
 import json
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import h5py
@@ -37,7 +35,7 @@ import numpy as np
 
 from rl_datasets import staging
 from rl_datasets.episode import Episode, EpisodeSpec
-from rl_datasets.exporting import columns
+from rl_datasets.exporting import columns, hdf5
 from rl_datasets.exporting.source import (
     BLOCK_BYTES,
     Export,
@@ -70,7 +68,7 @@ def to_d4rl(version: VersionLike, file: str | os.PathLike[str], split: str = ALL
     """
     source = open_source(version, split)
     with staging.staged(file) as path:
-        with _creating(path) as (h5, raw):
+        with hdf5.creating(path) as (h5, raw):
             fields, differences = _write(source, h5, raw)
             export = summary(KIND, pathlib.Path(file), source, fields, differences)
             h5.attrs[ATTRIBUTE] = json.dumps(export.to_json())
@@ -79,57 +77,8 @@ def to_d4rl(version: VersionLike, file: str | os.PathLike[str], split: str = ALL
     return export
 
 
-@contextlib.contextmanager
-def _creating(path: pathlib.Path) -> Iterator[tuple[h5py.File, _File]]:
-    with open(path, "x+b", buffering=0) as raw:
-        file = _File(raw)
-        try:
-            with h5py.File(file, "w", libver="v110") as h5:
-                yield h5, file
-        finally:
-            file.check()
-
-
-class _File(io.RawIOBase):
-    """A file that keeps its first error, and from then on discards what HDF5 writes.
-
-    HDF5 retries a failed write, in the end at a point where Python can only print the error.
-    """
-
-    def __init__(self, raw: io.FileIO):
-        self._raw = raw
-        self._error: OSError | None = None
-
-    def check(self) -> None:
-        """Raises the first error."""
-        if self._error is not None:
-            raise self._error
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._raw.seek(offset, whence)
-
-    def readinto(self, buffer: Any) -> int:
-        return self._raw.readinto(buffer)
-
-    def write(self, data: Any) -> int:
-        left = memoryview(data).cast("B")
-        while left and self._error is None:
-            left = left[self._try(self._raw.write, left) :]
-        return len(data)
-
-    def truncate(self, size: int | None = None) -> int:
-        return self._try(self._raw.truncate, size)
-
-    def _try(self, do: Callable[[Any], int], argument: Any) -> int:
-        try:
-            return do(argument) if self._error is None else 0
-        except OSError as error:
-            self._error = error
-            return 0
-
-
 def _write(
-    source: Source, h5: h5py.File, file: _File
+    source: Source, h5: h5py.File, file: hdf5.CheckedFile
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Writes every field; returns their descriptions by name, and what was lost."""
     fields = {name: _create(h5, name, *spec) for name, spec in _specs(source).items()}

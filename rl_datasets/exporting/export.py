@@ -8,7 +8,7 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.exporting.source import Export
 from rl_datasets.published.version import ALL, VersionLike
 
-KINDS = ("arrays", "d4rl", "replay-logs")
+KINDS = ("arrays", "d4rl", "minari", "parquet", "replay-logs")
 
 
 def export(
@@ -21,7 +21,7 @@ def export(
 
     Args:
       version: a published version, as `Version.open` takes it.
-      kind: one of `KINDS`; see `to_arrays`, `to_d4rl` and `to_replay_logs`.
+      kind: one of `KINDS`; each has a module of its name beside this one.
       target: the file or folder to create; it is created whole or not at all.
       split: name of a split, several joined by `+`, or "all" for every split in the order of the
         manifest.
@@ -38,6 +38,14 @@ def export(
         from rl_datasets.exporting.d4rl import to_d4rl
 
         return to_d4rl(version, target, split)
+    if kind == "minari":
+        from rl_datasets.exporting.minari import to_minari
+
+        return to_minari(version, target, split)
+    if kind == "parquet":
+        from rl_datasets.exporting.parquet import to_parquet
+
+        return to_parquet(version, target, split)
     if kind == "replay-logs":
         from rl_datasets.exporting.replay_logs import to_replay_logs
 

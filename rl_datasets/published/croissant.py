@@ -23,9 +23,9 @@ _ENCODING = {
 _JSON = "application/json"
 _TERMS = re.findall(
     r"\w+",
-    "citeAs column equivalentProperty extract field fileObject fileProperty fileSet format includes "
-    "isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated replace "
-    "samplingRate separator source subField transform",
+    "citeAs column equivalentProperty extract field fileObject fileProperty fileSet format "
+    "includes isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated "
+    "replace samplingRate separator source subField transform",
 )
 _CONTEXT = {
     "@language": "en",
