@@ -173,7 +173,7 @@ def _draw(
 
 def export(
     version: Version,
-    kind: Annotated[str, typer.Argument(help="arrays, d4rl or replay-logs.")],
+    kind: Annotated[str, typer.Argument(help="arrays, d4rl, minari, parquet or replay-logs.")],
     target: Annotated[
         pathlib.Path,
         typer.Argument(
@@ -185,13 +185,17 @@ def export(
         str, typer.Option(help="Split of the version; several joined by +, or all.")
     ] = "all",
 ) -> None:
-    """Exports a version to NumPy arrays, a D4RL-style HDF5 file, or Dopamine's replay logs.
+    """Exports a version to the formats of other libraries.
+
+    arrays are NumPy files, d4rl is an HDF5 file as D4RL's, minari a dataset of Minari, parquet a
+    folder that Hugging Face's `datasets` opens, and replay-logs are Dopamine's.
 
     The export is a stream, so memory does not grow with the data. It is read back, and the command
     says what the format cannot hold. With images, d4rl has final observations in place of next
     observations.
 
-    Example: `rl-datasets export brac/halfcheetah-eps1-recollected:1.0.0 d4rl halfcheetah.hdf5`
+    Examples: `rl-datasets export brac/halfcheetah-eps1-recollected:1.0.0 d4rl halfcheetah.hdf5`,
+    `rl-datasets export dqn_replay/Pong_run_1 parquet pong --split checkpoint_49`
     """
     from rl_datasets.exporting import export as exporting
 

@@ -10,7 +10,9 @@ import subprocess
 import sys
 
 import filelock
+import h5py
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from rl_datasets.collection import replay_log
@@ -78,7 +80,10 @@ def test_a_split_that_is_not_there(tmp_path, version, kind):
 
 def test_a_kind_that_is_not_there(tmp_path, version):
     fails(
-        "no export 'csv'; choose one of arrays, d4rl, replay-logs", version, "csv", tmp_path / "out"
+        "no export 'csv'; choose one of arrays, d4rl, minari, parquet, replay-logs",
+        version,
+        "csv",
+        tmp_path / "out",
     )
 
 
@@ -125,6 +130,16 @@ def test_a_write_that_goes_wrong_is_seen_when_it_is_read_back(tmp_path, version,
             reward = reward if self.add_count else reward + 1
             super().add(observation, action, reward, terminal)
 
+    def one_more(dataset, where, rows):
+        set_rows(dataset, where, rows + 1 if rows.dtype == np.float32 else rows)
+
+    def without_the_first_row(writer, table):
+        write_table(writer, table.slice(1))
+
+    set_rows, write_table = h5py.Dataset.__setitem__, pq.ParquetWriter.write_table
+    if kind == "minari":
+        monkeypatch.setattr(h5py.Dataset, "__setitem__", one_more)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", without_the_first_row)
     monkeypatch.setattr(columns.Column, "_flush", flip_a_bit)
     monkeypatch.setattr(replay_log, "ReplayLog", ForgetsTheFirstReward)
     out = tmp_path / "somewhere" / "out"

@@ -2,6 +2,7 @@
 
 import h5py
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from builders.brac.brac_dataset_builder import Builder
@@ -61,6 +62,14 @@ def test_real_frames(asterix, tmp_path, kind):
                 file["observations"], np.concatenate([each[:-1] for each in frames])
             )
             assert np.flatnonzero(file["terminals"]).tolist() == [1092, 1692]
+    elif kind == "minari":
+        with h5py.File(tmp_path / "out/data/main_data.hdf5") as file:
+            np.testing.assert_array_equal(file["episode_1/observations"], frames[1])
+    elif kind == "parquet":
+        rows = pq.read_table(tmp_path / "out/data/checkpoint_00")["observation"].to_pylist()
+        assert [row["bytes"] for row in rows] == [
+            png for each in episodes for png in each.observation.pngs
+        ]
     else:
         (unit,) = dqn_replay.read_run(tmp_path / "out" / "replay_logs").units
         again = list(dqn_replay.read_episodes(unit))
