@@ -192,12 +192,13 @@ def _pools(
     while pool := list(itertools.islice(segments, SEGMENTS_A_POOL)):
         order = rng.permutation(sum(len(segment.rows) for segment in pool))
         if given < len(order):
-            frames, rows = _decoded(pool)
+            frames, rows = decoded(pool)
             yield FrameWindows(frames, np.take(rows, order[given:], mode="clip"))
         given = max(given - len(order), 0)
 
 
-def _decoded(segments: Sequence[Segment]) -> FrameWindows:
+def decoded(segments: Sequence[Segment]) -> FrameWindows:
+    """The transitions of segments, in their order, with decoded frames."""
     frames = tr.numbered(_joined([segment.observation for segment in segments]))
     rows = np.concatenate([segment.rows for segment in segments])
     lengths = [len(segment.observation) for segment in segments]

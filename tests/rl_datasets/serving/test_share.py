@@ -110,7 +110,7 @@ def test_the_transitions_of_a_share_keep_the_frames_that_they_reach(
     assert [len(segment.rows) for segment in segments[:-1]] == [streaming.SEGMENT] * (
         len(segments) - 1
     )
-    assert pack(frame_windows.cut_out(*streaming._decoded(segments))).tobytes() == expected
+    assert pack(frame_windows.cut_out(*streaming.decoded(segments))).tobytes() == expected
 
 
 def test_frames_that_are_not_reached_are_not_decoded():

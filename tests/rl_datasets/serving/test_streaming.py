@@ -137,7 +137,7 @@ def test_segments_are_the_transitions_of_the_episode_in_order(length, n_step, fr
         assert len(segment.rows) <= streaming.SEGMENT
         assert len(segment.observation) <= streaming.SEGMENT + n_step + frame_stack - 1
         assert segment.observation.base is None  # a view would keep the whole episode
-    pool = streaming._decoded(segments)
+    pool = streaming.decoded(segments)
     expected = from_episode(episode, Cut(n_step=n_step, gamma=0.9, frame_stack=frame_stack))
     assert_same(frame_windows.cut_out(*pool), expected)
 
