@@ -5,6 +5,7 @@ A document's commands run in an empty folder, and its code after them; README's 
 """
 
 import functools
+import importlib.util
 import json
 import os
 import pathlib
@@ -79,6 +80,7 @@ def test_there_are_examples():
         "d4rl.md",
         "learners.md",
         "load.md",
+        "other_libraries.md",
     }
     assert {name for name, _ in COMMANDS} == {
         "README.md",
@@ -87,6 +89,7 @@ def test_there_are_examples():
         "d4rl.md",
         "learners.md",
         "load.md",
+        "other_libraries.md",
         "publish.md",
         "reproduce.md",
     }
@@ -100,6 +103,9 @@ def test_commands_run(document, folder_of):
 @pytest.mark.parametrize(("document", "code"), CODE, ids=[name for name, _ in CODE])
 def test_code_runs_after_the_commands(document, code, folder_of):
     """And shows what it prints, and nothing else, but that gymnasium has newer versions."""
+    for module in re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module}: install it here")
     result = run([sys.executable, "-c", code], folder_of(document))
     assert result.stdout.strip()
     assert re.sub(r".*Hopper-v2 is out of date.*\n.*\n", "", result.stderr) == ""

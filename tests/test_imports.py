@@ -111,7 +111,7 @@ ROOMS = {
     },
     "benchmarks.speed": {
         *library("collection episode errors exporting files frames published publishing records"),
-        *library("replaying roms serving sources wire"),
+        *library("replaying roms serving sources torch wire"),
         "builders",
         "learners",
         "benchmarks.recipes",

@@ -24,6 +24,7 @@ ROOMS = (
     "replaying",
     "replay_memory",
     "exporting",
+    "other_libraries",
     "serving",
     "atari_reading",
     "stacked_batches",
