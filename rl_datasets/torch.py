@@ -1,18 +1,17 @@
 """Published versions as map-style datasets for `torch.utils.data.DataLoader`, without TensorFlow.
 
     dataset = TransitionDataset("brac/halfcheetah-pure-recollected")
-    sampler = BatchSampler(RandomSampler(dataset), batch_size=256, drop_last=True)
-    for batch in DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=2):
+    for batch in loader(dataset, batch_size=256, seed=0, num_workers=2):
         batch.observation, batch.action, batch.reward, batch.discount, batch.next_observation
 
-With a `BatchSampler` a batch is taken at once and its arrays become tensors without a copy. A plain
-`DataLoader(dataset, batch_size=256, shuffle=True)` gives the same batches and stacks them one
-transition at a time.
+Any DataLoader takes them: `DataLoader(dataset, batch_size=256, shuffle=True)` stacks single
+transitions, and with `batch_size=None` and a `BatchSampler` a batch is taken at once. `loader` is
+the fastest, because workers send it arrays: PyTorch passes every tensor of a batch through a file
+descriptor of its own, which takes longer than making the batch.
 
 A dataset is pickled as the path of its version, and each worker opens the version for itself. What
-an index gives never changes, so the order of batches is the sampler's alone: seed its `generator`.
-This module needs NumPy and not PyTorch: a map-style dataset is any object with `__len__` and
-`__getitem__`.
+an index gives never changes, so the order of batches is the sampler's alone. Only `loader` imports
+PyTorch: a map-style dataset is any object with `__len__` and `__getitem__`.
 """
 
 from __future__ import annotations
@@ -20,11 +19,12 @@ from __future__ import annotations
 import collections
 import operator
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from rl_datasets.errors import DatasetError
 from rl_datasets.files import DEFAULT_DATA_DIR
 from rl_datasets.frames import EncodedFrames
 from rl_datasets.published.random_access import EpisodeFiles
@@ -36,7 +36,7 @@ from rl_datasets.serving.loading import load_rows
 from rl_datasets.serving.packing import pack, unpack
 from rl_datasets.serving.transitions import Transition
 
-__all__ = ["EpisodeDataset", "TransitionDataset"]
+__all__ = ["EpisodeDataset", "TransitionDataset", "loader"]
 
 
 class TransitionDataset:
@@ -110,7 +110,7 @@ class TransitionDataset:
             files = version.episode_files(self._split)
             return _Images(files, self._starts, self._cut, self._cache_bytes).take
         rows = load_rows(version, self._split, self._cut)
-        return lambda numbers: _each(_plain, unpack(rows[numbers]))
+        return lambda numbers: _each(_plain, unpack(np.take(rows, numbers)))
 
 
 class EpisodeDataset:
@@ -154,6 +154,62 @@ class EpisodeDataset:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_files": None}
+
+
+def loader(
+    dataset: TransitionDataset, batch_size: int, seed: int, num_workers: int = 0
+) -> _Tensors:
+    """Batches of a dataset in random order, as `Transition` of tensors with the leading axis [B].
+
+    One iteration is one epoch: every transition once, but for the last ones that fill no batch. The
+    same seed gives the same epochs, whatever the number of workers.
+
+    Args:
+      dataset: the transitions.
+      batch_size: B.
+      seed: seeds the order of all epochs.
+      num_workers: processes that read ahead; 0 reads in this one.
+
+    Raises:
+      DatasetError: PyTorch is not installed.
+    """
+    try:
+        from torch import Generator
+        from torch.utils.data import BatchSampler, DataLoader, RandomSampler
+    except ImportError as error:
+        raise DatasetError(
+            "a loader needs PyTorch, which is not installed: `pip install torch`"
+        ) from error
+    order = RandomSampler(dataset, generator=Generator().manual_seed(seed))
+    return _Tensors(
+        DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=BatchSampler(order, batch_size, drop_last=True),
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            collate_fn=_as_it_is,
+        )
+    )
+
+
+class _Tensors:
+    """What a DataLoader of arrays gives, as tensors that share their memory."""
+
+    def __init__(self, arrays: Any):
+        self._arrays = arrays
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __iter__(self) -> Iterator[Transition]:
+        from torch import from_numpy
+
+        return (_each(from_numpy, batch) for batch in self._arrays)
+
+
+def _as_it_is(batch: Transition) -> Transition:
+    return batch
 
 
 class _Images:

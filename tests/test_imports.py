@@ -56,7 +56,7 @@ ROOMS = {
         "episode errors files published sources staging terminal transition"
     ),
     "rl_datasets.serving": library("background episode errors frames published terminal"),
-    "rl_datasets.torch": library("files frames published serving"),
+    "rl_datasets.torch": library("errors files frames published serving"),
     "rl_datasets.exporting": {
         *library("episode errors published sources staging terminal"),
         "rl_datasets.collection.replay_log",

@@ -14,7 +14,7 @@ import pathlib
 import random
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -33,39 +33,38 @@ import numpy as np  # noqa: E402
 import tensorflow_datasets as tfds  # noqa: E402
 from minari.data_collector import EpisodeBuffer  # noqa: E402
 from rates import BATCH_SIZE, Work, answer  # noqa: E402
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler  # noqa: E402
+from torch.utils.data import DataLoader  # noqa: E402
 
 from rl_datasets.episode import Episode  # noqa: E402
 from rl_datasets.exporting.export import export  # noqa: E402
 from rl_datasets.published.version import Version  # noqa: E402
-from rl_datasets.torch import TransitionDataset  # noqa: E402
+from rl_datasets.torch import TransitionDataset, loader  # noqa: E402
 
-WORKERS = 2
+LOADING = {"num_workers": 2, "persistent_workers": True}
 MINARI_ID = "synthetic-v1"
 COLUMNS = ["observation", "action", "reward", "discount"]
 
 
-def endless(loader: DataLoader) -> Iterator[Any]:
+def endless(batches: Iterable[Any]) -> Iterator[Any]:
     """Its batches, epoch after epoch."""
-    return itertools.chain.from_iterable(itertools.repeat(loader))
+    return itertools.chain.from_iterable(itertools.repeat(batches))
 
 
-def our_batches() -> DataLoader:
+def our_batches() -> Iterable[Any]:
     dataset = TransitionDataset(FOLDER / "tfrecord")
-    sampler = BatchSampler(RandomSampler(dataset), BATCH_SIZE, drop_last=True)
-    return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=WORKERS)
+    return loader(dataset, BATCH_SIZE, seed=0, num_workers=LOADING["num_workers"])
 
 
 def our_stacked_batches() -> DataLoader:
     dataset = TransitionDataset(FOLDER / "tfrecord")
-    return DataLoader(dataset, BATCH_SIZE, shuffle=True, drop_last=True, num_workers=WORKERS)
+    return DataLoader(dataset, BATCH_SIZE, shuffle=True, drop_last=True, **LOADING)
 
 
 def batches_of_datasets() -> DataLoader:
     """Of single steps, so without the next observations, which is less than a transition."""
     rows = datasets.load_dataset(str(FOLDER / "parquet"), split="train").select_columns(COLUMNS)
     rows = rows.with_format("torch")
-    return DataLoader(rows, BATCH_SIZE, shuffle=True, drop_last=True, num_workers=WORKERS)
+    return DataLoader(rows, BATCH_SIZE, shuffle=True, drop_last=True, **LOADING)
 
 
 class MinariTransitions:
@@ -94,7 +93,7 @@ class MinariTransitions:
 
 def batches_of_minari() -> DataLoader:
     transitions = MinariTransitions()
-    return DataLoader(transitions, BATCH_SIZE, shuffle=True, drop_last=True, num_workers=WORKERS)
+    return DataLoader(transitions, BATCH_SIZE, shuffle=True, drop_last=True, **LOADING)
 
 
 BATCHES = {
