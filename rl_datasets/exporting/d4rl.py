@@ -72,7 +72,7 @@ def to_d4rl(version: VersionLike, file: str | os.PathLike[str], split: str = ALL
             fields, differences = _write(source, h5, raw)
             export = summary(KIND, pathlib.Path(file), source, fields, differences)
             h5.attrs[ATTRIBUTE] = json.dumps(export.to_json())
-        with h5py.File(path, "r") as h5:
+        with hdf5.reading(path) as h5:
             columns.compare(file, fields, {name: _read_back(h5[name]) for name in fields})
     return export
 

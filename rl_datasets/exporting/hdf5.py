@@ -10,6 +10,8 @@ from typing import Any
 
 import h5py
 
+_CACHE_BYTES = 1 << 20
+
 
 @contextlib.contextmanager
 def creating(path: pathlib.Path) -> Iterator[tuple[h5py.File, CheckedFile]]:
@@ -24,9 +26,27 @@ def creating(path: pathlib.Path) -> Iterator[tuple[h5py.File, CheckedFile]]:
         file = CheckedFile(raw)
         try:
             with h5py.File(file, "w", libver="v110") as h5:
+                _bound_cache(h5)
                 yield h5, file
         finally:
             file.check()
+
+
+@contextlib.contextmanager
+def reading(path: pathlib.Path) -> Iterator[h5py.File]:
+    """Opens a file for reading."""
+    with h5py.File(path, "r") as h5:
+        _bound_cache(h5)
+        yield h5
+
+
+def _bound_cache(h5: h5py.File) -> None:
+    """Bounds the cache of groups and attributes, which would grow to hundreds of megabytes."""
+    config = h5.id.get_mdc_config()
+    config.set_initial_size = True
+    config.initial_size = config.min_size = config.max_size = _CACHE_BYTES
+    config.incr_mode = config.flash_incr_mode = config.decr_mode = 0
+    h5.id.set_mdc_config(config)
 
 
 class CheckedFile(io.RawIOBase):

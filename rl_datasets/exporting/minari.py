@@ -68,7 +68,7 @@ def to_minari(version: VersionLike, folder: str | os.PathLike[str], split: str =
         file = data / "main_data.hdf5"
         with hdf5.creating(file) as (h5, raw):
             fields, discounted = _write(source, h5, raw)
-        with h5py.File(file, "r") as h5:
+        with hdf5.reading(file) as h5:
             columns.compare(folder, fields, _read_back(source, h5))
         described = _metadata(source, file.stat().st_size)
         (data / "metadata.json").write_text(json.dumps(described, indent=1) + "\n", "utf-8")
