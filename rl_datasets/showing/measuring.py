@@ -15,6 +15,7 @@ import numpy as np
 
 from rl_datasets import files
 from rl_datasets.episode import ACTION, RAW_RETURN, RAW_RETURN_IS_KNOWN, Episode
+from rl_datasets.errors import DatasetError
 from rl_datasets.frames import EncodedFrames
 from rl_datasets.published import reader
 from rl_datasets.published.version import ALL, Version
@@ -170,7 +171,7 @@ class _Sums:
     def __init__(self, version: Version):
         spec = version.spec
         self._is_of_episodes = not isinstance(spec, TransitionSpec)
-        self._fingerprint = version.fingerprint
+        self._name, self._fingerprint = version.name, version.fingerprint
         self._returns = self._lengths = self._rewards = Histogram()
         self._choices = np.zeros(choices_of(spec.action), np.int64)
         self._least = 0 if not len(self._choices) else int(spec.action.minimum)
@@ -185,7 +186,12 @@ class _Sums:
         if piece.episode_return is not None:
             self._returns = self._returns.plus(np.array(piece.episode_return))
         if len(self._choices):
-            taken = piece.action.ravel() - self._least
+            taken = piece.action - self._least
+            if not np.all((taken >= 0) & (taken < len(self._choices))):
+                raise DatasetError(
+                    f"an action of {self._name} is not within its bounds; `rl-datasets verify` "
+                    "says where: publish its source again"
+                )
             self._choices += np.bincount(taken, minlength=len(self._choices))
         columns = piece.action.reshape(len(piece.action), -1).T
         self._actions = [

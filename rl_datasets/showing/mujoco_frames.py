@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from rl_datasets.errors import DatasetError
 DRIVERS = ("egl", "osmesa")  # As MUJOCO_GL names them.
 HEIGHT, WIDTH = 180, 240
 _SECONDS = 120
+_ENVIRONMENT = re.compile(r"(\w+)-v\d+")
 
 
 def render(episode: Episode, environment: str | None, count: int) -> tuple[np.ndarray, list[int]]:
@@ -41,13 +43,15 @@ def render(episode: Episode, environment: str | None, count: int) -> tuple[np.nd
     """
     from rl_datasets.collection import which_body  # Brings MuJoCo.
 
-    layout = which_body.LAYOUTS.get((environment or "").partition("-")[0])
-    observation = np.asarray(episode.one_observation, np.float64)
-    if layout is None or observation.shape[1] not in layout.observations:
+    named = _ENVIRONMENT.fullmatch(environment or "")  # Gymnasium would import what others name.
+    layout = which_body.LAYOUTS.get(named[1]) if named else None
+    shape = np.shape(episode.one_observation)[1:]
+    if layout is None or shape not in [(size,) for size in layout.observations]:
         raise DatasetError(
             f"the bodies of {environment or 'its environment'} are not among those that can be "
             f"drawn, {', '.join(which_body.LAYOUTS)}"
         )
+    observation = np.asarray(episode.one_observation, np.float64)
     is_final_known = observation[-1].any()  # Readers put zeros in the place of one that is not.
     known = observation[: len(observation) - (not is_final_known), : layout.observed]
     steps = np.linspace(0, len(known) - 1, min(count, len(known))).round().astype(int)

@@ -24,6 +24,7 @@ from rl_datasets.transition import TransitionSpec
 FORMAT = 1
 FIRST = 10  # Episodes, of which the longest is shown.
 MOST_FRAMES = 120
+MOST_BYTES = 40_000_000  # Of the frames of an episode, decoded.
 COLUMNS = 10
 GAP = rendering.GAP
 DRAWN_COLOURS = 128  # Of bodies, whose shades would make a sheet four times as large.
@@ -121,7 +122,8 @@ def _frames(version: Version, episode: Episode) -> tuple[Sequence[int], Any, str
     if images:
         name = max(images, key=lambda name: (images[name].shape[3], is_of_observation(name)))
         told = "in full colour" if images[name].shape[3] == 3 else "grey"
-        count = min(MOST_FRAMES, episode.num_steps)
+        room = max(MOST_BYTES // math.prod(images[name].shape[1:]), 1)
+        count = min(MOST_FRAMES, room, episode.num_steps)
         steps = np.linspace(0, episode.num_steps - 1, count).astype(int)
         return steps.tolist(), images[name][steps], f"frames of {name!r}, {told}, as published"
     try:

@@ -5,8 +5,10 @@ import tracemalloc
 
 import dm_env.specs
 import numpy as np
+import pytest
 
 from rl_datasets.episode import Episode
+from rl_datasets.errors import DatasetError
 from rl_datasets.published.version import Version
 from rl_datasets.showing import measuring
 from rl_datasets.showing.histogram import Histogram
@@ -74,6 +76,9 @@ def test_discrete_actions_are_counted_from_the_least(data_dir, monkeypatch):
     assert found.choices == (2, 2, 0, 4)
     assert found.actions == ()
     assert found.ranges["action"] == (2, 5)
+    episode.action[1] = 6
+    with pytest.raises(DatasetError, match="not within its bounds"):
+        measuring.measure(dataclasses.replace(version, spec=spec))
 
 
 def test_transitions_without_episodes_have_no_returns(data_dir, monkeypatch):

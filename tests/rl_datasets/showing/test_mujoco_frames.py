@@ -47,7 +47,11 @@ def test_a_final_observation_of_zeros_is_not_drawn(drawn):
 
 @pytest.mark.parametrize(
     ("environment", "told"),
-    [("door-v0", "the bodies of door-v0 are not"), (None, "the bodies of its environment are not")],
+    [
+        ("door-v0", "the bodies of door-v0 are not"),
+        ("Hopper-v4:evil-v0", "the bodies of Hopper-v4:evil-v0 are not"),
+        (None, "the bodies of its environment are not"),
+    ],
 )
 def test_other_bodies_are_not_drawn(environment, told):
     with pytest.raises(DatasetError, match=told):
@@ -58,3 +62,11 @@ def test_a_machine_that_cannot_draw_says_why(monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "nothing")
     with pytest.raises(DatasetError, match=r"cannot draw MuJoCo's bodies \(nothing: .*MUJOCO_GL"):
         mujoco_frames.render(fall(2), "Hopper-v4", 5)
+
+
+def test_a_hopper_with_other_observations_is_not_drawn():
+    zeros = np.zeros(3)
+    for observation in (zeros, np.zeros((3, 2)), np.zeros((3, 11, 2))):
+        episode = Episode.from_transitions(observation, zeros[:2], zeros[:2], is_terminal=True)
+        with pytest.raises(DatasetError, match="the bodies of Hopper-v2 are not"):
+            mujoco_frames.render(episode, "Hopper-v2", 5)

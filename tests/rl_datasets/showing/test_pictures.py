@@ -47,6 +47,8 @@ def test_full_colour_is_preferred_to_grey(version, monkeypatch, tmp_path):
     )
     with PIL.Image.open(tmp_path / "sheet.png") as sheet:
         np.testing.assert_array_equal(np.asarray(sheet)[:6, :5], screen[0])
+    monkeypatch.setattr(pictures, "MOST_BYTES", 2 * 6 * 5 * 3)
+    assert len(pictures.make(version, tmp_path / "sheet.png").captions) == 2
 
 
 def test_numbers_are_plotted_where_nothing_can_be_drawn(version, monkeypatch, tmp_path):
