@@ -28,6 +28,8 @@ from rl_datasets.published.file_formats import FILE_FORMATS, TFRECORD, FileForma
 from rl_datasets.sources import buckets
 from rl_datasets.transition import TransitionSpec
 
+_NAMED = 10  # Files of a unit that an error names.
+
 
 @dataclasses.dataclass(frozen=True)
 class SourceUnit:
@@ -55,7 +57,9 @@ class SourceUnit:
 
     @property
     def source(self) -> str:
-        """The names of all its files."""
+        """The names of all its files, or of the first if there are many."""
+        if len(self.files) > _NAMED:
+            return f"{self.files[0]} and {len(self.files) - 1} other files"
         return ", ".join(map(str, self.files))
 
 

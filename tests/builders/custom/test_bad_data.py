@@ -92,6 +92,13 @@ def test_a_bad_npz_file_is_named_or_left_out(changes, told, tmp_path):
     assert manifest["splits"]["train"]["episodes"] == 2
 
 
+def test_a_bad_file_of_many_is_named_in_a_short_sentence(tmp_path):
+    episodes = [random_episode(np.random.default_rng(0), VECTOR, 1, True)] * 30
+    source = write_npz(tmp_path / "mine", episodes)
+    (source / "episode_029.npz").write_bytes(b"")
+    is_refused(source, tmp_path, "episode_000.npz and 29 other files cannot .* episode_029.npz: ")
+
+
 @pytest.mark.parametrize("content", [b"", b"PK", b"no archive", None])
 def test_what_is_no_npz_file(content, tmp_path):
     source = write_npz(tmp_path / "mine", three_episodes())

@@ -2,6 +2,7 @@
 
 import pathlib
 import tempfile
+import tracemalloc
 
 import h5py
 import numpy as np
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 from builders.custom import custom_dataset_builder
 from builders.custom.custom_dataset_builder import Builder
 from rl_datasets.episode import Episode
+from rl_datasets.exporting.d4rl import to_d4rl
 from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import Publication, publish
+from rl_datasets.sources import minari, npz_episodes
 from tests.builders.custom.users_data import (
     SEVERAL,
     VECTOR,
@@ -80,6 +83,7 @@ def assert_holds(published: Publication, expected: list[Episode]) -> None:
     found = list(Version.open(published.path).episodes())
     assert len(found) == len(expected)
     for ours, theirs in zip(found, expected, strict=True):
+        assert ours.steps().keys() == theirs.steps().keys()
         for name, field in theirs.steps().items():
             assert ours.steps()[name].dtype == field.dtype, name
             np.testing.assert_array_equal(np.asarray(ours.steps()[name]), field, err_msg=name)
@@ -148,6 +152,33 @@ def test_a_row_of_a_users_file_may_be_both_a_terminal_and_a_time_limit(tmp_path)
     np.testing.assert_array_equal(first.action, [0, 1, 2, 0])
     np.testing.assert_array_equal(second.observation, episodes[1].observation)
     assert published.manifest["plan"]["spec"]["action"]["maximum"] == 4
+
+
+def test_what_was_exported_in_d4rls_layout_is_read_back(tmp_path):
+    rng = np.random.default_rng(0)
+    episodes = [random_episode(rng, VECTOR, length, length == 2) for length in (3, 2)]
+    first = published_of(write_npz(tmp_path / "mine", episodes), tmp_path)
+    to_d4rl(first.path, tmp_path / "exported.hdf5")
+    assert_holds(published_of(tmp_path / "exported.hdf5", tmp_path / "again"), episodes)
+
+
+@pytest.mark.parametrize("layout", ["npz", "minari"])
+def test_memory_holds_an_episode(layout, tmp_path):
+    """Of 1.2 MB, of which there are twenty."""
+    rng = np.random.default_rng(0)
+    episodes = [random_episode(rng, VECTOR, 100_000, True)] * 20
+    if layout == "npz":
+        paths = npz_episodes.files_of(write_npz(tmp_path / "mine", episodes))
+        reading = npz_episodes.read_episodes(tuple(map(str, paths)))
+    else:
+        source = write_minari(tmp_path / "mine", episodes, VECTOR)
+        reading = minari.read_episodes(minari.read_description(source))
+    next(reading)
+    tracemalloc.start()
+    assert sum(episode.num_transitions for episode in reading) == 1_900_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
 
 
 def test_npz_files_share_units_up_to_a_size(tmp_path, monkeypatch):
