@@ -95,7 +95,7 @@ class Card:
       defects: what is known to be wrong with the source.
       left_out: units and records that are missing, with the reasons.
       description: TFDS's, of the builder and the configuration.
-      citation: BibTeX; empty where there is none.
+      citation: the builder's BibTeX, or what a user said of their own data; empty without either.
     """
 
     name: str
@@ -158,7 +158,7 @@ def of(version: Version) -> Card:
         description="\n\n".join(
             text.strip() for name in ("description", "configDescription") if (text := info[name])
         ),
-        citation=info["citation"].strip(),
+        citation=info["citation"].strip() or str(lineage.get("citation", "")),
     )
 
 

@@ -267,7 +267,7 @@ def _lineage(card: Card, pages: Mapping[str, str]) -> list[Content]:
 
 # The facts of a lineage that say how the episodes came about, the first ones first.
 _HOW = (
-    "environment", "game", "run", "agent", "mixture", "policies", "protocol", "task",
+    "environment", "game", "run", "agent", "mixture", "policy", "policies", "protocol", "task",
     "trajectories", "replayed", "rom set", "sticky probability", "seed",
 )  # fmt: skip
 

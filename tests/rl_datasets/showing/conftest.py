@@ -16,6 +16,7 @@ LINEAGE = {
     "source": HOSTILE,
     "repaired": [f"`a` was repaired {HOSTILE}"],
     "known_defects": [HOSTILE],
+    "citation": f"Cite {HOSTILE}",
     HOSTILE: {"a": HOSTILE},
 }
 
