@@ -105,7 +105,8 @@ def read_description(folder: pathlib.Path) -> Description:
     """
     path = folder / METADATA_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        # Of facts that become JSON again, nan and infinities are none of its numbers.
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=str)
         spaces = {name: json.loads(content[f"{name}_space"]) for name in ("observation", "action")}
         kind, form = spaces["action"]["type"], content["data_format"]
         is_jpeg = content.get("jpeg_encoding", True)

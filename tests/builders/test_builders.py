@@ -36,6 +36,8 @@ def test_every_folder_is_registered():
 @pytest.mark.parametrize("script", [NO_CLASH, NOTHING_HEAVY])
 def test_no_name_is_tfdss_own_and_nothing_heavy_is_imported(script):
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    if "No module named 'tensorflow'" in result.stderr:
+        pytest.skip("TensorFlow, without which TFDS lists no builders")
     assert result.stdout.strip() == "[] True", result.stderr
 
 

@@ -240,6 +240,13 @@ def test_a_bad_description_of_minari(content, tmp_path):
     )
 
 
+def test_a_reference_score_of_minari_that_is_no_number_is_told_as_text(tmp_path):
+    source = write_minari(tmp_path / "mine", three_episodes(), VECTOR)
+    change_metadata(source, ref_min_score=float("nan"), ref_max_score=3.5)
+    facts = publish_it(source, tmp_path).manifest["plan"]["lineage"]["minari"]
+    assert facts == {"ref_min_score": "NaN", "ref_max_score": 3.5}
+
+
 def test_a_dataset_of_minari_without_data(tmp_path):
     source = write_minari(tmp_path / "mine", three_episodes(), VECTOR)
     data = source / "data" / "main_data.hdf5"
