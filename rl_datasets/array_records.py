@@ -65,7 +65,7 @@ def read_records(path: str | os.PathLike[str], *, digest: Any = None) -> Iterato
 def open_records(path: str | os.PathLike[str]) -> Sequence[bytes]:
     """The records of a file by number, each read when it is accessed.
 
-    Every process that uses them opens the file for itself, also after a fork.
+    A forked process may use them beside its parent: a read moves no position that they share.
 
     Raises:
       DatasetError: the file is damaged, or array_record is not installed; also from an access.
@@ -76,28 +76,22 @@ def open_records(path: str | os.PathLike[str]) -> Sequence[bytes]:
 
 class _Records(Sequence[bytes]):
     def __init__(self, path: str | os.PathLike[str]):
-        self._path = os.fspath(path)
-        self._error = f"{self._path} is damaged: {{}}; copy it again"
-        self._open()
+        with open(path, "rb"):  # It raises OSError, and the reader only its text.
+            pass
+        self._error = f"{os.fspath(path)} is damaged: {{}}; copy it again"
+        module = _module()
+        with _raising(DatasetError, self._error):
+            self._reader = module.ArrayRecordReader(os.fspath(path), _READ)
+            if not self._reader.ok():
+                self._reader.read()  # It raises what is wrong.
 
     def __len__(self) -> int:
         return self._reader.num_records()
 
     def __getitem__(self, number: Any) -> Any:
-        if self._process != os.getpid():
-            self._open()
         number = range(len(self))[number]
         with _raising(DatasetError, self._error):
             return self._reader.read([number])[0]
-
-    def _open(self) -> None:
-        with open(self._path, "rb"):  # It raises OSError, and the reader only its text.
-            pass
-        self._process = os.getpid()
-        with _raising(DatasetError, self._error):
-            self._reader = _module().ArrayRecordReader(self._path, _READ)
-            if not self._reader.ok():
-                self._reader.read()  # It raises what is wrong.
 
 
 @contextlib.contextmanager

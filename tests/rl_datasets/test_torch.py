@@ -81,12 +81,19 @@ def test_a_number_out_of_range(folders, number):
 
 
 def test_a_cache_holds_no_more_than_it_may(folders):
-    dataset, _ = of("frames", folders, cache_bytes=6_000)
-    dataset[np.arange(35)]
-    images = dataset._take.__self__
-    kept = [size for _, size in images._kept.values()]
-    assert sum(kept) == images._bytes <= 6_000
-    assert len(kept) > 1
+    def kept(cache_bytes):
+        dataset, _ = of("frames", folders, cache_bytes=cache_bytes)
+        dataset[np.arange(35)]
+        sizes = [size for _, size in dataset._take.__self__._kept.values()]
+        assert dataset._take.__self__._bytes == sum(sizes)
+        return sizes
+
+    every = kept(1 << 20)
+    assert len(every) == 5
+    half = kept(sum(every) // 2)
+    assert sum(half) <= sum(every) // 2
+    assert half == every[-len(half) :]  # The ones that were read last.
+    assert kept(0) == every[-1:]
 
 
 def test_loaders_give_every_transition_once(folders, tmp_path):
