@@ -6,7 +6,6 @@ TensorFlow 2.15.
 """
 
 import functools
-import importlib.util
 import os
 import pathlib
 import subprocess
@@ -17,20 +16,34 @@ import pytest
 
 FOLDER = pathlib.Path(__file__).parent
 OTHER_PYTHON = "RL_DATASETS_OTHER_PYTHON"
+OLDEST = {  # The oldest version of each package that reads what is written for it.
+    "datasets": "4.0",
+    "minari": "0.5.4",
+    "mlcroissant": "1.0.17",
+    "tensorflow-datasets": "4.9.9",
+    "torch": "2.0",
+}
+FIND = """
+import importlib.metadata, re, sys
+name, oldest = sys.argv[1:]
+found = [int(number) for number in re.findall(r"\\d+", importlib.metadata.version(name))]
+sys.exit(found < [int(number) for number in oldest.split(".")])
+"""
 
 
 def read_with(library: str, script: str, out: pathlib.Path, *arguments: object) -> dict:
     """The arrays that a script leaves in `out`, by name; skips where nothing has the library.
 
     Args:
-      library: the module that the script needs.
+      library: the package that the script needs, one of `OLDEST`.
       script: its name in this folder.
       out: the file that it writes, its first argument.
       arguments: its further arguments.
     """
     python = python_with(library)
     if python is None:
-        pytest.skip(f"{library}: install it here, or name a Python that has it in {OTHER_PYTHON}")
+        wanted = f"{library}>={OLDEST[library]}"
+        pytest.skip(f"{wanted}: install it here, or name a Python that has it in {OTHER_PYTHON}")
     command = [python, "-P", str(FOLDER / f"{script}.py"), str(out), *map(str, arguments)]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(out.parent / "huggingface")}
@@ -44,11 +57,10 @@ def read_with(library: str, script: str, out: pathlib.Path, *arguments: object) 
 
 @functools.cache
 def python_with(library: str) -> str | None:
-    """A Python that has the module, this one if it does."""
-    if importlib.util.find_spec(library) is not None:
-        return sys.executable
-    other = os.environ.get(OTHER_PYTHON)
-    if other is None:
-        return None
-    find = f"import importlib.util as u; raise SystemExit(u.find_spec({library!r}) is None)"
-    return other if subprocess.run([other, "-c", find]).returncode == 0 else None
+    """A Python that has the package, this one if it does."""
+    for python in (sys.executable, os.environ.get(OTHER_PYTHON)):
+        if python is not None:
+            command = [python, "-c", FIND, library, OLDEST[library]]
+            if subprocess.run(command, capture_output=True).returncode == 0:
+                return python
+    return None

@@ -76,7 +76,7 @@ def test_every_reader_reads_it(published):
 
 def test_tfds_reads_it_in_any_order_without_tensorflow(published, tmp_path):
     arrays = read_with(
-        "tensorflow_datasets", "tfds_data_source", tmp_path / "out.npz", published.path, "train"
+        "tensorflow-datasets", "tfds_data_source", tmp_path / "out.npz", published.path, "train"
     )
     for number, episode in enumerate(EPISODES):
         for name, field in episode.steps().items():
