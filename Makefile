@@ -1,24 +1,44 @@
 # `make quickstart` runs the main job, `make test` the whole suite; both set up .venv first.
+# .venv is Python 3.11 with Reverb and TensorFlow, .venv-modern is Python 3.13 without them.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
-VENV := .venv
-BIN := $(VENV)/bin
+# The first of some interpreters that runs; pyenv's shims may not.
+first_that_runs = $(shell for python in $(1); do \
+  $$python -c '' 2>/dev/null && command -v $$python && break; done)
+PYTHON ?= $(call first_that_runs,python3.11 python3)
+PYTHON_MODERN ?= $(call first_that_runs,python3.13 ~/.pyenv/versions/3.13.*/bin/python)
 UV_VERSION := 0.13.8
-STAMP := $(VENV)/.installed
+BIN := .venv/bin
 
-.PHONY: setup quickstart test lint docs bench lock clean
+.PHONY: setup setup-modern check-modern quickstart test test-modern lint docs bench lock clean
 
-setup: $(STAMP)
+setup: .venv/.installed
+setup-modern: .venv-modern/.installed
 
-$(STAMP): requirements.lock setup.py
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-	  { echo "error: $(PYTHON) is not Python 3.11; install it, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip sync --quiet --system-certs --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
-	$(BIN)/python -m ensurepip --default-pip >/dev/null
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $@
+# $(call check,interpreter,its version,the variable that names it)
+define check
+@'$(1)' -c 'import sys; sys.exit(sys.version_info[:2] != tuple(map(int, "$(2)".split("."))))' 2>/dev/null || \
+  { echo "error: there is no Python $(2) here; install it, or name it: make $(3)=/path/to/python$(2)"; exit 1; }
+endef
+
+# $(call install,interpreter,environment,lock)
+define install
+$(1) -m venv --clear $(2)
+$(2)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+$(2)/bin/uv pip sync --quiet --system-certs --compile-bytecode --python $(2)/bin/python --require-hashes $(3)
+$(2)/bin/python -m ensurepip --default-pip >/dev/null
+$(2)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+@touch $(2)/.installed
+endef
+
+.venv/.installed: requirements.lock setup.py
+	$(call check,$(PYTHON),3.11,PYTHON)
+	$(call install,$(PYTHON),.venv,requirements.lock)
+
+check-modern:
+	$(call check,$(PYTHON_MODERN),3.13,PYTHON_MODERN)
+
+.venv-modern/.installed: requirements-modern.lock setup.py | check-modern
+	$(call install,$(PYTHON_MODERN),.venv-modern,requirements-modern.lock)
 
 quickstart: setup
 	$(BIN)/rl-datasets quickstart
@@ -31,6 +51,9 @@ lint: setup
 test: lint
 	$(BIN)/pytest -n 2 --dist worksteal
 
+test-modern: setup-modern
+	.venv-modern/bin/pytest -n 2 --dist worksteal
+
 docs: setup
 	$(BIN)/mkdocs build --strict
 	@echo "read build/site/index.html"
@@ -38,9 +61,11 @@ docs: setup
 bench: setup
 	$(BIN)/python -m benchmarks.speed
 
+COMPILE := uv pip compile --quiet setup.py --extra dev --python-platform x86_64-manylinux_2_28 \
+  --generate-hashes --no-annotate --custom-compile-command 'make lock'
 lock:
-	uv pip compile setup.py --extra dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
-	  --generate-hashes --no-annotate --custom-compile-command 'make lock' --output-file requirements.lock
+	$(COMPILE) --extra all --python-version 3.11 --output-file requirements.lock
+	$(COMPILE) --extra train --extra publish --extra collect --python-version 3.13 --output-file requirements-modern.lock
 
 clean:
-	rm -rf $(VENV) .venv-* .data .runs build *.egg-info
+	rm -rf .venv .venv-* .data .runs build *.egg-info

@@ -8,56 +8,72 @@ import setuptools
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "rl_datasets/_version.py").read_text())[1]
 
-# The learners need these alone, on any Python that they support.
-LEARNERS = ["numpy>=1.26", "jax>=0.4.34", "dm-haiku>=0.0.13", "optax>=0.2.5"]
-
-# dm-reverb 0.14 has wheels for Linux and Python up to 3.11, and fixes TensorFlow 2.15, which in
-# turn fixes NumPy, protobuf and, through ml-dtypes, JAX. Elsewhere only the learners install.
-DATA_PLANE = [
-    "jax==0.4.34",
-    "jaxlib==0.4.34",
-    "dm-haiku==0.0.13",
-    "numpy<2",
-    "dm-reverb==0.14.0",
-    "tensorflow-cpu==2.15.1",
-    "tensorflow-datasets==4.9.10",
-    "tensorflow-metadata==1.15.0",  # Newer ones need a newer protobuf than TensorFlow takes.
-    "importlib_resources",  # TFDS 4.9.10 imports it without declaring it.
-    "dill",  # So does tfds.testing.
-    "apache-beam[gcp]==2.72.0",  # The newest whose gcp extra fits TensorFlow 2.15.
-    "rlds==0.1.8",
-    "dm-env",
-    "ale-py==0.12.1",
-    "opencv-python-headless<4.12",  # What Dopamine scales frames with; newer ones need NumPy 2.
-    "gymnasium[mujoco]==1.4.0",
-    "mujoco>=3.3,<4",  # The bodies of rl_datasets/collection/bodies.py are exact on these.
-    "h5py",
-    "google-cloud-storage",
+# Reads any version, on any Python. Every other job has an extra.
+BASE = [
+    "numpy>=1.26",
+    "dm-env>=1.6",
+    "filelock>=4.2",  # Sees that a lock file was removed before it was locked.
+    "google-crc32c",
     "isal",
     "pillow",
-    "typer",
     "rich",
-    "matplotlib",
-    "scipy",
-    "markdown",
-    "filelock>=4.2",  # Sees that a lock file was removed before it was locked.
-    "threadpoolctl",
-    "google-crc32c",
+    "typer<0.28",  # Newer ones bring pydantic, which nothing here needs.
 ]
-DATA_PLANE_PLATFORM = 'python_version < "3.12" and sys_platform == "linux"'
+EXTRAS = {
+    "train": [
+        "jax>=0.4.34",
+        "dm-haiku>=0.0.13",
+        "optax>=0.2.5",
+        "markdown",
+        "matplotlib",
+        "scipy",
+        "tensorboardX",
+    ],
+    "publish": [
+        "apache-beam>=2.72",
+        "google-cloud-storage",
+        "h5py",
+        "importlib_resources",  # TFDS 4.9.10 imports it without declaring it.
+        "tensorflow-datasets>=4.9.10",
+    ],
+    "collect": [
+        "ale-py>=0.12.1",
+        "gymnasium[mujoco]>=1.4,<2",
+        "h5py",
+        "mujoco>=3.3,<4",  # The bodies of rl_datasets/collection/bodies.py are exact on these.
+        "opencv-python-headless",  # What Dopamine scales frames with.
+        "threadpoolctl",
+    ],
+    # Wheels of dm-reverb 0.14 are for Linux and Python up to 3.11. It needs TensorFlow 2.15, which
+    # fixes NumPy, protobuf and, through ml-dtypes, JAX.
+    "reverb": [
+        "dm-haiku<0.0.14",  # Newer ones need a newer JAX.
+        "dm-reverb>=0.14",
+        "tensorflow-cpu>=2.15,<2.16",
+        "tensorflow-metadata<1.16",  # Newer ones need a newer protobuf than TensorFlow takes.
+    ],
+    "brac-checkpoints": ["tensorflow-cpu>=2.15"],
+}
+OF_ALL = ["train", "publish", "collect", "brac-checkpoints"]
+FOR_REVERB = 'python_version < "3.12" and sys_platform == "linux"'
+EXTRAS["all"] = [r for extra in OF_ALL for r in EXTRAS[extra]] + [
+    f"{r}; {FOR_REVERB}" for r in EXTRAS["reverb"]
+]
 
 DEVELOPMENT = [
+    "dill",  # TFDS 4.9.10's `testing` imports it without declaring it.
     "hypothesis",
     "mkdocs-material",
     "mkdocstrings[python]",
     "mypy",
-    "pandas<3",  # rliable's import fails beside pandas 3.
     "pyarrow",  # Whose Snappy slimCQL's sampling is re-enacted with.
     "pytest",
     "pytest-timeout",
     "pytest-xdist",
-    "rliable==1.2.0",  # Whose aggregates this project's are held to.
+    f"rlds>=0.1.8; {FOR_REVERB}",  # It imports Reverb.
     "ruff",
+    "setuptools>=77",  # Builds the wheel of the tests.
+    "tensorboard",
 ]
 
 setuptools.setup(
@@ -74,13 +90,23 @@ setuptools.setup(
         ]
     ),
     package_data={
+        "rl_datasets": ["py.typed"],
         "rl_datasets.collection": ["mixtures/*.toml", "partial_policies/*"],
         "rl_datasets.sources": ["*.toml"],
         "rl_datasets.replaying": ["*.md", "*.bib", "*.txt"],
-        "builders": ["*/*.md", "*/*.bib", "*/*.txt"],
-        "benchmarks": ["recipes/*.toml", "reported/**/*.toml", "reported/*.csv", "results/**/*"],
+        "builders": ["py.typed", "*/*.md", "*/*.bib", "*/*.txt"],
+        "learners": ["py.typed"],
+        "benchmarks": [
+            "py.typed",
+            "recipes/*.toml",
+            "reported/**/*.toml",
+            "reported/*.csv",
+            "results/**/*",
+        ],
     },
-    install_requires=LEARNERS + [f"{r}; {DATA_PLANE_PLATFORM}" for r in DATA_PLANE],
-    extras_require={"dev": DEVELOPMENT},
+    # Megabytes, which only the commands of a clone read.
+    exclude_package_data={"benchmarks": ["results/trained_agents/*.npz"]},
+    install_requires=BASE,
+    extras_require={**EXTRAS, "dev": DEVELOPMENT},
     entry_points={"console_scripts": ["rl-datasets = rl_datasets.cli:main"]},
 )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import rich
 import rich.table
 
+import rl_datasets
 from benchmarks.tables import console, figures
 from benchmarks.tables.comparison import curves
 from benchmarks.tables.page import table, write_page
@@ -22,6 +24,7 @@ from benchmarks.training.recipe import Recipe
 from benchmarks.training.results import RESULTS, append_result, code_version, machine, read_results
 from benchmarks.training.row import Row
 from benchmarks.training.runner import run_cells
+from rl_datasets import extras
 from rl_datasets.terminal import show
 
 ENVIRONMENT = "HalfCheetah-v2"
@@ -181,7 +184,7 @@ def _run_part(
     builder = Builder(source=str(source), config=collection.dataset, data_dir=str(data_dir))
     publication = publish(builder)
     dataset = f"brac/{collection.dataset}:{publication.path.name}"
-    _open_with_tfds(data_dir, dataset)
+    _open(data_dir, dataset)
     cells = _cells(part, dataset, size)
     _train(cells, Places(data_dir, folder / "runs"), publication.path)
     return Trained(
@@ -192,13 +195,17 @@ def _run_part(
     )
 
 
-def _open_with_tfds(data_dir: pathlib.Path, dataset: str) -> None:
-    """Shows that TFDS can read the published folder without this project."""
-    import tensorflow_datasets as tfds
+def _open(data_dir: pathlib.Path, dataset: str) -> None:
+    """Shows how to read the published folder, by TFDS alone where TensorFlow is installed."""
+    if extras.is_installed("tensorflow"):
+        import tensorflow_datasets as tfds
 
-    call = f'tfds.load("{dataset}", data_dir="{data_dir}", split="train")'
-    episodes = tfds.load(dataset, data_dir=str(data_dir), split="train")
-    rich.print(f"[bold]opening[/] {call}: {len(episodes):,} episodes")
+        call = f'tfds.load("{dataset}", data_dir="{data_dir}", split="train")'
+        episodes = len(tfds.load(dataset, data_dir=str(data_dir), split="train"))
+    else:
+        call = f'rl_datasets.load("{dataset}", "{data_dir}")'
+        episodes = rl_datasets.load(dataset, data_dir).counts("train").episodes
+    rich.print(f"[bold]opening[/] {call}: {episodes:,} episodes")
 
 
 def _cells(part: Part, dataset: str, size: Size) -> list[Cell]:
@@ -221,17 +228,28 @@ def _row_name(part: Part) -> str:
 
 
 def _train(cells: list[Cell], places: Places, version_dir: pathlib.Path) -> None:
-    from rl_datasets.serving.reverb import ReverbServer
-
     if all(cell.is_done(places.runs_dir) for cell in cells):
         rich.print("[bold]training[/] was done by an earlier run")
         return
-    rich.print("[bold]training[/] from a Reverb server")
     with (
-        ReverbServer.from_published(version_dir, seed=SEED) as server,
+        _feed(version_dir) as feed,
         console.progress(read_runs(cells, places.runs_dir)) as progress,
     ):
-        run_cells(cells, dataclasses.replace(places, feed=server.address), progress)
+        run_cells(cells, dataclasses.replace(places, feed=feed), progress)
+
+
+@contextlib.contextmanager
+def _feed(version_dir: pathlib.Path) -> Iterator[str]:
+    """The feed to train from: a Reverb server where Reverb is installed, or arrays in memory."""
+    if not extras.is_installed("reverb"):
+        rich.print("[bold]training[/] from arrays in memory, because Reverb is not installed")
+        yield "arrays"
+        return
+    from rl_datasets.serving.reverb import ReverbServer
+
+    rich.print("[bold]training[/] from a Reverb server")
+    with ReverbServer.from_published(version_dir, seed=SEED) as server:
+        yield server.address
 
 
 def _report(

@@ -9,6 +9,9 @@ import sys
 import hypothesis
 import pytest
 
+from rl_datasets import extras
+from tests.optional import WHAT_BRINGS
+
 # What lands must not hang on luck, so CI draws the same examples every time.
 # No test may fail because the machine is busy.
 hypothesis.settings.register_profile(
@@ -105,8 +108,13 @@ def run(monkeypatch, capfd):
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems():
+def pytest_collection_modifyitems(items):
     _forget_flax()
+    for package, what_brings in WHAT_BRINGS.items():
+        if not extras.is_installed(package):
+            for item in items:
+                if item.get_closest_marker(package):
+                    item.add_marker(pytest.mark.skip(reason=what_brings))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -94,6 +94,7 @@ class DatasetContract(abc.ABC):
         assert counts["episode_return"]["mean"] == pytest.approx(np.mean(returns))
         assert sum(counts["episode_return"]["histogram"]["counts"]) == len(episodes)
 
+    @pytest.mark.reverb
     def test_tfds_alone_reads_the_same(self, strangers):
         facts, arrays = strangers
         assert facts["ours"] == []
@@ -108,6 +109,7 @@ class DatasetContract(abc.ABC):
                 theirs = theirs.decode() if isinstance(theirs, bytes) else theirs
                 assert theirs == (value if isinstance(value, str) else np.asarray(value).item())
 
+    @pytest.mark.reverb
     def test_the_steps_that_tfds_reads_are_aligned(self, strangers):
         """Stated anew, on what plain TFDS gives, rather than by `check_episode`."""
         _, arrays = strangers
@@ -127,6 +129,7 @@ class DatasetContract(abc.ABC):
             assert step["reward"][last] == step["discount"][last] == 0
             assert all(np.all(np.isfinite(field)) for field in step.values())
 
+    @pytest.mark.reverb
     def test_rlds_transformations_work_on_it(self, strangers):
         facts, arrays = strangers
         episodes = self.episodes()

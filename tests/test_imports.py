@@ -23,6 +23,7 @@ def library(names: str) -> set[str]:
 ROOMS = {
     "rl_datasets._version": set(),
     "rl_datasets.errors": set(),
+    "rl_datasets.extras": set(),
     "rl_datasets.background": set(),
     "rl_datasets.terminal": set(),
     "rl_datasets.frames": set(),
@@ -103,8 +104,10 @@ ROOMS = {
         "benchmarks.training",
     },
     "benchmarks.replaying_page": {*library("files roms"), "benchmarks.replaying"},
+    "benchmarks.installs": {*library("errors files"), "benchmarks.training"},
     "benchmarks.quickstart": {
-        *library("collection publishing serving terminal"),
+        "rl_datasets",
+        *library("collection extras publishing serving terminal"),
         "builders",
         "benchmarks.tables",
         "benchmarks.training",
@@ -121,8 +124,8 @@ ROOMS = {
     # The roof, in the lowest package, and so the one room whose arrows go up to others.
     "rl_datasets.cli": {
         "rl_datasets",
-        *library("collection errors exporting files published publishing rendering replaying roms"),
-        *library("serving showing sources terminal"),
+        *library("collection errors exporting extras files published publishing rendering"),
+        *library("replaying roms serving showing sources terminal"),
         "builders",
         "benchmarks.quickstart",
         "benchmarks.tables",

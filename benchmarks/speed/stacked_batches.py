@@ -28,7 +28,6 @@ from rl_datasets.serving import frame_windows, segments
 from rl_datasets.serving.arrays import ArrayFeed
 from rl_datasets.serving.cut import Cut
 from rl_datasets.serving.frame_windows import FrameWindows
-from rl_datasets.serving.reverb import ReverbFeed, ReverbServer
 from rl_datasets.serving.transitions import Transition
 
 BATCH, CHUNK = 32, 20
@@ -39,6 +38,8 @@ SLIM_CQL = "slimCQL's sampling, re-enacted"
 
 def measure(quick: bool = False) -> list[dict[str, Any]]:
     """Milliseconds of a batch, the best of several turns; `ratio` is how many times faster."""
+    from rl_datasets.serving.reverb import ReverbFeed, ReverbServer
+
     episodes, turns = (1, 2) if quick else (10, 4)
     windows = synthetic_windows(episodes)
     size = len(windows.rows)

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.training import checkpoint
+from benchmarks.training.events import Events
 from benchmarks.training.results import (
     RESULTS,
     append_result,
@@ -82,7 +83,7 @@ class RunFolder:
         step = self.checkpoint_step
         results = results_to_keep(self._folder, self._evaluations)
         write_results(self._folder / RESULTS, results)
-        self._open_events(results)
+        self._events = Events(self._folder, results)
         if not step:
             return checkpoint.Checkpoint(initial, {}, {})
         return _last(self._folder, initial)
@@ -129,44 +130,7 @@ class RunFolder:
         append_result(self._folder / RESULTS, result)
         facts = {"step": step, **(facts or {})}
         checkpoint.save(self._folder / checkpoint.FILE_NAME, state, facts, arrays)
-        self._write_event(result)
-
-    def _open_events(self, results: Sequence[Mapping[str, Any]]) -> None:
-        """Writes the events again from the lines, so that no point is lost or doubled."""
-        import tensorflow as tf
-
-        for events in self._folder.glob("events.*"):
-            events.unlink()
-        with _naming_events(self._folder):
-            self._events = tf.summary.create_file_writer(str(self._folder))
-        for result in results:
-            self._write_event(result)
-
-    def _write_event(self, result: Mapping[str, Any]) -> None:
-        import tensorflow as tf
-
-        with _naming_events(self._folder):
-            with self._events.as_default(step=result["step"]):
-                tf.summary.scalar("evaluation/return", np.mean(result["returns"]))
-                for policy, returns in result.get("returns_of", {}).items():
-                    tf.summary.scalar(f"evaluation/return of {policy}", np.mean(returns))
-                for name, value in result["metrics"].items():
-                    tf.summary.scalar(f"train/{name}", value)
-            self._events.flush()
-
-
-@contextlib.contextmanager
-def _naming_events(folder: pathlib.Path) -> Iterator[None]:
-    import tensorflow as tf
-
-    try:
-        yield
-    except tf.errors.OpError as error:
-        reason = error.message.partition("\n")[0].rpartition("; ")[2]  # after the file's name
-        raise DatasetError(
-            f"the events for TensorBoard could not be written to {folder}: {reason}; fix that and "
-            "run the same command again, which continues from the last evaluation"
-        ) from error
+        self._events.write(result)
 
 
 def check_same(folder: pathlib.Path, identity: Mapping[str, Any]) -> None:

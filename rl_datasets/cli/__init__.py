@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from rl_datasets import __version__
+from rl_datasets import __version__, extras
 from rl_datasets.cli import scores, training
 from rl_datasets.cli.data import catalog, collecting, publishing, versions
 from rl_datasets.errors import DatasetError
@@ -88,6 +88,8 @@ def main() -> None:
             _fail("interrupted; run the same command again to continue", INTERRUPTED)
         if isinstance(error, DatasetError):
             _fail(str(error), 1)
+        if isinstance(error, ModuleNotFoundError) and (sentence := extras.what_brings(error)):
+            _fail(sentence, 1)
         if isinstance(error, OSError) and error.strerror:
             where = f"{error.filename}: " if error.filename else ""
             _fail(f"{where}{error.strerror}; fix that and run the same command again", 1)

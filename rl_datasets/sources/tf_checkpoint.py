@@ -64,9 +64,9 @@ def read_tensors(prefix: str | pathlib.Path) -> dict[str, np.ndarray]:
     Raises:
       DatasetError: a file is missing, truncated or damaged.
     """
+    index, *shards = checkpoint_files(prefix)
     import tensorflow as tf  # It is slow to import, and needed only here.
 
-    index, *shards = checkpoint_files(prefix)
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         keys = reader.get_variable_to_shape_map()

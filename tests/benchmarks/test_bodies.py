@@ -95,6 +95,7 @@ def test_what_the_page_says_of_all_the_cloned_policies():
     assert f"a standard error of up to {largest:.0f}" in PAGE.replace("\n", " ")
 
 
+@pytest.mark.tensorflow
 def test_a_cloned_policy_is_measured_anew(shared):
     source = policies.load_policy(shared / "brac/Hopper-v2/eps3/n1000000/bc/0/2/agent")
     again = partial_policies.measure(source, "Hopper-v2", 20, 2)

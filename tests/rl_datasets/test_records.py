@@ -4,15 +4,18 @@ import hashlib
 import threading
 
 import pytest
-import tensorflow as tf
 from isal import igzip
 
 from rl_datasets import background, records
 from rl_datasets.errors import DatasetError
+from tests.optional import optional
+
+tf = optional("tensorflow")
 
 RECORDS = [b"", b"a", bytes(range(256)) * 40, b"\x00" * 5]
 
 
+@pytest.mark.tensorflow
 def test_framing_is_that_of_tensorflow(tmp_path):
     with tf.io.TFRecordWriter(str(tmp_path / "theirs")) as writer:
         for record in RECORDS:

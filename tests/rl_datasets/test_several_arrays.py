@@ -21,10 +21,12 @@ from rl_datasets.serving.cut import Cut
 from rl_datasets.serving.d4rl import load_qlearning_dataset
 from rl_datasets.serving.frame_windows import cut_out
 from rl_datasets.serving.loading import load_frame_windows, load_transitions
-from rl_datasets.serving.reverb import ReverbFeed, ReverbServer
 from rl_datasets.serving.streaming import StreamFeed
 from rl_datasets.showing import card, console
+from tests.optional import optional
 from tests.rl_datasets.publishing.synthetic import Synthetic
+
+reverb = optional("rl_datasets.serving.reverb")
 
 LENGTHS = (3, 1, 70)
 SPEC = EpisodeSpec(
@@ -73,6 +75,7 @@ def version(folder):
     return rl_datasets.load(folder)
 
 
+@pytest.mark.tensorflow
 def test_tfds_reads_them_as_nested_features(folder):
     loaded = tfds.builder_from_directory(folder).as_dataset(split="train")
     (first, *_) = tfds.as_numpy(loaded)
@@ -116,7 +119,7 @@ def test_a_cut_names_some_in_its_own_order(version):
     assert only.observation.dtype == np.float32
 
 
-def test_every_feed_gives_the_same_vectors(version):
+def test_feeds_in_this_process_give_the_same_vectors(version):
     cut = Cut(2, 0.5, frame_stack=2, observed=("height", "position"))
     loaded = load_transitions(version, cut=cut)
     expected = {row.tobytes() for row in loaded.observation}
@@ -125,8 +128,14 @@ def test_every_feed_gives_the_same_vectors(version):
         cut_out(windows.frames, windows.rows).observation, loaded.observation
     )
     assert drawn(StreamFeed(version, 50, 0, cut=cut)) == expected
-    with ReverbServer.from_published(version, cut=cut) as server:
-        feed = ReverbFeed(server.address, 50)
+
+
+@pytest.mark.reverb
+def test_reverb_gives_the_same_vectors(version):
+    cut = Cut(2, 0.5, frame_stack=2, observed=("height", "position"))
+    expected = {row.tobytes() for row in load_transitions(version, cut=cut).observation}
+    with reverb.ReverbServer.from_published(version, cut=cut) as server:
+        feed = reverb.ReverbFeed(server.address, 50)
         assert feed.schema.cut == cut
         assert drawn(feed) == expected
 

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rl_datasets import wire
+from tests.optional import optional
+
+tf = optional("tensorflow")
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 FLOAT = st.floats(width=32, allow_nan=False)
@@ -30,6 +32,7 @@ def example_of(features: dict) -> tf.train.Example:
     return example
 
 
+@pytest.mark.tensorflow
 @given(FEATURES)
 def test_what_protobuf_wrote_is_read(features):
     """In whatever order it wrote the features."""
@@ -48,6 +51,7 @@ def test_what_protobuf_wrote_is_read(features):
             assert wire.float_value(found[name]) == values[0]
 
 
+@pytest.mark.tensorflow
 @given(FEATURES)
 def test_protobuf_reads_what_was_written(features):
     def encoded(kind, values):

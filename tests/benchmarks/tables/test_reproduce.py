@@ -9,7 +9,9 @@ from benchmarks.training.results import read_results
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.cut import Cut
 from rl_datasets.serving.loading import load_transitions
-from rl_datasets.serving.reverb import ReverbServer
+from tests.optional import optional
+
+reverb = optional("rl_datasets.serving.reverb")
 
 RECIPE = """
 title = "Pendulum"
@@ -83,10 +85,11 @@ def test_a_dry_run_runs_nothing(data_dir, tmp_path, capsys):
     assert not runs_dir.exists()
 
 
+@pytest.mark.reverb
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_a_reverb_server_of_another_dataset_is_refused(data_dir, tmp_path, dry_run):
     transitions = load_transitions(data_dir / "brac/pendulum/2.0.0")
-    other = ReverbServer(transitions, fingerprint="other")
+    other = reverb.ReverbServer(transitions, fingerprint="other")
     with other, pytest.raises(DatasetError, match="serves another dataset"):
         reproduce(
             "pendulum",
@@ -110,24 +113,27 @@ def test_a_folder_that_cannot_be_is_refused_before_anything_is_trained(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.reverb
 @pytest.mark.parametrize("cut", [{"n_step": 3, "gamma": 0.9}, {"next_action": True}])
 def test_a_reverb_server_that_cuts_otherwise_is_refused(data_dir, tmp_path, cut):
     version = data_dir / "brac/pendulum/2.0.0"
     with (
-        ReverbServer.from_published(version, cut=Cut(**cut)) as server,
+        reverb.ReverbServer.from_published(version, cut=Cut(**cut)) as server,
         pytest.raises(DatasetError, match=r"--n-step 1 --gamma 1\.0$"),
     ):
         reproduce("pendulum", data_dir=data_dir, runs_dir=tmp_path, feed=server.address)
 
 
+@pytest.mark.reverb
 def test_a_server_that_several_share_trains_as_well(data_dir, tmp_path):
-    with ReverbServer.from_published(data_dir / "brac/pendulum/2.0.0") as server:
+    with reverb.ReverbServer.from_published(data_dir / "brac/pendulum/2.0.0") as server:
         page = reproduce(
             "pendulum", seeds=[0], data_dir=data_dir, runs_dir=tmp_path, feed=server.address
         )
     assert len(read_results(page.parent / "pendulum.jsonl")) == 2
 
 
+@pytest.mark.reverb
 def test_the_reverb_feed_trains_as_well(data_dir, tmp_path):
     page = reproduce("pendulum", seeds=[0], data_dir=data_dir, runs_dir=tmp_path, feed="reverb")
     lines = read_results(page.parent / "pendulum.jsonl")

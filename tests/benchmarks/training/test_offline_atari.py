@@ -20,7 +20,6 @@ from learners.registry import LEARNERS
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.cut import Cut
 from rl_datasets.serving.loading import load_transitions
-from rl_datasets.serving.reverb import ReverbServer
 from tests.benchmarks.changed_rows import changed
 from tests.benchmarks.training.game_runs import (
     BY_FILES,
@@ -31,6 +30,9 @@ from tests.benchmarks.training.game_runs import (
     run,
 )
 from tests.benchmarks.training.test_online_atari import MAKE, small_network
+from tests.optional import optional
+
+reverb = optional("rl_datasets.serving.reverb")
 
 pytestmark = pytest.mark.usefixtures("quick_learners")
 
@@ -192,20 +194,24 @@ class TestFeeds:
             run(copy, tmp_path / "runs", SHORT, feed="stream")
         assert not any(p.read_text() for p in (tmp_path / "runs").rglob("results.jsonl"))
 
+    @pytest.mark.reverb
     def test_reverb(self, data_dir, tmp_path):
         (line,) = run(data_dir, tmp_path, SHORT, feed="reverb")
         assert line["feed"] == "reverb"
 
+    @pytest.mark.reverb
     def test_a_server_that_several_share_must_cut_as_the_row_asks(self, data_dir, tmp_path):
         version = data_dir / PONG.data.version_path
-        with ReverbServer.from_published(version, "all", Cut(frame_stack=4)) as server:
+        with reverb.ReverbServer.from_published(version, "all", Cut(frame_stack=4)) as server:
             (line,) = run(data_dir, tmp_path / "same", SHORT, feed=server.address)
             assert line["feed"] == "reverb"
             several = dataclasses.replace(SHORT, rows=(changed(PONG, n_step=3),))
             with pytest.raises(DatasetError, match=r"--split all --frame-stack 4 --n-step 3 --ga"):
                 run(data_dir, tmp_path / "steps", several, feed=server.address)
         with (
-            ReverbServer.from_published(version, "checkpoint_00", Cut(frame_stack=4)) as server,
+            reverb.ReverbServer.from_published(
+                version, "checkpoint_00", Cut(frame_stack=4)
+            ) as server,
             pytest.raises(DatasetError, match=r"cuts .* otherwise than the row"),
         ):
             run(data_dir, tmp_path / "split", SHORT, feed=server.address)

@@ -54,7 +54,7 @@ def test_its_scores_are_normalised_by_the_agent_that_logged_its_data(data_dir, t
     """The agent's log lies beside the data; it is a random one, and so its own random policy."""
     logs = data_dir.parent / "logs"
     returns = json.loads((logs / "Pong" / "1" / "returns.json").read_text())["episode_return"]
-    best = max(np.mean(of_iteration) for of_iteration in returns)
+    best = max(float(np.mean(of_iteration)) for of_iteration in returns)
     own = OWN.replace("max_episode_steps = 20", "max_episode_steps = 100")
     (tmp_path / "own.toml").write_text(own)
     recipe = str(tmp_path / "own.toml")

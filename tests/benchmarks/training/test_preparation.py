@@ -75,6 +75,7 @@ def test_an_unknown_feed_is_refused_by_a_dry_run(reproduce, feed):
         reproduce(feed=feed, dry_run=True)
 
 
+@pytest.mark.reverb
 @pytest.mark.parametrize("feed", ["localhost:9", "[::1]:9"])
 def test_a_server_that_does_not_answer_is_refused_by_a_dry_run(reproduce, monkeypatch, feed):
     monkeypatch.setattr(preparation, "_SERVER_SECONDS", 1.0)

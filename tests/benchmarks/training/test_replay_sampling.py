@@ -6,7 +6,10 @@ import pytest
 from benchmarks.training.online.replay_sampling import IMPORTANCE, Prioritized, Uniform
 from rl_datasets.collection.replay_log import ReplayBuffer
 from rl_datasets.serving.priorities import RowPriorities
-from rl_datasets.serving.reverb.priorities import ReverbPriorities
+from tests.optional import optional
+
+priorities = optional("rl_datasets.serving.reverb.priorities")
+BY_REVERB = pytest.param(priorities.ReverbPriorities, marks=pytest.mark.reverb)
 
 GAMMA = 0.9
 LENGTHS = [9, 1, 2, 12, 5, 11]
@@ -87,7 +90,7 @@ def test_a_place_whose_row_was_overwritten_has_the_priority_of_a_new_row():
     assert min(drawn) > batch.action.max()
 
 
-@pytest.mark.parametrize("kind", [RowPriorities, ReverbPriorities])
+@pytest.mark.parametrize("kind", [RowPriorities, BY_REVERB])
 def test_arrays_and_reverb_draw_with_the_same_distribution(kind):
     buffer, rng = filled(64), np.random.default_rng(0)
     sampler = Prioritized(buffer, kind(64), 1, GAMMA)

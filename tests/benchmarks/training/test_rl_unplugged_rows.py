@@ -12,7 +12,6 @@ from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Build
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.publish import publish
 from rl_datasets.serving.cut import Cut
-from rl_datasets.serving.reverb import ReverbServer
 from rl_datasets.sources import rl_unplugged
 from tests.benchmarks.changed_rows import changed
 from tests.benchmarks.training.game_runs import (
@@ -22,7 +21,10 @@ from tests.benchmarks.training.game_runs import (
     run,
 )
 from tests.builders.rl_unplugged_atari.test_rl_unplugged_atari_dataset_builder import VERSION_1
+from tests.optional import optional
 from tests.rl_datasets.sources import rl_unplugged_files
+
+reverb = optional("rl_datasets.serving.reverb")
 
 pytestmark = pytest.mark.usefixtures("quick_learners")
 
@@ -66,7 +68,9 @@ AS_STORED = Row.of(
 )
 
 
-@pytest.mark.parametrize("feed", ["arrays", "stream", "reverb"])
+@pytest.mark.parametrize(
+    "feed", ["arrays", "stream", pytest.param("reverb", marks=pytest.mark.reverb)]
+)
 def test_rewards_are_read_as_stored_where_a_row_says_so(unplugged, tmp_path, feed):
     recipe = dataclasses.replace(SHORT, rows=(AS_STORED,))
     (line,) = run(unplugged, tmp_path, recipe, feed=feed)
@@ -96,11 +100,12 @@ def test_rewards_as_stored_are_refused_where_there_are_none(unplugged, data_dir,
         run(data_dir, tmp_path, other)
 
 
+@pytest.mark.reverb
 def test_a_server_says_by_which_option_rewards_are_as_stored(unplugged, tmp_path):
     version = unplugged / AS_STORED.data.version_path
     recipe = dataclasses.replace(SHORT, rows=(changed(AS_STORED, n_step=1),))
     with (
-        ReverbServer.from_published(version, "all", Cut(frame_stack=4)) as server,
+        reverb.ReverbServer.from_published(version, "all", Cut(frame_stack=4)) as server,
         pytest.raises(DatasetError, match="--reward-field stored_reward"),
     ):
         run(unplugged, tmp_path, recipe, feed=server.address)

@@ -70,6 +70,7 @@ def _start(*command: str) -> subprocess.Popen:
     )
 
 
+@pytest.mark.reverb
 def test_two_learners_train_on_what_one_process_serves(version):
     with socket.create_server(("", 0)) as free:
         port = str(free.getsockname()[1])

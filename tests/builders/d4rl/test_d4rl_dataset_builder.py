@@ -50,6 +50,7 @@ class TestMediumV2(DatasetContract):
         assert plan["lineage"]["known_defects"] == list(task("hopper-medium-v2").known_defects)
         assert published.manifest["counted"]["hopper-medium-v2"]["transitions"] == 911
 
+    @pytest.mark.tensorflow
     def test_tfds_reads_it_by_name(self, published, data_dir):
         dataset, info = tfds.load("d4rl/hopper-medium-v2", data_dir=data_dir, with_info=True)
         assert len(dataset["train"]) == 2

@@ -74,6 +74,7 @@ class TestPublished:
         assert splits["checkpoint_00"]["transitions"] == 10 + 13
         assert splits["checkpoint_01"]["transitions"] == 8 + 19
 
+    @pytest.mark.tensorflow
     def test_plain_tfds_reads_every_frame(self, published):
         number = 0
         dataset = tfds.builder_from_directory(str(published.path)).as_dataset()
@@ -115,6 +116,7 @@ class TestPublished:
             )
         )
 
+    @pytest.mark.tensorflow
     def test_dopamines_own_log(self, shared, tmp_path):
         source = shared / "dopamine_logs" / "Pong_plain" / "1"
         with np.load(shared / "dopamine_logs" / "Pong_plain" / "truth.npz") as arrays:
@@ -135,6 +137,7 @@ class TestPublished:
 
 
 class TestNames:
+    @pytest.mark.tensorflow
     def test_features_are_those_of_rlu_atari_checkpoints(self, published):
         ours = tfds.builder_from_directory(str(published.path)).info.features
         theirs = rlu_atari_checkpoints.atari_utils.features_dict()
@@ -270,6 +273,7 @@ class TestTeacher:
         dopamine_files.write_saved(run)
         return run
 
+    @pytest.mark.tensorflow
     def test_it_is_published_from_its_oldest_row_on(self, run, tmp_path):
         version = publish(Builder(config=self.NAME, source=str(run), data_dir=tmp_path))
         dataset = tfds.builder_from_directory(str(version.path)).as_dataset()

@@ -11,7 +11,6 @@ import time
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import Builder
@@ -23,8 +22,11 @@ from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import publish
 from rl_datasets.sources import buckets, rl_unplugged
 from tests.dataset_contract import DatasetContract
+from tests.optional import optional
 from tests.rl_datasets.sources.fake_bucket import serving
 from tests.rl_datasets.sources.rl_unplugged_files import episode, frames, transition, write
+
+tf = optional("tensorflow")
 
 
 def copy_of_bucket(folder, game="Asterix", run=1, missing=(), shards=3):
@@ -56,6 +58,7 @@ class TestReal(DatasetContract):
         (shard,) = rl_unplugged.find_shards(self.source, "Asterix", 1)
         return list(rl_unplugged.read_episodes(shard, 0))
 
+    @pytest.mark.tensorflow
     def test_frames_are_the_released_files_byte_for_byte(self, published):
         (shard,) = rl_unplugged.find_shards(self.source, "Asterix", 1)
         released = [
@@ -67,6 +70,7 @@ class TestReal(DatasetContract):
             feature = tf.train.Example.FromString(record).features.feature["steps/observation"]
             assert feature.bytes_list.value[:-1] == theirs.bytes_list.value
 
+    @pytest.mark.tensorflow
     def test_the_features_are_those_of_tfds_and_the_stored_reward(self, published):
         utils = pytest.importorskip("tensorflow_datasets.rl_unplugged.atari_utils")
         ours = tfds.builder_from_directory(published.path).info.features
@@ -91,6 +95,7 @@ class TestReal(DatasetContract):
         assert told["plan"]["spec"]["action"]["maximum"] == 8
 
 
+@pytest.mark.tensorflow
 def test_a_split_is_a_checkpoint(tmp_path):
     source = copy_of_bucket(tmp_path / "bucket")
     published = publish(Builder(config="Asterix_run_1", source=source, data_dir=tmp_path))
@@ -184,6 +189,7 @@ def test_transitions_are_records_of_their_own(transitions):
     assert line.counts() == (0, 15)
 
 
+@pytest.mark.tensorflow
 def test_tfds_alone_reads_transitions(transitions):
     data_dir = transitions.path.parents[2]
     dataset = tfds.load(
@@ -416,6 +422,7 @@ def test_a_publish_that_was_killed_goes_on(storage, tmp_path):
 VERSION_1 = pathlib.Path(__file__).parent / "published_1_0_0"  # as rl-datasets published it then
 
 
+@pytest.mark.tensorflow
 def test_version_1_opens_and_says_where_its_rewards_stand(tmp_path, run):
     """It was published of the two episodes that are published anew here."""
     write(

@@ -7,7 +7,6 @@ import dm_env.specs
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
-import tensorflow as tf
 import tensorflow_datasets as tfds
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +16,10 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.frames import EncodedFrames, encode_png
 from rl_datasets.published import encoding
 from rl_datasets.published.features import features_dict
+from tests.optional import optional
 from tests.rl_datasets.publishing import synthetic
+
+tf = optional("tensorflow")
 
 DTYPES = ["float32", "float64", "bool", "uint8", "int8", "int32", "uint32", "int64", "uint64"]
 
@@ -95,6 +97,7 @@ def specs_and_episodes(draw) -> tuple[EpisodeSpec, Episode]:
     return spec, episode
 
 
+@pytest.mark.tensorflow
 @settings(max_examples=60, deadline=None)
 @given(specs_and_episodes())
 def test_bytes_are_those_of_tfds(drawn):
@@ -128,6 +131,7 @@ def test_bytes_of_a_whole_episode_are_those_of_tfds():
     assert encoding.encode_episode(episode, synthetic.SPEC) == expected
 
 
+@pytest.mark.tensorflow
 def test_tfds_decodes_what_was_encoded():
     episode = synthetic.episode(6)
     decoded = decoded_by_tfds(encoding.encode_episode(episode, synthetic.SPEC), synthetic.SPEC)
@@ -138,6 +142,7 @@ def test_tfds_decodes_what_was_encoded():
     assert decoded["episode_id"] == 6
 
 
+@pytest.mark.tensorflow
 def test_frames_that_are_encoded_pass_through_as_they_are():
     """As TFDS's own builders of RL Unplugged give it the bytes of PNG files."""
     episode = synthetic.episode(4)
@@ -162,6 +167,7 @@ def test_a_frame_is_an_image_of_tfds():
     assert (image.shape, image.encoding_format) == ((4, 4, 1), "png")
 
 
+@pytest.mark.tensorflow
 def test_a_long_field_of_integers_is_encoded_in_pieces():
     """More values than are encoded at once, of every varint length."""
     steps = (1 << 18) + 5

@@ -13,9 +13,11 @@ from rl_datasets.published.verification import verify
 from rl_datasets.published.version import Version
 from rl_datasets.serving.d4rl import load_qlearning_dataset
 from rl_datasets.serving.loading import load_frame_windows, load_transitions
-from rl_datasets.serving.reverb import ReverbServer
 from rl_datasets.serving.streaming import StreamFeed
+from tests.optional import optional
 from tests.rl_datasets.publishing import synthetic
+
+reverb = optional("rl_datasets.serving.reverb")
 
 SHARD = "synthetic-train.tfrecord-00001-of-00002"
 
@@ -31,12 +33,22 @@ READERS = {
     "load_qlearning_dataset": load_qlearning_dataset,
     "load_frame_windows": load_frame_windows,
     "stream": streamed,
-    "reverb": ReverbServer.from_published,
+    "reverb": reverb.ReverbServer.from_published,
     "arrays": lambda version, split: export(version, "arrays", version.parent / "out", split),
     "d4rl": lambda version, split: export(version, "d4rl", version.parent / "out", split),
 }
-ALL = READERS | {"verify": lambda version, split: verify(Version.open(version))}
-every_reader = pytest.mark.parametrize("read", ALL.values(), ids=ALL)
+VERIFY = {"verify": lambda version, split: verify(Version.open(version))}
+
+
+def each(readers: dict) -> pytest.MarkDecorator:
+    marks = {"reverb": pytest.mark.reverb}
+    return pytest.mark.parametrize(
+        "read",
+        [pytest.param(read, id=name, marks=marks.get(name, ())) for name, read in readers.items()],
+    )
+
+
+every_reader = each(READERS | VERIFY)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +144,7 @@ def test_a_shard_that_goes_away_while_it_is_read(version, find):
         list(episodes)
 
 
-@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+@each(READERS)
 def test_a_split_that_is_named_twice_is_not_counted_twice(version, read):
     with pytest.raises(DatasetError, match=r"'train\+train' names split 'train' twice"):
         read(version, "train+train")

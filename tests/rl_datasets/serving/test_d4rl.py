@@ -234,6 +234,7 @@ def test_other_layouts_read_as_by_d4rl(tmp_path, name, rows):
     check(version, file, task(name).horizon)
 
 
+@pytest.mark.tensorflow
 def test_other_builders_versions_read_as_their_exports(shared, tmp_path):
     """BRAC's own data: ten episodes of 1000, each cut by the time limit."""
     source = str(shared / "brac_testdata/data/HalfCheetah-v2/example/0/data")

@@ -17,7 +17,6 @@ import hypothesis.strategies as st
 import jax
 import numpy as np
 import pytest
-import reverb
 
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
@@ -26,11 +25,7 @@ from rl_datasets.serving.arrays import ArrayFeed
 from rl_datasets.serving.cut import Cut
 from rl_datasets.serving.loading import load_frame_windows, load_rows
 from rl_datasets.serving.packing import pack
-from rl_datasets.serving.reverb import ReverbFeed, ReverbServer, Schema
-from rl_datasets.serving.reverb import feed as feeding
-from rl_datasets.serving.reverb import port as ports
-from rl_datasets.serving.reverb import schema as schemas
-from rl_datasets.serving.reverb import server as serving
+from tests.optional import optional
 from tests.rl_datasets.publishing import synthetic
 from tests.rl_datasets.serving.conftest import (
     LENGTHS,
@@ -39,10 +34,14 @@ from tests.rl_datasets.serving.conftest import (
     publish_units,
 )
 
+reverb, room = optional("reverb"), optional("rl_datasets.serving.reverb")
+feeding, ports, schemas, serving = room.feed, room.port, room.schema, room.server
+ReverbFeed, ReverbServer, Schema = room.ReverbFeed, room.ReverbServer, room.Schema
+
 SIZE = 1003  # 15 blocks of 64 and one of 43
 TIMEOUT = 20.0
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.reverb]
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,13 @@ from rl_datasets.publishing.publish import publish
 from rl_datasets.serving import segments
 from rl_datasets.serving.cut import Cut
 from rl_datasets.serving.loading import load_frame_windows, load_transitions
-from rl_datasets.serving.reverb import ReverbFeed, ReverbServer
 from rl_datasets.serving.streaming import StreamFeed
 from rl_datasets.serving.transitions import from_episode
 from rl_datasets.sources import atari, rl_unplugged
+from tests.optional import optional
 from tests.rl_datasets.sources.rl_unplugged_files import episode, frames, write
+
+reverb = optional("rl_datasets.serving.reverb")
 
 STORED = {"reward_field": "stored_reward"}
 
@@ -77,9 +79,14 @@ def test_every_way_to_read_gives_them(made):
     )
     streamed = next(StreamFeed(version, len(stored), 0, split="all", cut=Cut(**STORED)))
     np.testing.assert_array_equal(streamed.reward, streamed.extras["stored_reward"])
-    with ReverbServer.from_published(version, "all", Cut(**STORED)) as server:
+
+
+@pytest.mark.reverb
+def test_reverb_gives_them(made):
+    version, _ = made
+    with reverb.ReverbServer.from_published(version, "all", Cut(**STORED)) as server:
         assert server.schema.cut.reward_field == "stored_reward"
-        feed = ReverbFeed(server.address, segments.SEGMENT, seed=0)
+        feed = reverb.ReverbFeed(server.address, segments.SEGMENT, seed=0)
         for batch in itertools.islice(feed, 8):
             np.testing.assert_array_equal(batch.reward, batch.extras["stored_reward"])
 

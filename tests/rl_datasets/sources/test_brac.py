@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from rl_datasets import episode_check, errors
 from rl_datasets.sources import brac
+from tests.optional import optional
+
+tf = optional("tensorflow")
+pytestmark = pytest.mark.tensorflow
 
 DATA = "brac_testdata/data/HalfCheetah-v2/example/0/data"
 

@@ -115,6 +115,7 @@ class TestRead:
         for name, array in small.items():
             np.testing.assert_array_equal(arrays[name], array)
 
+    @pytest.mark.tensorflow
     def test_variables_of_tensorflow(self, tmp_path):
         folder = tmp_path / "Pong" / "1" / "checkpoints"
         folder.mkdir(parents=True)

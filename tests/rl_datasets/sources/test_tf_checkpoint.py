@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from rl_datasets import errors
 from rl_datasets.sources import tf_checkpoint
+from tests.optional import optional
+
+tf = optional("tensorflow")
+pytestmark = pytest.mark.tensorflow
 
 DATA = ".data-00000-of-00001"
 

@@ -62,6 +62,7 @@ def test_a_missing_checkpoint(run, published):
     assert not pathlib.Path("new").exists()
 
 
+@pytest.mark.tensorflow
 def test_a_truncated_checkpoint(shared, published):
     """In a process, so that what TensorFlow itself would print is seen."""
     prefix = copy_checkpoint(shared, published)
@@ -75,6 +76,7 @@ def test_a_truncated_checkpoint(shared, published):
     assert not (published / "new").exists()
 
 
+@pytest.mark.tensorflow
 def test_a_truncated_index(run, shared, published):
     prefix = copy_checkpoint(shared, published)
     index = prefix.with_name(f"{prefix.name}.index")

@@ -12,13 +12,15 @@ import shutil
 import filelock
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from rl_datasets import npz
 from rl_datasets.collection import collected_folder
 from rl_datasets.sources import collected
 from tests.command_line import Outcome
+from tests.optional import optional
 from tests.rl_datasets.cli.users_folder import COLLECT, DATA_DIR, DATASET, PUBLISHED, contents
+
+tf = optional("tensorflow")
 
 
 def test_publish_tells_where(made):
@@ -108,6 +110,7 @@ def test_a_unit_of_a_wrong_shape_or_with_nan(run, published, changes, told):
     assert not list(pathlib.Path("new").rglob("2.0.0"))
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize(
     ("field", "change", "told"),
     [
@@ -137,6 +140,7 @@ def test_saved_data_of_a_wrong_shape_or_with_nan(run, published, field, change, 
     assert told in outcome.sentence
 
 
+@pytest.mark.tensorflow
 def test_saved_data_does_not_say_which_configuration_it_is(run, published):
     tf.train.Checkpoint(data=tf.Module()).write("saved")
     outcome = run("publish", "brac", "saved", *DATA_DIR)

@@ -34,7 +34,9 @@ def test_a_version_by_its_name_by_its_datasets_or_by_its_folder(run, numbered_fo
     assert json.loads(shown.stdout)["plan"]["version"] == number
 
 
-@pytest.mark.parametrize("command", ["show", "verify", "serve", "export"])
+@pytest.mark.parametrize(
+    "command", ["show", "verify", "export", pytest.param("serve", marks=pytest.mark.reverb)]
+)
 @pytest.mark.parametrize(
     ("name", "told"),
     [
@@ -105,6 +107,7 @@ def test_a_damaged_version(run, folder):
     assert contents(folder / "published") == before
 
 
+@pytest.mark.reverb
 def test_serve_hands_its_options_on(run, published, monkeypatch):
     from rl_datasets.serving import reverb
 
