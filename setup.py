@@ -31,7 +31,7 @@ EXTRAS = {
     ],
     "publish": [
         "apache-beam>=2.72",
-        "google-cloud-storage",
+        "google-cloud-storage<3",  # Newer ones ask for the bucket too, which may be closed.
         "h5py",
         "importlib_resources",  # TFDS 4.9.10 imports it without declaring it.
         "tensorflow-datasets>=4.9.10",
@@ -44,6 +44,7 @@ EXTRAS = {
         "opencv-python-headless",  # What Dopamine scales frames with.
         "threadpoolctl",
     ],
+    "parquet": ["pyarrow>=15"],
     # Wheels of dm-reverb 0.14 are for Linux and Python up to 3.11. It needs TensorFlow 2.15, which
     # fixes NumPy, protobuf and, through ml-dtypes, JAX.
     "reverb": [
@@ -54,17 +55,21 @@ EXTRAS = {
     ],
     "brac-checkpoints": ["tensorflow-cpu>=2.15"],
 }
-OF_ALL = ["train", "publish", "collect", "brac-checkpoints"]
+OF_ALL = ["train", "publish", "collect", "parquet", "brac-checkpoints"]
 FOR_REVERB = 'python_version < "3.12" and sys_platform == "linux"'
 EXTRAS["all"] = [r for extra in OF_ALL for r in EXTRAS[extra]] + [
     f"{r}; {FOR_REVERB}" for r in EXTRAS["reverb"]
 ]
 
 DEVELOPMENT = [
+    # What reads exports in the tests; two of them do not fit beside TensorFlow 2.15.
+    'datasets>=4; python_version >= "3.12"',
     "dill",  # TFDS 4.9.10's `testing` imports it without declaring it.
     "hypothesis",
     "mkdocs-material",
     "mkdocstrings[python]",
+    'minari[hdf5]>=0.5.4; python_version >= "3.12"',
+    "mlcroissant>=1.1.1",
     "mypy",
     "pyarrow",  # Whose Snappy slimCQL's sampling is re-enacted with.
     "pytest",

@@ -23,10 +23,11 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Callable[[bytes], object]]
     """Writes a file: yields the function that appends a record.
 
     Raises:
-      DatasetError: array_record is not installed.
+      ModuleNotFoundError: array_record is not installed.
       OSError: the file cannot be written.
     """
-    module = _module()
+    from array_record.python import array_record_module as module
+
     with _raising(OSError, ""):
         writer = module.ArrayRecordWriter(os.fspath(path), _WRITE)
 
@@ -52,7 +53,7 @@ def read_records(path: str | os.PathLike[str], *, digest: Any = None) -> Iterato
       digest: a digest of `hashlib`, which is updated with every byte of the file at the end.
 
     Raises:
-      DatasetError: the file is damaged, or array_record is not installed.
+      DatasetError: the file is damaged.
       OSError: the file cannot be opened or read.
     """
     yield from open_records(path)
@@ -68,7 +69,7 @@ def open_records(path: str | os.PathLike[str]) -> Sequence[bytes]:
     A forked process may use them beside its parent: a read moves no position that they share.
 
     Raises:
-      DatasetError: the file is damaged, or array_record is not installed; also from an access.
+      DatasetError: the file is damaged; also from an access.
       OSError: the file cannot be opened.
     """
     return _Records(path)
@@ -76,10 +77,11 @@ def open_records(path: str | os.PathLike[str]) -> Sequence[bytes]:
 
 class _Records(Sequence[bytes]):
     def __init__(self, path: str | os.PathLike[str]):
+        from array_record.python import array_record_module as module
+
         with open(path, "rb"):  # It raises OSError, and the reader only its text.
             pass
         self._error = f"{os.fspath(path)} is damaged: {{}}; copy it again"
-        module = _module()
         with _raising(DatasetError, self._error):
             self._reader = module.ArrayRecordReader(os.fspath(path), _READ)
             if not self._reader.ok():
@@ -101,14 +103,3 @@ def _raising(kind: type[Exception], message: str) -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise kind(message.format(error) if message else str(error)) from error
-
-
-def _module() -> Any:
-    try:
-        from array_record.python import array_record_module
-    except ImportError as error:
-        raise DatasetError(
-            "the file format array_record needs the package array-record, which is not installed: "
-            "`pip install array-record`, or choose tfrecord"
-        ) from error
-    return array_record_module

@@ -7,6 +7,7 @@ import importlib.util
 OF_PACKAGE = {
     "ale_py": "collect",
     "apache_beam": "publish",
+    "array_record": "publish",
     "cv2": "collect",
     "google": "publish",
     "grpc": "publish",
@@ -18,6 +19,7 @@ OF_PACKAGE = {
     "matplotlib": "train",
     "mujoco": "collect",
     "optax": "train",
+    "pyarrow": "parquet",
     "requests": "publish",
     "reverb": "reverb",
     "scipy": "train",

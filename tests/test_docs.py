@@ -100,7 +100,19 @@ def test_commands_run(document, folder_of):
     assert folder_of(document).is_dir()
 
 
-@pytest.mark.parametrize(("document", "code"), CODE, ids=[name for name, _ in CODE])
+def needed_by(code: str) -> list[pytest.MarkDecorator]:
+    """The marks of an example, by what it imports."""
+    marks = {
+        "tensorflow_datasets": pytest.mark.tensorflow,
+        "rl_datasets.serving.reverb": pytest.mark.reverb,
+    }
+    return [marks[module] for module in marks if re.search(rf"(import|from) {module}\b", code)]
+
+
+@pytest.mark.parametrize(
+    ("document", "code"),
+    [pytest.param(name, code, id=name, marks=needed_by(code)) for name, code in CODE],
+)
 def test_code_runs_after_the_commands(document, code, folder_of):
     """And shows what it prints, and nothing else, but that gymnasium has newer versions."""
     for module in re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE):

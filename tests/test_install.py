@@ -63,7 +63,8 @@ def named(distributions: Iterable[str]) -> set[str]:
 
 def test_every_package_that_is_imported_is_the_bases_or_has_an_extra():
     base = {name for name, each in OF_MODULES.items() if named(each) & required_by("")}
-    known = {*PACKAGES, *base, *extras.OF_PACKAGE, *sys.stdlib_module_names}
+    # Who calls what is there for PyTorch has PyTorch.
+    known = {*PACKAGES, *base, *extras.OF_PACKAGE, *sys.stdlib_module_names, "torch"}
     for module in (path for name in PACKAGES for path in (ROOT / name).rglob("*.py")):
         if module.parent != ROOT / "benchmarks/speed":  # which times packages of others
             assert not imported_by(module) - known, module

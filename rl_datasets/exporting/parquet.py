@@ -28,6 +28,8 @@ from typing import Any
 
 import dm_env.specs
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from rl_datasets import staging
 from rl_datasets.episode import Episode
@@ -43,14 +45,6 @@ from rl_datasets.exporting.source import (
 )
 from rl_datasets.published import encoding
 from rl_datasets.published.version import ALL, VersionLike
-
-try:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-except ImportError as error:
-    raise DatasetError(
-        "exporting to Parquet needs pyarrow: `pip install 'rl-datasets[parquet]'`"
-    ) from error
 
 KIND = "parquet"
 CARD = "README.md"

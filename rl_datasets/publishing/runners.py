@@ -43,6 +43,15 @@ _OF_REMOTE = (
     pipeline_options.WorkerOptions,
 )
 
+# Beam warns when it is imported, of packages that are not needed here.
+_WORKER = """
+import logging, sys
+logging.disable(logging.WARNING)
+from apache_beam.runners.worker import sdk_worker_main
+logging.disable(logging.NOTSET)
+sdk_worker_main.main(sys.argv)
+"""
+
 
 def check(num_workers: int, flags: Sequence[str]) -> None:
     """Checks that Beam can and will do what its options say.
@@ -98,8 +107,7 @@ def choose(
     direct.direct_running_mode, direct.direct_num_workers = None, num_workers
     # The workers ignore Ctrl-C, which this process handles.
     workers = environments.SubprocessSDKEnvironment.from_command_string(
-        "trap '' INT; exec "
-        f"{shlex.quote(sys.executable)} -W ignore -m apache_beam.runners.worker.sdk_worker_main"
+        f"trap '' INT; exec {shlex.join([sys.executable, '-W', 'ignore', '-c', _WORKER])}"
     )
     quiet = beam_provision_api_pb2.ProvisionInfo(retrieval_token="unused")
     quiet.pipeline_options.update({"default_sdk_harness_log_level": "ERROR"})

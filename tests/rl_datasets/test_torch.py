@@ -3,6 +3,7 @@
 import multiprocessing
 import pathlib
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import publish
 from rl_datasets.serving.cut import Cut
 from rl_datasets.serving.loading import load_transitions
-from rl_datasets.torch import EpisodeDataset, TransitionDataset
+from rl_datasets.torch import EpisodeDataset, TransitionDataset, loader
 from tests.other_libraries.environment import read_with
 from tests.rl_datasets.exporting import versions
 from tests.rl_datasets.publishing import synthetic
@@ -150,3 +151,9 @@ def test_what_cannot_be_served_is_refused_at_once(folders):
             kind(folders["vectors"], "test")
         with pytest.raises(DatasetError, match="'nowhere' is not published in"):
             kind("nowhere", data_dir=folders["vectors"])
+
+
+def test_a_loader_without_pytorch(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)  # As if it were not installed.
+    with pytest.raises(DatasetError, match="a loader needs PyTorch, which is not installed"):
+        loader(None, 256, seed=0)

@@ -61,36 +61,36 @@ print("and nothing heavy")
     [
         (
             ["collect", *COLLECT[:3], "--transitions", "many"],
-            "'--transitions': Input should be a valid integer",
+            "'--transitions': 'many' is not a valid int range",
         ),
         (
             ["collect", *COLLECT[:3], "--transitions", "0"],
-            "'--transitions': Input should be greater than or equal to 1",
+            "'--transitions': 0 is not in the range x>=1",
         ),
         (
             ["collect", *COLLECT[:3], "--seed", "-1"],
-            "'--seed': Input should be greater than or equal to 0",
+            "'--seed': -1 is not in the range x>=0",
         ),
         (
             ["collect", *COLLECT[:3], "--processes", "0"],
-            "'--processes': Input should be greater than or equal to 1",
+            "'--processes': 0 is not in the range x>=1",
         ),
         (["collect", "Hopper-v4"], "Missing argument 'mixture'"),
         (
             ["publish", "brac", "collected", "--workers", "0"],
-            "'--workers': Input should be greater than or equal to 1",
+            "'--workers': 0 is not in the range x>=1",
         ),
         (
             ["serve", "brac/x:1.0.0", "--port", "65536"],
-            "'--port': Input should be less than or equal to 65535",
+            "'--port': 65536 is not in the range 1<=x<=65535",
         ),
         (
             ["serve", "brac/x:1.0.0", "--n-step", "0"],
-            "'--n-step': Input should be greater than or equal to 1",
+            "'--n-step': 0 is not in the range x>=1",
         ),
         (
             ["serve", "brac/x:1.0.0", "--gamma", "1.1"],
-            "'--gamma': Input should be less than or equal to 1",
+            "'--gamma': 1.1 is not in the range 0<=x<=1",
         ),
         (["list", "--nonsense"], "No such option: --nonsense"),
         (["collect", "Pong", "dqn", "logs", "--run", "2"], "No such option: --run"),

@@ -15,6 +15,7 @@ BRAC = "brac_testdata/data/HalfCheetah-v2/example/0/data"
 ASTERIX = "rl_unplugged/atari_episodes_ordered/Asterix/run_1-00000-of-00001"
 
 
+@pytest.mark.tensorflow
 def test_bracs_own_data(shared, tmp_path):
     source = str(shared / BRAC)
     version = publish(Builder(source=source, config="halfcheetah-eps3", data_dir=tmp_path)).path

@@ -51,4 +51,4 @@ def test_the_least_width_that_is_enough(numbers, width, bins):
 
 def test_what_is_not_a_number_is_left_out():
     assert of([np.array([np.nan, np.inf, 2.0])]) == of([np.array([2.0])])
-    assert of([np.array([np.nan])]) == Histogram()
+    assert of([np.array([np.nan])]).counts == ()

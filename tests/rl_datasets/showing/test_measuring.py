@@ -61,7 +61,7 @@ def test_memory_does_not_grow_with_the_data(data_dir, monkeypatch):
         tracemalloc.stop()
         return most
 
-    peak(1)
+    peak(60)  # What is kept from a first call on.
     assert peak(60) < peak(6) + 20_000
 
 
@@ -91,5 +91,5 @@ def test_transitions_without_episodes_have_no_returns(data_dir, monkeypatch):
     found = measuring.measure(dataclasses.replace(version, spec=spec))
     assert found.choices == (4, 3, 3)
     assert found.rewards == Histogram().plus(np.arange(10))
-    assert found.lengths == found.returns == Histogram()
+    assert found.lengths.counts == found.returns.counts == ()
     assert found.ranges["episode_id"] == (0, 9)
