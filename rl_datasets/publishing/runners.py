@@ -43,12 +43,11 @@ _OF_REMOTE = (
     pipeline_options.WorkerOptions,
 )
 
-# Beam warns when it is imported, of packages that are not needed here.
+# Beam warns when it is imported, and its warning would make Python print all that it logs.
 _WORKER = """
 import logging, sys
-logging.disable(logging.WARNING)
+logging.getLogger().addHandler(logging.NullHandler())
 from apache_beam.runners.worker import sdk_worker_main
-logging.disable(logging.NOTSET)
 sdk_worker_main.main(sys.argv)
 """
 
