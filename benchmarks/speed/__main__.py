@@ -32,6 +32,7 @@ ROOMS = (
     "image_learners",
     "seeds",
     "students",
+    "environments",
     "game_evaluation",
 )
 RESULTS = pathlib.Path(__file__).parents[1] / "results" / "speed"

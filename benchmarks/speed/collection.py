@@ -34,11 +34,11 @@ def measure(quick: bool = False) -> list[dict[str, Any]]:
     transitions = 100_000 if quick else 200_000
     rows = []
     for environment, (observations, actions) in SIZES.items():
-        layers = _random_layers((observations, 200, 200, 2 * actions))
+        layers = random_layers((observations, 200, 200, 2 * actions))
         plain, ours = [], []
         for seed in range(1 if quick else 3):
             plain.append(plain_loop(environment, layers, transitions // 10, seed))
-            ours.append(_collect(environment, layers, transitions, seed))
+            ours.append(collect(environment, layers, transitions, seed))
         value, anchor = float(np.median(ours)), float(np.median(plain))
         rows.append(
             {
@@ -75,7 +75,14 @@ def plain_loop(environment: str, layers: policies.Layers, transitions: int, seed
         return transitions / (time.perf_counter() - start)
 
 
-def _collect(environment: str, layers: policies.Layers, transitions: int, seed: int) -> float:
+def collect(
+    environment: str,
+    layers: policies.Layers,
+    transitions: int,
+    seed: int,
+    processes: int = PROCESSES,
+) -> float:
+    """Transitions per second of `collect`."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "policy.npz"
         policies.save_policy(path, layers, {"weights": "random"})
@@ -87,13 +94,13 @@ def _collect(environment: str, layers: policies.Layers, transitions: int, seed: 
             pathlib.Path(folder) / "collected",
             policy_path=path,
             seed=seed,
-            processes=PROCESSES,
+            processes=processes,
             show_progress=False,
         )
         return transitions / (time.perf_counter() - start)
 
 
-def _random_layers(sizes: tuple[int, ...]) -> policies.Layers:
+def random_layers(sizes: tuple[int, ...]) -> policies.Layers:
     rng = np.random.default_rng(0)
     return [
         (

@@ -107,7 +107,7 @@ def measure(quick: bool = False) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         scratch = pathlib.Path(folder)
         plain = _rate(_publish_plain, scratch / "plain", transitions)
-        ours = _rate(_publish_ours, scratch / "ours", transitions)
+        ours = _rate(publish_ours, scratch / "ours", transitions)
         bare = _rate_of_bare_writing(scratch / "ours" / "timed", scratch / "bare", transitions)
     anchor = "tfds GeneratorBasedBuilder"
     rows = [("publish", ours), (anchor, plain), ("the same bytes written with no work", bare)]
@@ -142,7 +142,7 @@ def peak_memory(transitions: int) -> int:
     """Peak resident bytes of a separate process that publishes so many transitions."""
     script = (
         "import sys, pathlib; from benchmarks.speed import publishing;"
-        "publishing._publish_ours(pathlib.Path(sys.argv[1]), int(sys.argv[2]));"
+        "publishing.publish_ours(pathlib.Path(sys.argv[1]), int(sys.argv[2]));"
         "print(pathlib.Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -160,7 +160,7 @@ def _rate(
     return transitions / (time.perf_counter() - start)
 
 
-def _publish_ours(folder: pathlib.Path, transitions: int) -> None:
+def publish_ours(folder: pathlib.Path, transitions: int) -> None:
     publish(Synthetic(source=str(transitions), data_dir=folder))
 
 

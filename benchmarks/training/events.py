@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event
-from tensorboardX.proto.summary_pb2 import Summary
 
 from rl_datasets.errors import DatasetError
+
+with warnings.catch_warnings():  # It loads Google's clients where they are, which warn of Python.
+    warnings.simplefilter("ignore", FutureWarning)
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto.summary_pb2 import Summary
 
 
 class Events:
