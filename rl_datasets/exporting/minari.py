@@ -71,10 +71,14 @@ def to_minari(version: VersionLike, folder: str | os.PathLike[str], split: str =
         with hdf5.reading(file) as h5:
             columns.compare(folder, fields, _read_back(source, h5))
         described = _metadata(source, file.stat().st_size)
-        (data / "metadata.json").write_text(json.dumps(described, indent=1) + "\n", "utf-8")
+        (data / "metadata.json").write_text(
+            json.dumps(described, indent=1) + "\n", encoding="utf-8"
+        )
         differences = list(_differences(source, described, discounted))
         export = summary(KIND, pathlib.Path(folder), source, fields, differences)
-        (path / SUMMARY_FILE).write_text(json.dumps(export.to_json(), indent=1) + "\n", "utf-8")
+        (path / SUMMARY_FILE).write_text(
+            json.dumps(export.to_json(), indent=1) + "\n", encoding="utf-8"
+        )
     return export
 
 

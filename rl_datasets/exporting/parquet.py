@@ -80,7 +80,9 @@ def to_parquet(version: VersionLike, folder: str | os.PathLike[str], split: str 
         fields = {name: digest.entry() for name, digest in written.items()}
         columns.compare(folder, fields, read_back(path, source))
         export = summary(KIND, pathlib.Path(folder), source, fields)
-        (path / SUMMARY_FILE).write_text(json.dumps(export.to_json(), indent=1) + "\n", "utf-8")
+        (path / SUMMARY_FILE).write_text(
+            json.dumps(export.to_json(), indent=1) + "\n", encoding="utf-8"
+        )
     return export
 
 
