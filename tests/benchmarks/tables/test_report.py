@@ -368,11 +368,11 @@ def test_results_of_two_budgets_make_no_report(tmp_path):
         report.write_report("brac_bc", page.parent)
 
 
-@pytest.mark.parametrize("name", ["brac_bc", "cql_narrow"])
+@pytest.mark.parametrize("name", ["brac_bc", "cql_narrow", "tianshou_discrete"])
 def test_the_report_that_is_shipped_follows_from_the_results_that_are(tmp_path, name):
     shipped = results_folder.SHIPPED
     reports = {path.parent.name for path in shipped.glob("*/report.md")}
-    assert reports == {"brac_bc", "cql_narrow"}
+    assert reports == {"brac_bc", "cql_narrow", "tianshou_discrete"}
     shipped = shipped / name
     for path in [*shipped.glob("*.jsonl"), shipped / results_folder.DATASETS]:
         shutil.copy(path, tmp_path)

@@ -22,7 +22,7 @@ def test_what_was_reported_is_shown_of_a_table_without_a_recipe(run):
     [
         ("tianshou_continuous", "IL/halfcheetah-medium-v2", "5098"),
         ("d4rl_v2", "TD3+BC/hopper-medium-v2", "60.4"),  # whose table is corl
-        ("tianshou_discrete", "CQL", "20.4"),
+        ("cql_atari", "Pong/1%", "19.3"),
     ],
 )
 def test_what_was_reported_is_shown_where_nothing_was_measured(run, table, row, value):
