@@ -23,6 +23,7 @@ class TestSynthetic(DatasetContract):
     def episodes(self):
         return list(synthetic.read(0, 8))
 
+    @pytest.mark.reverb
     def test_the_contract_is_held_to_both_ends_of_an_episode(self, strangers):
         """A terminal one, and one that was cut off by a time limit."""
         _, arrays = strangers
@@ -36,6 +37,7 @@ def units(tmp_path):
     return [unit(0, str(tmp_path / "source.bin"))]
 
 
+@pytest.mark.tensorflow
 def test_a_builder_reads_what_is_published_without_its_source(tmp_path, units):
     publish(Synthetic(units=units, data_dir=tmp_path))
     reading = Synthetic(source=None, data_dir=tmp_path)
@@ -50,6 +52,7 @@ def test_a_builder_with_nothing_to_read_says_how_to_publish(tmp_path):
         Synthetic(source=None, data_dir=tmp_path)
 
 
+@pytest.mark.tensorflow
 def test_download_and_prepare_publishes(tmp_path, units):
     builder = Synthetic(units=units, data_dir=tmp_path)
     builder.download_and_prepare()

@@ -139,6 +139,7 @@ def test_memory_does_not_grow_with_the_data():
     assert large - small < 30e6
 
 
+@pytest.mark.tensorflow
 def test_the_speed_anchor_publishes_the_same_transitions(tmp_path):
     ours = publish(speed.Synthetic(source="2000", data_dir=tmp_path)).path
     speed.Plain(transitions=2000, data_dir=tmp_path).download_and_prepare()

@@ -90,6 +90,7 @@ def test_a_version_holds_the_source_and_tells_where_it_came_from(tmp_path, units
     assert {path.name for path in published.path.parent.iterdir()} == {"1.0.0"}
 
 
+@pytest.mark.tensorflow
 def test_splits_and_their_shards_follow_the_order_of_the_units(tmp_path, source):
     units = [unit(index, source, count=1) for index in range(12)]
     units[5] = dataclasses.replace(units[5], split="test")
@@ -381,6 +382,7 @@ def test_without_a_word_a_bad_unit_stops_everything(tmp_path, units, source):
     assert not (tmp_path / "synthetic" / "1.0.0").exists()
 
 
+@pytest.mark.tensorflow
 def test_what_is_good_is_published_where_that_is_asked_for(tmp_path, units, source):
     """The version is the one that the good units alone would have given, and tells the rest."""
     mixed = [units[0], damaged(1, source), units[2], damaged(3, source, split="test")]
