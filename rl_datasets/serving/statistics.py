@@ -35,4 +35,4 @@ def mean_and_std(pieces: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         mean = mean + apart * (len(piece) / together)
         squares = squares + squares_of_piece + np.square(apart) * (count * len(piece) / together)
         count = together
-    return mean, np.sqrt(squares / count)
+    return mean, np.sqrt(squares / max(count, 1))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import quickstart
+from rl_datasets import extras
 from rl_datasets.collection import policies
 from rl_datasets.published import catalog
 
@@ -40,6 +41,9 @@ def test_from_a_policy_to_a_score_and_a_second_run_reuses_it(tmp_path, policy_pa
     names = ["data, pure", "BC, pure", "BC, pure, reported", "data, eps1", "TD3+BC, eps1"]
     for name in (*names, "4,465 ± 33"):
         assert name in printed
+    has_reverb = extras.is_installed("reverb")
+    feed = "a Reverb server" if has_reverb else "arrays in memory, because Reverb is not installed"
+    assert f"training from {feed}" in " ".join(printed.split())
     text = page.with_suffix(".md").read_text()
     assert "4,465 ± 33" in text
     # A run has one, whatever the number of seeds.
