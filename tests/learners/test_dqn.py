@@ -356,7 +356,7 @@ def test_who_says_which_action_is_greedy_in_the_next_state(
     """The target network, or the one being trained; the target network values it either way."""
     config = dataclasses.replace(CONFIGS[algorithm], is_double=is_double)
     learner, batch = algorithm.make(config, SPEC), plain.at(random_batches(1), 0)
-    state = learner.init(jax.random.PRNGKey(1))
+    state = learner.init(jax.random.PRNGKey(2))
     # The target network prefers another action wherever the signs of both heads are opposite. The
     # weights are large, so that it matters which action that is.
     params = jax.tree.map(lambda p: 3 * p, state.params)
