@@ -244,6 +244,7 @@ def test_brac_bc_drives_the_entropy_to_its_target():
     assert metrics["entropy"] == pytest.approx(-2.0, abs=0.3)
 
 
+@pytest.mark.tensorflow
 def test_brac_bc_evaluates_a_published_agent_as_numpy_does(shared):
     """BRAC's own weights in our actor, against the network written out in float64."""
     brac = pytest.importorskip("rl_datasets.sources.brac")
