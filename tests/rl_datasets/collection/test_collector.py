@@ -440,6 +440,7 @@ def test_the_folder_must_be_one(policy_path, tmp_path):
         collect(tmp_path / "file", policy_path)
 
 
+@pytest.mark.tensorflow
 def test_bracs_half_cheetah_policy_runs_as_it_did(shared, tmp_path):
     """Its sampled return was measured as 4292 (deviation 92 an episode), in v4."""
     prefix = shared / "brac/HalfCheetah-v2/agent_partial_target"
@@ -453,6 +454,7 @@ def test_bracs_half_cheetah_policy_runs_as_it_did(shared, tmp_path):
 
 
 @pytest.mark.parametrize(("environment", "size"), [("Ant-v2", 111), ("Ant-v4", 27)])
+@pytest.mark.tensorflow
 def test_ants_policies_act_in_either_body(shared, tmp_path, environment, size):
     """BRAC's takes 111 observations, of which the last 84 are zero, and the shipped one 27."""
     prefix = shared / "brac/Ant-v2/agent_partial_target"

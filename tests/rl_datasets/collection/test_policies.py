@@ -99,6 +99,7 @@ def test_no_noise_is_the_policy_itself():
     assert policies.with_noise(uniform, 0, 0, LOW, HIGH) is uniform
 
 
+@pytest.mark.tensorflow
 def test_a_batch_is_its_rows(shared):
     source = policies.load_policy(shared / "brac/Hopper-v2/agent_partial_target")
     one = np.ones(3, np.float32)
@@ -121,6 +122,7 @@ def test_saved_policy_is_loaded(tmp_path):
     assert json.loads((tmp_path / "Mine.json").read_text()) == {"seed": 7}
 
 
+@pytest.mark.tensorflow
 def test_brac_policy_by_prefix_or_index(shared):
     prefix = shared / "brac/HalfCheetah-v2/agent_partial_target"
     source = policies.load_policy(prefix)

@@ -284,6 +284,7 @@ def test_published_rows_come_from_the_v2_bodies(file, shared):
     check_published(steps, task, *bounds)
 
 
+@pytest.mark.tensorflow
 def test_bracs_own_data_come_from_the_v2_body(shared):
     saved = brac.read_episodes(shared / "brac_testdata/data/HalfCheetah-v2/example/0/data")
     steps = which_body.steps_of(saved, "HalfCheetah", 2_000)  # of 10,000
