@@ -26,7 +26,7 @@ SCRIPTS = {  # What each script is asked, and the unit of its answers.
 
 def measure(quick: bool = False) -> list[dict[str, Any]]:
     """The best of several turns on Python 3.13; the anchor and `ratio` are beside Python 3.11."""
-    turns, seconds = (1, 1.0) if quick else (5, 5.0)
+    turns, seconds = (1, 1.0) if quick else (3, 4.0)
     rows = []
     for script, (names, unit) in SCRIPTS.items():
         best: dict[tuple[str, str], float] = {}
