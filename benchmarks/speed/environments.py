@@ -11,7 +11,7 @@ import contextlib
 import pathlib
 from typing import Any
 
-from benchmarks.speed.workers import ROOT, Worker, row, sampled
+from benchmarks.speed.workers import ROOT, Worker, label, row, sampled
 from rl_datasets.errors import DatasetError
 
 LOCKED, MODERN = ".venv", ".venv-modern"
@@ -42,7 +42,8 @@ def measure(quick: bool = False) -> list[dict[str, Any]]:
                         best[each, name] = max(rate, best.get((each, name), 0.0))
         for name in names:
             old, new = best[LOCKED, name], best[MODERN, name]
-            rows.append(row(name, new, unit, f"Python 3.11: {old:,.0f}", new / old))
+            what = label(name) if name in UPDATES + IMAGE_UPDATES else name
+            rows.append(row(what, new, unit, f"Python 3.11: {old:,.0f}", new / old))
     return rows
 
 
