@@ -47,8 +47,7 @@ def measure(quick: bool = False) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
         _make(folder, transitions)
-        command = [str(peer_python(PEER)), str(ROOT / "benchmarks/speed/other_libraries_rates.py")]
-        with Worker.start([*command, scratch]) as worker:
+        with Worker.start(_command(folder)) as worker:
             names = dict.fromkeys(name for pair in BESIDE for name in pair)
             rates = {name: worker.rate(name, seconds) for name in names}
         peaks = {kind: _peak_memory(folder, kind) for kind in ("minari", "parquet")}
@@ -72,6 +71,19 @@ def measure(quick: bool = False) -> list[dict[str, Any]]:
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
+
+
+def _command(folder: pathlib.Path) -> list[str]:
+    """The worker's command, with what the libraries read when they are imported."""
+    variables = {
+        "PYTHONPATH": ROOT,
+        "MINARI_DATASETS_PATH": folder / "minari",
+        "HF_HUB_OFFLINE": 1,
+        "HF_HOME": folder / "huggingface",
+    }
+    script = ROOT / "benchmarks/speed/other_libraries_rates.py"
+    told = [f"{name}={value}" for name, value in variables.items()]
+    return ["env", *told, str(peer_python(PEER)), str(script), str(folder)]
 
 
 def _make(folder: pathlib.Path, transitions: int) -> None:

@@ -2,14 +2,14 @@
 
     python other_libraries_rates.py FOLDER < names
 
-The folder is what `other_libraries` makes. It runs in the environment of the other libraries, where
-this project has what reading and exporting need.
+The folder is what `other_libraries` makes, which also sets the variables that the libraries read
+when they are imported. It runs in the environment of the other libraries, where this project has
+what reading and exporting need.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 import pathlib
 import random
 import shutil
@@ -17,29 +17,21 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+import datasets
+import gymnasium
+import minari
+import numpy as np
+import tensorflow_datasets as tfds
+from minari.data_collector import EpisodeBuffer
+from rates import BATCH_SIZE, Work, answer
+from torch.utils.data import DataLoader
+
+from rl_datasets.episode import Episode
+from rl_datasets.exporting.export import export
+from rl_datasets.published.version import Version
+from rl_datasets.torch import TransitionDataset, loader
+
 FOLDER = pathlib.Path(sys.argv[1])
-sys.path.insert(0, str(ROOT))
-os.environ |= {
-    "MINARI_DATASETS_PATH": str(FOLDER / "minari"),
-    "HF_HUB_OFFLINE": "1",
-    "HF_HOME": str(FOLDER / "huggingface"),
-}
-
-import datasets  # noqa: E402
-import gymnasium  # noqa: E402
-import minari  # noqa: E402
-import numpy as np  # noqa: E402
-import tensorflow_datasets as tfds  # noqa: E402
-from minari.data_collector import EpisodeBuffer  # noqa: E402
-from rates import BATCH_SIZE, Work, answer  # noqa: E402
-from torch.utils.data import DataLoader  # noqa: E402
-
-from rl_datasets.episode import Episode  # noqa: E402
-from rl_datasets.exporting.export import export  # noqa: E402
-from rl_datasets.published.version import Version  # noqa: E402
-from rl_datasets.torch import TransitionDataset, loader  # noqa: E402
-
 LOADING = {"num_workers": 2, "persistent_workers": True}
 MINARI_ID = "synthetic-v1"
 COLUMNS = ["observation", "action", "reward", "discount"]

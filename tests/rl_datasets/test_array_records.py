@@ -4,15 +4,13 @@ import hashlib
 import resource
 
 import pytest
+from array_record.python import array_record_module as module
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rl_datasets import array_records
 from rl_datasets.errors import DatasetError
 
-module = pytest.importorskip(
-    "array_record.python.array_record_module", reason="array-record is not installed"
-)
 RECORDS = [b"", b"one", bytes(100_000), b"last"]
 
 

@@ -5,20 +5,18 @@ import shutil
 
 import dm_env.specs
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 
 from rl_datasets.episode import Episode, EpisodeSpec
 from rl_datasets.errors import DatasetError
+from rl_datasets.exporting import parquet
 from rl_datasets.exporting.source import open_source
 from rl_datasets.published import manifest
 from rl_datasets.transition import TransitionSpec
 from tests.other_libraries.environment import read_with
 from tests.rl_datasets.exporting import versions
-
-pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
-pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
-parquet = pytest.importorskip("rl_datasets.exporting.parquet")
 
 SEVERAL = EpisodeSpec(
     observation={
