@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import concurrent.futures
 import itertools
 import threading
@@ -10,10 +11,22 @@ from typing import TypeVar
 
 T = TypeVar("T")
 GROUP_BYTES = 1 << 20
+LAST_SECONDS = 5.0
 
 
-def in_background(function: Callable[[], T]) -> concurrent.futures.Future[T]:
-    """Calls a function in a daemon thread, because a call to a dead server may wait forever."""
+def in_background(
+    function: Callable[[], T], may_hang: bool = False
+) -> concurrent.futures.Future[T]:
+    """Calls a function in another thread.
+
+    A process that ends meanwhile waits for it: Python aborts the process if a thread goes on
+    while the interpreter is taken down.
+
+    Args:
+      function: what to call.
+      may_hang: whether the call may never return, as one to a dead server; the process then waits
+        `LAST_SECONDS` for it, and no longer.
+    """
     future: concurrent.futures.Future[T] = concurrent.futures.Future()
 
     def call() -> None:
@@ -22,12 +35,28 @@ def in_background(function: Callable[[], T]) -> concurrent.futures.Future[T]:
         except BaseException as error:  # It is raised where the result is used.
             future.set_exception(error)
 
-    threading.Thread(target=call, daemon=True).start()
+    if may_hang:
+        _may_hang.add(future)
+        future.add_done_callback(_may_hang.discard)
+    threading.Thread(target=call, daemon=may_hang).start()
     return future
+
+
+_may_hang: set[concurrent.futures.Future] = set()
+
+
+@atexit.register
+def _wait_for_the_last() -> None:
+    concurrent.futures.wait(list(_may_hang), LAST_SECONDS)
 
 
 def ahead(items: Iterator[T], at_once: int = 1, timeout: float | None = None) -> Iterator[T]:
     """The same items, while the next `at_once` items are prepared in the background.
+
+    Args:
+      items: what is prepared.
+      at_once: how many are prepared together.
+      timeout: seconds that they may take, for items that may never come; None waits.
 
     Raises:
       TimeoutError: the next items took longer than `timeout` seconds.
@@ -36,9 +65,9 @@ def ahead(items: Iterator[T], at_once: int = 1, timeout: float | None = None) ->
     def take() -> list[T]:
         return list(itertools.islice(items, at_once))
 
-    pending = in_background(take)
+    pending = in_background(take, may_hang=timeout is not None)
     while taken := pending.result(timeout):
-        pending = in_background(take)
+        pending = in_background(take, may_hang=timeout is not None)
         yield from taken
 
 

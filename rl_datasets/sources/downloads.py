@@ -205,7 +205,8 @@ def _answer(url: str, headers: dict[str, str] | None = None) -> http.client.HTTP
     answer = in_background(
         lambda: urllib.request.urlopen(
             urllib.request.Request(url, headers=headers or {}), timeout=TIMEOUT
-        )
+        ),
+        may_hang=True,
     )
     if not concurrent.futures.wait([answer], ANSWER).done:
         raise _Failure(f"its headers were not whole after {ANSWER:g} seconds")

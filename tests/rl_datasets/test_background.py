@@ -1,6 +1,9 @@
 """Work in the background: nothing is lost, put in another order, or kept to itself."""
 
+import subprocess
+import sys
 import threading
+import time
 
 import hypothesis
 import pytest
@@ -39,3 +42,33 @@ def test_a_megabyte_is_under_way_while_another_is_used():
     next(found)
     assert produced.acquire(timeout=10)  # It went on to the second on its own,
     assert not produced.acquire(timeout=0.2)  # and no further.
+
+
+# The call ends long after the script, or never.
+SCRIPT = """
+import sys, threading, time
+from rl_datasets.background import in_background
+
+def late():
+    time.sleep(0.5)
+    print("done", flush=True)
+
+never = threading.Event().wait
+may_hang = sys.argv[2] == "may hang"
+in_background({"late": late, "never": never}[sys.argv[1]], may_hang)
+"""
+
+
+@pytest.mark.parametrize("may_hang", ["may hang", "ends"])
+def test_a_process_that_ends_waits_for_the_work(may_hang):
+    command = [sys.executable, "-c", SCRIPT, "late", may_hang]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+def test_a_process_ends_though_a_call_never_does():
+    started = time.monotonic()
+    command = [sys.executable, "-c", SCRIPT, "never", "may hang"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - started > background.LAST_SECONDS
