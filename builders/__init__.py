@@ -11,5 +11,8 @@ from builders.dqn_replay.dqn_replay_dataset_builder import Builder as DqnReplay
 from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import (
     Builder as RlUnpluggedAtari,
 )
+from builders.rl_unplugged_control_suite.rl_unplugged_control_suite_dataset_builder import (
+    Builder as RlUnpluggedControlSuite,
+)
 
-__all__ = ["Brac", "Custom", "D4rl", "DqnReplay", "RlUnpluggedAtari"]
+__all__ = ["Brac", "Custom", "D4rl", "DqnReplay", "RlUnpluggedAtari", "RlUnpluggedControlSuite"]

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from rl_datasets.episode import Episode
+from rl_datasets.episode import Episode, by_name
 from rl_datasets.episode_check import check_episode
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import manifest
@@ -138,8 +138,9 @@ class DatasetContract(abc.ABC):
         assert facts["pairs_join"]
         assert facts["truncated_at_last"] == steps
         assert facts["truncated_at_first"] == len(episodes)
+        observed = [by_name(each.observation) for each in episodes]
         valid = {
-            "observation": np.concatenate([each.observation for each in episodes]),
+            **{name: np.concatenate([each[name] for each in observed]) for name in observed[0]},
             "action": np.concatenate([each.action[:-1] for each in episodes]),
             "reward": np.concatenate([each.reward[:-1] for each in episodes]),
         }

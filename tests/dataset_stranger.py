@@ -17,9 +17,19 @@ name, data_dir, version_dir, out, split = sys.argv[1:]
 read_config = tfds.ReadConfig(interleave_cycle_length=1)
 dataset = tfds.load(name, data_dir=data_dir, split=split, read_config=read_config)
 
+
+def by_name(fields):
+    """The fields of a step, with each array of an observation of several by a name of its own."""
+    observation = fields["observation"]
+    if not isinstance(observation, dict):
+        return fields
+    arrays = {f"observation/{key}": array for key, array in observation.items()}
+    return {key: field for key, field in fields.items() if key != "observation"} | arrays
+
+
 arrays = {}
 for i, episode in enumerate(tfds.as_numpy(dataset)):
-    steps = list(episode.pop(rlds.STEPS))
+    steps = [by_name(step) for step in episode.pop(rlds.STEPS)]
     arrays |= {f"{i}/metadata/{key}": value for key, value in episode.items()}
     arrays |= {f"{i}/steps/{key}": np.stack([step[key] for step in steps]) for key in steps[0]}
 
@@ -42,12 +52,12 @@ def until_first(episode):
 
 def valid_fields(step):
     fields, are_valid = rlds.transformations.sar_fields_mask(step)
-    return {key: tf.cast(value, tf.float64) for key, value in fields.items()}, are_valid
+    return tf.nest.map_structure(lambda field: tf.cast(field, tf.float64), fields), are_valid
 
 
 mean, std = rlds.transformations.mean_and_std(dataset, valid_fields)
-arrays |= {f"mean/{key}": value for key, value in mean.items()}
-arrays |= {f"std/{key}": value for key, value in std.items()}
+arrays |= {f"mean/{key}": value for key, value in by_name(mean).items()}
+arrays |= {f"std/{key}": value for key, value in by_name(std).items()}
 np.savez(f"{out}.npz", **arrays)
 
 pairs = next(dataset.flat_map(transitions).batch(1 << 20).as_numpy_iterator())

@@ -22,7 +22,7 @@ from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.builder import PublishedDatasetBuilder
 from rl_datasets.publishing.units import SourceUnit
-from rl_datasets.sources import atari, buckets, rl_unplugged
+from rl_datasets.sources import atari, buckets, rl_unplugged, rl_unplugged_shards
 from rl_datasets.transition import TransitionSpec
 
 FAMILIES = {
@@ -77,7 +77,7 @@ class Builder(PublishedDatasetBuilder):
         """A unit for each shard; a missing shard is a file that cannot be read."""
         return [self._unit(index, shard) for index, shard in enumerate(self._shards)]
 
-    def _unit(self, index: int, shard: rl_unplugged.Shard) -> SourceUnit:
+    def _unit(self, index: int, shard: rl_unplugged_shards.Shard) -> SourceUnit:
         read: Callable[..., Iterator[Any]]
         if self._run.has_episodes:
             name = split = f"checkpoint_{index:02d}"
@@ -138,11 +138,11 @@ class Builder(PublishedDatasetBuilder):
         }
 
     @functools.cached_property
-    def _shards(self) -> list[rl_unplugged.Shard]:
+    def _shards(self) -> list[rl_unplugged_shards.Shard]:
         if self.source is None:
             raise DatasetError(
                 f"rl_unplugged_atari/{self.builder_config.name} needs a source: name "
-                f"{rl_unplugged.BUCKET}, or a folder of its shards"
+                f"{rl_unplugged_shards.BUCKET}, or a folder of its shards"
             )
         return rl_unplugged.find_shards(self.source, *self._run)
 

@@ -1,7 +1,6 @@
 """RL Unplugged's Atari shards: DQN Replay's data of 46 games, five runs each, frames as PNG files.
 
-Gulcehre et al. 2020, "RL Unplugged: A Suite of Benchmarks for Offline Reinforcement Learning". A
-shard is a gzip-compressed TFRecord file of `tf.train.Example`s, under gs://rl_unplugged:
+Its shards (`sources.rl_unplugged_shards`) are compressed, and are in gs://rl_unplugged as
 
     atari_episodes_ordered/<Game>/run_<1..5>-<shard>-of-00050
                                                     one episode per record, in order; shard i is
@@ -39,32 +38,31 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-import pathlib
-import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Iterator
 
 import dm_env.specs
 import numpy as np
 
-from rl_datasets import records, wire
+from rl_datasets import wire
 from rl_datasets.episode import Episode, EpisodeError, EpisodeSpec
 from rl_datasets.errors import DatasetError
 from rl_datasets.frames import EncodedFrames
-from rl_datasets.sources import atari, buckets
+from rl_datasets.sources import atari
+from rl_datasets.sources.rl_unplugged_shards import Features, Layout, Record, Shard, ShardSet
 from rl_datasets.transition import StackedTransition
 
 EPISODES = "atari_episodes_ordered"
 TRANSITIONS = "atari"
-BUCKET = "gs://rl_unplugged"
 GAMES = tuple(name for name, game in atari.ATARI_GAMES.items() if game.in_rl_unplugged)
 RUNS = (1, 2, 3, 4, 5)
 STACK = 4  # Frames of an observation of a transition.
 STORED_REWARD = "stored_reward"  # What the file has in a step's row; 0 in a step without a row.
-Shard = pathlib.Path | buckets.Object
-Record = TypeVar("Record")
 
-_SHARD = re.compile(r"run_(\d)-(\d{5})-of-(\d{5})")
+_COUNTS = {EPISODES: 50, TRANSITIONS: 100}
+_OTHERWISE = (
+    ", or publish DQN Replay's logs, or logs of your own that `rl-datasets log-game` writes, as "
+    "dqn_replay"
+)
 
 
 def find_shards(
@@ -83,25 +81,8 @@ def find_shards(
       DatasetError: the source holds no shard of this run, holds shards of two copies that were
         split differently, or is a bucket that cannot be listed.
     """
-    root = _root(os.fspath(source))
-    # A folder of another name may hold another game, and its shards do not say which.
-    is_of_game = root.rpartition("/")[2] == game
-    for folder in [f"{root}/{family}/{game}", f"{root}/{game}", *([root] if is_of_game else [])]:
-        found = _list(folder, run)
-        counts = {int(name.rpartition("-")[2]) for name in found}
-        if len(counts) > 1:
-            raise DatasetError(
-                f"{folder} holds shards of two copies of run {run}, one split into {min(counts)} "
-                f"and the other into {max(counts)}; leave only one of the copies there"
-            )
-        for count in counts:
-            names = [f"run_{run}-{index:05d}-of-{count:05d}" for index in range(count)]
-            return [found.get(name) or _place(folder, name) for name in names]
-    raise DatasetError(
-        f"{root} has no shard of run {run} of {game}, such as {game}/run_{run}-00000-of-00050; "
-        f"name {BUCKET}, or copy them there from {BUCKET}/{family}/{game}/run_{run}-*, or publish "
-        "DQN Replay's logs, or logs of your own that `rl-datasets log-game` writes, as dqn_replay"
-    )
+    shards = ShardSet(f"{family}/{game}", f"run_{run}", f"run {run} of {game}", _COUNTS[family])
+    return shards.find(source, _OTHERWISE)
 
 
 def episode_spec(num_actions: int = atari.NUM_ALE_ACTIONS) -> EpisodeSpec:
@@ -138,7 +119,7 @@ def read_episodes_and_faults(
 ) -> Iterator[Episode | EpisodeError]:
     """As `read_episodes`, but yields an error in place of a faulty episode."""
     parse = functools.partial(_episode, checkpoint=checkpoint)
-    return _parsed(path, parse, "an episode", EPISODES)
+    return Layout(EPISODES).read(path, parse)
 
 
 def read_transitions(path: str | os.PathLike[str]) -> Iterator[StackedTransition]:
@@ -157,27 +138,7 @@ def read_transitions_and_faults(
     path: str | os.PathLike[str],
 ) -> Iterator[StackedTransition | EpisodeError]:
     """As `read_transitions`, but yields an error in place of a faulty transition."""
-    return _parsed(path, _transition, "a transition", TRANSITIONS)
-
-
-def _parsed(
-    path: str | os.PathLike[str],
-    parse: Callable[[dict[str, wire.Feature]], Record],
-    noun: str,
-    family: str,
-) -> Iterator[Record | EpisodeError]:
-    for index, record in enumerate(_read(path)):
-        try:
-            yield parse(wire.decode_example(record))
-        except KeyError as error:
-            raise DatasetError(
-                f"record {index} of {path} has no feature {error}, so it is not {noun} of "
-                f"RL Unplugged; name a folder of {family}"
-            ) from error
-        except ValueError as error:
-            yield EpisodeError(
-                f"record {index} of the shard is not {noun} of RL Unplugged's: {error}"
-            )
+    return Layout(TRANSITIONS, "a transition").read(path, _transition)
 
 
 def _faultless(
@@ -189,46 +150,7 @@ def _faultless(
         yield each
 
 
-def _root(source: str) -> str:
-    if buckets.is_url(source):
-        return buckets.SCHEME + source.removeprefix(buckets.SCHEME).strip("/")
-    if "://" in source:
-        raise DatasetError(f"{source} cannot be read: name a folder, or a bucket such as {BUCKET}")
-    return str(pathlib.Path(source).absolute())
-
-
-def _list(folder: str, run: int) -> dict[str, Shard]:
-    """The run's shards in a folder, by their names."""
-    entries: Mapping[str, Shard] = {}
-    if buckets.is_url(folder):
-        entries = buckets.list_folder(folder, f"run_{run}-")
-    elif os.path.isdir(folder):
-        entries = {path.name: path for path in pathlib.Path(folder).iterdir()}
-    shards = {name: match for name in entries if (match := _SHARD.fullmatch(name))}
-    return {name: entries[name] for name, match in shards.items() if int(match[1]) == run}
-
-
-def _place(folder: str, name: str) -> Shard:
-    return (
-        buckets.Object(f"{folder}/{name}") if buckets.is_url(folder) else pathlib.Path(folder, name)
-    )
-
-
-def _read(path: str | os.PathLike[str]) -> Iterator[bytes]:
-    try:
-        if records.is_uncompressed(path):
-            raise DatasetError(
-                f"{path} was decompressed, and RL Unplugged's shards are gzip files: compress it "
-                "with gzip under this name, or copy it from the bucket again"
-            )
-        yield from records.read_records(path, is_gzip=True)
-    except OSError as error:
-        raise DatasetError(
-            f"{path} cannot be read: {error.strerror or error}; copy the file again"
-        ) from error
-
-
-def _episode(features: dict[str, wire.Feature], checkpoint: int) -> Episode:
+def _episode(features: Features, checkpoint: int) -> Episode:
     frames = EncodedFrames(wire.bytes_values(features["observations"]), atari.FRAME_SHAPE)
     action = wire.int64_values(features["actions"])
     reward = wire.float_values(features["unclipped_rewards"])
@@ -270,7 +192,7 @@ def _check_rewards(reward: np.ndarray) -> None:
         )
 
 
-def _transition(features: dict[str, wire.Feature]) -> StackedTransition:
+def _transition(features: Features) -> StackedTransition:
     reward = wire.float_value(features["r_t"])
     _check_rewards(np.array([reward]))
     return StackedTransition(
@@ -285,7 +207,7 @@ def _transition(features: dict[str, wire.Feature]) -> StackedTransition:
     )
 
 
-def _stack(features: dict[str, wire.Feature], name: str) -> EncodedFrames:
+def _stack(features: Features, name: str) -> EncodedFrames:
     frames = EncodedFrames(wire.bytes_values(features[name]), atari.FRAME_SHAPE)
     if len(frames) != STACK:
         raise ValueError(f"{name} has {len(frames)} frames, not {STACK}")

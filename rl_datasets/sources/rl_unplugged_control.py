@@ -1,0 +1,216 @@
+"""RL Unplugged's tasks of dm_control: the control suite, and locomotion of humanoids and rodents.
+
+Their shards (`sources.rl_unplugged_shards`) are compressed, a record is an episode of N rows, and
+its features are
+
+    observation/<field>           [N * size] floats; locomotion's are observation/walker/<field>
+    observation/walker/egocentric_camera
+                                  one byte string, the N * 64 * 64 * 3 bytes of RGB frames
+    action                        [N * size] floats; 0 in the last row
+    reward, discount              [N] floats; NaN in row 0
+    step_type                     [N] floats: 0, then 1, and 2 in the last row
+    episode_id, timestamp         one integer each; the time in milliseconds since 1970
+
+Row i holds o_i and a_i, and the reward and the discount that came with o_i: those that a_{i-1}
+earned. Only `episode_from_rows` applies the alignment rule to them. In the real episode of
+cartpole_swingup, the task's own reward formula gives every r_i from o_i and a_{i-1}; and stepping
+the environments from a stored state with a_i leads to the next row, for cartpole_swingup and for
+humanoid_corridor. No record of another task was available.
+
+The sizes are those that dm_control's environments, TFDS's `rlu_control_suite` and `rlu_locomotion`,
+and the authors' own reader (deepmind-research, rl_unplugged/dm_control_suite.py) agree on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+from collections.abc import Mapping
+
+import dm_env.specs
+import numpy as np
+
+from rl_datasets import wire
+from rl_datasets.episode import Episode, EpisodeSpec, Observation
+from rl_datasets.sources.rl_unplugged_shards import Dataset, Features, Layout, ShardSet, floats
+
+CAMERA = "egocentric_camera"
+CAMERA_SHAPE = (64, 64, 3)
+STORED_DISCOUNT = "stored_discount"  # The last one of an episode of locomotion, as in the file.
+IS_FAILURE_INFERRED = "is_failure_inferred"
+SHARDS = 100
+REPAIRED = (
+    "a row of a file holds the reward and the discount that came with its observation: both are "
+    "with the action that earned them here, one step earlier, and the placeholders are left out, "
+    "which are NaN in row 0 and an action of 0 in the last row",
+)
+
+
+class Ending(enum.Enum):
+    """How an episode can end before its time limit."""
+
+    NONE = "it cannot"
+    FAILURE = "the walker fails, and the file may have lost the discount of 0"
+    STORED = "as the file says: it may reach the task's goal, or fail"
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A task of dm_control.
+
+    Attributes:
+      sizes: of the fields of an observation, by name; a camera's frames are `CAMERA_SHAPE`.
+      action_size: of an action, whose values are in [-1, 1].
+      episodes: their number in the bucket.
+      full_length: the least number of transitions of an episode that meets its time limit.
+      early_end: how it can end before.
+    """
+
+    sizes: Mapping[str, int]
+    action_size: int
+    episodes: int
+    full_length: int = 1000
+    early_end: Ending = Ending.NONE
+
+
+_WALKER = {"orientations": 14, "velocity": 9, "height": 1}
+_MANIPULATOR = {
+    "arm_pos": 16,
+    "arm_vel": 8,
+    "touch": 5,
+    "hand_pos": 4,
+    "object_pos": 4,
+    "object_vel": 3,
+    "target_pos": 4,
+}
+CONTROL_SUITE: Mapping[str, Task] = {
+    "cartpole_swingup": Task({"position": 3, "velocity": 2}, 1, 40),
+    "cheetah_run": Task({"position": 8, "velocity": 9}, 6, 300),
+    "finger_turn_hard": Task(
+        {"position": 4, "velocity": 3, "touch": 2, "target_position": 2, "dist_to_target": 1},
+        2,
+        500,
+    ),
+    "fish_swim": Task({"target": 3, "velocity": 13, "upright": 1, "joint_angles": 7}, 5, 200),
+    "humanoid_run": Task(
+        {
+            "velocity": 27,
+            "com_velocity": 3,
+            "torso_vertical": 3,
+            "extremities": 12,
+            "head_height": 1,
+            "joint_angles": 21,
+        },
+        21,
+        3000,
+    ),
+    "manipulator_insert_ball": Task(_MANIPULATOR, 5, 1500),
+    "manipulator_insert_peg": Task(_MANIPULATOR, 5, 1500),
+    "walker_stand": Task(_WALKER, 6, 200),
+    "walker_walk": Task(_WALKER, 6, 200),
+}
+
+
+def control_suite(task: str) -> Dataset:
+    """The episodes of a task of the control suite; every one meets its time limit."""
+    return _dataset("dm_control_suite_episodes", task, CONTROL_SUITE[task], "observation/")
+
+
+def episode_from_rows(
+    observation: Observation,
+    action: np.ndarray,
+    reward: np.ndarray,
+    *,
+    is_terminal: bool,
+    metadata: Mapping[str, np.generic],
+) -> Episode:
+    """An episode of N rows, each with the reward that led to it.
+
+        row           0      1      2             transition    0      1
+        observation   o_0    o_1    o_2           observation   o_0    o_1    (o_2)
+        action        a_0    a_1    0       ->    action        a_0    a_1
+        reward        NaN    r_1    r_2           reward        r_1    r_2
+
+    Args:
+      observation: [N, ...], or a mapping to such arrays.
+      action: [N, size]; the last row's is a placeholder.
+      reward: [N]; row 0's is a placeholder.
+      is_terminal: whether the environment ended the episode.
+      metadata: of the episode.
+    """
+    return Episode.from_transitions(
+        observation, action[:-1], reward[1:], is_terminal=is_terminal, metadata=metadata
+    )
+
+
+def _dataset(suite: str, name: str, task: Task, prefix: str) -> Dataset:
+    return Dataset(
+        ShardSet(f"{suite}/{name}", "train", name, SHARDS),
+        Layout(suite),
+        functools.partial(_episode, task=task, prefix=prefix),
+        episode_spec(task),
+    )
+
+
+def episode_spec(task: Task) -> EpisodeSpec:
+    """The spec of the episodes of a task."""
+    number = dm_env.specs.Array((), np.int64)
+    inferred = {
+        STORED_DISCOUNT: dm_env.specs.Array((), np.float32),
+        IS_FAILURE_INFERRED: dm_env.specs.Array((), np.bool_),
+    }
+    return EpisodeSpec(
+        observation={
+            name: dm_env.specs.Array((size,), np.float32) for name, size in task.sizes.items()
+        },
+        action=dm_env.specs.BoundedArray((task.action_size,), np.float32, -1.0, 1.0),
+        metadata={
+            "episode_id": number,
+            "timestamp": number,
+            **({} if task.early_end is Ending.NONE else inferred),
+        },
+    )
+
+
+def _episode(features: Features, task: Task, prefix: str) -> Episode:
+    reward = floats(features, "reward")
+    rows = len(reward)
+    action = floats(features, "action", rows, task.action_size)
+    discount = floats(features, "discount", rows)
+    _check_rows(action, reward, discount, floats(features, "step_type", rows))
+    transitions, is_terminal = rows - 1, bool(discount[-1] == 0)
+    if task.early_end is Ending.NONE and (transitions != task.full_length or is_terminal):
+        raise ValueError(
+            f"it has {transitions} transitions and a last discount of {discount[-1]:g}, and every "
+            f"episode of the task has {task.full_length} and 1"
+        )
+    return episode_from_rows(
+        {name: floats(features, prefix + name, rows, size) for name, size in task.sizes.items()},
+        action,
+        reward,
+        is_terminal=is_terminal,
+        metadata={
+            name: np.int64(wire.int64_value(features[name])) for name in ("episode_id", "timestamp")
+        },
+    )
+
+
+def _check_rows(
+    action: np.ndarray, reward: np.ndarray, discount: np.ndarray, step_type: np.ndarray
+) -> None:
+    """Raises `ValueError` unless placeholders and step types are where the layout has them."""
+    rows = len(reward)
+    if rows < 2:
+        raise ValueError(f"it has {rows} rows, and a transition takes two")
+    if not np.array_equal(step_type, [0, *[1] * (rows - 2), 2]):
+        raise ValueError("its step types are not 0, then 1, and 2 in the last row")
+    if not (np.isnan(reward[0]) and np.isnan(discount[0])):
+        raise ValueError("row 0 has a reward or a discount, which no action can have earned")
+    if np.any(action[-1]):
+        raise ValueError("the last row has an action, which nothing follows")
+    if np.any(discount[1:-1] != 1) or discount[-1] not in (0, 1):
+        row = 1 + int(np.argmax(np.append(discount[1:-1] != 1, True)))
+        raise ValueError(
+            f"the discount of row {row} is {discount[row]:g}, not 1, or 0 in the last row"
+        )

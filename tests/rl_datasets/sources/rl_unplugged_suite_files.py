@@ -1,0 +1,89 @@
+"""Shards of RL Unplugged's suites, as the released ones are but for their numbers."""
+
+from __future__ import annotations
+
+import gzip
+import pathlib
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from rl_datasets import records, wire
+from rl_datasets.sources.rl_unplugged_control import CAMERA, CAMERA_SHAPE, Task
+
+NAN = np.frombuffer(b"\x00\x00\xc0\x7f", "<f4")
+EMPTY = {"of no bytes": b"", "of a gzip file": gzip.compress(b"", mtime=0)}
+Features = Mapping[str, bytes | None]  # None leaves a feature out.
+
+
+def control(task: Task, seed: int, rows: int = 1001, **changes: bytes | None) -> dict:
+    """Features of an episode of dm_control; names of `changes` have no prefix of observations."""
+    rng = np.random.default_rng(seed)
+    is_locomotion = CAMERA in task.sizes or "world_zaxis" in task.sizes
+    prefix = "observation/walker/" if is_locomotion else "observation/"
+    action = rng.uniform(-1, 1, (rows, task.action_size)).astype(np.float32)
+    action[-1] = 0
+    step_type = np.array([0, *[1] * (rows - 2), 2], np.float32)
+    features: dict[str, bytes | None] = {
+        name: wire.float_list(rng.normal(size=rows * size).astype(np.float32))
+        for name, size in task.sizes.items()
+        if name != CAMERA
+    }
+    if CAMERA in task.sizes:
+        features[CAMERA] = wire.bytes_list([rng.bytes(rows * int(np.prod(CAMERA_SHAPE)))])
+    if is_locomotion:  # Two lists without values, and a field that nobody reads.
+        features |= {name: wire.float_list(NAN[:0]) for name in ("sensors_force", "activation")}
+        features["origin"] = wire.float_list(np.zeros(rows * 3, np.float32))
+    features |= {
+        "action": wire.float_list(action.reshape(-1)),
+        "reward": wire.float_list(np.append(NAN, rng.random(rows - 1, np.float32))),
+        "discount": wire.float_list(np.append(NAN, np.ones(rows - 1, np.float32))),
+        "step_type": wire.float_list(step_type),
+        "episode_id": wire.int64_scalar(-(2**62) + seed),
+        "timestamp": wire.int64_scalar(1582866796919 + seed),
+    }
+    features |= changes
+    own = ("action", "reward", "discount", "step_type", "episode_id", "timestamp")
+    return {name if name in own else prefix + name: of for name, of in features.items()}
+
+
+def example(features: Features) -> bytes:
+    """A serialized Example whose entries are in this order; `wire` would sort them."""
+    entries = [
+        _body(wire.encode_example({name: value}))
+        for name, value in features.items()
+        if value is not None
+    ]
+    return _body(wire.bytes_list([b"".join(entries)]))
+
+
+def shuffled(features: Features, seed: int) -> Features:
+    """The features in another order, as that of released records changes from one to the next."""
+    names = list(features)
+    np.random.default_rng(seed).shuffle(names)
+    return {name: features[name] for name in names}
+
+
+def shard(examples: Iterable[Features], is_gzip: bool = True) -> bytes:
+    """The file of these records, as TensorFlow writes it."""
+    serialized = [example(shuffled(each, seed)) for seed, each in enumerate(examples)]
+    return container(serialized, is_gzip)
+
+
+def container(serialized: Iterable[bytes], is_gzip: bool = True) -> bytes:
+    framed = b"".join(map(records.frame, serialized))
+    return gzip.compress(framed, 6, mtime=0) if is_gzip else framed
+
+
+def write(path: pathlib.Path, content: bytes) -> pathlib.Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def _body(message: bytes) -> bytes:
+    """What a length-delimited field holds."""
+    position = 1
+    while message[position] & 0x80:
+        position += 1
+    return message[position + 1 :]
