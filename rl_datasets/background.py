@@ -12,6 +12,7 @@ from typing import TypeVar
 T = TypeVar("T")
 GROUP_BYTES = 1 << 20
 LAST_SECONDS = 5.0
+WATCH_SECONDS = 5.0
 
 
 def in_background(
@@ -50,25 +51,36 @@ def _wait_for_the_last() -> None:
     concurrent.futures.wait(list(_may_hang), LAST_SECONDS)
 
 
-def ahead(items: Iterator[T], at_once: int = 1, timeout: float | None = None) -> Iterator[T]:
+def ahead(
+    items: Iterator[T], at_once: int = 1, watch: Callable[[], object] | None = None
+) -> Iterator[T]:
     """The same items, while the next `at_once` items are prepared in the background.
 
     Args:
       items: what is prepared.
       at_once: how many are prepared together.
-      timeout: seconds that they may take, for items that may never come; None waits.
-
-    Raises:
-      TimeoutError: the next items took longer than `timeout` seconds.
+      watch: for items that may never come: is called every `WATCH_SECONDS` for which the caller
+        waits for the next ones. It raises an error to give them up.
     """
 
     def take() -> list[T]:
         return list(itertools.islice(items, at_once))
 
-    pending = in_background(take, may_hang=timeout is not None)
-    while taken := pending.result(timeout):
-        pending = in_background(take, may_hang=timeout is not None)
+    def begin() -> concurrent.futures.Future[list[T]]:
+        return in_background(take, may_hang=watch is not None)
+
+    pending = begin()
+    while taken := _watched(pending, watch).result():
+        pending = begin()
         yield from taken
+
+
+def _watched(
+    pending: concurrent.futures.Future[T], watch: Callable[[], object] | None
+) -> concurrent.futures.Future[T]:
+    while watch is not None and not concurrent.futures.wait([pending], WATCH_SECONDS).done:
+        watch()
+    return pending
 
 
 def bytes_ahead(items: Iterator[bytes]) -> Iterator[bytes]:

@@ -1,5 +1,6 @@
 """Work in the background: nothing is lost, put in another order, or kept to itself."""
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -42,6 +43,32 @@ def test_a_megabyte_is_under_way_while_another_is_used():
     next(found)
     assert produced.acquire(timeout=10)  # It went on to the second on its own,
     assert not produced.acquire(timeout=0.2)  # and no further.
+
+
+class _Lost(Exception):
+    pass
+
+
+def test_items_that_do_not_come_are_watched_until_they_are_given_up(monkeypatch):
+    monkeypatch.setattr(background, "WATCH_SECONDS", 0.01)
+    comes, calls = threading.Event(), itertools.count(1)
+
+    def items():
+        yield "first"
+        comes.wait()
+        yield "second"
+        threading.Event().wait()
+
+    def watch():
+        if next(calls) == 3:
+            comes.set()
+        if comes.is_set() and next(calls) > 20:
+            raise _Lost
+
+    found = background.ahead(items(), watch=watch)
+    assert [next(found), next(found)] == ["first", "second"]
+    with pytest.raises(_Lost):
+        next(found)
 
 
 # The call ends long after the script, or never.

@@ -13,14 +13,15 @@ frames that they reach (`segments`). A feed shuffles the transitions of many seg
 stacks of frames out batch by batch. This is the same as with blocks, except that the transitions of
 a segment follow one another in their episode.
 
-Every item has a number that follows from the schema. A feed whose server was replaced continues if
-the new server serves the same data, and stops if not.
+Every item has a number that follows from the schema. A feed whose server was lost waits until one
+serves the same data at its address. It stops if that server serves other data.
 
 The server listens on every interface, without encryption or authentication: Reverb offers nothing
 else. Serve on a trusted network, or behind a firewall.
 """
 
-from rl_datasets.serving.reverb.feed import ReverbFeed, wait_until_full
+from rl_datasets.serving.reverb.connection import wait_until_full
+from rl_datasets.serving.reverb.feed import ReverbFeed
 from rl_datasets.serving.reverb.schema import Schema
 from rl_datasets.serving.reverb.server import ReverbServer, serve
 

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 import math
-import time
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import reverb
 import tensorflow as tf
 
 from rl_datasets.background import ahead
-from rl_datasets.errors import DatasetError
 from rl_datasets.serving import frame_windows, segments
-from rl_datasets.serving.reverb.schema import (
-    CHATTER,
-    COUNTS,
-    FRAMES,
-    ROWS,
-    SCHEMA,
-    TRANSITIONS,
-    Schema,
+from rl_datasets.serving.reverb.connection import (
+    ANSWER_SECONDS,
+    NotServingError,
+    check_still_serves,
+    replaced,
+    wait_for_return,
+    wait_until_full,
 )
+from rl_datasets.serving.reverb.schema import CHATTER, COUNTS, FRAMES, ROWS, TRANSITIONS, Schema
 from rl_datasets.serving.transitions import Transition
 from rl_datasets.terminal import holding_back
 
@@ -41,9 +40,10 @@ class ReverbFeed(Iterator[Transition]):
       batch_size: B.
       steps: K, to give [K, B, ...] at a time; None gives [B, ...].
       seed: seeds the shuffling here; the server's sampling cannot be seeded.
-      timeout: seconds to wait for the server to answer, to be full, and for each batch.
+      timeout: seconds to wait, at the start, for the server to answer and to be full.
 
-    A server that dies may be replaced by one that serves the same; with any other, `next` raises.
+    A server that is lost later is waited for, without a limit: a line on standard error says so.
+    Nothing is drawn until it serves the whole dataset again; if it serves another, `next` raises.
 
     Raises:
       DatasetError: the server cannot be reached, is not one of ours, or is still not full.
@@ -63,81 +63,43 @@ class ReverbFeed(Iterator[Transition]):
                 f"batch_size={batch_size}, steps={steps} and timeout={timeout} must be positive"
             )
         self.schema = wait_until_full(address, timeout)
-        self._address = address
-        self._timeout = timeout
         shape = (batch_size,) if steps is None else (steps, batch_size)
-        pools = ahead(_pools(address, self.schema, math.prod(shape), timeout), timeout=timeout)
-        pools = frame_windows.shuffled(pools, np.random.default_rng(seed))
-        self._batches = frame_windows.batches(pools, shape)
-        if (layout := self.schema.layout) is not None:
-            at_once = frame_windows.batches_a_chunk(
-                layout.frame.itemsize, layout.stack, math.prod(shape)
-            )
-            self._batches = ahead(self._batches, at_once)
+        self._batches = _lasting(address, self.schema, shape, np.random.default_rng(seed))
 
     def __next__(self) -> Transition:
-        try:
-            return next(self._batches)
-        except (tf.errors.OpError, StopIteration, TimeoutError) as error:
-            raise DatasetError(
-                f"the Reverb server at {self._address} gave nothing for {self._timeout:g} s; start "
-                "it again with `rl-datasets serve`"
-            ) from error
+        return next(self._batches)
 
 
-def wait_until_full(address: str, timeout: float) -> Schema:
-    """The schema of a server, once it holds every block.
-
-    Raises:
-      DatasetError: the server cannot be reached, is not one of ours, or is not full in time.
-    """
-    client = reverb.Client(address)
-    deadline = time.monotonic() + timeout
-    schema, held = None, 0
+def _lasting(
+    address: str, schema: Schema, shape: tuple[int, ...], rng: np.random.Generator
+) -> Iterator[Transition]:
+    """Batches without end: what was under way when a server was lost is drawn anew."""
     while True:
-        tables = _server_info(client, address, deadline)
-        if tables.keys() != {SCHEMA, TRANSITIONS}:
-            raise DatasetError(
-                f"the Reverb server at {address} has the tables {sorted(tables)}; start one with "
-                "`rl-datasets serve`"
-            )
-        if schema is None and tables[SCHEMA].current_size:
-            schema = _read_schema(client)
-        held = tables[TRANSITIONS].current_size
-        if schema is not None and held == schema.num_blocks:
-            return schema
-        if time.monotonic() > deadline:
-            break
-        time.sleep(0.1)
-    expected = schema.num_blocks if schema else "an unknown number of"
-    raise DatasetError(
-        f"the Reverb server at {address} holds {held} of {expected} blocks after {timeout:g} s: "
-        "wait until `rl-datasets serve` prints its address, or start it again"
-    )
+        # Reverb itself tries to reach a lost server for ever, and says nothing.
+        with contextlib.suppress(NotServingError, tf.errors.OpError):
+            yield from _batches(address, schema, shape, rng)
+        wait_for_return(address, schema)
 
 
-def _server_info(client: reverb.Client, address: str, deadline: float) -> dict[str, Any]:
-    try:
-        return client.server_info(max(1, round(deadline - time.monotonic())))
-    except (reverb.errors.DeadlineExceededError, RuntimeError) as error:
-        raise DatasetError(
-            f"no Reverb server answers at {address}; start it with `rl-datasets serve`, or correct "
-            "the address"
-        ) from error
-
-
-def _read_schema(client: reverb.Client) -> Schema:
-    with holding_back(CHATTER):
-        sample = next(client.sample(SCHEMA, emit_timesteps=False))
-    return Schema.from_json(sample.data[0].tobytes())
+def _batches(
+    address: str, schema: Schema, shape: tuple[int, ...], rng: np.random.Generator
+) -> Iterator[Transition]:
+    """Batches until the server is lost."""
+    watch = functools.partial(check_still_serves, address, schema)
+    pools = ahead(_pools(address, schema, math.prod(shape)), watch=watch)
+    batches = frame_windows.batches(frame_windows.shuffled(pools, rng), shape)
+    if (layout := schema.layout) is None:
+        return batches
+    at_once = frame_windows.batches_a_chunk(layout.frame.itemsize, layout.stack, math.prod(shape))
+    return ahead(batches, at_once, watch)
 
 
 def _pools(
-    address: str, schema: Schema, size: int, timeout: float
+    address: str, schema: Schema, size: int
 ) -> Iterator[tuple[np.ndarray | None, np.ndarray]]:
     """Frames, or None, and rows of many items at a time; of blocks, at least `size` rows."""
     if schema.layout is not None:
-        for _, columns in _samples(address, schema, SEGMENTS_A_PULL, timeout):
+        for _, columns in _samples(address, schema, SEGMENTS_A_PULL):
             frames, rows = (
                 columns[name].reshape(len(columns[name]), -1).view(dtype)
                 for name, dtype in ((FRAMES, schema.layout.frame), (ROWS, schema.row))
@@ -145,13 +107,13 @@ def _pools(
             yield segments.pool(frames["frame"], rows)
         return
     rows_a_pull = max(PULL_BYTES // schema.row.itemsize, size)
-    for counts, columns in _samples(address, schema, -(-rows_a_pull // schema.block), timeout):
+    for counts, columns in _samples(address, schema, -(-rows_a_pull // schema.block)):
         rows = columns[ROWS].view(schema.row)
         yield None, rows[np.arange(schema.block) < counts[:, None]]
 
 
 def _samples(
-    address: str, schema: Schema, items: int, timeout: float
+    address: str, schema: Schema, items: int
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """Yields items together: their counts [items], and their columns [items, ...] uint8.
 
@@ -164,7 +126,7 @@ def _samples(
         dtypes=dict.fromkeys(schema.columns, tf.uint8),
         shapes={name: tf.TensorShape(shape) for name, shape in schema.columns.items()},
         max_in_flight_samples_per_worker=BLOCKS_IN_FLIGHT,
-        rate_limiter_timeout_ms=round(1000 * timeout),
+        rate_limiter_timeout_ms=round(1000 * ANSWER_SECONDS),
     )
     columns = samples.map(lambda sample: (sample.info.priority, sample.data))
     batches = columns.batch(items, drop_remainder=True).prefetch(PULLS_AHEAD)
@@ -174,9 +136,5 @@ def _samples(
     for priorities, pull in itertools.chain(first, pulls):
         tags, counts = np.divmod(priorities.astype(np.int64), COUNTS)
         if np.any(tags != schema.tag):
-            raise DatasetError(
-                f"the Reverb server at {address} was replaced by one that serves another dataset, "
-                "or cuts it differently; serve the first dataset again, and continue from a "
-                "checkpoint"
-            )
+            raise replaced(address)
         yield counts, pull

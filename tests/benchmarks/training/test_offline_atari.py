@@ -2,7 +2,11 @@
 
 import dataclasses
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -13,7 +17,7 @@ from benchmarks.training import feeds, preparation
 from benchmarks.training.atari_protocol import AtariProtocol
 from benchmarks.training.cells import plan
 from benchmarks.training.preparation import Places
-from benchmarks.training.results import write_results
+from benchmarks.training.results import RESULTS, read_results, write_results
 from benchmarks.training.tasks import atari, choice, memory
 from learners import dqn
 from learners.registry import LEARNERS
@@ -180,6 +184,24 @@ def test_rewards_of_several_steps_are_discounted_as_the_learner_discounts(data_d
     assert set(np.unique(rows["reward"])) - {-1, 0, 1}  # One of two or three steps on.
 
 
+_TRAINED_OR_KILLED = """
+import os, pathlib, signal, sys
+import pytest
+from tests.benchmarks.training.conftest import use_quick_learners
+from tests.benchmarks.training.game_runs import run
+
+data_dir, runs_dir, address, kill_at = sys.argv[1:]
+
+def progress(cell, step):
+    print(step, flush=True)
+    if step == int(kill_at):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+use_quick_learners(pytest.MonkeyPatch())
+run(pathlib.Path(data_dir), pathlib.Path(runs_dir), feed=address, progress=progress)
+"""
+
+
 class TestFeeds:
     def test_the_stream_of_files_repeats_where_nothing_cuts_it(self, data_dir, tmp_path):
         first, second = (run(data_dir, tmp_path / n, SHORT, feed="stream") for n in "ab")
@@ -215,6 +237,29 @@ class TestFeeds:
             pytest.raises(DatasetError, match=r"cuts .* otherwise than the row"),
         ):
             run(data_dir, tmp_path / "split", SHORT, feed=server.address)
+
+    @pytest.mark.reverb
+    def test_a_killed_learner_of_a_server_goes_on_from_its_checkpoint(self, data_dir, tmp_path):
+        version = data_dir / PONG.data.version_path
+        with reverb.ReverbServer.from_published(version, "all", Cut(frame_stack=4)) as server:
+
+            def train(kill_at):
+                arguments = map(str, (data_dir, tmp_path, server.address, kill_at))
+                return subprocess.run(
+                    [sys.executable, "-c", _TRAINED_OR_KILLED, *arguments],
+                    env={**os.environ, "PYTHONPATH": os.getcwd()},
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+
+            killed = train(kill_at=8)
+            assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, "4\n8\n")
+            results = plan(RECIPE, seeds=[0])[0].folder(tmp_path) / RESULTS
+            before = read_results(results)
+            again = train(kill_at=-1)
+            assert (again.returncode, again.stdout) == (0, "8\n12\n")
+        assert [line["step"] for line in read_results(results)] == [4, 8, 12]
+        assert read_results(results)[:1] == before
 
     def test_more_frames_than_memory_are_refused(self, data_dir, tmp_path, monkeypatch):
         monkeypatch.setattr(memory, "of_machine", lambda: 1_000_000)
