@@ -14,5 +14,16 @@ from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import (
 from builders.rl_unplugged_control_suite.rl_unplugged_control_suite_dataset_builder import (
     Builder as RlUnpluggedControlSuite,
 )
+from builders.rl_unplugged_locomotion.rl_unplugged_locomotion_dataset_builder import (
+    Builder as RlUnpluggedLocomotion,
+)
 
-__all__ = ["Brac", "Custom", "D4rl", "DqnReplay", "RlUnpluggedAtari", "RlUnpluggedControlSuite"]
+__all__ = [
+    "Brac",
+    "Custom",
+    "D4rl",
+    "DqnReplay",
+    "RlUnpluggedAtari",
+    "RlUnpluggedControlSuite",
+    "RlUnpluggedLocomotion",
+]

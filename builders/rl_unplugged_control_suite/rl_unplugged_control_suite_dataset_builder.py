@@ -34,7 +34,7 @@ class Builder(SuiteBuilder):
         return {
             "task": config,
             "physics": "dm_control of 2020 on MuJoCo 2.0",
-            "repaired": list(rl_unplugged_control.REPAIRED),
+            "repaired": [rl_unplugged_control.REPAIRED],
             "known_defects": [
                 "records of cartpole_swingup alone could be examined: the layout of the other "
                 "tasks is that of readers which are public"

@@ -13,9 +13,14 @@ its features are
 
 Row i holds o_i and a_i, and the reward and the discount that came with o_i: those that a_{i-1}
 earned. Only `episode_from_rows` applies the alignment rule to them. In the real episode of
-cartpole_swingup, the task's own reward formula gives every r_i from o_i and a_{i-1}; and stepping
-the environments from a stored state with a_i leads to the next row, for cartpole_swingup and for
-humanoid_corridor. No record of another task was available.
+cartpole_swingup, the task's own reward formula gives every r_i from o_i and a_{i-1}; in the two
+real episodes of humanoid_corridor, a_i foretells where the joints of row i go, and a_{i-1} and
+a_{i+1} do not. No record of another task was available.
+
+Both episodes of humanoid_corridor end in a fall, long before the time limit, and their last
+discount is 1, where the task's own is 0: the files have lost it. So an episode of a task that a
+failure alone ends early is terminal if it is shorter than the time limit. A discount of 0 is
+believed wherever it stands last.
 
 The sizes are those that dm_control's environments, TFDS's `rlu_control_suite` and `rlu_locomotion`,
 and the authors' own reader (deepmind-research, rl_unplugged/dm_control_suite.py) agree on.
@@ -26,6 +31,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import math
 from collections.abc import Mapping
 
 import dm_env.specs
@@ -43,16 +49,16 @@ SHARDS = 100
 REPAIRED = (
     "a row of a file holds the reward and the discount that came with its observation: both are "
     "with the action that earned them here, one step earlier, and the placeholders are left out, "
-    "which are NaN in row 0 and an action of 0 in the last row",
+    "which are NaN in row 0 and an action of 0 in the last row"
 )
 
 
-class Ending(enum.Enum):
+class EarlyEnd(enum.Enum):
     """How an episode can end before its time limit."""
 
     NONE = "it cannot"
-    FAILURE = "the walker fails, and the file may have lost the discount of 0"
-    STORED = "as the file says: it may reach the task's goal, or fail"
+    FAILURE = "the walker fails"
+    STORED = "as the file says: the walker reaches a goal or fails, or physics diverges"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,18 +66,20 @@ class Task:
     """A task of dm_control.
 
     Attributes:
-      sizes: of the fields of an observation, by name; a camera's frames are `CAMERA_SHAPE`.
+      sizes: of the fields of an observation, by name, but for the camera.
       action_size: of an action, whose values are in [-1, 1].
       episodes: their number in the bucket.
       full_length: the least number of transitions of an episode that meets its time limit.
       early_end: how it can end before.
+      has_camera: whether an observation has a frame of `CAMERA`, `CAMERA_SHAPE` in uint8.
     """
 
     sizes: Mapping[str, int]
     action_size: int
     episodes: int
     full_length: int = 1000
-    early_end: Ending = Ending.NONE
+    early_end: EarlyEnd = EarlyEnd.NONE
+    has_camera: bool = False
 
 
 _WALKER = {"orientations": 14, "velocity": 9, "height": 1}
@@ -112,9 +120,55 @@ CONTROL_SUITE: Mapping[str, Task] = {
 }
 
 
+_HUMANOID = {
+    "joints_pos": 56,
+    "joints_vel": 56,
+    "appendages_pos": 15,
+    "end_effectors_pos": 12,
+    "world_zaxis": 3,
+    "body_height": 1,
+    "sensors_accelerometer": 3,
+    "sensors_gyro": 3,
+    "sensors_velocimeter": 3,
+    "sensors_torque": 6,
+    "sensors_touch": 10,
+}
+_RODENT = {
+    "joints_pos": 30,
+    "joints_vel": 30,
+    "tendons_pos": 8,
+    "tendons_vel": 8,
+    "appendages_pos": 15,
+    "world_zaxis": 3,
+    "sensors_accelerometer": 3,
+    "sensors_velocimeter": 3,
+    "sensors_gyro": 3,
+    "sensors_touch": 4,
+}
+_FAILURE, _STORED = EarlyEnd.FAILURE, EarlyEnd.STORED
+LOCOMOTION: Mapping[str, Task] = {
+    "humanoid_corridor": Task(_HUMANOID, 56, 4000, 1000, _FAILURE, has_camera=True),
+    "humanoid_gaps": Task(_HUMANOID, 56, 8000, 1000, _FAILURE, has_camera=True),
+    "humanoid_walls": Task(_HUMANOID, 56, 4000, 1000, _FAILURE, has_camera=True),
+    "rodent_bowl_escape": Task(_RODENT, 38, 2000, 1000, _STORED, has_camera=True),
+    "rodent_gaps": Task(_RODENT, 38, 2000, 1500, _FAILURE, has_camera=True),
+    "rodent_mazes": Task(_RODENT, 38, 2000, 1500, _STORED, has_camera=True),
+    "rodent_two_touch": Task(_RODENT, 38, 2000, 1500, _STORED, has_camera=True),
+}
+
+
 def control_suite(task: str) -> Dataset:
     """The episodes of a task of the control suite; every one meets its time limit."""
     return _dataset("dm_control_suite_episodes", task, CONTROL_SUITE[task], "observation/")
+
+
+def locomotion(task: str) -> Dataset:
+    """The episodes of a task of locomotion; files do not say of all failures that they are some.
+
+    An episode that a failure alone can have ended so early is terminal, whatever its last discount
+    is; `STORED_DISCOUNT` has that, and `IS_FAILURE_INFERRED` says that it is not 0.
+    """
+    return _dataset("dm_locomotion_episodes", task, LOCOMOTION[task], "observation/walker/")
 
 
 def episode_from_rows(
@@ -155,22 +209,17 @@ def _dataset(suite: str, name: str, task: Task, prefix: str) -> Dataset:
 
 def episode_spec(task: Task) -> EpisodeSpec:
     """The spec of the episodes of a task."""
-    number = dm_env.specs.Array((), np.int64)
-    inferred = {
-        STORED_DISCOUNT: dm_env.specs.Array((), np.float32),
-        IS_FAILURE_INFERRED: dm_env.specs.Array((), np.bool_),
+    observation: dict[str, dm_env.specs.Array] = {
+        name: dm_env.specs.Array((size,), np.float32) for name, size in task.sizes.items()
     }
-    return EpisodeSpec(
-        observation={
-            name: dm_env.specs.Array((size,), np.float32) for name, size in task.sizes.items()
-        },
-        action=dm_env.specs.BoundedArray((task.action_size,), np.float32, -1.0, 1.0),
-        metadata={
-            "episode_id": number,
-            "timestamp": number,
-            **({} if task.early_end is Ending.NONE else inferred),
-        },
-    )
+    if task.has_camera:
+        observation[CAMERA] = dm_env.specs.Array(CAMERA_SHAPE, np.uint8)
+    metadata = dict.fromkeys(("episode_id", "timestamp"), dm_env.specs.Array((), np.int64))
+    if task.early_end is not EarlyEnd.NONE:
+        metadata[STORED_DISCOUNT] = dm_env.specs.Array((), np.float32)
+        metadata[IS_FAILURE_INFERRED] = dm_env.specs.Array((), np.bool_)
+    action = dm_env.specs.BoundedArray((task.action_size,), np.float32, -1.0, 1.0)
+    return EpisodeSpec(observation=observation, action=action, metadata=metadata)
 
 
 def _episode(features: Features, task: Task, prefix: str) -> Episode:
@@ -179,21 +228,55 @@ def _episode(features: Features, task: Task, prefix: str) -> Episode:
     action = floats(features, "action", rows, task.action_size)
     discount = floats(features, "discount", rows)
     _check_rows(action, reward, discount, floats(features, "step_type", rows))
-    transitions, is_terminal = rows - 1, bool(discount[-1] == 0)
-    if task.early_end is Ending.NONE and (transitions != task.full_length or is_terminal):
-        raise ValueError(
-            f"it has {transitions} transitions and a last discount of {discount[-1]:g}, and every "
-            f"episode of the task has {task.full_length} and 1"
-        )
+    _check_length(rows - 1, discount[-1], task)
+    is_inferred = (
+        task.early_end is EarlyEnd.FAILURE and rows - 1 < task.full_length and discount[-1] != 0
+    )
+    observation = {
+        name: floats(features, prefix + name, rows, size) for name, size in task.sizes.items()
+    }
+    if task.has_camera:
+        observation[CAMERA] = _frames(features, prefix + CAMERA, rows)
+    metadata: dict[str, np.generic] = {
+        name: np.int64(wire.int64_value(features[name])) for name in ("episode_id", "timestamp")
+    }
+    if task.early_end is not EarlyEnd.NONE:
+        metadata[STORED_DISCOUNT] = discount[-1]
+        metadata[IS_FAILURE_INFERRED] = np.bool_(is_inferred)
     return episode_from_rows(
-        {name: floats(features, prefix + name, rows, size) for name, size in task.sizes.items()},
+        observation,
         action,
         reward,
-        is_terminal=is_terminal,
-        metadata={
-            name: np.int64(wire.int64_value(features[name])) for name in ("episode_id", "timestamp")
-        },
+        is_terminal=bool(is_inferred or discount[-1] == 0),
+        metadata=metadata,
     )
+
+
+def _frames(features: Features, name: str, rows: int) -> np.ndarray:
+    values = wire.bytes_values(features[name])
+    size = rows * math.prod(CAMERA_SHAPE)
+    if [len(value) for value in values] != [size]:
+        raise ValueError(
+            f"{name!r} is not one string of {size} bytes, {rows} frames of "
+            f"{' x '.join(map(str, CAMERA_SHAPE))}"
+        )
+    return np.frombuffer(values[0], np.uint8).reshape(rows, *CAMERA_SHAPE)
+
+
+def _check_length(transitions: int, last_discount: float, task: Task) -> None:
+    """Raises `ValueError` if an episode of the task cannot end after so many transitions so."""
+    full = task.full_length
+    if task.early_end is EarlyEnd.NONE:
+        if transitions != full or last_discount != 1:
+            raise ValueError(
+                f"it has {transitions} transitions and a last discount of {last_discount:g}, and "
+                f"every episode of the task has {full} and 1"
+            )
+    # Rounding decides whether the time of the last control step reaches the limit.
+    elif transitions > full + 1:
+        raise ValueError(
+            f"it has {transitions} transitions, and none of the task has more than {full + 1}"
+        )
 
 
 def _check_rows(

@@ -10,6 +10,7 @@ import numpy as np
 
 from rl_datasets import records, wire
 from rl_datasets.sources.rl_unplugged_control import CAMERA, CAMERA_SHAPE, Task
+from rl_datasets.sources.rl_unplugged_shards import Dataset
 
 NAN = np.frombuffer(b"\x00\x00\xc0\x7f", "<f4")
 EMPTY = {"of no bytes": b"", "of a gzip file": gzip.compress(b"", mtime=0)}
@@ -19,20 +20,19 @@ Features = Mapping[str, bytes | None]  # None leaves a feature out.
 def control(task: Task, seed: int, rows: int = 1001, **changes: bytes | None) -> dict:
     """Features of an episode of dm_control; names of `changes` have no prefix of observations."""
     rng = np.random.default_rng(seed)
-    is_locomotion = CAMERA in task.sizes or "world_zaxis" in task.sizes
-    prefix = "observation/walker/" if is_locomotion else "observation/"
+    prefix = "observation/walker/" if task.has_camera else "observation/"
     action = rng.uniform(-1, 1, (rows, task.action_size)).astype(np.float32)
     action[-1] = 0
     step_type = np.array([0, *[1] * (rows - 2), 2], np.float32)
     features: dict[str, bytes | None] = {
         name: wire.float_list(rng.normal(size=rows * size).astype(np.float32))
         for name, size in task.sizes.items()
-        if name != CAMERA
     }
-    if CAMERA in task.sizes:
+    if task.has_camera:  # Two lists have no values, and nobody reads the last field.
         features[CAMERA] = wire.bytes_list([rng.bytes(rows * int(np.prod(CAMERA_SHAPE)))])
-    if is_locomotion:  # Two lists without values, and a field that nobody reads.
-        features |= {name: wire.float_list(NAN[:0]) for name in ("sensors_force", "activation")}
+        features |= {
+            name: wire.float_list(NAN[:0]) for name in ("sensors_force", "actuator_activation")
+        }
         features["origin"] = wire.float_list(np.zeros(rows * 3, np.float32))
     features |= {
         "action": wire.float_list(action.reshape(-1)),
@@ -79,6 +79,18 @@ def write(path: pathlib.Path, content: bytes) -> pathlib.Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
+
+
+def read(dataset: Dataset, path: pathlib.Path) -> list:
+    """The episodes of a shard, or errors."""
+    return list(dataset.layout.read_all(dataset.parse, [path.name], str(path)))
+
+
+def changed(rows: int, row: int, value: float) -> bytes:
+    """Rewards or discounts: NaN in row 0, 1 in the others, and another value in one row."""
+    values = np.append(NAN, np.ones(rows - 1, np.float32))
+    values[row] = value
+    return wire.float_list(values)
 
 
 def _body(message: bytes) -> bytes:

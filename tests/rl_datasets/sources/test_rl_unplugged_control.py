@@ -15,25 +15,31 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.sources import rl_unplugged_control as control
 from tests.rl_datasets.sources.rl_unplugged_suite_files import (
     EMPTY,
-    NAN,
+    changed,
     container,
     example,
+    read,
     shard,
     write,
 )
 from tests.rl_datasets.sources.rl_unplugged_suite_files import control as features_of
 
 CARTPOLE = control.CONTROL_SUITE["cartpole_swingup"]
-FILE = "dm_control_suite_episodes/cartpole_swingup/train-00000-of-00001"
 
 
 @pytest.fixture(scope="module")
 def real(shared):
-    return shared / "rl_unplugged" / FILE
+    return shared / "rl_unplugged/dm_control_suite_episodes/cartpole_swingup/train-00000-of-00001"
 
 
-def read(dataset, path) -> list:
-    return list(dataset.layout.read_all(dataset.parse, [path.name], str(path)))
+@pytest.fixture(scope="module")
+def real_corridor(shared):
+    return shared / "rl_unplugged/dm_locomotion_episodes/humanoid_corridor/train-00000-of-00001"
+
+
+@pytest.fixture(params=["real", "real_corridor"])
+def either(request):
+    return request.getfixturevalue(request.param)
 
 
 def test_rows_become_transitions_by_the_layout():
@@ -95,28 +101,33 @@ def test_tfds_aligns_the_real_episode_so(real, tmp_path):
     assert (ours.discount[-1], steps["discount"][-1]) == (0, 1)
 
 
-def test_the_writer_gives_the_real_file_byte_for_byte(real):
-    serialized = list(records.read_records(real, is_gzip=True))
+CODECS = {
+    wire.BYTES_LIST: (wire.bytes_values, wire.bytes_list),
+    wire.FLOAT_LIST: (wire.float_values, wire.float_list),
+    wire.INT64_LIST: (wire.int64_values, wire.int64_list),
+}
+
+
+def test_the_writer_gives_the_real_file_byte_for_byte(either):
+    serialized = list(records.read_records(either, is_gzip=True))
     again = []
     for record in serialized:
-        encoded = {
-            name: wire.float_list(wire.float_values(feature))
-            if feature[0] == wire.FLOAT_LIST
-            else wire.int64_list(wire.int64_values(feature))
-            for name, feature in wire.decode_example(record).items()
-        }
+        encoded = {}
+        for name, feature in wire.decode_example(record).items():
+            decode, encode = CODECS[feature[0]]
+            encoded[name] = encode(decode(feature))
         again.append(example(encoded))
     assert again == serialized
-    assert gzip.decompress(container(again)) == gzip.decompress(real.read_bytes())
+    assert gzip.decompress(container(again)) == gzip.decompress(either.read_bytes())
 
 
 @pytest.mark.tensorflow
-def test_tensorflow_writes_the_real_container_byte_for_byte(real, tmp_path):
+def test_tensorflow_writes_the_real_container_byte_for_byte(either, tmp_path):
     tf = pytest.importorskip("tensorflow")
     with tf.io.TFRecordWriter(str(tmp_path / "shard"), "GZIP") as writer:
-        for record in records.read_records(real, is_gzip=True):
+        for record in records.read_records(either, is_gzip=True):
             writer.write(record)
-    assert (tmp_path / "shard").read_bytes() == real.read_bytes()
+    assert (tmp_path / "shard").read_bytes() == either.read_bytes()
 
 
 @pytest.mark.parametrize("name", control.CONTROL_SUITE)
@@ -137,12 +148,6 @@ def test_an_empty_shard_has_no_episode(tmp_path, empty):
 
 
 SHORT = dataclasses.replace(CARTPOLE, full_length=4)
-
-
-def changed(rows, row, value, first=NAN) -> bytes:
-    values = np.append(first, np.ones(rows - 1, np.float32))
-    values[row] = value
-    return wire.float_list(values)
 
 
 STEP_TYPE = np.array([0, 1, 1, 1, 2], np.float32)
