@@ -17,6 +17,7 @@ from builders.rl_unplugged_control_suite.rl_unplugged_control_suite_dataset_buil
 from builders.rl_unplugged_locomotion.rl_unplugged_locomotion_dataset_builder import (
     Builder as RlUnpluggedLocomotion,
 )
+from builders.rl_unplugged_rwrl.rl_unplugged_rwrl_dataset_builder import Builder as RlUnpluggedRwrl
 
 __all__ = [
     "Brac",
@@ -26,4 +27,5 @@ __all__ = [
     "RlUnpluggedAtari",
     "RlUnpluggedControlSuite",
     "RlUnpluggedLocomotion",
+    "RlUnpluggedRwrl",
 ]

@@ -39,7 +39,14 @@ import numpy as np
 
 from rl_datasets import wire
 from rl_datasets.episode import Episode, EpisodeSpec, Observation
-from rl_datasets.sources.rl_unplugged_shards import Dataset, Features, Layout, ShardSet, floats
+from rl_datasets.sources.rl_unplugged_shards import (
+    Dataset,
+    Features,
+    Layout,
+    ShardSet,
+    check_step_types,
+    floats,
+)
 
 CAMERA = "egocentric_camera"
 CAMERA_SHAPE = (64, 64, 3)
@@ -227,7 +234,8 @@ def _episode(features: Features, task: Task, prefix: str) -> Episode:
     rows = len(reward)
     action = floats(features, "action", rows, task.action_size)
     discount = floats(features, "discount", rows)
-    _check_rows(action, reward, discount, floats(features, "step_type", rows))
+    check_step_types(floats(features, "step_type", rows))
+    _check_rows(action, reward, discount)
     _check_length(rows - 1, discount[-1], task)
     is_inferred = (
         task.early_end is EarlyEnd.FAILURE and rows - 1 < task.full_length and discount[-1] != 0
@@ -279,15 +287,8 @@ def _check_length(transitions: int, last_discount: float, task: Task) -> None:
         )
 
 
-def _check_rows(
-    action: np.ndarray, reward: np.ndarray, discount: np.ndarray, step_type: np.ndarray
-) -> None:
-    """Raises `ValueError` unless placeholders and step types are where the layout has them."""
-    rows = len(reward)
-    if rows < 2:
-        raise ValueError(f"it has {rows} rows, and a transition takes two")
-    if not np.array_equal(step_type, [0, *[1] * (rows - 2), 2]):
-        raise ValueError("its step types are not 0, then 1, and 2 in the last row")
+def _check_rows(action: np.ndarray, reward: np.ndarray, discount: np.ndarray) -> None:
+    """Raises `ValueError` unless placeholders are where the layout has them."""
     if not (np.isnan(reward[0]) and np.isnan(discount[0])):
         raise ValueError("row 0 has a reward or a discount, which no action can have earned")
     if np.any(action[-1]):

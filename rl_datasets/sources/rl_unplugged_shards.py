@@ -148,7 +148,10 @@ class Layout:
     def read_all(
         self, parse: Callable[[Features], Record], names: Sequence[str], *paths: str
     ) -> Iterator[Record | EpisodeError]:
-        """Reads shards one after the other; a shard that breaks off gives an error and is left.
+        """Reads shards one after the other; an error stands for what of a shard cannot be read.
+
+        That is the rest of one that is damaged, or in which a record lacks a feature, because it is
+        then another dataset's.
 
         Args:
           parse: as for `read`.
@@ -218,6 +221,14 @@ def floats(features: Features, name: str, *shape: int) -> np.ndarray:
             f"{name!r} has {len(values)} values, and {' x '.join(map(str, shape))} are needed"
         )
     return values.reshape(shape) if shape else values
+
+
+def check_step_types(step_type: np.ndarray) -> None:
+    """Raises `ValueError` unless step types, [N], are dm_env's of a whole episode."""
+    if len(step_type) < 2:
+        raise ValueError(f"it has {len(step_type)} rows, and a transition takes two")
+    if not np.array_equal(step_type, [0, *[1] * (len(step_type) - 2), 2]):
+        raise ValueError("its step types are not 0, then 1, and 2 in the last row")
 
 
 def _is_compressed(path: str | os.PathLike[str]) -> bool:

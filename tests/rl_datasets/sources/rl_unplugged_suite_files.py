@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from rl_datasets import records, wire
+from rl_datasets.sources import rl_unplugged_rwrl
 from rl_datasets.sources.rl_unplugged_control import CAMERA, CAMERA_SHAPE, Task
 from rl_datasets.sources.rl_unplugged_shards import Dataset
 
@@ -45,6 +46,53 @@ def control(task: Task, seed: int, rows: int = 1001, **changes: bytes | None) ->
     features |= changes
     own = ("action", "reward", "discount", "step_type", "episode_id", "timestamp")
     return {name if name in own else prefix + name: of for name, of in features.items()}
+
+
+def rwrl(name: str, seed: int, before: Features | None = None, **changes: bytes | None) -> dict:
+    """Features of an episode of real-world RL; names of `changes` have no prefix.
+
+    Args:
+      name: of the dataset.
+      seed: of its numbers.
+      before: the episode before, whose last observations and rewards an `easy` one begins with.
+      **changes: features to replace, or None to leave one out.
+    """
+    rng = np.random.default_rng(seed)
+    choice = rl_unplugged_rwrl.CHOICES[name]
+    domain = rl_unplugged_rwrl.DOMAINS[choice.domain]
+    rows = rl_unplugged_rwrl.ROWS
+    minimum = np.array(domain.minimum, np.float32)
+    action = rng.uniform(minimum, domain.maximum, (rows, len(minimum))).astype(np.float32)
+    action[0] = minimum
+    numbers = {
+        field: rng.normal(size=(rows, size)).astype(np.float32)
+        for field, size in choice.fields.items()
+    }
+    reward = rng.random(rows, np.float32)
+    reward[0] = 0
+    if before is not None:
+        for field, array in numbers.items():
+            array[:3] = values_of(before[f"observation:{field}"]).reshape(array.shape)[-3:]
+        reward[1:11] = values_of(before["reward"])[-10:]
+    features: dict[str, bytes | None] = {
+        field: wire.float_list(array.reshape(-1)) for field, array in numbers.items()
+    }
+    features |= {
+        "action": wire.float_list(action.reshape(-1)),
+        "reward": wire.float_list(reward),
+        "discount": wire.float_list(np.append(0, np.ones(rows - 1)).astype(np.float32)),
+        "step_type": wire.float_list(np.array([0, *[1] * (rows - 2), 2], np.float32)),
+    }
+    features |= changes
+    own = ("action", "reward", "discount", "step_type")
+    return {name if name in own else f"observation:{name}": of for name, of in features.items()}
+
+
+def values_of(feature: bytes | None) -> np.ndarray:
+    """The numbers of a list of floats."""
+    assert feature is not None
+    record = wire.encode_example({"one": feature})
+    return wire.float_values(wire.decode_example(record)["one"])
 
 
 def example(features: Features) -> bytes:
