@@ -56,7 +56,9 @@ ROOMS = {
     "rl_datasets.publishing": library(
         "episode errors files published sources staging terminal transition"
     ),
-    "rl_datasets.serving": library("background episode errors frames published terminal"),
+    "rl_datasets.serving": library(
+        "_version background episode errors frames published staging terminal"
+    ),
     "rl_datasets.torch": library("errors files frames published serving"),
     "rl_datasets.exporting": {
         *library("episode errors published sources staging terminal"),

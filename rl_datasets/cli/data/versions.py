@@ -232,6 +232,14 @@ def serve(
         str,
         typer.Option(help="The field of the steps to take rewards from, such as stored_reward."),
     ] = "reward",
+    checkpoint: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            help="A folder for Reverb's checkpoints: start from the one of exactly these data, or "
+            "make it.",
+            **PATH,
+        ),
+    ] = None,
 ) -> None:
     """Fills a Reverb server from a published version and serves it until Ctrl-C.
 
@@ -244,4 +252,4 @@ def serve(
         cut = Cut(n_step, gamma, frame_stack, next_action, reward_field)
     except ValueError as error:
         raise DatasetError(f"{error}: correct that option") from error
-    reverb.serve(load(version, data_dir), split, cut, port, seed)
+    reverb.serve(load(version, data_dir), split, cut, port, seed, checkpoint)

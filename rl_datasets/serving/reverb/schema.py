@@ -25,8 +25,8 @@ COUNTS = (
 TAGS = 1 << 46  # A float64 holds whole numbers of 53 bits.
 # What Reverb logs when nothing is wrong; no setting turns it off.
 CHATTER = re.compile(
-    rb"\[reverb/cc/\S+\] +(Initializing TFRecordCheckpointer|Loading latest checkpoint"
-    rb"|Started replay server|Shutting down replay server|Sampler and server are owned by the same)"
+    rb"\[reverb/cc/(platform/tfrecord_checkpointer\.cc:|\S+\] +(Started replay server"
+    rb"|Stored checkpoint|Shutting down replay server|Sampler and server are owned by the same))"
 )
 
 

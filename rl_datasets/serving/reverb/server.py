@@ -1,19 +1,23 @@
-"""A Reverb server that holds a whole dataset, and how it is filled."""
+"""A Reverb server that holds a whole dataset."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
+import pathlib
 import secrets
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import reverb
 import tensorflow as tf
+from reverb.platform.default import checkpointers
 
+from rl_datasets import staging
 from rl_datasets.errors import DatasetError
 from rl_datasets.published.version import Version, VersionLike
 from rl_datasets.serving import frame_windows, segments
@@ -21,22 +25,18 @@ from rl_datasets.serving.cut import ONE_STEP, Cut
 from rl_datasets.serving.frame_windows import FrameWindows
 from rl_datasets.serving.loading import load_transitions
 from rl_datasets.serving.packing import pack
+from rl_datasets.serving.reverb import checkpoint, filling
 from rl_datasets.serving.reverb.port import check_port
 from rl_datasets.serving.reverb.schema import (
     BLOCK,
     CHATTER,
-    COUNTS,
-    FRAMES,
-    ROWS,
     SCHEMA,
     TRANSITIONS,
     Schema,
 )
 from rl_datasets.serving.segments import Layout
 from rl_datasets.serving.transitions import Transition
-from rl_datasets.terminal import holding_back, progress
-
-BLOCKS_A_FLUSH = 32
+from rl_datasets.terminal import holding_back
 
 
 class ReverbServer:
@@ -52,6 +52,7 @@ class ReverbServer:
       fingerprint: goes into the schema; by default the sha256 of the rows.
       cut: goes into the schema.
       splits: go into the schema.
+      kept: the folder to keep Reverb's checkpoint in, once the server is filled; it must not exist.
 
     Attributes:
       schema: what is served.
@@ -72,13 +73,14 @@ class ReverbServer:
         fingerprint: str = "",
         cut: Cut | None = None,
         splits: Sequence[str] = (),
+        kept: pathlib.Path | None = None,
     ):
         rows = pack(transitions)
         if not len(rows):
             raise DatasetError("there are no transitions to serve; name a dataset that has some")
         fingerprint = fingerprint or hashlib.sha256(rows.view(np.uint8).data).hexdigest()
         schema = Schema(rows.dtype, len(rows), BLOCK, fingerprint, None, cut, splits)
-        self._open(schema, port, lambda address: _fill(address, schema, rows, seed))
+        self._open(schema, port, lambda address: filling.fill(address, schema, rows, seed), kept)
 
     @classmethod
     def of_frame_windows(
@@ -90,6 +92,7 @@ class ReverbServer:
         fingerprint: str = "",
         cut: Cut | None = None,
         splits: Sequence[str] = (),
+        kept: pathlib.Path | None = None,
     ) -> ReverbServer:
         """Serves frame windows; memory needs to hold only one piece at a time.
 
@@ -101,13 +104,16 @@ class ReverbServer:
           fingerprint: goes into the schema; by default 32 random digits.
           cut: goes into the schema.
           splits: go into the schema.
+          kept: as for the class.
         """
         fingerprint = fingerprint or secrets.token_hex(16)
         schema = Schema(
             layout.row, num_transitions, segments.SEGMENT, fingerprint, layout, cut, splits
         )
         server = cls.__new__(cls)
-        server._open(schema, port, lambda address: _fill_segments(address, schema, pieces))
+        server._open(
+            schema, port, lambda address: filling.fill_segments(address, schema, pieces), kept
+        )
         return server
 
     @classmethod
@@ -118,6 +124,7 @@ class ReverbServer:
         cut: Cut = ONE_STEP,
         port: int | None = None,
         seed: int = 0,
+        checkpoints: pathlib.Path | None = None,
     ) -> ReverbServer:
         """Serves a split of a published version: images as frame windows, others as blocks.
 
@@ -127,15 +134,23 @@ class ReverbServer:
           cut: how its episodes are cut into transitions.
           port: as for the class.
           seed: as for the class.
+          checkpoints: the folder of checkpoints. The server starts from the one of exactly these
+            data, and makes it if there is none; None keeps none.
 
         Raises:
-          DatasetError: as for the class, or as `loading.load_transitions`.
+          DatasetError: the checkpoint is damaged or cannot be made; or as for the class, or as
+            `loading.load_transitions`.
         """
         version = Version.open(version)
         splits = sorted(version.split_names(split))
+        kept = None
+        if checkpoints is not None:
+            kept = checkpoint.folder_of(checkpoints, version.fingerprint, splits, cut, seed)
+            if kept.exists():
+                return cls._of_checkpoint(kept, port, version.fingerprint, splits, cut)
         if not frame_windows.has_images(version.episode_spec):
             transitions = load_transitions(version, split, cut)
-            return cls(transitions, port, seed, version.fingerprint, cut, splits)
+            return cls(transitions, port, seed, version.fingerprint, cut, splits, kept)
         counts = version.counts(split)
         episodes = version.episodes(split, f"loading {version.folder}")
         pieces = (frame_windows.of_episode(episode, cut) for episode in episodes)
@@ -148,18 +163,54 @@ class ReverbServer:
             version.fingerprint,
             cut,
             splits,
+            kept,
         )
 
-    def _open(self, schema: Schema, port: int | None, fill: Callable[[str], None]) -> None:
+    @classmethod
+    def _of_checkpoint(
+        cls,
+        folder: pathlib.Path,
+        port: int | None,
+        fingerprint: str,
+        splits: Sequence[str],
+        cut: Cut,
+    ) -> ReverbServer:
+        server = cls.__new__(cls)
+        try:
+            # What the checkpoint says of the tables takes the place of what these say.
+            server._hold(_start([_table(TRANSITIONS, 1), _table(SCHEMA, 1)], port, folder))
+        except RuntimeError as error:
+            raise checkpoint.damaged(folder, error) from error
+        with server._stopping_on_errors():
+            server.schema = checkpoint.schema_of(server.address, folder, fingerprint, splits, cut)
+        return server
+
+    def _open(
+        self,
+        schema: Schema,
+        port: int | None,
+        fill: Callable[[str], None],
+        kept: pathlib.Path | None,
+    ) -> None:
         self.schema = schema
-        server = _start(schema, port)
+        with contextlib.nullcontext() if kept is None else staging.staged(kept) as folder:
+            self._hold(_start(_tables(schema), port, folder))
+            with self._stopping_on_errors():
+                fill(self.address)
+                if folder is not None:
+                    _keep(self.address, folder)
+
+    def _hold(self, server: reverb.Server) -> None:
         self.address = f"localhost:{server.port}"
         self._is_stopped = threading.Event()
         # Also at the end of a process, because Reverb's own finalizer runs too late.
         self._stop = weakref.finalize(self, _stop, server, self._is_stopped)
         del server  # The finalizer has the last reference, and drops it as the server stops.
+
+    @contextlib.contextmanager
+    def _stopping_on_errors(self) -> Iterator[None]:
         try:
-            fill(self.address)
+            yield
         except BaseException:
             self.stop()
             raise
@@ -185,6 +236,7 @@ def serve(
     cut: Cut = ONE_STEP,
     port: int | None = None,
     seed: int = 0,
+    checkpoints: pathlib.Path | None = None,
 ) -> None:
     """Serves a published version until Ctrl-C, as `rl-datasets serve` does.
 
@@ -192,7 +244,7 @@ def serve(
       DatasetError: as `ReverbServer.from_published`.
       KeyboardInterrupt: Ctrl-C.
     """
-    with ReverbServer.from_published(version, split, cut, port, seed) as server:
+    with ReverbServer.from_published(version, split, cut, port, seed, checkpoints) as server:
         print(
             f"serving {server.schema.num_transitions} transitions at {server.address} "
             "(every interface, no encryption); Ctrl-C stops",
@@ -201,68 +253,34 @@ def serve(
         server.wait()
 
 
-def _fill(address: str, schema: Schema, rows: np.ndarray, seed: int) -> None:
-    client = reverb.Client(address)
-    client.insert(np.frombuffer(schema.to_json(), np.uint8), {SCHEMA: 1.0})
-    order = np.random.default_rng(seed).permutation(len(rows))
-    with (
-        client.trajectory_writer(num_keep_alive_refs=1) as writer,
-        progress(f"filling {address}", len(rows)) as advance,
-    ):
-        for number, start in enumerate(range(0, len(rows), schema.block), start=1):
-            chosen = order[start : start + schema.block]
-            block = np.zeros(schema.block, schema.row)
-            block[: len(chosen)] = rows[chosen]
-            writer.append({ROWS: block.view(np.uint8)})
-            # A Uniform sampler ignores the priority.
-            priority = COUNTS * schema.tag + len(chosen)
-            writer.create_item(TRANSITIONS, priority, {ROWS: writer.history[ROWS][-1]})
-            if number % BLOCKS_A_FLUSH == 0:
-                writer.flush(BLOCKS_A_FLUSH // 4)  # This bounds the writer's memory.
-            advance(len(chosen))
-        writer.flush()
+def _keep(address: str, folder: pathlib.Path) -> None:
+    try:
+        with holding_back(CHATTER):
+            reverb.Client(address).checkpoint()
+    except RuntimeError as error:
+        raise DatasetError(
+            f"cannot write Reverb's checkpoint to {folder} ({error}): make room there, or leave "
+            "out --checkpoint"
+        ) from error
 
 
-def _fill_segments(address: str, schema: Schema, pieces: Iterable[FrameWindows]) -> None:
-    """Appends one block at a time, each one chunk, so Reverb compresses its frames together."""
-    client = reverb.Client(address)
-    client.insert(np.frombuffer(schema.to_json(), np.uint8), {SCHEMA: 1.0})
-    layout = schema.layout
-    assert layout is not None
-    held = layout.segment_blocks
-    with client.trajectory_writer(num_keep_alive_refs=held) as writer:
-        for column in (ROWS, FRAMES):
-            writer.configure((column,), num_keep_alive_refs=held, max_chunk_length=1)
-        items = 0
-        for number, (frames, rows) in enumerate(segments.blocks(pieces, layout), start=1):
-            writer.append({ROWS: _bytes_of(rows), FRAMES: _bytes_of(frames)})
-            if number < segments.SEGMENT_BLOCKS * items + held:
-                continue
-            columns = {
-                ROWS: writer.history[ROWS][-held:][: segments.SEGMENT_BLOCKS],
-                FRAMES: writer.history[FRAMES][-held:],
-            }
-            writer.create_item(TRANSITIONS, COUNTS * schema.tag, columns)
-            items += 1
-            if items % BLOCKS_A_FLUSH == 0:
-                writer.flush(BLOCKS_A_FLUSH // 4)
-        writer.flush()
-
-
-def _bytes_of(array: np.ndarray) -> np.ndarray:
-    return np.frombuffer(array.tobytes(), np.uint8)
-
-
-def _start(schema: Schema, port: int | None) -> reverb.Server:
-    signature = {name: tf.TensorSpec(shape, tf.uint8) for name, shape in schema.columns.items()}
+def _start(
+    tables: Sequence[reverb.Table], port: int | None, folder: pathlib.Path | None
+) -> reverb.Server:
+    """A server of what the folder has a checkpoint of, otherwise of empty tables."""
     if port is not None:
         check_port(port)
-    tables = [_table(TRANSITIONS, schema.num_blocks, signature), _table(SCHEMA, 1, None)]
+    keeper = None if folder is None else checkpointers.DefaultCheckpointer(str(folder))
     with holding_back(CHATTER):
-        return reverb.Server(tables, port)
+        return reverb.Server(tables, port, keeper)
 
 
-def _table(name: str, size: int, signature: Any) -> reverb.Table:
+def _tables(schema: Schema) -> list[reverb.Table]:
+    signature = {name: tf.TensorSpec(shape, tf.uint8) for name, shape in schema.columns.items()}
+    return [_table(TRANSITIONS, schema.num_blocks, signature), _table(SCHEMA, 1)]
+
+
+def _table(name: str, size: int, signature: Any = None) -> reverb.Table:
     """A table of `size` items, which can be sampled only when it is full."""
     return reverb.Table(
         name,

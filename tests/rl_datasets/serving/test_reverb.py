@@ -36,7 +36,7 @@ from tests.rl_datasets.serving.conftest import (
 
 reverb, room = optional("reverb"), optional("rl_datasets.serving.reverb")
 connections, feeding, ports = room.connection, room.feed, room.port
-schemas, serving = room.schema, room.server
+filling, schemas, serving = room.filling, room.schema, room.server
 ReverbFeed, ReverbServer, Schema = room.ReverbFeed, room.ReverbServer, room.Schema
 
 SIZE = 1003  # 15 blocks of 64 and one of 43
@@ -129,13 +129,17 @@ def test_the_rows_of_a_batch_come_from_many_blocks(server):
     assert len(np.unique(blocks[batch.extras["policy_id"]])) == server.schema.num_blocks
 
 
+def _empty(schema):
+    return serving._start(serving._tables(schema), None, None)
+
+
 def test_training_does_not_start_on_a_partial_load():
     rows = pack(make_transitions(SIZE))
     schema = Schema(rows.dtype, SIZE, schemas.BLOCK, "")
-    half = serving._start(schema, port=None)
+    half = _empty(schema)
     address = f"localhost:{half.port}"
     try:
-        serving._fill(address, schema, rows[: SIZE // 2], seed=0)
+        filling.fill(address, schema, rows[: SIZE // 2], seed=0)
         with pytest.raises(DatasetError, match="holds 8 of 16 blocks after 1 s"):
             ReverbFeed(address, 32, timeout=1)
         # Nor does one that does not ask how many there are: the server gives it nothing.
@@ -240,11 +244,11 @@ def test_training_does_not_start_on_a_part_of_the_windows():
         raise KeyboardInterrupt
 
     schema = Schema(layout.row, 300, segments.SEGMENT, "", layout)
-    part = serving._start(schema, port=None)
+    part = _empty(schema)
     address = f"localhost:{part.port}"
     try:
         with pytest.raises(KeyboardInterrupt):
-            serving._fill_segments(address, schema, interrupted())
+            filling.fill_segments(address, schema, interrupted())
         with pytest.raises(DatasetError, match="holds 12 of 19 blocks after 1 s"):
             ReverbFeed(address, 32, timeout=1)
         assert list(itertools.islice(feeding._samples(address, schema, 1), 1)) == []
@@ -259,7 +263,7 @@ def test_a_fill_that_is_interrupted_stops_the_server(monkeypatch):
         addresses.append(address)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(serving, "_fill", interrupted)
+    monkeypatch.setattr(filling, "fill", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ReverbServer(make_transitions(SIZE))
     with pytest.raises(DatasetError, match="no Reverb server answers at " + addresses[0]):

@@ -115,11 +115,11 @@ def test_serve_hands_its_options_on(run, published, monkeypatch):
     monkeypatch.setattr(reverb, "serve", lambda version, *options: given.append((version, options)))
     options = (
         "--split test --port 8001 --seed 3 --n-step 5 --gamma 0.9 --frame-stack 4 --next-action "
-        "--reward-field raw_reward"
+        "--reward-field raw_reward --checkpoint kept"
     )
     assert run("serve", PUBLISHED, *options.split()).status == 0
     cut = Cut(n_step=5, gamma=0.9, frame_stack=4, next_action=True, reward_field="raw_reward")
-    assert given == [(load(PUBLISHED), ("test", cut, 8001, 3))]
+    assert given == [(load(PUBLISHED), ("test", cut, 8001, 3, pathlib.Path("kept")))]
 
 
 def test_a_summary_fits_a_screen(run, numbered_folder):
