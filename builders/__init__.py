@@ -14,6 +14,9 @@ from builders.rl_unplugged_atari.rl_unplugged_atari_dataset_builder import (
 from builders.rl_unplugged_control_suite.rl_unplugged_control_suite_dataset_builder import (
     Builder as RlUnpluggedControlSuite,
 )
+from builders.rl_unplugged_dmlab.rl_unplugged_dmlab_dataset_builder import (
+    Builder as RlUnpluggedDmlab,
+)
 from builders.rl_unplugged_locomotion.rl_unplugged_locomotion_dataset_builder import (
     Builder as RlUnpluggedLocomotion,
 )
@@ -26,6 +29,7 @@ __all__ = [
     "DqnReplay",
     "RlUnpluggedAtari",
     "RlUnpluggedControlSuite",
+    "RlUnpluggedDmlab",
     "RlUnpluggedLocomotion",
     "RlUnpluggedRwrl",
 ]

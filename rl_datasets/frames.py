@@ -24,7 +24,7 @@ from isal import isal_zlib
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 3: 2}  # By the number of channels: greyscale, RGB.
-_FILTER_NONE, _FILTER_SUB = 0, 1
+_FILTER_NONE, _FILTER_SUB, _LAST_FILTER = 0, 1, 4
 _DEFLATE_LEVEL = 1
 _CHUNK = struct.Struct(">I4s")
 _CRC = struct.Struct(">I")
@@ -108,9 +108,30 @@ def encode_png(frames: np.ndarray) -> list[bytes]:
     pngs = []
     for frame in frames:
         rows[:, 1:] = frame.reshape(height, width * channels)
-        data = isal_zlib.compress(rows.data.cast("B"), _DEFLATE_LEVEL)
-        pngs.append(head + _chunk(b"IDAT", data) + tail)
+        pngs.append(head + _deflated(rows) + tail)
     return pngs
+
+
+def reversed_channels(frames: EncodedFrames) -> EncodedFrames:
+    """The same frames with the last channel first, such as blue, green, red as red, green, blue.
+
+    Every filter treats each channel alone, so the rows stay filtered, and no pixel is decoded.
+
+    Raises:
+      ValueError: a file is not a PNG of a frame of this shape, or is damaged.
+    """
+    shape = frames.shape[1:]
+    height, width, channels = shape
+    rows = np.empty((height, 1 + width * channels), np.uint8)
+    pngs = []
+    for index, png in enumerate(frames.pngs):
+        rows[:] = _inflate(png, index, shape, rows.shape)
+        if rows[:, 0].max() > _LAST_FILTER:
+            raise ValueError(f"frame {index} is a damaged PNG (a row has no known filter)")
+        filtered = rows[:, 1:].reshape(shape)
+        rows[:, 1:] = filtered[..., ::-1].reshape(height, width * channels)
+        pngs.append(_head(shape) + _deflated(rows) + _tail())
+    return EncodedFrames(pngs, shape)
 
 
 def decode_png(pngs: Sequence[bytes], shape: tuple[int, ...]) -> np.ndarray:
@@ -154,6 +175,11 @@ def _head(shape: tuple[int, ...]) -> bytes:
 @functools.cache
 def _tail() -> bytes:
     return _chunk(b"IEND", b"")
+
+
+def _deflated(rows: np.ndarray) -> bytes:
+    """The chunk of filtered rows."""
+    return _chunk(b"IDAT", isal_zlib.compress(rows.data.cast("B"), _DEFLATE_LEVEL))
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

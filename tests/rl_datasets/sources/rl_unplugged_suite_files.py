@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from rl_datasets import records, wire
-from rl_datasets.sources import rl_unplugged_rwrl
+from rl_datasets.frames import encode_png
+from rl_datasets.sources import rl_unplugged_dmlab, rl_unplugged_rwrl
 from rl_datasets.sources.rl_unplugged_control import CAMERA, CAMERA_SHAPE, Task
 from rl_datasets.sources.rl_unplugged_shards import Dataset
 
@@ -86,6 +87,42 @@ def rwrl(name: str, seed: int, before: Features | None = None, **changes: bytes 
     features |= changes
     own = ("action", "reward", "discount", "step_type")
     return {name if name in own else f"observation:{name}": of for name, of in features.items()}
+
+
+def dmlab_frames(seed: int, rows: int) -> np.ndarray:
+    """[rows, 72, 96, 3] frames in red, green, blue: a blue sky over a floor, and a red ball."""
+    frames = np.zeros((rows, *rl_unplugged_dmlab.FRAME_SHAPE), np.uint8)
+    frames[:, :36] = (20, 60, 200)
+    frames[:, 36:] = (90, 80, 10)
+    for row in range(rows):
+        at = (7 * seed + row) % 80
+        frames[row, 40:48, at : at + 8] = (250, 5, 30)
+    return frames
+
+
+def dmlab(seed: int, rows: int, **changes: bytes | None) -> dict:
+    """Features of an episode of DeepMind Lab; `changes` replace some, and None leaves one out."""
+    rng = np.random.default_rng(seed)
+    action = np.append(rng.integers(0, 15, rows - 1), 0)
+    reward = np.append(rng.integers(-1, 2, rows - 1), 0).astype(np.float32)
+    one_hot = np.zeros((rows, 15), np.float32)
+    one_hot[np.arange(1, rows), action[:-1]] = 1
+    to_go = np.zeros(rows, np.float32)
+    for row in range(rows - 2, -1, -1):
+        to_go[row] = reward[row] + 0.997 * to_go[row + 1]
+    features: dict[str, bytes | None] = {
+        "observations_pixels": wire.bytes_list(encode_png(dmlab_frames(seed, rows)[..., ::-1])),
+        "observations_action": wire.float_list(one_hot.reshape(-1)),
+        "observations_reward": wire.float_list(np.append(0, reward[:-1]).astype(np.float32)),
+        "actions": wire.int64_list(action),
+        "rewards": wire.float_list(reward),
+        "discounts": wire.float_list(np.append(np.ones(rows - 1), 0).astype(np.float32)),
+        "discounted_rewards": wire.float_list(to_go),
+        "episode_return": wire.float_scalar(float(reward.sum())),
+        "episode_id": wire.int64_scalar(-(2**62) + seed),
+        "start_idx": wire.int64_scalar(0),
+    }
+    return features | changes
 
 
 def values_of(feature: bytes | None) -> np.ndarray:
