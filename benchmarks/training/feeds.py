@@ -73,6 +73,6 @@ def _reverb_feed(
 ) -> Iterator[Transition]:
     from rl_datasets.serving.reverb import ReverbFeed
 
-    feed = ReverbFeed(address, batch_size, steps=steps_a_call, seed=seed)
+    feed = ReverbFeed(address.split(","), batch_size, steps=steps_a_call, seed=seed)
     check_served(address, feed.schema, task)
     return (with_extras(batch, task.extras) for batch in feed)

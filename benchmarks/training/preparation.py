@@ -27,7 +27,8 @@ from rl_datasets.serving.cut import REWARD
 
 DEFAULT_TEACHERS_DIR = pathlib.Path(".teachers")
 _SERVER_SECONDS = 60.0  # until a server has answered, and is full
-_ADDRESS = re.compile(r"[^\s:]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5}")
+_ADDRESS = r"([^\s:,]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}"
+_ADDRESSES = re.compile(f"{_ADDRESS}(,{_ADDRESS})*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Places:
       runs_dir: the folder of the runs' folders.
       teachers_dir: the folder below which the teachers are that rows name.
       feed: `arrays`, in memory; `stream`, from files that may be larger than memory; `reverb`, with
-        a server for every run; or the `host:port` of a Reverb server that serves the row's dataset.
+        a server for every run; or the `host:port` of a Reverb server that serves the row's dataset,
+        or of all servers that hold parts of it, joined by commas.
         Runs with `arrays` and with `stream` can be repeated bit for bit.
 
     Raises:
@@ -52,7 +54,7 @@ class Places:
     teachers_dir: pathlib.Path = DEFAULT_TEACHERS_DIR
 
     def __post_init__(self) -> None:
-        if self.feed not in ("arrays", "stream", "reverb") and not _ADDRESS.fullmatch(self.feed):
+        if self.feed not in ("arrays", "stream", "reverb") and not _ADDRESSES.fullmatch(self.feed):
             raise DatasetError(
                 f"unknown feed {self.feed!r}, choose arrays, stream, reverb or the host:port of a "
                 "server"
@@ -149,11 +151,11 @@ def check_feed(cell: Cell, task: Task, feed: str) -> None:
 
 def _served(feed: str) -> Any:
     """The schema of the server that a feed names; None if it names no server."""
-    if not _ADDRESS.fullmatch(feed):
+    if not _ADDRESSES.fullmatch(feed):
         return None
-    from rl_datasets.serving.reverb import wait_until_full
+    from rl_datasets.serving.reverb import schemas_of
 
-    return wait_until_full(feed, _SERVER_SECONDS)
+    return schemas_of(feed.split(","), _SERVER_SECONDS)[0]
 
 
 def check_served(address: str, schema: Any, task: Task) -> None:

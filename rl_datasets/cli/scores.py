@@ -59,7 +59,10 @@ def reproduce(
         int, typer.Option(min=1, help="Seeds in one vmap, for accelerators.")
     ] = 1,
     feed: Annotated[
-        str, typer.Option(help="arrays, stream, reverb, or the host:port of a server.")
+        str,
+        typer.Option(
+            help="arrays, stream, reverb, or the host:port of a server (of all parts: a,b,c)."
+        ),
     ] = "arrays",
     results_dir: Annotated[
         pathlib.Path | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -43,15 +43,20 @@ def load_rows(
 ) -> np.ndarray:
     """As `load_transitions`, but as packed rows [N], which `unpack` unpacks."""
     version = Version.open(version)
+    return rows_of(transitions_by_episode(version, split, cut, share), _size(version, split, share))
+
+
+def rows_of(episodes: Iterable[Transition], size: int) -> np.ndarray:
+    """Packs the transitions of episodes, one at a time, into rows [size]; there is at least one."""
     rows: np.ndarray | None = None
     filled = 0
-    for of_episode in transitions_by_episode(version, split, cut, share):
+    for of_episode in episodes:
         if rows is None:
-            rows = np.empty(_size(version, split, share), row_dtype(of_episode))
+            rows = np.empty(size, row_dtype(of_episode))
         following = filled + len(of_episode.reward)
         pack_into(rows[filled:following], of_episode)
         filled = following
-    assert rows is not None  # a published split has episodes
+    assert rows is not None
     return rows
 
 

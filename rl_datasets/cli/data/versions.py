@@ -240,6 +240,10 @@ def serve(
             **PATH,
         ),
     ] = None,
+    part: Annotated[
+        str,
+        typer.Option(help="The part to serve, in whole episodes: of three servers, 1/3 to 3/3."),
+    ] = "1/1",
 ) -> None:
     """Fills a Reverb server from a published version and serves it until Ctrl-C.
 
@@ -247,9 +251,11 @@ def serve(
     """
     from rl_datasets.serving import reverb
     from rl_datasets.serving.cut import Cut
+    from rl_datasets.serving.part import Part
 
     try:
         cut = Cut(n_step, gamma, frame_stack, next_action, reward_field)
+        of_parts = Part.parse(part)
     except ValueError as error:
         raise DatasetError(f"{error}: correct that option") from error
-    reverb.serve(load(version, data_dir), split, cut, port, seed, checkpoint)
+    reverb.serve(load(version, data_dir), split, cut, port, seed, checkpoint, of_parts)

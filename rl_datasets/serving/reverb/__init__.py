@@ -18,11 +18,14 @@ serves the same data at its address. It stops if that server serves other data.
 
 The server listens on every interface, without encryption or authentication: Reverb offers nothing
 else. Serve on a trusted network, or behind a firewall.
+
+A dataset may be split over several servers (`part`). A feed chooses the server of each item at
+random, in proportion to their numbers of items, so every transition is equally likely again.
 """
 
-from rl_datasets.serving.reverb.connection import wait_until_full
+from rl_datasets.serving.reverb.connection import schemas_of
 from rl_datasets.serving.reverb.feed import ReverbFeed
 from rl_datasets.serving.reverb.schema import Schema
 from rl_datasets.serving.reverb.server import ReverbServer, serve
 
-__all__ = ["ReverbFeed", "ReverbServer", "Schema", "serve", "wait_until_full"]
+__all__ = ["ReverbFeed", "ReverbServer", "Schema", "schemas_of", "serve"]

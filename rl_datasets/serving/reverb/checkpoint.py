@@ -11,24 +11,35 @@ from collections.abc import Sequence
 from rl_datasets._version import __version__
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.cut import Cut
+from rl_datasets.serving.part import Part
 from rl_datasets.serving.reverb.connection import ANSWER_SECONDS, wait_until_full
 from rl_datasets.serving.reverb.schema import Schema
 
 
 def folder_of(
-    checkpoints: pathlib.Path, fingerprint: str, splits: Sequence[str], cut: Cut, seed: int
+    checkpoints: pathlib.Path,
+    fingerprint: str,
+    splits: Sequence[str],
+    cut: Cut,
+    seed: int,
+    part: Part,
 ) -> pathlib.Path:
     """The folder of the checkpoint of what is served, which need not exist.
 
     Its name follows from everything that decides what a server holds, this package's version too.
-    So no server starts from the checkpoint of another dataset, split, cut or seed.
+    So no server starts from the checkpoint of another dataset, split, cut, seed or part.
     """
-    held = [fingerprint, splits, dataclasses.asdict(cut), seed, __version__]
+    held = [fingerprint, splits, dataclasses.asdict(cut), seed, str(part), __version__]
     return checkpoints / f"reverb-{hashlib.sha256(json.dumps(held).encode()).hexdigest()[:16]}"
 
 
 def schema_of(
-    address: str, folder: pathlib.Path, fingerprint: str, splits: Sequence[str], cut: Cut
+    address: str,
+    folder: pathlib.Path,
+    fingerprint: str,
+    splits: Sequence[str],
+    cut: Cut,
+    part: Part,
 ) -> Schema:
     """The schema of a server that started from a checkpoint.
 
@@ -36,7 +47,8 @@ def schema_of(
       DatasetError: the checkpoint is not whole, or holds something else.
     """
     schema = wait_until_full(address, ANSWER_SECONDS)
-    if (schema.fingerprint, schema.splits, schema.cut) != (fingerprint, tuple(splits), cut):
+    held = (schema.fingerprint, schema.splits, schema.cut, schema.part)
+    if held != (fingerprint, tuple(splits), cut, part):
         raise DatasetError(f"{folder} holds the checkpoint of something else: {_ANEW}")
     return schema
 

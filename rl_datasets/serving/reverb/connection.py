@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import reverb
 
 from rl_datasets.errors import DatasetError
+from rl_datasets.serving.part import Part
 from rl_datasets.serving.reverb.schema import CHATTER, SCHEMA, TRANSITIONS, Schema
 from rl_datasets.terminal import holding_back
 
@@ -52,15 +55,40 @@ def wait_until_full(address: str, timeout: float) -> Schema:
     )
 
 
-def check_still_serves(address: str, schema: Schema) -> None:
-    """Refuses a server that does not serve what it served.
+def schemas_of(addresses: Sequence[str], timeout: float) -> list[Schema]:
+    """The schemas of servers that hold the parts of one dataset, each once, when all are full.
+
+    Raises:
+      NotServingError: as `wait_until_full`.
+      DatasetError: likewise, or a server serves other data, or a part is missing or there twice.
+    """
+    schemas = [wait_until_full(address, timeout) for address in addresses]
+    together = ", ".join(addresses)
+    if len({_dataset(schema) for schema in schemas}) > 1:
+        raise DatasetError(
+            f"the Reverb servers at {together} serve different datasets, cut them differently, or "
+            "count different parts: start all with the same options, except --part"
+        )
+    held = [schema.part.number for schema in schemas]
+    for number in range(1, schemas[0].part.of + 1):
+        if (times := held.count(number)) != 1:
+            raise DatasetError(
+                f"part {Part(number, schemas[0].part.of)} is served {times} times by the Reverb "
+                f"servers at {together}: name one server for each part"
+            )
+    return schemas
+
+
+def check_still_serves(served: Mapping[str, Schema]) -> None:
+    """Refuses servers that do not serve what they served, by their addresses.
 
     Raises:
       NotServingError: as `wait_until_full`.
       DatasetError: it serves something else.
     """
-    if wait_until_full(address, ANSWER_SECONDS) != schema:
-        raise replaced(address)
+    for address, schema in served.items():
+        if wait_until_full(address, ANSWER_SECONDS) != schema:
+            raise replaced(address)
 
 
 def wait_for_return(address: str, schema: Schema) -> None:
@@ -72,7 +100,7 @@ def wait_for_return(address: str, schema: Schema) -> None:
     is_said = False
     while True:
         with contextlib.suppress(NotServingError):
-            return check_still_serves(address, schema)
+            return check_still_serves({address: schema})
         if not is_said:
             is_said = True
             print(
@@ -105,3 +133,10 @@ def _read_schema(client: reverb.Client) -> Schema:
     with holding_back(CHATTER):
         sample = next(client.sample(SCHEMA, emit_timesteps=False))
     return Schema.from_json(sample.data[0].tobytes())
+
+
+def _dataset(schema: Schema) -> bytes:
+    """What the schemas of all parts of a dataset share."""
+    layout = schema.layout and dataclasses.replace(schema.layout, num_frames=0)
+    part = Part(1, schema.part.of)
+    return dataclasses.replace(schema, num_transitions=0, layout=layout, part=part).to_json()

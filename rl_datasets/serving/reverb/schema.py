@@ -12,6 +12,7 @@ import numpy as np
 
 from rl_datasets.serving import segments
 from rl_datasets.serving.cut import Cut
+from rl_datasets.serving.part import WHOLE, Part
 from rl_datasets.serving.segments import Layout
 
 TRANSITIONS = "transitions"
@@ -36,13 +37,14 @@ class Schema:
 
     Attributes:
       row: the structured dtype of a transition, see `packing.row_dtype`.
-      num_transitions: N, the number of transitions in the splits.
+      num_transitions: N, the number of transitions in the part of the splits.
       block: number of rows in an item of the table; rows of the last item after N are padding.
       fingerprint: sha256 of the MANIFEST.json of the version. Without a version, the sha256 of
         the rows; for frame windows, which come one by one, 32 random digits.
       layout: the layout of the segments, if items are segments and not blocks.
       cut: how transitions were cut from a published version; None without a version.
       splits: the version's splits that are served.
+      part: the part of them that this server holds.
     """
 
     row: np.dtype
@@ -52,6 +54,7 @@ class Schema:
     layout: Layout | None = None
     cut: Cut | None = None
     splits: Sequence[str] = ()
+    part: Part = WHOLE
 
     @property
     def tag(self) -> int:
@@ -87,9 +90,14 @@ class Schema:
         row = _dtype(row)
         if layout is not None:
             layout = Layout(**layout | {"row": row, "frame": _dtype(layout["frame"])})
-        splits = tuple(fields.pop("splits"))
+        splits, part = tuple(fields.pop("splits")), Part(**fields.pop("part"))
         return cls(
-            row, layout=layout, cut=None if cut is None else Cut(**cut), splits=splits, **fields
+            row,
+            layout=layout,
+            cut=None if cut is None else Cut(**cut),
+            splits=splits,
+            part=part,
+            **fields,
         )
 
 

@@ -23,8 +23,9 @@ from rl_datasets.published.version import Version, VersionLike
 from rl_datasets.serving import frame_windows, segments
 from rl_datasets.serving.cut import ONE_STEP, Cut
 from rl_datasets.serving.frame_windows import FrameWindows
-from rl_datasets.serving.loading import load_transitions
-from rl_datasets.serving.packing import pack
+from rl_datasets.serving.loading import rows_of
+from rl_datasets.serving.packing import pack, unpack
+from rl_datasets.serving.part import WHOLE, Part
 from rl_datasets.serving.reverb import checkpoint, filling
 from rl_datasets.serving.reverb.port import check_port
 from rl_datasets.serving.reverb.schema import (
@@ -35,7 +36,7 @@ from rl_datasets.serving.reverb.schema import (
     Schema,
 )
 from rl_datasets.serving.segments import Layout
-from rl_datasets.serving.transitions import Transition
+from rl_datasets.serving.transitions import Transition, from_episode
 from rl_datasets.terminal import holding_back
 
 
@@ -53,6 +54,7 @@ class ReverbServer:
       cut: goes into the schema.
       splits: go into the schema.
       kept: the folder to keep Reverb's checkpoint in, once the server is filled; it must not exist.
+      part: goes into the schema.
 
     Attributes:
       schema: what is served.
@@ -74,12 +76,13 @@ class ReverbServer:
         cut: Cut | None = None,
         splits: Sequence[str] = (),
         kept: pathlib.Path | None = None,
+        part: Part = WHOLE,
     ):
         rows = pack(transitions)
         if not len(rows):
             raise DatasetError("there are no transitions to serve; name a dataset that has some")
         fingerprint = fingerprint or hashlib.sha256(rows.view(np.uint8).data).hexdigest()
-        schema = Schema(rows.dtype, len(rows), BLOCK, fingerprint, None, cut, splits)
+        schema = Schema(rows.dtype, len(rows), BLOCK, fingerprint, None, cut, splits, part)
         self._open(schema, port, lambda address: filling.fill(address, schema, rows, seed), kept)
 
     @classmethod
@@ -93,6 +96,7 @@ class ReverbServer:
         cut: Cut | None = None,
         splits: Sequence[str] = (),
         kept: pathlib.Path | None = None,
+        part: Part = WHOLE,
     ) -> ReverbServer:
         """Serves frame windows; memory needs to hold only one piece at a time.
 
@@ -105,10 +109,11 @@ class ReverbServer:
           cut: goes into the schema.
           splits: go into the schema.
           kept: as for the class.
+          part: goes into the schema.
         """
         fingerprint = fingerprint or secrets.token_hex(16)
         schema = Schema(
-            layout.row, num_transitions, segments.SEGMENT, fingerprint, layout, cut, splits
+            layout.row, num_transitions, segments.SEGMENT, fingerprint, layout, cut, splits, part
         )
         server = cls.__new__(cls)
         server._open(
@@ -125,6 +130,7 @@ class ReverbServer:
         port: int | None = None,
         seed: int = 0,
         checkpoints: pathlib.Path | None = None,
+        part: Part = WHOLE,
     ) -> ReverbServer:
         """Serves a split of a published version: images as frame windows, others as blocks.
 
@@ -136,6 +142,7 @@ class ReverbServer:
           seed: as for the class.
           checkpoints: the folder of checkpoints. The server starts from the one of exactly these
             data, and makes it if there is none; None keeps none.
+          part: the part of the split that this server holds; other servers hold the others.
 
         Raises:
           DatasetError: the checkpoint is damaged or cannot be made; or as for the class, or as
@@ -145,14 +152,20 @@ class ReverbServer:
         splits = sorted(version.split_names(split))
         kept = None
         if checkpoints is not None:
-            kept = checkpoint.folder_of(checkpoints, version.fingerprint, splits, cut, seed)
+            kept = checkpoint.folder_of(checkpoints, version.fingerprint, splits, cut, seed, part)
             if kept.exists():
-                return cls._of_checkpoint(kept, port, version.fingerprint, splits, cut)
+                return cls._of_checkpoint(kept, port, version.fingerprint, splits, cut, part)
+        split = "+".join(splits)  # In one order, so that all servers count episodes alike.
+        counts = part.counts(version, split)
+        if not counts.transitions:
+            raise DatasetError(
+                f"part {part} of {version.folder} has no transitions: name fewer parts"
+            )
+        episodes = part.episodes(version, split, f"loading {version.folder}")
         if not frame_windows.has_images(version.episode_spec):
-            transitions = load_transitions(version, split, cut)
-            return cls(transitions, port, seed, version.fingerprint, cut, splits, kept)
-        counts = version.counts(split)
-        episodes = version.episodes(split, f"loading {version.folder}")
+            by_episode = (from_episode(episode, cut) for episode in episodes)
+            transitions = unpack(rows_of(by_episode, counts.transitions))
+            return cls(transitions, port, seed, version.fingerprint, cut, splits, kept, part)
         pieces = (frame_windows.of_episode(episode, cut) for episode in episodes)
         first = next(pieces)
         return cls.of_frame_windows(
@@ -164,6 +177,7 @@ class ReverbServer:
             cut,
             splits,
             kept,
+            part,
         )
 
     @classmethod
@@ -174,6 +188,7 @@ class ReverbServer:
         fingerprint: str,
         splits: Sequence[str],
         cut: Cut,
+        part: Part,
     ) -> ReverbServer:
         server = cls.__new__(cls)
         try:
@@ -182,7 +197,9 @@ class ReverbServer:
         except RuntimeError as error:
             raise checkpoint.damaged(folder, error) from error
         with server._stopping_on_errors():
-            server.schema = checkpoint.schema_of(server.address, folder, fingerprint, splits, cut)
+            server.schema = checkpoint.schema_of(
+                server.address, folder, fingerprint, splits, cut, part
+            )
         return server
 
     def _open(
@@ -237,6 +254,7 @@ def serve(
     port: int | None = None,
     seed: int = 0,
     checkpoints: pathlib.Path | None = None,
+    part: Part = WHOLE,
 ) -> None:
     """Serves a published version until Ctrl-C, as `rl-datasets serve` does.
 
@@ -244,10 +262,11 @@ def serve(
       DatasetError: as `ReverbServer.from_published`.
       KeyboardInterrupt: Ctrl-C.
     """
-    with ReverbServer.from_published(version, split, cut, port, seed, checkpoints) as server:
+    of_parts = "" if part == WHOLE else f"part {part}, "
+    with ReverbServer.from_published(version, split, cut, port, seed, checkpoints, part) as server:
         print(
             f"serving {server.schema.num_transitions} transitions at {server.address} "
-            "(every interface, no encryption); Ctrl-C stops",
+            f"({of_parts}every interface, no encryption); Ctrl-C stops",
             flush=True,
         )
         server.wait()

@@ -24,6 +24,7 @@ from learners.registry import LEARNERS
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.cut import Cut
 from rl_datasets.serving.loading import load_transitions
+from rl_datasets.serving.part import Part
 from tests.benchmarks.changed_rows import changed
 from tests.benchmarks.training.game_runs import (
     BY_FILES,
@@ -237,6 +238,19 @@ class TestFeeds:
             pytest.raises(DatasetError, match=r"cuts .* otherwise than the row"),
         ):
             run(data_dir, tmp_path / "split", SHORT, feed=server.address)
+
+    @pytest.mark.reverb
+    def test_servers_of_all_parts_are_one_feed(self, data_dir, tmp_path):
+        version = data_dir / PONG.data.version_path
+        one, two = (
+            reverb.ReverbServer.from_published(version, "all", Cut(frame_stack=4), part=part)
+            for part in (Part(1, 2), Part(2, 2))
+        )
+        with one, two:
+            (line,) = run(data_dir, tmp_path, SHORT, feed=f"{two.address},{one.address}")
+            assert line["feed"] == "reverb"
+            with pytest.raises(DatasetError, match="part 2/2 is served 0 times"):
+                run(data_dir, tmp_path / "part", SHORT, feed=one.address)
 
     @pytest.mark.reverb
     def test_a_killed_learner_of_a_server_goes_on_from_its_checkpoint(self, data_dir, tmp_path):

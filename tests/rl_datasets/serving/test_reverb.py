@@ -143,7 +143,7 @@ def test_training_does_not_start_on_a_partial_load():
         with pytest.raises(DatasetError, match="holds 8 of 16 blocks after 1 s"):
             ReverbFeed(address, 32, timeout=1)
         # Nor does one that does not ask how many there are: the server gives it nothing.
-        samples = feeding._samples(address, schema, 1)
+        samples = feeding._samples({address: schema}, 1)
         assert list(itertools.islice(samples, 1)) == []
     finally:
         half.stop()
@@ -251,7 +251,7 @@ def test_training_does_not_start_on_a_part_of_the_windows():
             filling.fill_segments(address, schema, interrupted())
         with pytest.raises(DatasetError, match="holds 12 of 19 blocks after 1 s"):
             ReverbFeed(address, 32, timeout=1)
-        assert list(itertools.islice(feeding._samples(address, schema, 1), 1)) == []
+        assert list(itertools.islice(feeding._samples({address: schema}, 1), 1)) == []
     finally:
         part.stop()
 

@@ -13,6 +13,7 @@ from rl_datasets import load, terminal
 from rl_datasets.collection import collected_folder
 from rl_datasets.published import manifest
 from rl_datasets.serving.cut import Cut
+from rl_datasets.serving.part import Part
 from rl_datasets.showing import card, console
 from rl_datasets.sources import collected
 from tests.command_line import Outcome
@@ -115,11 +116,11 @@ def test_serve_hands_its_options_on(run, published, monkeypatch):
     monkeypatch.setattr(reverb, "serve", lambda version, *options: given.append((version, options)))
     options = (
         "--split test --port 8001 --seed 3 --n-step 5 --gamma 0.9 --frame-stack 4 --next-action "
-        "--reward-field raw_reward --checkpoint kept"
+        "--reward-field raw_reward --checkpoint kept --part 2/3"
     )
     assert run("serve", PUBLISHED, *options.split()).status == 0
     cut = Cut(n_step=5, gamma=0.9, frame_stack=4, next_action=True, reward_field="raw_reward")
-    assert given == [(load(PUBLISHED), ("test", cut, 8001, 3, pathlib.Path("kept")))]
+    assert given == [(load(PUBLISHED), ("test", cut, 8001, 3, pathlib.Path("kept"), Part(2, 3)))]
 
 
 def test_a_summary_fits_a_screen(run, numbered_folder):
