@@ -9,7 +9,7 @@ PYTHON_MODERN ?= $(call first_that_runs,python3.13 ~/.pyenv/versions/3.13.*/bin/
 UV_VERSION := 0.13.8
 BIN := .venv/bin
 
-.PHONY: setup setup-modern check-modern quickstart test test-modern lint docs bench lock clean
+.PHONY: setup setup-modern check-modern quickstart emulators test test-modern lint docs bench lock clean
 
 setup: .venv/.installed
 setup-modern: .venv-modern/.installed
@@ -48,10 +48,18 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: lint
+# A server of Google Cloud Storage for the tests; where it cannot be built they are skipped.
+emulators: .bin/fake-gcs-server
+.bin/fake-gcs-server:
+	@mkdir -p .bin
+	-@command -v go >/dev/null && \
+	  GOBIN='$(CURDIR)/.bin' GOFLAGS= go install github.com/fsouza/fake-gcs-server@v1.56.1 2>/dev/null || \
+	  echo "no fake-gcs-server: Go cannot build it here, so tests with gs:// are skipped"
+
+test: lint emulators
 	$(BIN)/pytest -n 2 --dist worksteal
 
-test-modern: setup-modern
+test-modern: setup-modern emulators
 	.venv-modern/bin/pytest -n 2 --dist worksteal
 
 docs: setup
@@ -65,7 +73,7 @@ COMPILE := uv pip compile --quiet setup.py --extra dev --python-platform x86_64-
   --generate-hashes --no-annotate --custom-compile-command 'make lock'
 lock:
 	$(COMPILE) --extra all --python-version 3.11 --output-file requirements.lock
-	$(COMPILE) --extra train --extra publish --extra collect --python-version 3.13 --output-file requirements-modern.lock
+	$(COMPILE) --extra train --extra publish --extra collect --extra stores --python-version 3.13 --output-file requirements-modern.lock
 
 clean:
 	rm -rf .venv .venv-* .data .runs build *.egg-info

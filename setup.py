@@ -45,6 +45,7 @@ EXTRAS = {
         "threadpoolctl",
     ],
     "parquet": ["pyarrow>=15"],
+    "stores": ["boto3>=1.36", "google-cloud-storage<3"],
     # Wheels of dm-reverb 0.14 are for Linux and Python up to 3.11. It needs TensorFlow 2.15, which
     # fixes NumPy, protobuf and, through ml-dtypes, JAX.
     "reverb": [
@@ -55,7 +56,7 @@ EXTRAS = {
     ],
     "brac-checkpoints": ["tensorflow-cpu>=2.15"],
 }
-OF_ALL = ["train", "publish", "collect", "parquet", "brac-checkpoints"]
+OF_ALL = ["train", "publish", "collect", "parquet", "stores", "brac-checkpoints"]
 FOR_REVERB = 'python_version < "3.12" and sys_platform == "linux"'
 EXTRAS["all"] = [r for extra in OF_ALL for r in EXTRAS[extra]] + [
     f"{r}; {FOR_REVERB}" for r in EXTRAS["reverb"]
@@ -69,6 +70,8 @@ DEVELOPMENT = [
     "mkdocs-material",
     "mkdocstrings[python]",
     'minari[hdf5]>=0.5.4; python_version >= "3.12"',
+    "flask-cors",  # What moto's server needs.
+    "moto[s3]>=5",
     "mlcroissant>=1.1.1",
     "mypy",
     "pyarrow",  # Whose Snappy slimCQL's sampling is re-enacted with.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 import time
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ from benchmarks.training.recipe import Recipe
 from benchmarks.training.results import RESULTS, append_result, code_version, machine, read_results
 from benchmarks.training.row import Row
 from benchmarks.training.runner import run_cells
-from rl_datasets import extras
+from rl_datasets import extras, files
 from rl_datasets.terminal import show
 
 ENVIRONMENT = "HalfCheetah-v2"
@@ -137,7 +138,7 @@ def run(
     Raises:
       DatasetError: something the user can fix, such as a folder that cannot be written.
     """
-    data_dir, size, start = pathlib.Path(data_dir), size or Size(), time.monotonic()
+    data_dir, size, start = files.local_path(data_dir), size or Size(), time.monotonic()
     folder = data_dir / "quickstart"
     trained = [
         _run_part(part, data_dir, folder, size, policy_path, processes) for part in size.parts
@@ -186,7 +187,7 @@ def _run_part(
     dataset = f"brac/{collection.dataset}:{publication.path.name}"
     _open(data_dir, dataset)
     cells = _cells(part, dataset, size)
-    _train(cells, Places(data_dir, folder / "runs"), publication.path)
+    _train(cells, Places(os.fspath(data_dir), folder / "runs"), publication.path)
     return Trained(
         part,
         dataset,

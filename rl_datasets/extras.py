@@ -8,6 +8,8 @@ OF_PACKAGE = {
     "ale_py": "collect",
     "apache_beam": "publish",
     "array_record": "publish",
+    "boto3": "stores",
+    "botocore": "stores",
     "cv2": "collect",
     "google": "publish",
     "grpc": "publish",

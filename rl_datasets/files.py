@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from rl_datasets.errors import DatasetError
 
 PARTIAL = ".partial"
-DEFAULT_DATA_DIR = pathlib.Path(".data")  # The folder of published datasets, if none is named.
+DEFAULT_DATA_DIR = ".data"  # The folder of published datasets, if none is named.
 NAME = re.compile(r"\w[\w.-]*")  # A file's or folder's name that does not lead elsewhere.
 
 
@@ -33,6 +33,12 @@ def local_path(path: str | os.PathLike[str]) -> pathlib.Path:
             "one, and copy from or to the address with other tools"
         )
     return pathlib.Path(path)
+
+
+def cache() -> pathlib.Path:
+    """The folder of what can be fetched again (XDG base directory specification)."""
+    cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(cache) / "rl-datasets"
 
 
 def check_can_write(folder: pathlib.Path) -> None:
@@ -61,12 +67,19 @@ def check_folder_name(name: str) -> None:
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """A temporary path; if the block succeeds, it is synced to the disk and renamed to `path`."""
+    with partial_beside(path) as partial:
+        yield partial
+        sync(partial)
+        os.replace(partial, path)
+
+
+@contextlib.contextmanager
+def partial_beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A temporary path beside another; what is left there is removed at the end."""
     # The name is unique because a runner may let two workers attempt the same unit.
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
     try:
         yield partial
-        sync(partial)
-        os.replace(partial, path)
     except OSError as error:
         if error.filename is not None and os.fspath(error.filename) == os.fspath(partial):
             error.filename = os.fspath(path)  # The user knows only this name.

@@ -79,9 +79,8 @@ _DOES_NOT_START = {("defender", RomSet.LEGACY)}  # ale-py 0.12.1 waits forever.
 
 
 def default_folder() -> pathlib.Path:
-    """The folder of `install`, in the user's cache (XDG base directory specification)."""
-    cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(cache) / "rl-datasets" / "roms" / "atari-py-0.2.5"
+    """The folder of `install`, in the user's cache."""
+    return files.cache() / "roms" / "atari-py-0.2.5"
 
 
 def check_is_game(rom: pathlib.Path) -> None:

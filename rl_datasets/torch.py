@@ -35,6 +35,7 @@ from rl_datasets.serving.cut import ONE_STEP, Cut
 from rl_datasets.serving.loading import load_rows
 from rl_datasets.serving.packing import pack, unpack
 from rl_datasets.serving.transitions import Transition
+from rl_datasets.stores.store import is_address
 
 __all__ = ["EpisodeDataset", "TransitionDataset", "loader"]
 
@@ -76,7 +77,7 @@ class TransitionDataset:
         cache_bytes: int = 256 << 20,
     ):
         opened = Version.open(version, data_dir)
-        self._folder, self._split, self._cut = opened.folder.absolute(), split, cut
+        self._place, self._split, self._cut = _place(opened), split, cut
         self._size, self._cache_bytes = opened.counts(split).transitions, cache_bytes
         self._starts: np.ndarray | None = None
         if frame_windows.has_images(opened.episode_spec):
@@ -105,7 +106,7 @@ class TransitionDataset:
         return self.__dict__ | {"_take": None}
 
     def _open(self) -> Callable[[np.ndarray], Transition]:
-        version = Version.open(self._folder)
+        version = Version.open(self._place)
         if self._starts is not None:
             files = version.episode_files(self._split)
             return _Images(files, self._starts, self._cut, self._cache_bytes).take
@@ -137,7 +138,7 @@ class EpisodeDataset:
         data_dir: str | os.PathLike[str] = DEFAULT_DATA_DIR,
     ):
         opened = Version.open(version, data_dir)
-        self._folder, self._split = opened.folder.absolute(), split
+        self._place, self._split = _place(opened), split
         _ = opened.episode_spec  # It refuses a version of transitions.
         self._size = opened.counts(split).episodes
         self._files: EpisodeFiles | None = None
@@ -147,13 +148,19 @@ class EpisodeDataset:
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         if self._files is None:
-            self._files = Version.open(self._folder).episode_files(self._split)
+            self._files = Version.open(self._place).episode_files(self._split)
         episode = self._files[number]
         steps = {name: np.array(field) for name, field in episode.steps().items()}
         return steps | {f"metadata/{name}": value for name, value in episode.metadata.items()}
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_files": None}
+
+
+def _place(version: Version) -> str:
+    """What opens a version again, in a process that may have another working directory."""
+    is_local = not is_address(version.location)
+    return os.path.abspath(version.location) if is_local else version.location
 
 
 def loader(

@@ -12,6 +12,8 @@ import pytest
 from rl_datasets import extras
 from tests.optional import WHAT_BRINGS
 
+pytest_plugins = ["tests.rl_datasets.stores.fixtures"]
+
 # What lands must not hang on luck, so CI draws the same examples every time.
 # No test may fail because the machine is busy.
 hypothesis.settings.register_profile(

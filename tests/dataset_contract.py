@@ -30,6 +30,7 @@ from rl_datasets.published.verification import verify
 from rl_datasets.published.version import Version
 from rl_datasets.publishing.builder import PublishedDatasetBuilder
 from rl_datasets.publishing.publish import Publication, publish
+from rl_datasets.stores.store import open_store
 
 STRANGER = pathlib.Path(__file__).with_name("dataset_stranger.py")
 
@@ -70,6 +71,16 @@ class DatasetContract(abc.ABC):
         assert done.returncode == 0, done.stderr
         with np.load(f"{out}.npz", allow_pickle=True) as arrays:  # Strings are objects there.
             return json.loads(pathlib.Path(f"{out}.json").read_text()), dict(arrays)
+
+    def test_its_bytes_are_the_same_in_a_store(self, published, address, tmp_path, monkeypatch):
+        builder = self.make_builder(tmp_path)
+        url = f"{address}/{published.path.name}"
+        monkeypatch.setattr(PublishedDatasetBuilder, "target", url)
+        publish(builder)
+        store = open_store(url)
+        assert {name: store.read(name) for name in store.names()} == {
+            path.name: path.read_bytes() for path in published.path.iterdir()
+        }
 
     def test_it_holds_the_episodes_of_its_source(self, published):
         expected, found = self.episodes(), list(Version.open(published.path).episodes(self.split))

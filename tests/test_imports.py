@@ -36,36 +36,37 @@ ROOMS = {
     "rl_datasets.run_log": library("errors files"),
     "rl_datasets.roms": library("errors files"),
     "rl_datasets.rendering": library("errors files"),
+    "rl_datasets.stores": library("errors files"),
     "rl_datasets.records": library("background errors"),
     "rl_datasets.array_records": library("errors"),
     "rl_datasets.episode": library("errors frames"),
     "rl_datasets.episode_check": library("episode frames"),
     "rl_datasets.transition": library("episode episode_check frames"),
     "rl_datasets.sources": library(
-        "background episode episode_check errors files frames npz records staging terminal "
+        "background episode episode_check errors files frames npz records staging stores terminal "
         "toml_tables transition wire"
     ),
     "rl_datasets.collection": library(
         "_version episode episode_check errors files npz roms sources staging terminal toml_tables"
     ),
     "rl_datasets.published": library(
-        "_version array_records episode episode_check errors files frames records terminal "
-        "transition wire"
+        "_version array_records episode episode_check errors files frames records stores "
+        "terminal transition wire"
     ),
     "rl_datasets": library("_version files published"),
     "rl_datasets.publishing": library(
-        "episode errors files published sources staging terminal transition"
+        "episode errors files published sources staging stores terminal transition"
     ),
     "rl_datasets.serving": library(
         "_version background episode errors frames published staging terminal"
     ),
-    "rl_datasets.torch": library("errors files frames published serving"),
+    "rl_datasets.torch": library("errors files frames published serving stores"),
     "rl_datasets.exporting": {
         *library("episode errors published sources staging terminal"),
         "rl_datasets.collection.replay_log",
     },
     "rl_datasets.showing": library(
-        "collection episode errors files frames markup published rendering staging terminal "
+        "collection episode errors files frames markup published rendering staging stores terminal "
         "transition"
     ),
     "rl_datasets.replaying": library(
@@ -109,7 +110,7 @@ ROOMS = {
     "benchmarks.installs": {*library("errors files"), "benchmarks.training"},
     "benchmarks.quickstart": {
         "rl_datasets",
-        *library("collection extras publishing serving terminal"),
+        *library("collection extras files publishing serving terminal"),
         "builders",
         "benchmarks.tables",
         "benchmarks.training",
@@ -127,7 +128,7 @@ ROOMS = {
     "rl_datasets.cli": {
         "rl_datasets",
         *library("collection errors exporting extras files published publishing rendering"),
-        *library("replaying roms serving showing sources terminal"),
+        *library("replaying roms serving showing sources stores terminal"),
         "builders",
         "benchmarks.quickstart",
         "benchmarks.tables",

@@ -40,12 +40,12 @@ from benchmarks.training.results import write_results
 from benchmarks.training.row import Row
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
-from rl_datasets.published import manifest
+from rl_datasets.published import names
 from rl_datasets.published.version import Version
 
 
 def export(
-    recipe: Recipe, runs: Mapping[Cell, Results], data_dir: pathlib.Path, folder: pathlib.Path
+    recipe: Recipe, runs: Mapping[Cell, Results], data_dir: str, folder: pathlib.Path
 ) -> pathlib.Path:
     """Brings the runs of a table together in a results folder, and writes its report.
 
@@ -70,9 +70,8 @@ def export(
         if not results:
             continue
         write_results(row_path(folder, row.name), results)
-        folder_of_version = data_dir / row.data.version_path
-        if (folder_of_version / manifest.FILE_NAME).is_file():
-            version = Version.open(folder_of_version)
+        if names.is_published(row.data.version_path, data_dir):
+            version = Version.open(f"{data_dir}/{row.data.version_path}")
             datasets[row.name] = describe(row, version)
             check_fingerprints(results, datasets[row.name], version)
     files.write(folder / DATASETS, json.dumps(datasets, indent=1) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Sequence
 
@@ -15,7 +16,8 @@ from benchmarks.training.row import Row
 from benchmarks.training.runner import run_cells
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
-from rl_datasets.published import manifest
+from rl_datasets.files import DEFAULT_DATA_DIR
+from rl_datasets.published import names
 
 
 def reproduce(
@@ -23,7 +25,7 @@ def reproduce(
     rows: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
     budget: float = 1.0,
-    data_dir: pathlib.Path | str = ".data",
+    data_dir: str | os.PathLike[str] = DEFAULT_DATA_DIR,
     runs_dir: pathlib.Path | str = ".runs",
     processes: int = 1,
     seeds_at_once: int = 1,
@@ -61,9 +63,7 @@ def reproduce(
     if table in table_names() and table not in recipe_names():
         console.show_reported(load_table(table), "no recipe of this name measures it")
         return None
-    places = Places(
-        pathlib.Path(data_dir), pathlib.Path(runs_dir), feed, pathlib.Path(teachers_dir)
-    )
+    places = Places(os.fspath(data_dir), pathlib.Path(runs_dir), feed, pathlib.Path(teachers_dir))
     recipe = load_recipe(table)
     report.reported_of(recipe)  # refuses a row that the table does not have
     cells = plan(recipe, rows, seeds, budget)
@@ -112,13 +112,13 @@ def first_seeds(table: str, number: int) -> list[int]:
     return list(seeds[:number])
 
 
-def _absent(cells: Sequence[Cell], data_dir: pathlib.Path) -> dict[Row, str]:
+def _absent(cells: Sequence[Cell], data_dir: str) -> dict[Row, str]:
     """Rows without a published dataset, each with the reason; empty if no row has one."""
     rows = dict.fromkeys(cell.row for cell in cells)
     absent = {
-        row: data_dir / row.data.version_path
+        row: f"{data_dir}/{row.data.version_path}"
         for row in rows
-        if not (data_dir / row.data.version_path / manifest.FILE_NAME).is_file()
+        if not names.is_published(row.data.version_path, data_dir)
     }
     if len(absent) == len(rows):
         return {}

@@ -128,6 +128,6 @@ def check_fingerprints(
         if result["fingerprint"] != dataset["fingerprint"]:
             raise DatasetError(
                 f"results of {result['row']!r} were measured on another {result['dataset']} than "
-                f"the one at {version.folder} (its manifest differs): name the data_dir that they "
-                "were measured on, or move the runs away and measure again"
+                f"the one at {version.location} (its manifest differs): name the data_dir that "
+                "they were measured on, or move the runs away and measure again"
             )

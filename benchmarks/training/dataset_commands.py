@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 import re
 import shlex
 from typing import TYPE_CHECKING
@@ -29,7 +28,7 @@ _COLLECTED = re.compile(
 )
 
 
-def commands(row: Row, data_dir: pathlib.Path = DEFAULT_DATA_DIR) -> list[str]:
+def commands(row: Row, data_dir: str = DEFAULT_DATA_DIR) -> list[str]:
     """What to type for the dataset of a row; nothing where its name does not say how it was made.
 
     An argument in capitals is a file that the user has.
@@ -42,7 +41,7 @@ def commands(row: Row, data_dir: pathlib.Path = DEFAULT_DATA_DIR) -> list[str]:
     builder, _, config = name.partition("/")
     options = f"--version {version}"
     if data_dir != DEFAULT_DATA_DIR:
-        options += f" --data-dir {shlex.quote(str(data_dir))}"
+        options += f" --data-dir {shlex.quote(data_dir)}"
     if builder == "d4rl" and config in tasks():
         return [f"rl-datasets publish {name} {tasks()[config].url} {options}"]
     if builder in _SOURCES and "-" not in config:

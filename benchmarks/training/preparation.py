@@ -48,7 +48,7 @@ class Places:
       DatasetError: there is no such feed.
     """
 
-    data_dir: pathlib.Path
+    data_dir: str
     runs_dir: pathlib.Path
     feed: str = "arrays"
     teachers_dir: pathlib.Path = DEFAULT_TEACHERS_DIR
@@ -163,7 +163,7 @@ def check_served(address: str, schema: Any, task: Task) -> None:
     version, split, cut = task.version, task.row.data.split, task.cut
     if schema.fingerprint != version.fingerprint:
         raise DatasetError(
-            f"the Reverb server at {address} serves another dataset than {version.folder} (its "
+            f"the Reverb server at {address} serves another dataset than {version.location} (its "
             "fingerprint differs): serve that one"
         )
     if (schema.splits, schema.cut) != (tuple(sorted(version.split_names(split))), cut):
@@ -174,7 +174,7 @@ def check_served(address: str, schema: Any, task: Task) -> None:
         if cut.reward_field != REWARD:
             options += f" --reward-field {cut.reward_field}"
         raise DatasetError(
-            f"the Reverb server at {address} cuts {version.folder} otherwise than the row: start "
+            f"the Reverb server at {address} cuts {version.location} otherwise than the row: start "
             f"it with {options}"
         )
 

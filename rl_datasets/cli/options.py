@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-import pathlib
+import os
 from typing import Annotated, Any
 
 import typer
 
 from rl_datasets import files
 from rl_datasets.errors import DatasetError
+from rl_datasets.stores.store import is_address, open_store
+
+
+def data_dir(place: str) -> str:
+    """A folder of published datasets, or its address; refuses what is neither."""
+    if is_address(place):
+        open_store(place)
+        return place
+    return os.fspath(files.local_path(place))
+
 
 # The settings of all options and arguments that are paths.
 PATH: dict[str, Any] = {"parser": files.local_path, "metavar": "PATH"}
+DATA_DIR: dict[str, Any] = {"parser": data_dir, "metavar": "PATH"}
 DataDir = Annotated[
-    pathlib.Path,
-    typer.Option("--data-dir", help="Where published datasets are, as in TFDS's data_dir.", **PATH),
+    str,
+    typer.Option(
+        "--data-dir",
+        help="Where published datasets are, as in TFDS's data_dir: a folder, gs://bucket/folder or "
+        "s3://bucket/folder.",
+        **DATA_DIR,
+    ),
 ]
 Version = Annotated[
     str,

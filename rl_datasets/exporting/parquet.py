@@ -132,7 +132,7 @@ def _columns(source: Source) -> dict[str, dm_env.specs.Array]:
     for split in source.splits:
         if not _SPLIT.fullmatch(split):
             raise DatasetError(
-                f"split {split!r} of {source.version.folder} has a name that a Parquet dataset "
+                f"split {split!r} of {source.version.location} has a name that a Parquet dataset "
                 "cannot have, which are letters, digits and underscores; export the other splits"
             )
     index = dm_env.specs.Array((), np.int64)
@@ -140,8 +140,8 @@ def _columns(source: Source) -> dict[str, dm_env.specs.Array]:
     for name in _INDICES:
         if name in source.spec.extras:
             raise DatasetError(
-                f"{source.version.folder} has a field {name!r}, which in Parquet is a number that "
-                "the export gives; publish it under another name"
+                f"{source.version.location} has a field {name!r}, which in Parquet is a number "
+                "that the export gives; publish it under another name"
             )
     return specs | {f"metadata/{name}": spec for name, spec in source.spec.metadata.items()}
 

@@ -72,7 +72,7 @@ def open_source(version: VersionLike, split: str) -> Source:
     for name in (*spec.extras, *spec.metadata):
         if not name.replace("/", "_").isidentifier() or name.startswith("/"):
             raise DatasetError(
-                f"{version.folder / manifest.FILE_NAME} names a field {name!r}, which cannot be "
+                f"{version.location}/{manifest.FILE_NAME} names a field {name!r}, which cannot be "
                 "the name of a file; publish this version again"
             )
     return Source(version, splits)

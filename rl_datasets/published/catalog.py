@@ -1,9 +1,8 @@
-"""Lists what is published in a folder."""
+"""Lists what is published in a folder, or in a store."""
 
 from __future__ import annotations
 
 import os
-import pathlib
 
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import names
@@ -12,12 +11,12 @@ from rl_datasets.published.version import Version
 
 def list_published(
     data_dir: str | os.PathLike[str],
-) -> tuple[list[Version], dict[pathlib.Path, DatasetError]]:
-    """All published versions under `data_dir`, by name, and by folder why one cannot be read."""
+) -> tuple[list[Version], dict[str, DatasetError]]:
+    """All published versions under `data_dir`, by name, and by location why one cannot be read."""
     versions, errors = [], {}
-    for folder in names.folders(data_dir):
+    for place in names.places(data_dir):
         try:
-            versions.append(Version.open(folder))
+            versions.append(Version.open(place.location))
         except DatasetError as error:
-            errors[folder] = error
+            errors[place.location] = error
     return sorted(versions, key=lambda version: version.name), errors

@@ -28,6 +28,7 @@ import hashlib
 import json
 import math
 import operator
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -121,28 +122,47 @@ def write(folder: pathlib.Path, manifest: Mapping[str, Any]) -> None:
 def read(folder: pathlib.Path) -> tuple[dict[str, Any], str]:
     """Reads the manifest of the published version in this folder, and the sha256 of its file.
 
-    Its form is checked. No name in it may lead out of the folder.
-
     Raises:
-      DatasetError: there is no manifest, it is damaged, or its format is unknown.
+      DatasetError: there is no manifest, or as `parse`.
     """
     path = folder / FILE_NAME
     try:
         content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise absent(os.fspath(folder)) from None
+    except OSError as error:
+        raise DatasetError(
+            f"{path} cannot be read: {error.strerror}; make it readable, or copy the version again"
+        ) from error
+    return parse(content, os.fspath(path)), hashlib.sha256(content).hexdigest()
+
+
+def absent(folder: str) -> DatasetError:
+    """The error of a folder or an address that has no manifest."""
+    return DatasetError(
+        f"{folder} has no {FILE_NAME}, so it was not published by rl-datasets; name the folder "
+        "of a version, such as <data_dir>/brac/halfcheetah-eps1-recollected/1.0.0"
+    )
+
+
+def parse(content: bytes, path: str) -> dict[str, Any]:
+    """The manifest that a file holds.
+
+    Its form is checked. No name in it may lead out of the folder.
+
+    Args:
+      content: the bytes of the file.
+      path: its path or address.
+
+    Raises:
+      DatasetError: it is damaged, or its format is unknown.
+    """
+    try:
         manifest = json.loads(content)
         if not isinstance(manifest, dict):
             raise ValueError("it is not a JSON object")
         if manifest.get("format") == FORMAT:
             _check(manifest)
-    except (FileNotFoundError, NotADirectoryError):
-        raise DatasetError(
-            f"{folder} has no {FILE_NAME}, so it was not published by rl-datasets; name the folder "
-            "of a version, such as <data_dir>/brac/halfcheetah-eps1-recollected/1.0.0"
-        ) from None
-    except OSError as error:
-        raise DatasetError(
-            f"{path} cannot be read: {error.strerror}; make it readable, or copy the version again"
-        ) from error
     except (ValueError, RecursionError) as error:
         raise DatasetError(
             f"{path} is damaged ({error}); copy or publish this version again"
@@ -152,7 +172,7 @@ def read(folder: pathlib.Path) -> tuple[dict[str, Any], str]:
             f"{path} has format {manifest.get('format')}, and this rl-datasets reads {FORMAT}; "
             "use the version of rl-datasets that wrote it"
         )
-    return manifest, hashlib.sha256(content).hexdigest()
+    return manifest
 
 
 def _check(manifest: Mapping[str, Any]) -> None:

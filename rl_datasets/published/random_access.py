@@ -41,7 +41,7 @@ class EpisodeFiles:
         told = version.counts(split).episodes
         if len(self) != told:
             raise DatasetError(
-                f"split {split!r} of {version.folder} holds {len(self)} episodes, not {told} as "
+                f"split {split!r} of {version.location} holds {len(self)} episodes, not {told} as "
                 f"its {manifest.FILE_NAME} says; copy or publish this version again"
             )
 

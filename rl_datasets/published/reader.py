@@ -42,7 +42,7 @@ def of_shard(version: Version, name: str) -> Iterator[Any]:
     Raises:
       DatasetError: as `records`, but records are not counted.
     """
-    path, digest = version.folder / name, hashlib.sha256()
+    path, digest = version.file(name), hashlib.sha256()
     yield from _items(version, path, digest)
     if digest.hexdigest() != version.manifest["files"][name]["sha256"]:
         raise not_as_published(path)
@@ -54,10 +54,10 @@ def shard_paths(version: Version, split: str) -> list[pathlib.Path]:
     Raises:
       DatasetError: a shard is missing, or its size differs from the manifest.
     """
-    paths = [version.folder / name for name in manifest.shard_names(version.manifest, split)]
+    paths = [version.file(name) for name in manifest.shard_names(version.manifest, split)]
     for path in paths:
         if not path.is_file():
-            raise DatasetError(f"{path} is missing; copy or publish this version again")
+            raise missing(path)
         if path.stat().st_size != version.manifest["files"][path.name]["size"]:
             raise not_as_published(path)
     return paths
@@ -77,7 +77,12 @@ def check_shards(version: Version, split: str) -> None:
                 raise not_as_published(path)
 
 
-def not_as_published(path: pathlib.Path) -> DatasetError:
+def missing(path: str | pathlib.Path) -> DatasetError:
+    """The error of a file of the manifest that is not there."""
+    return DatasetError(f"{path} is missing; copy or publish this version again")
+
+
+def not_as_published(path: str | pathlib.Path) -> DatasetError:
     """The error of a file that differs from the manifest."""
     return DatasetError(
         f"{path} is not what was published: its size or sha256 differs from {manifest.FILE_NAME}; "
@@ -105,7 +110,7 @@ def _of_split(version: Version, split: str, shards: Sequence[pathlib.Path]) -> I
                 yield item
     if (read, transitions) != told:
         raise DatasetError(
-            f"split {split!r} of {version.folder} holds {read} {kind.noun}s with {transitions} "
+            f"split {split!r} of {version.location} holds {read} {kind.noun}s with {transitions} "
             f"transitions, not {told[0]} with {told[1]} as its {manifest.FILE_NAME} says; copy or "
             "publish this version again"
         )

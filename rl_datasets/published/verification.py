@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +15,7 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.frames import EncodedFrames
 from rl_datasets.published import manifest, reader
 from rl_datasets.published.version import Version
+from rl_datasets.stores.store import Store, is_address, open_store
 
 _FRAMES_AT_ONCE = 1024
 
@@ -34,22 +39,45 @@ def verify(version: Version, *, deep: bool = True) -> None:
 
 
 def _verify_files(version: Version) -> None:
-    folder, entries = version.folder, version.manifest["files"]
-    for name, entry in entries.items():
-        path = folder / name
-        if not path.is_file():
-            raise DatasetError(f"{path} is missing; copy or publish this version again")
-        if path.stat().st_size != entry["size"] or files.sha256_of(path) != entry["sha256"]:
-            raise reader.not_as_published(path)
-    strangers = {path.name for path in folder.iterdir()} - entries.keys() - {manifest.FILE_NAME}
-    if strangers:
+    entries = version.manifest["files"]
+    if is_address(version.location):
+        names = _verify_objects(open_store(version.location), entries)
+    else:
+        names = _verify_folder(version.folder, entries)
+    if strangers := names - entries.keys() - {manifest.FILE_NAME}:
         raise DatasetError(
-            f"{folder / min(strangers)} does not belong to this version; move it elsewhere"
+            f"{version.location}/{min(strangers)} does not belong to this version; move it "
+            "elsewhere"
         )
 
 
+def _verify_folder(folder: pathlib.Path, entries: Mapping[str, Any]) -> set[str]:
+    """Checks the files of a folder; the names of all that is there."""
+    for name, entry in entries.items():
+        path = folder / name
+        if not path.is_file():
+            raise reader.missing(path)
+        if path.stat().st_size != entry["size"] or files.sha256_of(path) != entry["sha256"]:
+            raise reader.not_as_published(path)
+    return {path.name for path in folder.iterdir()}
+
+
+def _verify_objects(store: Store, entries: Mapping[str, Any]) -> set[str]:
+    """Checks the files of a store, and not their copies; the names of all that is there."""
+    for name, entry in entries.items():
+        digest = hashlib.sha256()
+        try:
+            for piece in store.pieces(name):
+                digest.update(piece)
+        except FileNotFoundError:
+            raise reader.missing(store.at(name)) from None
+        if digest.hexdigest() != entry["sha256"]:
+            raise reader.not_as_published(store.at(name))
+    return set(store.names())
+
+
 def _verify_tfds_counts(version: Version) -> None:
-    path = version.folder / "dataset_info.json"
+    path = version.file("dataset_info.json")
     counted = {
         split["name"]: sum(int(length) for length in split["shardLengths"])
         for split in json.loads(path.read_text(encoding="utf-8"))["splits"]
@@ -69,7 +97,7 @@ def _verify_records(version: Version, split: str) -> None:
                 _decode(frames)
         except ValueError as error:
             raise DatasetError(
-                f"{kind.noun} {place} of split {split!r} of {version.folder} breaks a rule: "
+                f"{kind.noun} {place} of split {split!r} of {version.location} breaks a rule: "
                 f"{error}; repair its source and publish it under another --version"
             ) from error
 

@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 from rl_datasets import files
 from rl_datasets.episode import Episode, EpisodeSpec
 from rl_datasets.errors import DatasetError
-from rl_datasets.published import file_formats, kinds, manifest, names, reader
+from rl_datasets.published import copies, file_formats, kinds, manifest, names, reader
 from rl_datasets.published.lineage import Lineage
 from rl_datasets.published.random_access import EpisodeFiles
+from rl_datasets.stores.store import is_address
 from rl_datasets.terminal import progress
 from rl_datasets.transition import StackedTransition, TransitionSpec
 
@@ -46,13 +47,16 @@ class Version:
     """A published version.
 
     Attributes:
-      folder: its folder.
+      location: its folder as the user named it, or its address in a store.
+      folder: the folder of its files on this machine; of a version in a store they are fetched
+        when they are needed, see `file`.
       manifest: the content of its MANIFEST.json, which `published.manifest` describes.
       fingerprint: sha256 of MANIFEST.json, which identifies every byte of the version.
       spec: the spec of its episodes, or of its transitions if each record is a transition.
       lineage: the origin of its data.
     """
 
+    location: str
     folder: pathlib.Path
     manifest: Mapping[str, Any] = dataclasses.field(compare=False, repr=False)
     fingerprint: str
@@ -66,25 +70,40 @@ class Version:
         """Opens a version.
 
         Args:
-          version: `builder/config:1.0.0`; without the number, the newest; or the folder of a
-            version. An open version is returned as it is.
-          data_dir: the folder of published datasets.
+          version: `builder/config:1.0.0`; without the number, the newest; or the folder or address
+            of a version. An open version is returned as it is.
+          data_dir: the folder of published datasets, or its address.
 
         Raises:
           DatasetError: there is no such version, or its manifest is damaged.
         """
         if isinstance(version, Version):
             return version
-        folder = names.find(version, data_dir)
+        location = names.find(version, data_dir)
+        is_remote = is_address(location)
+        folder = copies.of_version(location) if is_remote else pathlib.Path(location)
         content, fingerprint = manifest.read(folder)
         plan = content["plan"]
         return cls(
+            location=location,
             folder=folder,
             manifest=content,
             fingerprint=fingerprint,
             spec=manifest.spec_from_json(plan["spec"]),
             lineage=Lineage.from_json(plan["lineage"]),
         )
+
+    def file(self, name: str) -> pathlib.Path:
+        """The path of a file of the manifest on this machine.
+
+        A file of a version in a store is fetched if it was not yet.
+
+        Raises:
+          DatasetError: the store does not have it, or not as it was published.
+        """
+        if is_address(self.location):
+            copies.fetch(self.location, self.folder, name, self.manifest["files"][name])
+        return self.folder / name
 
     @property
     def dataset(self) -> str:
@@ -111,7 +130,7 @@ class Version:
         """
         if isinstance(self.spec, TransitionSpec):
             raise DatasetError(
-                f"{self.folder} holds transitions that no episode can be made of; read them with "
+                f"{self.location} holds transitions that no episode can be made of; read them with "
                 "`tfds.load` or `Version.transitions`"
             )
         return self.spec
@@ -190,8 +209,8 @@ class Version:
         episode = next(itertools.islice(self.episodes(split), place, None), None)
         if episode is None:
             raise DatasetError(
-                f"split {split!r} of {self.folder} has no episode {place}; `rl-datasets show` says "
-                "how many it has"
+                f"split {split!r} of {self.location} has no episode {place}; `rl-datasets show` "
+                "says how many it has"
             )
         return episode
 
@@ -202,7 +221,7 @@ class Version:
           DatasetError: as `episodes`, or the records are episodes.
         """
         if isinstance(self.spec, EpisodeSpec):
-            raise DatasetError(f"{self.folder} holds episodes; read them with `Version.episodes`")
+            raise DatasetError(f"{self.location} holds episodes; read them with `Version.episodes`")
         return reader.records(self, split)
 
     def episode_files(self, split: str = "train") -> EpisodeFiles:

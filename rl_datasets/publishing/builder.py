@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import abc
 import functools
+import os
 import pathlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +21,7 @@ from rl_datasets.published.file_formats import FILE_FORMATS, TFRECORD
 from rl_datasets.published.version import Version
 from rl_datasets.publishing.units import SourceUnit
 from rl_datasets.sources.collected import RECOLLECTED
+from rl_datasets.stores.store import is_address, open_store
 from rl_datasets.transition import TransitionSpec
 
 
@@ -45,6 +48,7 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
         source: str | None = None,
         config: Any = None,
         file_format: str = TFRECORD,
+        staged: bool = False,
         **kwargs: Any,
     ):
         """Makes a builder; if `source` is None, only for reading.
@@ -53,25 +57,38 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
           source: what to publish, such as the folder of a collection.
           config: a configuration's name, either listed or the user's own.
           file_format: what the shards are published as, one of `FILE_FORMATS`.
-          **kwargs: TFDS's own: `data_dir`; `version`, any of the form 2.0.1.
+          staged: whether to complete a publication that was begun, instead of naming a source.
+          **kwargs: TFDS's own: `data_dir`, which may be a store's address; `version`, any of the
+            form 2.0.1.
 
         Raises:
           DatasetError: the configuration's name cannot be a folder's, there is no such file format,
-            the source would be published to an object store or under a version number of an older
-            layout, or there is nothing published and no source.
+            the source would be published under a version number of an older layout, or there is
+            nothing published and no source.
         """
-        if source is not None and kwargs.get("data_dir") is not None:
-            files.local_path(kwargs["data_dir"])
         if file_format not in FILE_FORMATS:
             raise DatasetError(
                 f"there is no file format {file_format!r}: choose one of {', '.join(FILE_FORMATS)}"
             )
-        self.source, self.file_format = source, file_format
+        self.source, self.file_format, self._staged = source, file_format, staged
+        self._address = None
+        data_dir = kwargs.get("data_dir")
+        if data_dir is not None and is_address(data_dir) and (staged or source is not None):
+            # TFDS itself would look into the store, which takes TensorFlow, and minutes.
+            self._address = open_store(os.fspath(data_dir)).url
+            kwargs["data_dir"] = os.path.join(tempfile.gettempdir(), "rl-datasets")
         if isinstance(config, str):
             files.check_folder_name(config)
         if isinstance(config, str) and config not in self.builder_configs:
             config = tfds.core.BuilderConfig(name=config, description=_of_unlisted(config))
         super().__init__(config=config, **kwargs)
+
+    @property
+    def target(self) -> str:
+        """The folder of the version, or its address."""
+        if self._address is None:
+            return os.path.abspath(self.data_dir)
+        return f"{self._address}/{os.path.relpath(self.data_dir, self._data_dir_root)}"
 
     def _pick_version(self, requested_version: Any) -> tfds.core.Version:
         """The requested version; TFDS itself accepts only those that the code lists."""
@@ -138,6 +155,14 @@ class PublishedDatasetBuilder(  # type: ignore[call-arg]
         return info
 
     def _spec(self) -> EpisodeSpec | TransitionSpec:
+        if self._staged:
+            from rl_datasets.publishing import stages
+
+            return manifest.spec_from_json(stages.staged_plan(self.target)["spec"])
+        if self.source is not None and self._address is not None:
+            return self.episode_spec()
+        if self.source is None and is_address(self.data_dir):
+            return Version.open(self.data_dir).spec
         folder = pathlib.Path(self.data_dir)
         if (folder / manifest.FILE_NAME).exists():
             return Version.open(folder).spec

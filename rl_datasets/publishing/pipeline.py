@@ -7,79 +7,36 @@ every unit. Still, Beam's `multi_threading` mode is refused, because it drops el
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import pathlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import apache_beam as beam
 
-from rl_datasets import files
-from rl_datasets.episode import EpisodeSpec
 from rl_datasets.errors import DatasetError
-from rl_datasets.published.file_formats import TFRECORD
 from rl_datasets.publishing import runners
-from rl_datasets.publishing.units import SourceChanged, SourceUnit, write_unit
-from rl_datasets.transition import TransitionSpec
+from rl_datasets.publishing.stage import Stage, Task
+from rl_datasets.publishing.units import SourceChanged
 
 INTERRUPTED = "publishing was interrupted; publish again to continue from the whole units"
-_LOOK_SECONDS = 0.2
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """One unit and the files to write.
-
-    Attributes:
-      unit: the unit to write.
-      spec: the spec of its records.
-      shard: the file to write.
-      receipt: the file that says what the shard holds.
-      stop: the file that, if it exists, tells the workers to stop and says why.
-      skipped: the file for the reason if the unit's source is bad; None to stop instead, also at a
-        bad record.
-      sources: the planned sha256 of the unit's files.
-      file_format: the name of the shard's file format.
-    """
-
-    unit: SourceUnit
-    spec: EpisodeSpec | TransitionSpec
-    shard: pathlib.Path
-    receipt: pathlib.Path
-    stop: pathlib.Path
-    skipped: pathlib.Path | None = None
-    sources: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
-    file_format: str = TFRECORD
-
-    @property
-    def progress(self) -> pathlib.Path:
-        return self.receipt.with_suffix(".progress")
-
-    def transitions_read(self) -> int:
-        """The number of transitions read so far if the unit is being written, otherwise 0."""
-        try:
-            return int(self.progress.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):  # The file may be half-written at this moment.
-            return 0
 
 
 def run(tasks: Sequence[Task], *, num_workers: int, beam_flags: Sequence[str] = ()) -> None:
     """Runs every task that is not done.
 
     Args:
-      tasks: what to write; all workers must see the same file system.
+      tasks: what to write; all workers must reach their stage.
       num_workers: number of processes on this machine; 1 stays in this process.
       beam_flags: Beam's own pipeline options, such as `--runner=PortableRunner` and
         `--job_endpoint=localhost:8099`, which select another runner; checked by `runners.check`.
 
     Raises:
       DatasetError: a runner outside this process could not run the pipeline. An error of a unit is
-        written to its task's `stop` file, and so is a Ctrl-C that was handled.
+        left in its task's stage, and so is a Ctrl-C that was handled.
     """
     runner, options = runners.choose(num_workers, beam_flags)
-    answering = _stopping_at_ctrl_c(tasks[0]) if num_workers > 1 else contextlib.nullcontext()
+    answering = _stopping_at_ctrl_c(tasks[0].stage) if num_workers > 1 else contextlib.nullcontext()
     try:
         with answering, beam.Pipeline(runner=runner, options=options) as pipeline:
             _ = (
@@ -100,105 +57,90 @@ def run(tasks: Sequence[Task], *, num_workers: int, beam_flags: Sequence[str] = 
 
 
 def do(task: Task) -> None:
-    """Writes one unit, or writes the reason why it cannot to `task.skipped` or `task.stop`.
+    """Writes one unit, or leaves the reason why it cannot in the task's stage.
 
-    The reason goes into a file because not every runner passes exceptions on whole, and some
-    runners retry what cannot succeed.
+    The reason is left there because not every runner passes exceptions on whole, and some runners
+    retry what cannot succeed.
     """
-    if task.stop.exists():
+    stage = task.stage
+    if stage.stop_reason() is not None:
         return
     try:
-        write_unit(
-            task.unit,
-            task.spec,
-            task.shard,
-            task.receipt,
-            _stop_check(task),
-            _reporter(task),
-            keep_going=task.skipped is not None,
-            sources=task.sources,
-            file_format=task.file_format,
-        )
+        stage.write(task, _stop_check(stage), _reporter(task))
     except SourceChanged as error:  # The unit is not bad, so it must not be skipped.
-        stop(task, str(error))
+        stage.stop(str(error))
     except DatasetError as error:
-        if task.skipped is None or task.stop.exists():
-            stop(task, str(error))
+        if not task.keep_going or stage.stop_reason() is not None:
+            stage.stop(str(error))
         else:
-            _leave(task.skipped, str(error))
+            stage.skip(task.shard, _as_planned(task, str(error)))
     except OSError as error:
-        stop(
-            task,
-            f"unit {task.unit.name!r} could not be written to {task.shard}: "
-            f"{error.strerror or error}; fix that and publish again, which keeps the whole units",
+        stage.stop(
+            f"unit {task.unit.name!r} could not be written to {error.filename or task.shard}: "
+            f"{error.strerror or error}; fix that and publish again, which keeps the whole units"
         )
     except KeyboardInterrupt:
-        stop(task, INTERRUPTED)
+        stage.stop(INTERRUPTED)
     finally:
-        task.progress.unlink(missing_ok=True)
-
-
-def stop(task: Task, reason: str) -> None:
-    """Stops all workers and records the reason; only the first reason is kept."""
-    if not task.stop.exists():
-        _leave(task.stop, reason)
+        stage.report(task.shard, None)
 
 
 @contextlib.contextmanager
-def stopping(task: Task) -> Iterator[None]:
+def stopping(stage: Stage) -> Iterator[None]:
     """Stops the workers if the block fails, and raises the reason why they stopped."""
     try:
         yield
     except BaseException as error:
-        if not task.stop.exists():
+        reason = stage.stop_reason()
+        if reason is None:
             interrupted = isinstance(error, KeyboardInterrupt)
-            stop(task, INTERRUPTED if interrupted else str(error))
+            stage.stop(INTERRUPTED if interrupted else str(error))
             raise
-        raise _reason(task) from error
-    if task.stop.exists():
-        raise _reason(task)
+        raise _as_exception(reason) from error
+    if (reason := stage.stop_reason()) is not None:
+        raise _as_exception(reason)
 
 
-def _reason(task: Task) -> BaseException:
-    """The reason why the workers stopped, as an exception."""
-    reason = task.stop.read_text(encoding="utf-8")
+def _as_exception(reason: str) -> BaseException:
     return KeyboardInterrupt(reason) if reason == INTERRUPTED else DatasetError(reason)
 
 
-def _leave(path: pathlib.Path, reason: str) -> None:
-    with files.replacing(path) as partial:
-        partial.write_text(reason, encoding="utf-8")
+def _as_planned(task: Task, reason: str) -> str:
+    """A reason with relative names, so that the same source gives the same bytes anywhere."""
+    for path, name in task.names.items():
+        reason = reason.replace(path, name)
+    return reason
 
 
-def _stop_check(task: Task) -> Callable[[], None]:
-    """A function that raises `DatasetError` when the task must stop."""
+def _stop_check(stage: Stage) -> Callable[[], None]:
+    """A function that raises `DatasetError` when a task must stop."""
     looked = time.monotonic()
 
     def check() -> None:
         nonlocal looked
-        if time.monotonic() - looked > _LOOK_SECONDS:  # A check costs more than a small record.
-            if task.stop.exists():
-                raise DatasetError(task.stop.read_text(encoding="utf-8"))
+        if time.monotonic() - looked > stage.look_seconds:  # A look costs more than a record.
+            if (reason := stage.stop_reason()) is not None:
+                raise DatasetError(reason)
             looked = time.monotonic()
 
     return check
 
 
 def _reporter(task: Task) -> Callable[[int], None]:
-    """A function that writes a number of transitions to the task's `progress` file."""
+    """A function that tells the task's stage how many transitions were read."""
     reported = time.monotonic()
 
     def report(transitions: int) -> None:
         nonlocal reported
-        if time.monotonic() - reported > _LOOK_SECONDS:
-            task.progress.write_text(str(transitions), encoding="utf-8")
+        if time.monotonic() - reported > task.stage.look_seconds:
+            task.stage.report(task.shard, transitions)
             reported = time.monotonic()
 
     return report
 
 
 @contextlib.contextmanager
-def _stopping_at_ctrl_c(task: Task) -> Iterator[None]:
+def _stopping_at_ctrl_c(stage: Stage) -> Iterator[None]:
     """Lets the first Ctrl-C stop the workers; the pipeline then ends by itself.
 
     A KeyboardInterrupt would make Beam wait forever for workers that are still starting.
@@ -206,7 +148,7 @@ def _stopping_at_ctrl_c(task: Task) -> Iterator[None]:
 
     def answer(*_: object) -> None:
         signal.signal(signal.SIGINT, before)
-        stop(task, INTERRUPTED)
+        stage.stop(INTERRUPTED)
 
     before = signal.getsignal(signal.SIGINT)
     is_main = threading.current_thread() is threading.main_thread()

@@ -7,18 +7,16 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from rl_datasets import terminal
-from rl_datasets.publishing import pipeline
-
-_POLL_SECONDS = 0.2
+from rl_datasets.publishing.stage import Task
 
 
 @contextlib.contextmanager
-def shown(tasks: Sequence[pipeline.Task], title: str) -> Iterator[None]:
-    """Shows what is safe on the disk, from the receipts, and what else was read."""
-    done = threading.Event()
+def shown(tasks: Sequence[Task], title: str) -> Iterator[None]:
+    """Shows what is safe in the stage, from the receipts, and what else was read."""
+    done, stage = threading.Event(), tasks[0].stage
     is_counted = all(task.unit.num_transitions is not None for task in tasks)
 
-    def amount(some: Sequence[pipeline.Task]) -> int:
+    def amount(some: Sequence[Task]) -> int:
         return sum(task.unit.num_transitions or 0 for task in some) if is_counted else len(some)
 
     total = amount(tasks)
@@ -27,9 +25,11 @@ def shown(tasks: Sequence[pipeline.Task], title: str) -> Iterator[None]:
     def watch(tell: Callable[[int, str], None]) -> None:
         waiting, is_last_look = tasks, False
         while not is_last_look:
-            is_last_look = done.wait(_POLL_SECONDS)
-            waiting = [task for task in waiting if not _is_settled(task)]
-            safe, read = total - amount(waiting), sum(task.transitions_read() for task in waiting)
+            is_last_look = done.wait(stage.look_seconds)
+            settled = stage.settled()
+            waiting = [task for task in waiting if task.shard not in settled]
+            safe = total - amount(waiting)
+            read = sum(stage.transitions_read(task.shard) for task in waiting)
             if is_counted:
                 tell(safe + read, noun)
             else:
@@ -44,7 +44,3 @@ def shown(tasks: Sequence[pipeline.Task], title: str) -> Iterator[None]:
         finally:
             done.set()
             watcher.join()
-
-
-def _is_settled(task: pipeline.Task) -> bool:
-    return task.receipt.exists() or (task.skipped is not None and task.skipped.exists())

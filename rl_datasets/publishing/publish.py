@@ -1,27 +1,26 @@
-"""Publishing: stage, check, and commit by one rename.
+"""Publishing: plan, stage, check and commit.
 
-`planning` says what to publish, `staging_folder` keeps the units that are whole, `pipeline` writes
-the units, and `assembly` makes a version of them. So an interrupted publication continues from the
-whole units, and readers such as TFDS see either the complete version or nothing. An object store
-has no rename, so MANIFEST.json would be written last to mark the commit; so far, only local paths
-can be published to.
+`planning` says what to publish, a `stage` keeps the units that are whole, `pipeline` writes the
+units, and `assembly` makes a version of them. So an interrupted publication continues from the
+whole units, and readers such as TFDS see either the complete version or nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rl_datasets import staging
+from rl_datasets import files
 from rl_datasets.errors import DatasetError
 from rl_datasets.published import manifest
 from rl_datasets.published.verification import verify
 from rl_datasets.published.version import Version
-from rl_datasets.publishing import assembly, pipeline, planning, progress, runners, staging_folder
-from rl_datasets.publishing.units import SourceUnit
+from rl_datasets.publishing import assembly, pipeline, planning, progress, runners, stages
+from rl_datasets.publishing.stage import Stage
+from rl_datasets.publishing.tasks import make_tasks
 
 if TYPE_CHECKING:
     from rl_datasets.publishing.builder import PublishedDatasetBuilder
@@ -32,14 +31,19 @@ class Publication:
     """The result of publishing.
 
     Attributes:
-      path: folder of the version.
+      target: folder of the version, or its address.
       manifest: content of its MANIFEST.json.
       is_new: whether the version is new; if not, it existed and was verified.
     """
 
-    path: pathlib.Path
+    target: str
     manifest: Mapping[str, Any]
     is_new: bool
+
+    @property
+    def path(self) -> pathlib.Path:
+        """The folder of the version, which must be on this machine."""
+        return files.local_path(self.target)
 
 
 def publish(
@@ -66,16 +70,52 @@ def publish(
       KeyboardInterrupt: Ctrl-C; whole units stay, and the same call continues from them.
     """
     runners.check(num_workers, beam_flags)
-    target = pathlib.Path(builder.data_dir).absolute()
     units, plan = planning.plan(builder, keep_going)
+    stage = stages.of(builder.target, plan)
+    with _explaining(builder.target), stage.claimed():
+        if stage.is_published():
+            stage.clear()  # A process that was killed after its commit leaves the stage.
+            return _reuse(builder.target, plan, keep_going)
+        stage.start()
+        tasks = make_tasks(builder, units, plan, stage, keep_going)
+        with progress.shown(tasks, builder.info.full_name), pipeline.stopping(stage):
+            pipeline.run(tasks, num_workers=num_workers, beam_flags=beam_flags)
+        return _commit(builder, plan, stage)
+
+
+def finish(builder_of: type[PublishedDatasetBuilder], **kwargs: Any) -> Publication:
+    """Completes a publication whose workers are done and whose launcher died.
+
+    Neither the source nor a runner is needed.
+
+    Args:
+      builder_of: the builder's class.
+      **kwargs: `config`, `data_dir` and `version`, as for the builder.
+
+    Raises:
+      DatasetError: nothing is staged for this version, a unit is missing, or a file cannot be read
+        or written.
+    """
+    builder = builder_of(**kwargs, staged=True)
+    plan = stages.staged_plan(builder.target)
+    stage = stages.of(builder.target, plan)
+    with _explaining(builder.target), stage.claimed():
+        return _commit(builder, plan, stage)
+
+
+def _commit(builder: PublishedDatasetBuilder, plan: Mapping[str, Any], stage: Stage) -> Publication:
+    found = assembly.outcome(plan, stage)
+    with stage.version(found.shards) as folder:
+        assembly.write_tfds_metadata(builder, plan, found, folder)
+        content = assembly.make_manifest(plan, found, folder)
+        manifest.write(folder, content)
+    return Publication(builder.target, content, is_new=True)
+
+
+@contextlib.contextmanager
+def _explaining(target: str) -> Iterator[None]:
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with staging.lock(staging_folder.lock_file(target), f"publishing {target}"):
-            if target.exists():
-                # A process that was killed after its commit leaves this folder.
-                shutil.rmtree(staging_folder.folder_of(target), ignore_errors=True)
-                return _reuse(target, plan, keep_going)
-            return _publish(builder, units, plan, target, num_workers, beam_flags, keep_going)
+        yield
     except OSError as error:
         raise DatasetError(
             f"{target} could not be published: {error.strerror or error}"
@@ -84,32 +124,7 @@ def publish(
         ) from error
 
 
-def _publish(
-    builder: PublishedDatasetBuilder,
-    units: Sequence[SourceUnit],
-    plan: Mapping[str, Any],
-    target: pathlib.Path,
-    num_workers: int,
-    beam_flags: Sequence[str],
-    keep_going: bool,
-) -> Publication:
-    folder = staging_folder.open_stage(target, plan)
-    tasks = staging_folder.make_tasks(builder, units, plan, folder, keep_going)
-    with progress.shown(tasks, builder.info.full_name), pipeline.stopping(tasks[0]):
-        pipeline.run(tasks, num_workers=num_workers, beam_flags=beam_flags)
-    skipped = assembly.why_skipped(plan, tasks)
-    kept = [task for task in tasks if task.unit.name not in skipped]
-    receipts, version = assembly.read_receipts(kept), folder / "version"
-    shards = assembly.name_shards(builder, kept, version)
-    assembly.write_tfds_metadata(builder, kept, receipts, version)
-    content = assembly.make_manifest(plan, kept, receipts, shards, skipped, version)
-    manifest.write(version, content)
-    staging.commit(version, target)
-    shutil.rmtree(folder)
-    return Publication(target, content, is_new=True)
-
-
-def _reuse(target: pathlib.Path, plan: Mapping[str, Any], keep_going: bool) -> Publication:
+def _reuse(target: str, plan: Mapping[str, Any], keep_going: bool) -> Publication:
     """The version that exists, if it is whole and was made from the same plan."""
     version = Version.open(target)
     of_version = version.manifest["plan"]

@@ -164,9 +164,14 @@ def _check_sources(sources: Mapping[str, str | None]) -> None:
 def read_receipt(path: pathlib.Path) -> Receipt | None:
     """Reads the receipt at this path; None if there is none."""
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        return parse_receipt(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+
+
+def parse_receipt(text: str) -> Receipt:
+    """The receipt that a file with this text holds."""
+    fields = json.loads(text)
     for name in ("lengths", "returns", "raw_returns", "left_out"):
         fields[name] = tuple(fields.get(name, ()))
     return Receipt(**fields)

@@ -22,7 +22,7 @@ from rl_datasets.replaying.source import Source, of_builder, of_version
 def open_source(
     source: str,
     dataset: str | None,
-    data_dir: pathlib.Path,
+    data_dir: str,
     builder_class: Callable[[str], type[PublishedDatasetBuilder]],
 ) -> Source:
     """Opens the source that a user names.
@@ -41,7 +41,7 @@ def open_source(
         name, _, config = dataset.partition("/")
         builder = builder_class(name)
         config = config or builder.config_of(source)
-        return of_builder(builder(source=source, config=config, data_dir=str(data_dir)))
+        return of_builder(builder(source=source, config=config, data_dir=data_dir))
     if "://" not in source and not os.path.exists(source):
         return of_version(Version.open(source, data_dir))
     if "://" not in source and (files.local_path(source) / manifest.FILE_NAME).is_file():
@@ -57,7 +57,7 @@ def open_source(
 def replay(
     source: Source,
     replayer: Replayer,
-    data_dir: pathlib.Path,
+    data_dir: str,
     version: str | None,
     **options: Any,
 ) -> Publication:
@@ -66,7 +66,7 @@ def replay(
     Raises:
       DatasetError: as `publish`.
     """
-    builder = ReplayedBuilder(of=source, replayer=replayer, data_dir=str(data_dir), version=version)
+    builder = ReplayedBuilder(of=source, replayer=replayer, data_dir=data_dir, version=version)
     return publish(builder, **options)
 
 

@@ -99,7 +99,7 @@ def of_version(version: Version) -> Source:
         is_a_row_early=version.dataset == _RL_UNPLUGGED
         and rl_unplugged.STORED_REWARD not in spec.extras,  # as in version 1.0.0
     )
-    return _checked(source, str(version.folder))
+    return _checked(source, str(version.location))
 
 
 def of_builder(builder: PublishedDatasetBuilder) -> Source:
@@ -150,16 +150,16 @@ def _units_of_split(version: Version, split: str) -> Iterator[SourceUnit]:
     A manifest counts splits, not shards.
     """
     shards, counts = manifest.shard_names(version.manifest, split), version.counts(split)
-    folder = version.folder.absolute()
     are_known = len(shards) == 1
     for shard in shards:
+        path = version.file(shard).absolute()
         yield SourceUnit(
             name=shard,
             split=split,
             num_episodes=counts.episodes if are_known else None,
             num_transitions=counts.transitions if are_known else None,
-            files=(str(folder / shard), str(folder / manifest.FILE_NAME)),
-            read=functools.partial(_episodes_of_shard, folder, shard),
+            files=(str(path), str(path.with_name(manifest.FILE_NAME))),
+            read=functools.partial(_episodes_of_shard, path.parent, shard),
         )
 
 

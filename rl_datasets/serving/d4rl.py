@@ -60,13 +60,13 @@ def load_qlearning_dataset(version: VersionLike, split: str = "train") -> Transi
     version = Version.open(version)
     _ = version.episode_spec.one_observation  # D4RL's layout has no other observations.
     file = version.lineage.d4rl_file
-    episodes = version.episodes(split, f"loading {version.folder}")
+    episodes = version.episodes(split, f"loading {version.location}")
     if "has_timeouts" in version.lineage.facts and (
         file is None or "is_done" not in version.episode_spec.metadata
     ):
         raise DatasetError(
-            f"{version.folder} does not say which rows of D4RL's file were terminals: publish the "
-            "file again with this rl-datasets"
+            f"{version.location} does not say which rows of D4RL's file were terminals: publish "
+            "the file again with this rl-datasets"
         )
     if file is not None:
         rows = _stacked(_rows_of_file(episodes, version, file))
@@ -136,7 +136,7 @@ def _is_a_state(episode: Episode, file: D4rlFile) -> bool:
 
 def _lacks_a_row(version: Version, row: int) -> DatasetError:
     return DatasetError(
-        f"{version.folder} lacks a row near row {row} of D4RL's file, because no row comes after "
+        f"{version.location} lacks a row near row {row} of D4RL's file, because no row comes after "
         "it in its own trajectory, and d4rl.qlearning_dataset joins it to another trajectory: use "
         "the corrected reading, or D4RL's code"
     )

@@ -102,7 +102,7 @@ def _episodes(
     version: Version, split: str, share: Share | None
 ) -> Iterator[tuple[Episode, np.ndarray | None]]:
     """Every episode, and which of its transitions are in the share; None if all of them are."""
-    episodes = version.episodes(split, f"loading {version.folder}")
+    episodes = version.episodes(split, f"loading {version.location}")
     if share is None:
         yield from zip(episodes, itertools.repeat(None))
         return

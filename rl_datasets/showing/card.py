@@ -79,7 +79,7 @@ class Card:
 
     Attributes:
       name: such as `brac/halfcheetah-pure:2.0.0`.
-      folder: where it lies.
+      location: its folder, or its address in a store.
       fingerprint: sha256 of its MANIFEST.json.
       files: number of its files.
       size: of these, in bytes.
@@ -99,7 +99,7 @@ class Card:
     """
 
     name: str
-    folder: pathlib.Path
+    location: str
     fingerprint: str
     files: int
     size: int
@@ -133,10 +133,10 @@ def of(version: Version) -> Card:
     splits, lineage = published["splits"], plan["lineage"]
     is_raw = any(RAW_RETURN in split for split in splits.values())
     of_splits = tuple(_split(name, split, is_raw) for name, split in splits.items())
-    info = _info(version.folder / INFO)
+    info = _info(version.file(INFO))
     return Card(
         name=version.name,
-        folder=version.folder,
+        location=version.location,
         fingerprint=version.fingerprint,
         files=len(published["files"]),
         size=version.size,

@@ -28,7 +28,7 @@ def drawn(card: Card) -> rich.console.Group:
     """The name, sizes, splits, fields and lineage of a version, for printing."""
     head = [
         card.name,
-        str(card.folder),
+        card.location,
         f"{card.files} files, {card.size_told}; source files: {len(card.sources)}; "
         f"written by {card.code}",
     ]

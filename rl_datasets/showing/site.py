@@ -29,6 +29,7 @@ from rl_datasets.showing import index, measuring, page, pictures
 from rl_datasets.showing.measuring import Measured
 from rl_datasets.showing.page import Contents, Score
 from rl_datasets.showing.pictures import Episodes
+from rl_datasets.stores.store import is_address
 
 FORMAT = 1
 MARK = "catalog.json"
@@ -50,20 +51,24 @@ class Written(NamedTuple):
 
 
 def write(
-    data_dir: pathlib.Path, site: pathlib.Path, scores_on: Callable[[str], Sequence[Score]]
+    data_dir: str | os.PathLike[str],
+    site: pathlib.Path,
+    scores_on: Callable[[str], Sequence[Score]],
 ) -> Written:
     """Writes the site of a folder of published datasets, or brings it up to date.
 
     Args:
-      data_dir: the folder of published datasets.
+      data_dir: the folder of published datasets, or its address.
       site: a folder that does not exist, is empty, or holds such a site.
       scores_on: the scores of learners on the version of this name.
 
     Raises:
       DatasetError: there is no such data_dir, or the site's folder holds something else.
     """
-    if not data_dir.is_dir():
-        raise DatasetError(f"{data_dir} is not a folder: name the folder of published datasets")
+    if not is_address(data_dir) and not pathlib.Path(data_dir).is_dir():
+        raise DatasetError(
+            f"{os.fspath(data_dir)} is not a folder: name the folder of published datasets"
+        )
     if site.exists() and not (site / MARK).is_file() and (not site.is_dir() or any(site.iterdir())):
         raise DatasetError(f"{site} holds something else than a catalog: name another folder")
     files.check_can_write(site)
@@ -77,22 +82,24 @@ def write(
 
 
 def _write(
-    data_dir: pathlib.Path, site: pathlib.Path, scores_on: Callable[[str], Sequence[Score]]
+    data_dir: str | os.PathLike[str],
+    site: pathlib.Path,
+    scores_on: Callable[[str], Sequence[Score]],
 ) -> Written:
     versions, errors = catalog.list_published(data_dir)
-    unreadable = {folder: str(error) for folder, error in errors.items()}
-    shown: dict[pathlib.Path, Contents] = {}
+    unreadable = {location: str(error) for location, error in errors.items()}
+    shown: dict[str, Contents] = {}
     reused = 0
     for version in versions:
         try:
             card = cards.of(version)
         except DatasetError as error:
-            unreadable[version.folder] = str(error)
+            unreadable[version.location] = str(error)
             continue
         measured, episodes, damage, was_kept = _read(version, site / _DATA)
         reused += was_kept
         scores = scores_on(version.name)
-        shown[version.folder] = Contents(version, card, measured, episodes, damage, scores)
+        shown[version.location] = Contents(version, card, measured, episodes, damage, scores)
     _write_pages(data_dir, site, shown, unreadable)
     damaged = [*unreadable.values(), *(of.damage for of in shown.values() if of.damage)]
     return Written(len(shown), reused, damaged)
@@ -121,29 +128,35 @@ _ENDS = (".json", "-episode.json", ".png")
 
 
 def _write_pages(
-    data_dir: pathlib.Path,
+    data_dir: str | os.PathLike[str],
     site: pathlib.Path,
-    shown: Mapping[pathlib.Path, Contents],
-    unreadable: Mapping[pathlib.Path, str],
+    shown: Mapping[str, Contents],
+    unreadable: Mapping[str, str],
 ) -> None:
-    names = {folder: page_name(folder.relative_to(data_dir).as_posix()) for folder in shown}
-    addresses = {of.version.fingerprint: names[folder] for folder, of in shown.items()}
+    names = {each: page_name(_below(each, data_dir)) for each in shown}
+    addresses = {of.version.fingerprint: names[each] for each, of in shown.items()}
     kept: set[str] = {*names.values()}
-    for folder, of in shown.items():
+    for each, of in shown.items():
         sheet = f"../{_DATA}/{of.version.fingerprint}.png"
         kept |= {of.version.fingerprint + end for end in _ENDS}
         files.write(
-            site / _PAGES / names[folder], page.page(of, os.fspath(data_dir), sheet, addresses)
+            site / _PAGES / names[each], page.page(of, os.fspath(data_dir), sheet, addresses)
         )
     lacking = [
-        index.Unreadable(folder.relative_to(data_dir).as_posix(), damage)
-        for folder, damage in unreadable.items()
+        index.Unreadable(_below(each, data_dir), damage) for each, damage in unreadable.items()
     ]
-    rows = [(f"{_PAGES}/{names[folder]}", of) for folder, of in shown.items()]
+    rows = [(f"{_PAGES}/{names[each]}", of) for each, of in shown.items()]
     files.write(site / "index.html", index.page(rows, lacking))
     for path in (*(site / _PAGES).iterdir(), *(site / _DATA).iterdir()):
         if path.name not in kept:
             path.unlink()
+
+
+def _below(location: str, data_dir: str | os.PathLike[str]) -> str:
+    """A version's location relative to that of all published datasets."""
+    if is_address(location):
+        return location.removeprefix(f"{os.fspath(data_dir).rstrip('/')}/")
+    return pathlib.Path(location).relative_to(data_dir).as_posix()
 
 
 def page_name(folder: str) -> str:

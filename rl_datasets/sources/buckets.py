@@ -1,8 +1,7 @@
 """Objects of public buckets on Google Cloud Storage: listed, and copied whole or not at all.
 
-Access is anonymous, so no credentials are used. A try of a request gives up after `TIMEOUT`, and
-no try begins later than `RETRY_SECONDS` after the first. Google's own library does the rest; it
-uses another server if STORAGE_EMULATOR_HOST names one.
+Access is anonymous, so no credentials are used. Requests are tried as `stores.google_errors` says.
+Google's own library does the rest; it uses another server if STORAGE_EMULATOR_HOST names one.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import IO, Any
 
 import google_crc32c
@@ -20,8 +19,6 @@ import google_crc32c
 from rl_datasets.errors import DatasetError
 
 SCHEME = "gs://"
-TIMEOUT = (10.0, 20.0)  # Seconds to connect, and to wait for the next bytes.
-RETRY_SECONDS = 30.0
 PIECE = 1 << 23  # Bytes of an object that one request asks for, and that memory holds.
 
 _FIELDS = "items(name,generation,size,crc32c,md5Hash),nextPageToken"
@@ -77,6 +74,8 @@ class Object:
             "md5": hashlib.md5(usedforsecurity=False),
             "crc32c": google_crc32c.Checksum(),
         }
+        from rl_datasets.stores import google_errors
+
         bucket, path = _parse(self.name)
         client = _client()
         for start in range(0, self.size, PIECE):
@@ -85,12 +84,12 @@ class Object:
             with _naming(self.name):
                 # A new one each time, because a download makes it forget the generation.
                 blob = client.bucket(bucket).blob(path, generation=self.generation)
-                piece = _retry(check)(blob.download_as_bytes)(
+                piece = google_errors.retry(check)(blob.download_as_bytes)(
                     start=start,
                     end=stop - 1,
                     raw_download=True,
                     checksum=None,  # The bucket has no checksums of pieces.
-                    timeout=TIMEOUT,
+                    timeout=google_errors.TIMEOUT,
                     retry=None,
                 )
             if len(piece) != stop - start:
@@ -127,6 +126,8 @@ def list_folder(url: str, prefix: str = "") -> dict[str, Object]:
     Raises:
       DatasetError: there is no such bucket, or it is closed or cannot be reached.
     """
+    from rl_datasets.stores import google_errors
+
     bucket, path = _parse(url)
     folder = f"{path}/" if path else ""
     with _naming(f"{SCHEME}{bucket}"):
@@ -135,8 +136,8 @@ def list_folder(url: str, prefix: str = "") -> dict[str, Object]:
             prefix=folder + prefix,
             delimiter="/",
             fields=_FIELDS,
-            timeout=TIMEOUT,
-            retry=_retry(),
+            timeout=google_errors.TIMEOUT,
+            retry=google_errors.retry(),
         )
         return {blob.name.removeprefix(folder): _object(bucket, blob) for blob in blobs}
 
@@ -165,56 +166,12 @@ def _client() -> Any:
     return Client.create_anonymous_client()
 
 
-def _retry(check: Callable[[], None] = lambda: None) -> Any:
-    """Retries what may still succeed, as long as `check` does not raise."""
-    import requests
-    import urllib3
-    from google.api_core import exceptions, retry
+def _naming(name: str) -> contextlib.AbstractContextManager[None]:
+    from rl_datasets.stores import google_errors
 
-    may_succeed = retry.if_exception_type(
-        exceptions.TooManyRequests,
-        exceptions.ServerError,
-        requests.RequestException,
-        urllib3.exceptions.HTTPError,
-        ConnectionError,
+    return google_errors.naming(
+        name,
+        "to anonymous readers: copy it with an account that may read it (`gcloud storage cp -r`), "
+        "or mount it, and name the folder",
+        _ALTERNATIVES,
     )
-    return retry.Retry(may_succeed, timeout=RETRY_SECONDS, on_error=lambda _: check())
-
-
-@contextlib.contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Turns every error of a bucket's answer into a `DatasetError` that names the object."""
-    import requests
-    import urllib3
-    from google.api_core import exceptions
-    from google.auth.exceptions import GoogleAuthError
-
-    try:
-        yield
-    except exceptions.NotFound as error:
-        raise DatasetError(f"{name} does not exist: {_ALTERNATIVES}") from error
-    # On a 401 the library tries to refresh credentials, although there are none.
-    except (exceptions.Forbidden, exceptions.Unauthorized, GoogleAuthError) as error:
-        raise DatasetError(
-            f"{name} is closed to anonymous readers: copy it with an account that may read it "
-            "(`gcloud storage cp -r`), or mount it, and name the folder"
-        ) from error
-    except (
-        exceptions.GoogleAPIError,
-        requests.RequestException,
-        urllib3.exceptions.HTTPError,
-        ConnectionError,
-    ) as error:
-        raise DatasetError(
-            f"{name} cannot be read ({_reason(error)}): publish again when it can be reached, or "
-            f"{_ALTERNATIVES}"
-        ) from error
-
-
-def _reason(error: BaseException) -> str:
-    """The HTTP status, or the innermost of errors that several libraries have wrapped."""
-    if code := getattr(getattr(error, "cause", error), "code", None):
-        return f"HTTP status {int(code)}"
-    while cause := error.__cause__ or error.__context__:
-        error = cause
-    return str(error) or type(error).__name__

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import pathlib
-
 from benchmarks.training import dataset_commands
 from benchmarks.training.recipe import Recipe
 from benchmarks.training.row import Row
 from benchmarks.training.tasks.atari import Atari
 from benchmarks.training.tasks.control import ContinuousControl
 from rl_datasets.errors import DatasetError
-from rl_datasets.published import manifest
+from rl_datasets.published import names
 from rl_datasets.published.version import Version
 from rl_datasets.sources.atari import ATARI_GAMES
 
 Task = ContinuousControl | Atari
 
 
-def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
+def task_of(recipe: Recipe, row: Row, data_dir: str) -> Task:
     """The task of a row, without loading its data.
 
     Raises:
@@ -36,11 +34,11 @@ def task_of(recipe: Recipe, row: Row, data_dir: pathlib.Path) -> Task:
     return kind.of(recipe, row, _open(row, data_dir))
 
 
-def _open(row: Row, data_dir: pathlib.Path) -> Version:
+def _open(row: Row, data_dir: str) -> Version:
     try:
         return Version.open(row.data.dataset, data_dir)
     except DatasetError as error:
-        is_there = (data_dir / row.data.version_path / manifest.FILE_NAME).is_file()
+        is_there = names.is_published(row.data.version_path, data_dir)
         commands = [] if is_there else dataset_commands.commands(row, data_dir)
         if not (how := " and ".join(f"`{command}`" for command in commands)):
             raise

@@ -18,7 +18,7 @@ def check(version: Version, what: str, size: int) -> None:
     """
     if size > of_machine():
         raise DatasetError(
-            f"the {what} of {version.folder} take {size / 1e9:.0f} GB, and this machine has "
+            f"the {what} of {version.location} take {size / 1e9:.0f} GB, and this machine has "
             f"{of_machine() / 1e9:.0f}: name some of its splits or a share in the row, or use the "
             "feed stream"
         )

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from rl_datasets.cli.options import PATH
+from rl_datasets.cli.options import DATA_DIR, PATH
 
 
 def catalog(
     data_dir: Annotated[
-        pathlib.Path,
-        typer.Argument(help="Where published datasets are.", **PATH),
+        str,
+        typer.Argument(help="Where published datasets are, a folder or an address.", **DATA_DIR),
     ],
     site: Annotated[
         pathlib.Path,

@@ -14,6 +14,7 @@ from rl_datasets.cli.options import (
     Workers,
     refuse,
 )
+from rl_datasets.errors import DatasetError
 from rl_datasets.files import DEFAULT_DATA_DIR
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 def publish(
+    context: typer.Context,
     dataset: Annotated[
         str,
         typer.Argument(
@@ -31,12 +33,12 @@ def publish(
         ),
     ],
     source: Annotated[
-        str,
+        str | None,
         typer.Argument(
             help="What to publish, such as a collected folder, gs://rl_unplugged, or for custom a "
             "folder of npz files, an HDF5 file in D4RL's layout, or a folder of Minari's."
         ),
-    ],
+    ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     version: Annotated[
         str | None,
@@ -52,12 +54,23 @@ def publish(
             "reads in any order and without TensorFlow."
         ),
     ] = "tfrecord",
+    finish: Annotated[
+        bool,
+        typer.Option(
+            "--finish",
+            help="Complete a publication whose workers are done and whose launcher died; takes no "
+            "source and runs no workers.",
+        ),
+    ] = False,
 ) -> None:
     """Publishes a source as an immutable version that TFDS opens anywhere.
 
     The version is staged beside the target, every episode is checked, the counts are read back, and
-    one rename commits it. An existing version is never changed. You can interrupt the command at
-    any time: the same command continues.
+    then it is committed at once. An existing version is never changed. You can interrupt the
+    command at any time: the same command continues.
+
+    The data directory may be in a store, such as gs://bucket/datasets. The workers then need to
+    share nothing else.
 
     Examples: `rl-datasets publish dqn_replay /mnt/dqn/Pong/1 --workers 2`,
     `rl-datasets publish rl_unplugged_atari/Pong_run_1 gs://rl_unplugged`,
@@ -67,13 +80,21 @@ def publish(
     from rl_datasets.publishing import publish as publishing
     from rl_datasets.publishing import runners
 
-    runners.check(workers, beam_option or [])  # Before the source is opened or downloaded.
     name, _, config = dataset.partition("/")
     builder_of = builder_class(name)
+    if finish:
+        refuse(context, "does not go with --finish", *NOT_TO_FINISH)
+        _show_publication(
+            publishing.finish(builder_of, config=config, data_dir=data_dir, version=version)
+        )
+        return
+    if source is None:
+        raise DatasetError(f"name the source that {dataset} is published from, or give --finish")
+    runners.check(workers, beam_option or [])  # Before the source is opened or downloaded.
     builder = builder_of(
         source=source,
         config=config or builder_of.config_of(source),
-        data_dir=str(data_dir),
+        data_dir=data_dir,
         version=version,
         file_format=file_format,
     )
@@ -82,6 +103,9 @@ def publish(
     )
     _show_publication(publication)
 
+
+# Parameters of `publish` that say how the workers work, and on what.
+NOT_TO_FINISH = ("source", "workers", "beam_option", "keep_going", "file_format")
 
 # Parameters of `replay` that say how to publish.
 PUBLISHES = ("version", "prove", "ram", "screens", "workers", "beam_option", "keep_going")
@@ -199,7 +223,9 @@ def replay(
 
 
 def _show_publication(publication: Publication) -> None:
-    typer.echo(f"{publication.path}: {'published' if publication.is_new else 'already published'}")
+    typer.echo(
+        f"{publication.target}: {'published' if publication.is_new else 'already published'}"
+    )
     for unit, reason in publication.manifest.get("skipped", {}).items():
         typer.echo(f"skipped {unit}: {reason}", err=True)
     for unit, reasons in publication.manifest.get("left_out", {}).items():

@@ -29,7 +29,7 @@ def verify(
 
     opened = load(version, data_dir)
     verification.verify(opened, deep=not shallow)
-    typer.echo(f"{opened.folder}: whole, {len(opened.manifest['files'])} files")
+    typer.echo(f"{opened.location}: whole, {len(opened.manifest['files'])} files")
 
 
 def which_body(

@@ -159,9 +159,9 @@ class ReverbServer:
         counts = part.counts(version, split)
         if not counts.transitions:
             raise DatasetError(
-                f"part {part} of {version.folder} has no transitions: name fewer parts"
+                f"part {part} of {version.location} has no transitions: name fewer parts"
             )
-        episodes = part.episodes(version, split, f"loading {version.folder}")
+        episodes = part.episodes(version, split, f"loading {version.location}")
         if not frame_windows.has_images(version.episode_spec):
             by_episode = (from_episode(episode, cut) for episode in episodes)
             transitions = unpack(rows_of(by_episode, counts.transitions))

@@ -20,7 +20,8 @@ from rl_datasets.published import catalog, encoding, manifest
 from rl_datasets.published.verification import verify
 from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import publish
-from rl_datasets.sources import buckets, rl_unplugged
+from rl_datasets.sources import rl_unplugged
+from rl_datasets.stores import google_errors
 from tests.dataset_contract import DatasetContract
 from tests.optional import optional
 from tests.rl_datasets.sources.fake_bucket import serving
@@ -255,7 +256,7 @@ def test_the_source_does_not_say_which_run_it_is(tmp_path):
 def storage(tmp_path, monkeypatch):
     """gs://rl_unplugged with three shards of Asterix's first run; nothing is tried twice."""
     copy_of_bucket(tmp_path / "bucket")
-    monkeypatch.setattr(buckets, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(google_errors, "RETRY_SECONDS", 0)
     with serving(rl_unplugged=tmp_path / "bucket") as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         yield server
@@ -387,9 +388,9 @@ def test_a_bucket_without_the_run_is_told(storage, tmp_path, source, sentence):
 
 
 def test_a_server_that_falls_silent_is_given_up(storage, tmp_path, monkeypatch):
-    monkeypatch.setattr(buckets, "TIMEOUT", (0.3, 0.3))
+    monkeypatch.setattr(google_errors, "TIMEOUT", (0.3, 0.3))
     storage.silent.add(shard_name(1))
-    with pytest.raises(DatasetError, match=rf"{shard_name(1)} cannot be read \(timed out\)"):
+    with pytest.raises(DatasetError, match=rf"{shard_name(1)} cannot be used \(timed out\)"):
         published_from("gs://rl_unplugged", tmp_path / "data")
     assert downloads(storage).count("00001") == 1
     assert holds_no_version(tmp_path / "data")

@@ -15,9 +15,11 @@ from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import publish
 from rl_datasets.sources import rl_unplugged_control
 from tests.dataset_contract import DatasetContract
+from tests.optional import optional
 from tests.rl_datasets.sources.fake_bucket import serving
 from tests.rl_datasets.sources.rl_unplugged_suite_files import EMPTY, control, shard, write
 
+optional("tensorflow")
 SUITE = "dm_control_suite_episodes"
 FISH = rl_unplugged_control.CONTROL_SUITE["fish_swim"]
 
@@ -103,7 +105,6 @@ def test_large_shards_make_several_units(tmp_path, monkeypatch):
     assert ids(published) == [0, 2, 4]
 
 
-@pytest.mark.tensorflow
 def test_plain_tfds_loads_it(tmp_path):
     published_from(copy_of_bucket(tmp_path / "bucket"), tmp_path)
     dataset = tfds.load("rl_unplugged_control_suite/fish_swim", data_dir=tmp_path, split="train")

@@ -9,8 +9,10 @@ from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import publish
 from rl_datasets.sources import rl_unplugged_dmlab
 from tests.dataset_contract import DatasetContract
+from tests.optional import optional
 from tests.rl_datasets.sources.rl_unplugged_suite_files import EMPTY, dmlab, shard, write
 
+optional("tensorflow")
 CONFIG = "rooms_select_nonmatching_object_training_0"
 FOLDER = "dmlab/rooms_select_nonmatching_object/training_0"
 

@@ -10,8 +10,10 @@ from rl_datasets.published.version import Version
 from rl_datasets.publishing.publish import publish
 from rl_datasets.sources.rl_unplugged_control import CONTROL_SUITE, LOCOMOTION, locomotion
 from tests.dataset_contract import DatasetContract
+from tests.optional import optional
 from tests.rl_datasets.sources.rl_unplugged_suite_files import control, shard, write
 
+optional("tensorflow")
 ONLY_OURS = {"appendages_pos", "sensors_torque", "sensors_touch"}
 
 

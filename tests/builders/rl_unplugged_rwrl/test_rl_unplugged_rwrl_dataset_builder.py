@@ -7,8 +7,10 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.publishing.publish import publish
 from rl_datasets.sources import rl_unplugged_rwrl
 from tests.dataset_contract import DatasetContract
+from tests.optional import optional
 from tests.rl_datasets.sources.rl_unplugged_suite_files import rwrl, shard, write
 
+optional("tensorflow")
 EASY = "cartpole_swingup_combined_challenge_easy_1_percent"
 FOLDER = "rwrl/combined_challenge_easy/cartpole/swingup/1_percent"
 

@@ -16,7 +16,9 @@ from rl_datasets.errors import DatasetError
 from rl_datasets.published import encoding
 from rl_datasets.published.version import Version
 from rl_datasets.publishing import pipeline
+from rl_datasets.publishing.folder_stage import FolderStage
 from rl_datasets.publishing.publish import publish
+from rl_datasets.publishing.stage import Task
 from tests.rl_datasets.publishing import synthetic
 from tests.rl_datasets.publishing.synthetic import Synthetic, unit
 
@@ -27,6 +29,7 @@ from tests.rl_datasets.publishing import synthetic
 from rl_datasets import records
 from rl_datasets.published import encoding, reader
 from rl_datasets.publishing.publish import publish
+from rl_datasets.publishing.stage import Task
 data_dir, source, num_workers, *beam_flags = sys.argv[1:]
 units = [synthetic.unit(index, source) for index in range(12)]
 builder = synthetic.Synthetic(units=units, data_dir=data_dir)
@@ -102,35 +105,40 @@ def test_the_portable_job_service_writes_the_same_bytes(tmp_path, source, expect
     assert there == expected
 
 
-def test_a_unit_is_left_where_it_is_when_the_workers_are_stopped(tmp_path, source, monkeypatch):
-    monkeypatch.setattr(pipeline, "_LOOK_SECONDS", 0)
-    stop, given = tmp_path / "stop", []
+@pytest.fixture
+def stage(tmp_path):
+    stage = FolderStage(tmp_path / "1.0.0", {}, look_seconds=0)
+    stage.start()
+    return stage
+
+
+def test_a_unit_is_left_where_it_is_when_the_workers_are_stopped(source, stage):
+    given = []
 
     def read():
         for each in synthetic.read(0, 4):
             given.append(each)
-            stop.write_text(pipeline.INTERRUPTED)
+            stage.stop(pipeline.INTERRUPTED)
             yield each
 
     cut = dataclasses.replace(unit(0, source), read=read)
-    pipeline.do(pipeline.Task(cut, synthetic.SPEC, tmp_path / "shard", tmp_path / "receipt", stop))
+    pipeline.do(Task(cut, synthetic.SPEC, "shard", stage))
     assert len(given) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["source.bin", "stop"]
+    assert stage.settled() == set()
+    assert not (stage.target.with_name("1.0.0.staging") / "version/shard").exists()
 
 
-def test_why_the_workers_stopped_is_the_first_reason(tmp_path, source):
+def test_why_the_workers_stopped_is_the_first_reason(source, stage):
     """What a worker that was stopped fails of is no news, and its unit is none to skip."""
-    stop = tmp_path / "stop"
 
     def read():
-        stop.write_text(pipeline.INTERRUPTED)
+        stage.stop(pipeline.INTERRUPTED)
         raise DatasetError("cannot be read any more")
 
     cut = dataclasses.replace(unit(0, source), read=read)
-    files = [tmp_path / name for name in ("shard", "receipt", "stop", "skipped")]
-    pipeline.do(pipeline.Task(cut, synthetic.SPEC, *files))
-    assert stop.read_text() == pipeline.INTERRUPTED
-    assert not files[-1].exists()
+    pipeline.do(Task(cut, synthetic.SPEC, "shard", stage, keep_going=True))
+    assert stage.stop_reason() == pipeline.INTERRUPTED
+    assert stage.why_skipped("shard") is None
 
 
 def test_memory_does_not_grow_with_the_data():
@@ -153,24 +161,17 @@ def test_the_speed_anchor_publishes_the_same_transitions(tmp_path):
     assert len(found) == 2
 
 
-def test_a_unit_that_is_being_written_says_how_far_it_is(tmp_path, source, monkeypatch):
-    monkeypatch.setattr(pipeline, "_LOOK_SECONDS", 0)
+def test_a_unit_that_is_being_written_says_how_far_it_is(source, stage):
     seen = []
 
     def read():
         for episode in synthetic.read(0, 4):
             yield episode
-            seen.append(task.transitions_read())
+            seen.append(stage.transitions_read("shard"))
 
-    task = pipeline.Task(
-        unit=dataclasses.replace(unit(0, source), read=read),
-        spec=synthetic.SPEC,
-        shard=tmp_path / "shard",
-        receipt=tmp_path / "receipt.json",
-        stop=tmp_path / "stop",
-    )
-    assert task.transitions_read() == 0
+    task = Task(dataclasses.replace(unit(0, source), read=read), synthetic.SPEC, "shard", stage)
+    assert stage.transitions_read("shard") == 0
     pipeline.do(task)
     assert seen == [3, 3 + 4, 3 + 4 + 5, 3 + 4 + 5 + 6]
-    assert task.receipt.exists()
-    assert not task.progress.exists()
+    assert stage.settled() == {"shard"}
+    assert stage.transitions_read("shard") == 0

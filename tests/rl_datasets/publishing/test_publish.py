@@ -245,10 +245,8 @@ def test_a_second_publisher_is_turned_away(tmp_path, units):
     assert publish(Synthetic(units=units, data_dir=tmp_path)).is_new
 
 
-def test_an_object_store_is_refused(units):
-    fails_with(
-        "gs://bucket/data cannot be used, because only local folders", units, "gs://bucket/data"
-    )
+def test_an_address_of_no_store_is_refused(units):
+    fails_with("ftp://host/data is not the address of a store: name", units, "ftp://host/data")
 
 
 def test_tfds_does_not_take_the_staging_folder_for_a_version(tmp_path, units):

@@ -10,6 +10,7 @@ import pytest
 
 from rl_datasets.errors import DatasetError
 from rl_datasets.sources import buckets
+from rl_datasets.stores import google_errors
 from tests.rl_datasets.sources.fake_bucket import serving
 
 CONTENT = bytes(range(256)) * 100
@@ -23,7 +24,7 @@ def storage(tmp_path, monkeypatch):
     for name in ("run_1-0", "run_1-1", "run_1-2", "run_2-0", "run_2-1", "deeper/run_1-3"):
         (folder / name).write_bytes(name.encode() + CONTENT)
     (tmp_path / "shards" / "Ponger").touch()
-    monkeypatch.setattr(buckets, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(google_errors, "RETRY_SECONDS", 0)
     with serving(public=tmp_path) as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         yield server
@@ -96,7 +97,7 @@ def test_an_empty_object_is_copied(storage):
 
 
 def test_a_transfer_that_breaks_off_is_tried_again(storage, listed, monkeypatch):
-    monkeypatch.setattr(buckets, "RETRY_SECONDS", 10)
+    monkeypatch.setattr(google_errors, "RETRY_SECONDS", 10)
     cuts = [5_000]
     storage.spoil = lambda body: body[: cuts.pop()] if cuts else body
     checks = []
@@ -111,7 +112,7 @@ def test_a_transfer_that_breaks_off_is_tried_again(storage, listed, monkeypatch)
 
 def test_a_transfer_that_always_breaks_off_is_told(storage, listed):
     storage.spoil = lambda body: body[:-1]
-    fails(listed, "cannot be read .*1 more expected")
+    fails(listed, "cannot be used .*1 more expected")
 
 
 def test_an_object_that_is_shorter_than_the_bucket_said_is_told(storage, listed):
@@ -154,29 +155,32 @@ def test_a_closed_bucket_is_told(storage, listed, status):
 
 def test_a_server_in_trouble_is_told(storage, listed):
     storage.closed["public"] = 503
-    fails(listed, r"cannot be read \(HTTP status 503\): publish again when it can be reached")
-    with pytest.raises(DatasetError, match=r"gs://public cannot be read \(HTTP status 503\)"):
+    fails(
+        listed,
+        r"cannot be used \(HTTP status 503\): run the same command again when it can be reached",
+    )
+    with pytest.raises(DatasetError, match=r"gs://public cannot be used \(HTTP status 503\)"):
         buckets.list_folder("gs://public/shards")
 
 
 def test_a_server_that_never_answers_is_given_up(storage, listed, monkeypatch):
-    monkeypatch.setattr(buckets, "TIMEOUT", (0.2, 0.2))
+    monkeypatch.setattr(google_errors, "TIMEOUT", (0.2, 0.2))
     storage.requested.clear()
     storage.spoil = lambda body: body * storage.is_over.wait()
-    fails(listed, r"cannot be read \(timed out\)")
+    fails(listed, r"cannot be used \(timed out\)")
     storage.silent.add("shards/Pong/run_1-0")
-    fails(listed, r"cannot be read \(timed out\)")
+    fails(listed, r"cannot be used \(timed out\)")
     assert len(storage.requested) == 2  # each asked for once
     # Connections are accepted by the kernel, and no one ever reads from them.
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.getsockname()[1]}")
-        with pytest.raises(DatasetError, match=r"gs://public cannot be read \(timed out\)"):
+        with pytest.raises(DatasetError, match=r"gs://public cannot be used \(timed out\)"):
             buckets.list_folder("gs://public/shards")
 
 
 def test_a_server_that_is_not_there_is_told(listed, monkeypatch):
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
-    fails(listed, r"cannot be read \(\[Errno 111\] Connection refused\)")
+    fails(listed, r"cannot be used \(\[Errno 111\] Connection refused\)")
 
 
 def test_no_credentials_are_looked_for(storage, monkeypatch):
@@ -188,6 +192,6 @@ def test_no_credentials_are_looked_for(storage, monkeypatch):
     monkeypatch.setenv("GCE_METADATA_HOST", storage.url.removeprefix("http://"))
     for file in ("/absent/credentials.json", ""):
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", file)
-        with pytest.raises(DatasetError, match=r"gs://public cannot be read .*Connection refused"):
+        with pytest.raises(DatasetError, match=r"gs://public cannot be used .*Connection refused"):
             buckets.list_folder("gs://public/shards")
     assert len(storage.requested) == 1

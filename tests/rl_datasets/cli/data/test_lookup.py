@@ -92,7 +92,8 @@ def test_a_builder_of_an_installed_package_is_used_like_ours(site, tmp_path, run
     unknown = run("publish", "nobodys/small", "numbers.txt", "--data-dir", "data")
     assert unknown.sentence == (
         "there is no builder 'nobodys': choose one of brac, custom, d4rl, dqn_replay, "
-        "rl_unplugged_atari, theirs"
+        "rl_unplugged_atari, rl_unplugged_control_suite, rl_unplugged_dmlab, "
+        "rl_unplugged_locomotion, rl_unplugged_rwrl, theirs"
     )
 
 

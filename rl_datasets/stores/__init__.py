@@ -1,0 +1,1 @@
+"""Where files are kept that are created once and never changed: folders, and buckets of stores."""
