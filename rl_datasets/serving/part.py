@@ -52,7 +52,7 @@ class Part:
         """What it holds, which takes one more reading of the files if it is not the whole."""
         if self == WHOLE:
             return version.counts(split)
-        doing = f"counting {version.folder}"
+        doing = f"counting {version.location}"
         lengths = [each.num_transitions for each in self.episodes(version, split, doing)]
         return Counts(len(lengths), sum(lengths))
 
