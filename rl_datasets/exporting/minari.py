@@ -18,6 +18,7 @@ them; so a dataset with images needs Minari 0.5.4, and any other 0.5.0.
 from __future__ import annotations
 
 import json
+import math
 import os
 import pathlib
 import re
@@ -104,12 +105,7 @@ def _write(
         group = h5.create_group(f"episode_{number}")
         group.create_group("infos")
         for name, rows in _rows(episode).items():
-            dataset = _create(group, name, rows)
-            start = 0
-            for block in blocks(rows):
-                digests[name].update(block)
-                dataset[start : start + len(block)] = block
-                start += len(block)
+            _create(group, name, rows, digests[name])
         group.attrs["id"] = number
         group.attrs["total_steps"] = episode.num_transitions
         if _SEED in episode.metadata:
@@ -122,11 +118,19 @@ def _write(
     return {name: digest.entry() for name, digest in digests.items()}, discounted
 
 
-def _create(group: h5py.Group, name: str, rows: Any) -> h5py.Dataset:
-    """A dataset for these rows; images are compressed, in chunks of a frame."""
-    is_image = rows.dtype == np.uint8 and len(rows.shape) > 2
+def _create(group: h5py.Group, name: str, rows: Any, digest: columns.Digest) -> None:
+    """Creates a dataset of these rows; images are compressed, in chunks of a frame."""
+    if not (rows.dtype == np.uint8 and len(rows.shape) > 2):
+        digest.update(rows)
+        group.create_dataset(name, data=rows)  # Twice as fast as if it were filled afterwards.
+        return
     how = {"chunks": (1, *rows.shape[1:]), "compression": "gzip", "compression_opts": 1}
-    return group.create_dataset(name, rows.shape, rows.dtype, **(how if is_image else {}))
+    dataset = group.create_dataset(name, rows.shape, rows.dtype, **how)
+    start = 0
+    for block in blocks(rows):
+        digest.update(block)
+        dataset[start : start + len(block)] = block
+        start += len(block)
 
 
 def _rows(episode: Episode) -> dict[str, Any]:
@@ -182,11 +186,20 @@ def _read_back(source: Source, h5: h5py.File) -> dict[str, dict[str, Any]]:
             if name.startswith("metadata/"):
                 digest.update(_of_metadata(group.attrs[name]))
                 continue
-            dataset = group[name]
-            step = max(1, BLOCK_BYTES // max(1, dataset.nbytes // len(dataset)))
-            for start in range(0, len(dataset), step):
-                digest.update(dataset[start : start + step])
+            for block in _blocks_of(group[name]):
+                digest.update(block)
     return {name: digest.entry() for name, digest in digests.items()}
+
+
+def _blocks_of(dataset: h5py.Dataset) -> Iterator[np.ndarray]:
+    """The rows of a dataset, a bounded number at a time."""
+    shape, dtype = dataset.shape, dataset.dtype  # h5py asks HDF5 for them every time.
+    step = max(1, BLOCK_BYTES // max(1, math.prod(shape[1:]) * dtype.itemsize))
+    if step >= shape[0]:
+        yield dataset[()]
+        return
+    for start in range(0, shape[0], step):
+        yield dataset[start : start + step]
 
 
 def _metadata(source: Source, size: int) -> dict[str, Any]:

@@ -50,7 +50,7 @@ KIND = "parquet"
 CARD = "README.md"
 _INDICES = ("episode_index", "step_index")
 _SPLIT = re.compile(r"\w+(\.\w+)*")  # What `datasets` takes for the name of a split.
-_SLICE = 256  # Steps that are turned into columns at once.
+_SLICE = 1024  # Steps that are turned into columns at once.
 _GROUP_BYTES = 1 << 20  # Of a row group, the least that is read at once.
 _FILE_BYTES = 512 << 20
 
