@@ -130,15 +130,17 @@ def test_a_write_that_goes_wrong_is_seen_when_it_is_read_back(tmp_path, version,
             reward = reward if self.add_count else reward + 1
             super().add(observation, action, reward, terminal)
 
-    def one_more(dataset, where, rows):
-        set_rows(dataset, where, rows + 1 if rows.dtype == np.float32 else rows)
+    def one_more(group, name, shape=None, dtype=None, data=None, **options):
+        if data is not None and data.dtype == np.float32:
+            data = data + 1
+        return create(group, name, shape, dtype, data, **options)
 
     def without_the_first_row(writer, table):
         write_table(writer, table.slice(1))
 
-    set_rows, write_table = h5py.Dataset.__setitem__, pq.ParquetWriter.write_table
+    create, write_table = h5py.Group.create_dataset, pq.ParquetWriter.write_table
     if kind == "minari":
-        monkeypatch.setattr(h5py.Dataset, "__setitem__", one_more)
+        monkeypatch.setattr(h5py.Group, "create_dataset", one_more)
     monkeypatch.setattr(pq.ParquetWriter, "write_table", without_the_first_row)
     monkeypatch.setattr(columns.Column, "_flush", flip_a_bit)
     monkeypatch.setattr(replay_log, "ReplayLog", ForgetsTheFirstReward)
