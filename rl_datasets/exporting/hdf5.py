@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import h5py
+import numpy as np
 
 _CACHE_BYTES = 1 << 20
 
@@ -38,6 +40,34 @@ def reading(path: pathlib.Path) -> Iterator[h5py.File]:
     with h5py.File(path, "r") as h5:
         _bound_cache(h5)
         yield h5
+
+
+def create(group: h5py.Group, name: str, rows: np.ndarray) -> None:
+    """Creates a dataset of these rows, as `group.create_dataset(name, data=rows)` does.
+
+    With h5py's low-level functions, because its objects take longer than a small dataset itself.
+    """
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_obj_track_times(False)
+    links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+    links.set_create_intermediate_group(True)
+    space, kind = h5py.h5s.create_simple(rows.shape), h5py.h5t.py_create(rows.dtype, logical=True)
+    dataset = h5py.h5d.create(group.id, name.encode(), kind, space, properties, links)
+    if rows.size:
+        dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.ascontiguousarray(rows))
+
+
+def blocks(group: h5py.Group, name: str, block_bytes: int) -> Iterator[np.ndarray]:
+    """The rows of a dataset, a bounded number at a time; with low-level functions as `create`."""
+    dataset = h5py.h5d.open(group.id, name.encode())
+    shape, dtype = dataset.shape, dataset.dtype
+    step = max(1, block_bytes // max(1, math.prod(shape[1:]) * dtype.itemsize))
+    for start in range(0, shape[0], step):
+        block = np.empty((min(step, shape[0] - start), *shape[1:]), dtype)
+        space = dataset.get_space()
+        space.select_hyperslab((start, *(0 for _ in shape[1:])), block.shape)
+        dataset.read(h5py.h5s.create_simple(block.shape), space, block)
+        yield block
 
 
 def _bound_cache(h5: h5py.File) -> None:

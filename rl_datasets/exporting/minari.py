@@ -18,7 +18,6 @@ them; so a dataset with images needs Minari 0.5.4, and any other 0.5.0.
 from __future__ import annotations
 
 import json
-import math
 import os
 import pathlib
 import re
@@ -122,7 +121,7 @@ def _create(group: h5py.Group, name: str, rows: Any, digest: columns.Digest) -> 
     """Creates a dataset of these rows; images are compressed, in chunks of a frame."""
     if not (rows.dtype == np.uint8 and len(rows.shape) > 2):
         digest.update(rows)
-        group.create_dataset(name, data=rows)  # Twice as fast as if it were filled afterwards.
+        hdf5.create(group, name, rows)
         return
     how = {"chunks": (1, *rows.shape[1:]), "compression": "gzip", "compression_opts": 1}
     dataset = group.create_dataset(name, rows.shape, rows.dtype, **how)
@@ -186,20 +185,9 @@ def _read_back(source: Source, h5: h5py.File) -> dict[str, dict[str, Any]]:
             if name.startswith("metadata/"):
                 digest.update(_of_metadata(group.attrs[name]))
                 continue
-            for block in _blocks_of(group[name]):
+            for block in hdf5.blocks(group, name, BLOCK_BYTES):
                 digest.update(block)
     return {name: digest.entry() for name, digest in digests.items()}
-
-
-def _blocks_of(dataset: h5py.Dataset) -> Iterator[np.ndarray]:
-    """The rows of a dataset, a bounded number at a time."""
-    shape, dtype = dataset.shape, dataset.dtype  # h5py asks HDF5 for them every time.
-    step = max(1, BLOCK_BYTES // max(1, math.prod(shape[1:]) * dtype.itemsize))
-    if step >= shape[0]:
-        yield dataset[()]
-        return
-    for start in range(0, shape[0], step):
-        yield dataset[start : start + step]
 
 
 def _metadata(source: Source, size: int) -> dict[str, Any]:

@@ -10,14 +10,13 @@ import subprocess
 import sys
 
 import filelock
-import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from rl_datasets.collection import replay_log
 from rl_datasets.errors import DatasetError
-from rl_datasets.exporting import columns
+from rl_datasets.exporting import columns, hdf5
 from rl_datasets.exporting.export import KINDS, export
 from rl_datasets.frames import EncodedFrames, encode_png
 from tests.rl_datasets.exporting import versions
@@ -130,17 +129,14 @@ def test_a_write_that_goes_wrong_is_seen_when_it_is_read_back(tmp_path, version,
             reward = reward if self.add_count else reward + 1
             super().add(observation, action, reward, terminal)
 
-    def one_more(group, name, shape=None, dtype=None, data=None, **options):
-        if data is not None and data.dtype == np.float32:
-            data = data + 1
-        return create(group, name, shape, dtype, data, **options)
+    def one_more(group, name, rows):
+        create(group, name, rows + 1 if rows.dtype == np.float32 else rows)
 
     def without_the_first_row(writer, table):
         write_table(writer, table.slice(1))
 
-    create, write_table = h5py.Group.create_dataset, pq.ParquetWriter.write_table
-    if kind == "minari":
-        monkeypatch.setattr(h5py.Group, "create_dataset", one_more)
+    create, write_table = hdf5.create, pq.ParquetWriter.write_table
+    monkeypatch.setattr(hdf5, "create", one_more)
     monkeypatch.setattr(pq.ParquetWriter, "write_table", without_the_first_row)
     monkeypatch.setattr(columns.Column, "_flush", flip_a_bit)
     monkeypatch.setattr(replay_log, "ReplayLog", ForgetsTheFirstReward)
