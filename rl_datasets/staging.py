@@ -15,17 +15,21 @@ from rl_datasets.errors import DatasetError
 
 
 @contextlib.contextmanager
-def try_lock(path: pathlib.Path) -> Iterator[bool]:
+def try_lock(path: pathlib.Path, seconds: float = 0) -> Iterator[bool]:
     """Tries to take the lock of a file; yields whether this process has it.
 
     The file is removed when the lock is released.
+
+    Args:
+      path: the file.
+      seconds: how long to wait for it.
 
     Raises:
       DatasetError: the file cannot be created.
     """
     held = filelock.FileLock(path)
     try:
-        held.acquire(timeout=0)
+        held.acquire(timeout=seconds)
     except filelock.Timeout:
         yield False
         return
@@ -42,17 +46,18 @@ def try_lock(path: pathlib.Path) -> Iterator[bool]:
 
 
 @contextlib.contextmanager
-def lock(path: pathlib.Path, doing: str) -> Iterator[None]:
+def lock(path: pathlib.Path, doing: str, seconds: float = 0) -> Iterator[None]:
     """Holds the lock of a file.
 
     Args:
       path: the file.
       doing: what no other process may do at the same time, such as `publishing 1.0.0`.
+      seconds: how long to wait for it.
 
     Raises:
       DatasetError: another process holds the lock, or the file cannot be created.
     """
-    with try_lock(path) as is_ours:
+    with try_lock(path, seconds) as is_ours:
         if not is_ours:
             raise DatasetError(f"another process is {doing}; wait until it has finished")
         yield

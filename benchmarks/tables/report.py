@@ -34,7 +34,8 @@ from benchmarks.tables.results_folder import (
     row_path,
 )
 from benchmarks.tables.scores import KINDS
-from benchmarks.training.cells import Cell, Results
+from benchmarks.training.cells import Cell, Results, plan
+from benchmarks.training.parts import divide
 from benchmarks.training.recipe import Recipe, load_recipe, recipe_names
 from benchmarks.training.results import write_results
 from benchmarks.training.row import Row
@@ -134,6 +135,31 @@ def show_folder(
             f"{folder or 'this package'} holds no results of {name}: name a results folder that "
             "`rl-datasets reproduce` wrote"
         )
+
+
+def missing(name: str, folder: pathlib.Path, parts: int) -> list[str]:
+    """A sentence for each part of a table of which a results folder lacks runs.
+
+    Args:
+      name: of the recipe.
+      folder: the results folder.
+      parts: the number of parts that the table was divided into.
+    """
+    recipe = load_recipe(name)
+    of_rows = {row.name: read_row(folder, row) for row in recipe.rows}
+    budget = budget_of(folder, [*itertools.chain(*of_rows.values())])
+    reached = {(row, result["seed"]): result["step"] for row in of_rows for result in of_rows[row]}
+    told = []
+    for number, cells in enumerate(divide(plan(recipe, budget=budget), parts), start=1):
+        lacking = [
+            cell for cell in cells if reached.get((cell.row.name, cell.seed), 0) < cell.steps
+        ]
+        if lacking:
+            told.append(
+                f"part {number}/{parts} lacks {len(lacking)} of {len(cells)} runs: first "
+                f"{lacking[0].row.name} seed {lacking[0].seed}"
+            )
+    return told
 
 
 def _show(

@@ -9,15 +9,18 @@ from collections.abc import Sequence
 from benchmarks.tables import console, report, results_folder
 from benchmarks.tables.reported import load_table, table_names
 from benchmarks.training.cells import Cell, plan, read_runs, with_behaviors
+from benchmarks.training.parts import Part, divide
 from benchmarks.training.preparation import DEFAULT_TEACHERS_DIR, Places, check
 from benchmarks.training.processes import run_in_processes
 from benchmarks.training.recipe import load_recipe, recipe_names
 from benchmarks.training.row import Row
 from benchmarks.training.runner import run_cells
-from rl_datasets import files
+from rl_datasets import files, staging
 from rl_datasets.errors import DatasetError
 from rl_datasets.files import DEFAULT_DATA_DIR
 from rl_datasets.published import names
+
+REPORT_SECONDS = 300.0
 
 
 def reproduce(
@@ -33,6 +36,7 @@ def reproduce(
     results_dir: pathlib.Path | str | None = None,
     dry_run: bool = False,
     teachers_dir: pathlib.Path | str = DEFAULT_TEACHERS_DIR,
+    part: Part | None = None,
 ) -> pathlib.Path | None:
     """Measures a table: runs what is not done, continues what was cut, writes the report.
 
@@ -53,6 +57,8 @@ def reproduce(
         By default a folder beside the runs.
       dry_run: whether to only say what would run and refuse what could not.
       teachers_dir: the folder below which the teachers are that rows name.
+      part: the share of the table's cells to run; None runs all. The report has what the folder of
+        the runs holds, of whatever part.
 
     Returns:
       The path of the report's page; None after a dry run, or if no recipe measures the table.
@@ -67,6 +73,14 @@ def reproduce(
     recipe = load_recipe(table)
     report.reported_of(recipe)  # refuses a row that the table does not have
     cells = plan(recipe, rows, seeds, budget)
+    if part is not None:
+        share = set(divide(plan(recipe, budget=budget), part.of)[part.number - 1])
+        cells = [cell for cell in cells if cell in share]
+        if not cells:
+            raise DatasetError(
+                f"part {part} of {table} has none of the rows and seeds that were asked for: ask "
+                "for others, or for fewer parts"
+            )
     left_out = {row: row.blocked for row in recipe.rows if row.blocked}
     if not rows:
         absent = _absent(cells, places.data_dir)
@@ -92,9 +106,11 @@ def reproduce(
                 run_cells(wave, places, progress, seeds_at_once)
             elif wave:
                 run_in_processes(processes, wave, places, progress, seeds_at_once)
-    measured = read_runs(every_cell, places.runs_dir)
-    beside_runs = every_cell[0].table_folder(places.runs_dir) / "results"
-    page = report.export(recipe, measured, places.data_dir, results_dir or beside_runs)
+    results_dir = results_dir or every_cell[0].table_folder(places.runs_dir) / "results"
+    beside = results_dir.with_name(f".{results_dir.name}.lock")
+    with staging.lock(beside, f"writing {results_dir}", REPORT_SECONDS):  # Parts may share it.
+        measured = read_runs(every_cell, places.runs_dir)
+        page = report.export(recipe, measured, places.data_dir, results_dir)
     report.show(recipe, measured, budget, asked_for)
     console.show_page(page)
     return page

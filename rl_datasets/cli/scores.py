@@ -72,6 +72,13 @@ def reproduce(
             **PATH,
         ),
     ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            help="The share of the table to run on this machine, such as 3/8 for the third of "
+            "eight; which runs it has is fixed by the table."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -88,12 +95,16 @@ def reproduce(
     published data or on data that their publisher's own policies collected again. Results on data
     of this project's own policies have their own column. Without TABLE it lists the tables.
 
+    Several machines share a table by --part; copy their folders of runs together, and the same
+    command without --part writes the report and runs what is missing.
+
     Examples: `rl-datasets reproduce`, `rl-datasets reproduce brac_bc --dry-run`,
     `rl-datasets reproduce brac_bc --rows 'Hopper*' --seeds 2 --budget 0.1 --processes 2`
     """
     from benchmarks.tables import console
     from benchmarks.tables import reproduce as job
     from benchmarks.tables.reported import table_names
+    from benchmarks.training.parts import Part
     from benchmarks.training.recipe import recipe_names
 
     if table is None:
@@ -120,6 +131,7 @@ def reproduce(
         feed=feed,
         results_dir=results_dir,
         dry_run=dry_run,
+        part=None if part is None else Part.parse(part),
     )
 
 
@@ -175,6 +187,10 @@ def report(
     ],
     normalize: Normalize = None,
     random: Random = None,
+    parts: Annotated[
+        int | None,
+        typer.Option(min=1, help="Say which of so many parts of `reproduce --part` are missing."),
+    ] = None,
 ) -> None:
     """Writes a table's report again from its results, with reported and measured scores.
 
@@ -186,3 +202,5 @@ def report(
     from benchmarks.tables import report as report_lib
 
     typer.echo(report_lib.write_report(table, folder, normalize, random))
+    for sentence in report_lib.missing(table, folder, parts) if parts else ():
+        typer.echo(sentence)

@@ -1,10 +1,13 @@
 """A table from end to end: a dataset that is really collected and published, two processes."""
 
+import shutil
+
 import pytest
 
-from benchmarks.tables import reported
+from benchmarks.tables import report, reported
 from benchmarks.tables.reproduce import reproduce
 from benchmarks.training import recipe
+from benchmarks.training.parts import Part
 from benchmarks.training.results import read_results
 from rl_datasets.errors import DatasetError
 from rl_datasets.serving.cut import Cut
@@ -138,3 +141,31 @@ def test_the_reverb_feed_trains_as_well(data_dir, tmp_path):
     page = reproduce("pendulum", seeds=[0], data_dir=data_dir, runs_dir=tmp_path, feed="reverb")
     lines = read_results(page.parent / "pendulum.jsonl")
     assert [line["feed"] for line in lines] == ["reverb"] * 2
+
+
+def test_two_parts_make_the_table_of_one_run(data_dir, tmp_path):
+    """Each machine runs its part; the folders of their runs are then copied together."""
+    whole = reproduce("pendulum", data_dir=data_dir, runs_dir=tmp_path / "whole")
+    for number in (1, 2):
+        runs = tmp_path / f"machine-{number}"
+        page = reproduce("pendulum", data_dir=data_dir, runs_dir=runs, part=Part(number, 2))
+        (sentence,) = report.missing("pendulum", page.parent, 2)
+        assert sentence == (
+            f"part {3 - number}/2 lacks 1 of 1 runs: first pendulum seed {2 - number}"
+        )
+        shutil.copytree(runs, tmp_path / "together", dirs_exist_ok=True)
+    together = reproduce("pendulum", data_dir=data_dir, runs_dir=tmp_path / "together")
+    assert report.missing("pendulum", together.parent, 2) == []
+    assert _returns(together.parent) == _returns(whole.parent)
+
+
+def _returns(folder):
+    return [
+        (line["seed"], line["step"], line["returns"])
+        for line in read_results(folder / "pendulum.jsonl")
+    ]
+
+
+def test_a_part_without_what_was_asked_for(data_dir, tmp_path):
+    with pytest.raises(DatasetError, match="part 3/3 of pendulum has none of the rows and seeds"):
+        reproduce("pendulum", data_dir=data_dir, runs_dir=tmp_path, part=Part(3, 3))
