@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import json
+import os
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -46,7 +47,10 @@ from rl_datasets.published.version import Version
 
 
 def export(
-    recipe: Recipe, runs: Mapping[Cell, Results], data_dir: str, folder: pathlib.Path
+    recipe: Recipe,
+    runs: Mapping[Cell, Results],
+    data_dir: str | os.PathLike[str],
+    folder: pathlib.Path,
 ) -> pathlib.Path:
     """Brings the runs of a table together in a results folder, and writes its report.
 

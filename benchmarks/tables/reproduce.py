@@ -128,7 +128,7 @@ def first_seeds(table: str, number: int) -> list[int]:
     return list(seeds[:number])
 
 
-def _absent(cells: Sequence[Cell], data_dir: str) -> dict[Row, str]:
+def _absent(cells: Sequence[Cell], data_dir: str | os.PathLike[str]) -> dict[Row, str]:
     """Rows without a published dataset, each with the reason; empty if no row has one."""
     rows = dict.fromkeys(cell.row for cell in cells)
     absent = {

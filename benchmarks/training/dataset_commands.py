@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ _COLLECTED = re.compile(
 )
 
 
-def commands(row: Row, data_dir: str = DEFAULT_DATA_DIR) -> list[str]:
+def commands(row: Row, data_dir: str | os.PathLike[str] = DEFAULT_DATA_DIR) -> list[str]:
     """What to type for the dataset of a row; nothing where its name does not say how it was made.
 
     An argument in capitals is a file that the user has.
@@ -40,8 +41,8 @@ def commands(row: Row, data_dir: str = DEFAULT_DATA_DIR) -> list[str]:
     name, _, version = row.data.dataset.partition(":")
     builder, _, config = name.partition("/")
     options = f"--version {version}"
-    if data_dir != DEFAULT_DATA_DIR:
-        options += f" --data-dir {shlex.quote(data_dir)}"
+    if os.fspath(data_dir) != DEFAULT_DATA_DIR:
+        options += f" --data-dir {shlex.quote(os.fspath(data_dir))}"
     if builder == "d4rl" and config in tasks():
         return [f"rl-datasets publish {name} {tasks()[config].url} {options}"]
     if builder in _SOURCES and "-" not in config:

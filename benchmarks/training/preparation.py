@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 import re
 from collections.abc import Iterable
@@ -48,7 +49,7 @@ class Places:
       DatasetError: there is no such feed.
     """
 
-    data_dir: str
+    data_dir: str | os.PathLike[str]
     runs_dir: pathlib.Path
     feed: str = "arrays"
     teachers_dir: pathlib.Path = DEFAULT_TEACHERS_DIR

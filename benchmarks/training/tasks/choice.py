@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from benchmarks.training import dataset_commands
 from benchmarks.training.recipe import Recipe
 from benchmarks.training.row import Row
@@ -15,7 +17,7 @@ from rl_datasets.sources.atari import ATARI_GAMES
 Task = ContinuousControl | Atari
 
 
-def task_of(recipe: Recipe, row: Row, data_dir: str) -> Task:
+def task_of(recipe: Recipe, row: Row, data_dir: str | os.PathLike[str]) -> Task:
     """The task of a row, without loading its data.
 
     Raises:
@@ -34,7 +36,7 @@ def task_of(recipe: Recipe, row: Row, data_dir: str) -> Task:
     return kind.of(recipe, row, _open(row, data_dir))
 
 
-def _open(row: Row, data_dir: str) -> Version:
+def _open(row: Row, data_dir: str | os.PathLike[str]) -> Version:
     try:
         return Version.open(row.data.dataset, data_dir)
     except DatasetError as error:

@@ -172,7 +172,7 @@ def test_transitions_are_refused_with_the_name_of_the_episodes(run, tmp_path):
             "Asterix/1 --roms mine",
             "there are no ROMs 'mine': choose ale-py 0.12.1 or atari-py 0.2.5",
         ),
-        ("Asterix/1 --data-dir s3://x", "s3://x cannot be used, because only local folders"),
+        ("Asterix/1 --data-dir ftp://x", "ftp://x is not the address of a store: name a local"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(

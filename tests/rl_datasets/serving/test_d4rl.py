@@ -186,7 +186,7 @@ REFUSED = {
 def opened(folder: pathlib.Path, plan: dict) -> Version:
     """A version of which nothing but the plan is known."""
     spec, lineage = manifest.spec_from_json(plan["spec"]), Lineage.from_json(plan["lineage"])
-    return Version(folder, {"plan": plan}, "", spec, lineage)
+    return Version(str(folder), folder, {"plan": plan}, "", spec, lineage)
 
 
 @pytest.mark.parametrize("kind", KINDS)
