@@ -79,6 +79,7 @@ DEVELOPMENT = [
     "pytest-timeout",
     "pytest-xdist",
     f"rlds>=0.1.8; {FOR_REVERB}",  # It imports Reverb.
+    "pyyaml",
     "ruff",
     "setuptools>=77",  # Builds the wheel of the tests.
     "tensorboard",
