@@ -85,7 +85,7 @@ ROOMS = {
         "learners",
     },
     "benchmarks.tables": {
-        *library("episode errors files markup published run_log showing sources terminal"),
+        *library("episode errors files markup published run_log showing sources staging terminal"),
         "builders",
         "benchmarks.reported",
         "benchmarks.training",

@@ -76,11 +76,17 @@ def publish(
         if stage.is_published():
             stage.clear()  # A process that was killed after its commit leaves the stage.
             return _reuse(builder.target, plan, keep_going)
-        stage.start()
-        tasks = make_tasks(builder, units, plan, stage, keep_going)
-        with progress.shown(tasks, builder.info.full_name), pipeline.stopping(stage):
-            pipeline.run(tasks, num_workers=num_workers, beam_flags=beam_flags)
-        return _commit(builder, plan, stage)
+        try:
+            stage.start()
+            tasks = make_tasks(builder, units, plan, stage, keep_going)
+            with progress.shown(tasks, builder.info.full_name), pipeline.stopping(stage):
+                pipeline.run(tasks, num_workers=num_workers, beam_flags=beam_flags)
+            return _commit(builder, plan, stage)
+        except (DatasetError, OSError):
+            if not stage.is_published():
+                raise
+            stage.clear()  # Another launcher of this plan was faster, and cleared it already.
+            return _reuse(builder.target, plan, keep_going)
 
 
 def finish(builder_of: type[PublishedDatasetBuilder], **kwargs: Any) -> Publication:

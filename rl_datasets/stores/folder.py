@@ -21,11 +21,15 @@ class FolderStore(Store):
     def put(self, name: str, file: IO[bytes]) -> bool:
         path = self._path(name)
         with self._naming(name):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with files.partial_beside(path) as partial:
-                with open(partial, "wb") as copy:
-                    shutil.copyfileobj(file, copy, PIECE)
-                return self._link(partial, path)
+            while True:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    with files.partial_beside(path) as partial:
+                        with open(partial, "wb") as copy:
+                            shutil.copyfileobj(file, copy, PIECE)
+                        return self._link(partial, path)
+                except FileNotFoundError:  # A deletion has just removed the empty folder.
+                    file.seek(0)
 
     def pieces(self, name: str) -> Iterator[bytes]:
         with self._naming(name), open(self._path(name), "rb") as file:
@@ -41,10 +45,16 @@ class FolderStore(Store):
                 return None
 
     def copy(self, name: str, to: str) -> None:
-        path = self._path(to)
+        source, path = self._path(name), self._path(to)
         with self._naming(name):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._link(self._path(name), path)
+            while True:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    self._link(source, path)
+                    return
+                except FileNotFoundError:  # A deletion has just removed the empty folder.
+                    if not source.exists():
+                        raise
 
     def names(self, beginning: str = "") -> list[str]:
         root = self._path("")

@@ -105,6 +105,7 @@ def test_large_shards_make_several_units(tmp_path, monkeypatch):
     assert ids(published) == [0, 2, 4]
 
 
+@pytest.mark.tensorflow
 def test_plain_tfds_loads_it(tmp_path):
     published_from(copy_of_bucket(tmp_path / "bucket"), tmp_path)
     dataset = tfds.load("rl_unplugged_control_suite/fish_swim", data_dir=tmp_path, split="train")
