@@ -350,7 +350,7 @@ def test_an_object_that_is_not_there_is_named_before_any_is_copied(storage, tmp_
 def test_a_transfer_that_breaks_off_publishes_nothing_or_the_rest(storage, tmp_path):
     size = len((tmp_path / "bucket" / shard_name(2)).read_bytes())
     storage.spoil = lambda body: body[:-9] if len(body) == size else body
-    with pytest.raises(DatasetError, match=f"{shard_name(2)} cannot be read .*9 more expected"):
+    with pytest.raises(DatasetError, match=f"{shard_name(2)} cannot be used .*9 more expected"):
         published_from("gs://rl_unplugged", tmp_path / "data")
     assert holds_no_version(tmp_path / "data")
     assert not list(tmp_path.rglob("*.partial"))
