@@ -357,7 +357,7 @@ def test_a_transfer_that_breaks_off_publishes_nothing_or_the_rest(storage, tmp_p
     published = published_from("gs://rl_unplugged", tmp_path / "data", keep_going=True)
     assert list(published.manifest["splits"]) == ["checkpoint_00", "checkpoint_01"]
     (reason,) = published.manifest["skipped"].values()
-    assert reason.startswith(f"gs://rl_unplugged/{shard_name(2)} cannot be read")
+    assert reason.startswith(f"gs://rl_unplugged/{shard_name(2)} cannot be used")
     # What the first attempt had whole was not asked for again.
     assert downloads(storage) == ["00000", "00001", "00002", "00002"]
 
