@@ -53,7 +53,7 @@ emulators: .bin/fake-gcs-server
 .bin/fake-gcs-server:
 	@mkdir -p .bin
 	-@command -v go >/dev/null && \
-	  GOBIN='$(CURDIR)/.bin' GOFLAGS= go install github.com/fsouza/fake-gcs-server@v1.56.1 2>/dev/null || \
+	  GOBIN='$(CURDIR)/.bin' GOFLAGS= timeout 300 go install github.com/fsouza/fake-gcs-server@v1.56.1 2>/dev/null || \
 	  echo "no fake-gcs-server: Go cannot build it here, so tests with gs:// are skipped"
 
 test: lint emulators
