@@ -19,7 +19,7 @@ from rl_datasets.sources.rl_unplugged_shards import BUCKET, Dataset, Shard
 UNIT_BYTES = 256 << 20  # Of shards that make one unit, at least; some shards have no episode.
 
 
-class SuiteBuilder(PublishedDatasetBuilder, skip_registration=True):  # type: ignore[call-arg]
+class SuiteBuilder(PublishedDatasetBuilder):
     """Publishes the shards of one of a suite's datasets; a configuration is a dataset.
 
     The `source` is the bucket, gs://rl_unplugged, or a copy of it; or a folder of it from the

@@ -7,7 +7,6 @@ one succeeds, and readers see the whole file or none. All else is built on that.
 from __future__ import annotations
 
 import abc
-import hashlib
 import importlib
 import io
 import os
@@ -51,10 +50,6 @@ class Store(abc.ABC):
     def __init__(self, url: str):
         self.url = url.rstrip("/")
 
-    def below(self, name: str) -> Store:
-        """The store of the files whose names begin with `name` and a slash."""
-        return type(self)(self.at(name))
-
     def at(self, name: str) -> str:
         """The address of a file."""
         return f"{self.url}/{name}"
@@ -84,20 +79,6 @@ class Store(abc.ABC):
           FileNotFoundError: there is no such file.
         """
         return b"".join(self.pieces(name))
-
-    def fetch(self, name: str, path: str | os.PathLike[str]) -> str:
-        """Copies a file to a local one, and returns the sha256 of its content in hexadecimal.
-
-        Raises:
-          FileNotFoundError: there is no such file.
-          OSError: the local file cannot be written.
-        """
-        digest = hashlib.sha256()
-        with open(path, "wb") as file:
-            for piece in self.pieces(name):
-                digest.update(piece)
-                file.write(piece)
-        return digest.hexdigest()
 
     @abc.abstractmethod
     def put(self, name: str, file: IO[bytes]) -> bool:
